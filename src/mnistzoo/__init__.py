@@ -1,0 +1,41 @@
+"""Five small MNIST networks with verified weights, and exact analysis of any PyTorch network.
+
+Names are imported when they are first used, so that `mnistzoo --help` need not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from mnistzoo._version import __version__ as __version__
+from mnistzoo.errors import MnistZooError as MnistZooError
+
+if TYPE_CHECKING:
+    from mnistzoo import models as models
+    from mnistzoo.data.mnist import mnist as mnist
+    from mnistzoo.models import exp1 as exp1
+    from mnistzoo.models import exp2 as exp2
+    from mnistzoo.models import exp3 as exp3
+    from mnistzoo.models import exp4 as exp4
+    from mnistzoo.models import exp5 as exp5
+    from mnistzoo.models import get_model as get_model
+    from mnistzoo.models import list_models as list_models
+
+_HOMES = {
+    "mnistzoo.data.mnist": ("mnist",),
+    "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["MnistZooError", "__version__", "models", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "models":
+        return import_module("mnistzoo.models")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'mnistzoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,1 @@
+"""Layers, shapes, parameters, MACs and receptive fields of any PyTorch network."""

@@ -1,0 +1,1 @@
+"""Images in: the bundled data set, and pictures from anywhere."""

@@ -1,0 +1,74 @@
+"""Every error that mnistzoo raises on purpose.
+
+Each derives from `MnistZooError` and from the built-in that a caller would expect, and its message
+says what was expected, what was got, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class MnistZooError(Exception):
+    """The base of every error below."""
+
+
+class InputError(MnistZooError, ValueError):
+    """A tensor, number or option of the wrong shape, dtype or range."""
+
+
+class UnknownNameError(MnistZooError, ValueError):
+    """A network, layer, recipe or column that does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = list(known)
+        nearest = get_close_matches(name, known, n=1, cutoff=0.4)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from: {', '.join(known)}."
+        super().__init__(f"there is no {kind} {name!r}; {hint}")
+
+
+class PictureError(InputError):
+    """A picture that cannot be read, or that holds no digit."""
+
+
+class DataError(MnistZooError, ValueError):
+    """A data file that is missing, cut short or altered."""
+
+
+class WeightsError(MnistZooError, ValueError):
+    """A weight file, config or manifest that is altered, foreign or incomplete."""
+
+
+class FileReadError(MnistZooError, OSError):
+    """A file that is missing or cannot be read."""
+
+
+class FileWriteError(MnistZooError, OSError):
+    """A file that could not be written; nothing of it is left behind."""
+
+
+class TrainingError(MnistZooError, RuntimeError):
+    """A training run that cannot start or has diverged."""
+
+
+class UnknownOperatorError(MnistZooError, NotImplementedError):
+    """An operator whose window is not known; the analysis never guesses."""
+
+
+class AnalysisError(MnistZooError, RuntimeError):
+    """A network that cannot be traced, or whose windows do not line up."""
+
+
+class HubError(MnistZooError, OSError):
+    """The Hub, or what it answered, cannot be used."""
+
+
+class MissingExtraError(MnistZooError, ImportError):
+    """A feature whose optional dependencies are not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(
+            f"{feature} needs packages that are not installed; "
+            f'install them with: pip install "mnistzoo[{extra}]"'
+        )

@@ -1,0 +1,1 @@
+"""Recipes, augmentation, the trainer, and how a network is judged."""

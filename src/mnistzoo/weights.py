@@ -1,0 +1,192 @@
+"""Weights as files: what ships, its manifest, and a load that is strict and checked.
+
+A file of weights is safetensors and nothing else. Its bytes are read once; the digest is taken of
+those bytes and the tensors are made from them, so what was checked is what is loaded.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from mnistzoo.errors import UnknownNameError, WeightsError
+from mnistzoo.files import read_bytes, sha256, write_bytes
+
+MAX_BYTES = 16 * 2**20
+"""No file of weights is read beyond this; a network of this library takes under 200 kB."""
+
+METADATA_KEY = "mnistzoo"
+
+
+def _folder() -> Path:
+    """Where the shipped weights are: inside a wheel, or at the top of a checkout."""
+    here = Path(__file__).resolve().parent
+    installed = here / "pretrained"
+    return installed if installed.is_dir() else here.parent.parent / "weights"
+
+
+FOLDER = _folder()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the manifest states of one file of weights; a test recomputes every field.
+
+    Attributes:
+        file: its name, in the manifest's folder.
+        sha256: the digest of the whole file.
+        bytes: its length.
+        num_params: parameters of the network.
+        macs: multiply-accumulates for one image, biases not counted.
+        correct: test images classified correctly, of 10,000.
+        recipe: the training recipe's name.
+        seed: the run's seed.
+        versions: versions of Python packages that the weights were made with.
+    """
+
+    file: str
+    sha256: str
+    bytes: int
+    num_params: int
+    macs: int
+    correct: int
+    recipe: str
+    seed: int
+    versions: dict[str, str]
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of the 10,000 test images classified correctly."""
+        return self.correct / 10_000
+
+
+@functools.cache
+def read_manifest(folder: Path = FOLDER) -> dict[str, Entry]:
+    """The manifest of `folder`, by network name.
+
+    Raises:
+        FileReadError: there is none.
+        WeightsError: it is not JSON, or a field is missing, unknown or of another type.
+    """
+    path = folder / "manifest.json"
+    try:
+        table = json.loads(read_bytes(path, limit=MAX_BYTES))
+        return {name: _entry(row) for name, row in table.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise WeightsError(
+            f"{path} is not a manifest of weights: {error}; restore the file."
+        ) from error
+
+
+def _entry(row: dict[str, Any]) -> Entry:
+    expected = {field.name for field in fields(Entry)}
+    if row.keys() != expected:
+        raise ValueError(f"expected the fields {sorted(expected)}, got {sorted(row)}")
+    for name, kind in get_type_hints(Entry).items():
+        plain = dict if name == "versions" else kind
+        if type(row[name]) is not plain:
+            raise ValueError(f"expected {name} to be {plain.__name__}, got {row[name]!r}")
+    return Entry(**row)
+
+
+def write_manifest(entries: dict[str, Entry], folder: Path = FOLDER) -> Path:
+    """Write `entries` as the manifest of `folder`, sorted by name, in one step."""
+    table = {name: asdict(entries[name]) for name in sorted(entries)}
+    path = write_bytes(folder / "manifest.json", (json.dumps(table, indent=2) + "\n").encode())
+    read_manifest.cache_clear()
+    return path
+
+
+def pretrained_state_dict(name: str) -> dict[str, Tensor]:
+    """The shipped weights of one network, its file's SHA-256 checked against the manifest.
+
+    Raises:
+        UnknownNameError: no weights of that name are shipped.
+        FileReadError: the file is missing.
+        WeightsError: it is not the file that the manifest describes.
+    """
+    manifest = read_manifest()
+    if name not in manifest:
+        raise UnknownNameError("pretrained network", name, manifest)
+    return load_state_dict(FOLDER / manifest[name].file, expected_sha256=manifest[name].sha256)
+
+
+def load_state_dict(
+    path: str | os.PathLike[str], *, expected_sha256: str | None = None
+) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name.
+
+    Raises:
+        FileReadError: the file is missing, cannot be read, or is larger than 16 MiB.
+        WeightsError: its digest is another than `expected_sha256`, or it is not safetensors.
+    """
+    data = read_bytes(path, limit=MAX_BYTES)
+    digest = sha256(data)
+    if expected_sha256 not in (None, digest):
+        raise WeightsError(
+            f"{os.fspath(path)} is not the file that was published: expected SHA-256 "
+            f"{expected_sha256}, got {digest}; install or download it again."
+        )
+    try:
+        return load(data)
+    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise WeightsError(
+            f"{os.fspath(path)} is not a safetensors file: {error}; "
+            "only files in that format are read."
+        ) from error
+
+
+def save_state_dict(
+    path: str | os.PathLike[str], state: dict[str, Tensor], metadata: dict[str, Any]
+) -> str:
+    """Write tensors as safetensors in one step, and give the SHA-256 of the file.
+
+    The same tensors and metadata give the same bytes: the metadata is one key, holding sorted JSON,
+    since safetensors writes several keys in no fixed order.
+
+    Raises:
+        FileWriteError: the folder or the disk refuses; nothing is left half-written.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    data = save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    write_bytes(path, data)
+    return sha256(data)
+
+
+def load_into(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Copy `state` into `module`, strictly: the same names, shapes and dtypes, all values finite.
+
+    Raises:
+        WeightsError: anything differs; `module` is then unchanged. `source` names the weights in
+            the message.
+    """
+    own = module.state_dict()
+    if problems := _differences(own, state):
+        raise WeightsError(
+            f"{source} does not fit the network: {'; '.join(problems[:3])}; "
+            "load weights that were saved from the same architecture and num_classes."
+        )
+    module.load_state_dict(state, strict=True)
+
+
+def _differences(own: dict[str, Tensor], state: dict[str, Tensor]) -> list[str]:
+    problems = [f"{name} is missing" for name in own.keys() - state.keys()]
+    problems += [f"{name} is not expected" for name in state.keys() - own.keys()]
+    for name in sorted(own.keys() & state.keys()):
+        want, got = own[name], state[name]
+        if want.shape != got.shape:
+            problems.append(f"{name} should be {tuple(want.shape)}, is {tuple(got.shape)}")
+        elif want.dtype != got.dtype:
+            problems.append(f"{name} should be {want.dtype}, is {got.dtype}")
+        elif not torch.isfinite(got).all():
+            problems.append(f"{name} holds values that are not finite")
+    return sorted(problems)
