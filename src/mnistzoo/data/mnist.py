@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mnistzoo.architectures import MEAN, STD
 from mnistzoo.errors import DataError
 from mnistzoo.files import read_bytes, sha256
 
@@ -68,6 +69,19 @@ def mnist(train: bool = False) -> Digits:
     """
     images, labels = (TRAIN_IMAGES, TRAIN_LABELS) if train else (TEST_IMAGES, TEST_LABELS)
     return Digits(read_idx(images), read_idx(labels).long())
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Images of MNIST as the networks take them.
+
+    Args:
+        images: uint8, shape `(N, 28, 28)`.
+
+    Returns:
+        float32, shape `(N, 1, 28, 28)`: on a scale of 0 to 1, less the mean of the training pixels,
+        over their standard deviation.
+    """
+    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
 
 
 def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
