@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -122,7 +121,12 @@ def _finish(
     run, model = trainer.run, trainer.result
     evaluation = evaluate(model, judged)
     state = model.state_dict()
-    made_by = {"network": run.network, "recipe": run.recipe.name, "seed": run.seed}
+    made_by = {
+        "network": run.network,
+        "recipe": run.recipe.name,
+        "seed": run.seed,
+        "versions": versions(),
+    }
     metrics |= {
         "judged_on": "test" if run.holdout == 0 else "holdout",
         "correct": evaluation.correct,
@@ -131,7 +135,7 @@ def _finish(
         "sha256": save_state_dict(out / f"{run.network}.safetensors", state, made_by),
         "dtype": str(trainer.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
-        "versions": versions(),
+        "versions": made_by["versions"],
     }
     write_bytes(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     (out / "checkpoint.pt").unlink(missing_ok=True)
@@ -139,9 +143,5 @@ def _finish(
 
 
 def versions() -> dict[str, str]:
-    """The versions that a run's numbers depend on."""
-    return {
-        "mnistzoo": __version__,
-        "python": platform.python_version(),
-        "torch": version("torch"),
-    }
+    """The versions that the weights depend on."""
+    return {"mnistzoo": __version__, "torch": version("torch")}

@@ -86,7 +86,7 @@ class Trainer:
         """The network that the run has come to: the moving average, where the recipe keeps one."""
         if self.average is None:
             return self.model
-        for mean, now in zip(self.average.buffers(), self.model.buffers(), strict=False):
+        for mean, now in zip(self.average.module.buffers(), self.model.buffers(), strict=True):
             if not mean.is_floating_point():
                 mean.copy_(now)
         return self.average.module  # type: ignore[no-any-return]  # AveragedModel does not keep the type
