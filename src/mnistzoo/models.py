@@ -113,9 +113,7 @@ def list_models() -> list[str]:
     return list(ARCHITECTURES)
 
 
-def get_model(
-    name: str, *, pretrained: bool = False, num_classes: int = NUM_CLASSES
-) -> ConvNet:
+def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
     """One network by name.
 
     Args:

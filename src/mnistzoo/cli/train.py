@@ -42,10 +42,9 @@ def train(
                 f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"
             )
 
-        metrics = train(
-            run, out, on_batch=lambda count: bar.advance(task, count), on_epoch=show
-        )
+        metrics = train(run, out, on_batch=lambda count: bar.advance(task, count), on_epoch=show)
     if as_json:
         print_json(metrics)
     else:
-        print(f"{metrics['correct']:,} of {metrics['total']:,} {metrics['judged_on']} images; {out}")
+        judged = f"{metrics['correct']:,} of {metrics['total']:,} {metrics['judged_on']} images"
+        print(f"{network}, seed {seed}: {judged}; weights and metrics.json are in {out}")

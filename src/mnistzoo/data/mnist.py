@@ -27,7 +27,7 @@ class IDXFile(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes, uncompressed: a magic number and each dimension, four bytes each, then the data."""
+        """Bytes, uncompressed: the magic number and each dimension take four, then the data."""
         return 4 + 4 * len(self.shape) + math.prod(self.shape)
 
 
@@ -36,13 +36,21 @@ TRAIN_IMAGES = IDXFile(
     (60_000, 28, 28),
     "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
 )
-TRAIN_LABELS = IDXFile("train-labels-idx1-ubyte", (60_000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5")
+TRAIN_LABELS = IDXFile(
+    "train-labels-idx1-ubyte",
+    (60_000,),
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+)
 TEST_IMAGES = IDXFile(
     "t10k-images-idx3-ubyte",
     (10_000, 28, 28),
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
 )
-TEST_LABELS = IDXFile("t10k-labels-idx1-ubyte", (10_000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2")
+TEST_LABELS = IDXFile(
+    "t10k-labels-idx1-ubyte",
+    (10_000,),
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
 
 
 class Digits(NamedTuple):

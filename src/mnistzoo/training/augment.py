@@ -34,9 +34,7 @@ def augment(images: Tensor, augmentation: Augmentation, generator: Generator) ->
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def affine_maps(
-    count: int, side: int, augmentation: Augmentation, generator: Generator
-) -> Tensor:
+def affine_maps(count: int, side: int, augmentation: Augmentation, generator: Generator) -> Tensor:
     """Random maps from places in the result to places in the image, shape `(count, 2, 3)`.
 
     Places are in the coordinates of `torch.nn.functional.affine_grid`: -1 to 1 across the image.

@@ -73,7 +73,7 @@ def evaluate(
     model.eval()
     try:
         answers = []
-        for images in digits.images.split(BATCH_SIZE):
+        for images in torch.split(digits.images, BATCH_SIZE):
             answers.append(model(normalize(images)).float())
             on_batch(len(images))
     finally:

@@ -115,9 +115,7 @@ def _save_checkpoint(out: Path, trainer: Trainer, progress: dict[str, Any]) -> N
     write_bytes(out / "checkpoint.pt", buffer.getvalue())
 
 
-def _finish(
-    out: Path, trainer: Trainer, judged: Digits, metrics: dict[str, Any]
-) -> dict[str, Any]:
+def _finish(out: Path, trainer: Trainer, judged: Digits, metrics: dict[str, Any]) -> dict[str, Any]:
     run, model = trainer.run, trainer.result
     evaluation = evaluate(model, judged)
     state = model.state_dict()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -73,7 +73,7 @@ class Trainer:
             model = get_model(run.network)
             if self.recipe.he_init:
                 _he_init(model)
-        self.model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks this form
+        self.model = model.to(memory_format=torch.channels_last)
         self.dtype = autocast_dtype()
         self.optimizer = _optimizer(self.model, self.recipe)
         self.steps = math.ceil(len(digits.labels) / self.recipe.batch_size)
@@ -89,7 +89,7 @@ class Trainer:
         for mean, now in zip(self.average.module.buffers(), self.model.buffers(), strict=True):
             if not mean.is_floating_point():
                 mean.copy_(now)
-        return self.average.module  # type: ignore[no-any-return]  # AveragedModel does not keep the type
+        return cast(ConvNet, self.average.module)
 
     def train_epoch(self, on_batch: Callable[[int], object] = lambda _: None) -> dict[str, float]:
         """One pass over the images; gives the mean `loss` and `train_accuracy` on them, augmented.
@@ -104,7 +104,7 @@ class Trainer:
         generator = Generator().manual_seed(self.run.seed * SEED_STRIDE + self.epoch)
         order = torch.randperm(len(self.digits.labels), generator=generator)
         loss_sum, correct = 0.0, 0
-        for step, index in enumerate(order.split(self.recipe.batch_size)):
+        for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
             images = augment(
                 normalize(self.digits.images[index]), self.recipe.augmentation, generator
             )
@@ -168,8 +168,12 @@ def _he_init(model: nn.Module) -> None:
 def _optimizer(model: nn.Module, recipe: Recipe) -> SGD:
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others},
+    ]
     return SGD(
-        [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": others}],
+        groups,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
@@ -191,5 +195,5 @@ def _scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
 def _average(model: ConvNet, recipe: Recipe) -> AveragedModel | None:
     if recipe.ema_decay is None:
         return None
-    average = get_ema_multi_avg_fn(recipe.ema_decay)
+    average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]  # torch's own
     return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
