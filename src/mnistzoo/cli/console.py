@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -39,6 +40,12 @@ def table(*headers: str, title: str | None = None) -> Table:
     for index, header in enumerate(headers):
         made.add_column(header, justify="right" if index else "left")
     return made
+
+
+def to_markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown: the first column to the left, the others right."""
+    ruler = ["---", *["---:"] * (len(headers) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, ruler, *rows))
 
 
 def progress(unit: str) -> Progress:
