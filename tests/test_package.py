@@ -42,7 +42,7 @@ def imported(path):
             names = [alias.name for alias in node.names]
         for name in names:
             if name.split(".")[0] == "mnistzoo":
-                yield (name.split(".") + ["__init__"])[1]
+                yield [*name.split("."), "__init__"][1]
 
 
 SOURCES = [path for path in sorted(SOURCE.rglob("*.py")) if path != SOURCE / "__init__.py"]
