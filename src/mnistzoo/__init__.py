@@ -12,6 +12,9 @@ from mnistzoo.errors import MnistZooError as MnistZooError
 if TYPE_CHECKING:
     from mnistzoo import models as models
     from mnistzoo.data.mnist import mnist as mnist
+    from mnistzoo.data.pictures import Digit as Digit
+    from mnistzoo.data.pictures import Prediction as Prediction
+    from mnistzoo.data.pictures import transforms as transforms
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "mnistzoo.data.mnist": ("mnist",),
+    "mnistzoo.data.pictures": ("Digit", "Prediction", "transforms"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

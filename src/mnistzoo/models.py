@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,10 @@ from torch import Tensor, nn
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.weights import load_into, pretrained_state_dict
+
+if TYPE_CHECKING:
+    from mnistzoo.data.opening import Picture
+    from mnistzoo.data.pictures import Digit, Prediction
 
 
 class ConvNet(nn.Module):
@@ -61,6 +66,38 @@ class ConvNet(nn.Module):
         old = self.classifier
         new = _classifier(old.in_features, num_classes)
         self.classifier = new.to(old.weight.device, old.weight.dtype)
+
+    @overload
+    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    @overload
+    def predict(self, pictures: Picture) -> Prediction: ...
+    def predict(
+        self, pictures: Picture | list[Any] | tuple[Any, ...]
+    ) -> Prediction | list[Prediction]:
+        """The digit in a picture of any kind, or in each of a list or tuple of them.
+
+        Args:
+            pictures: a path, the bytes of a file, a PIL image, an array or a tensor; see
+                `mnistzoo.transforms()` for their shapes and ranges. They need not be normalised.
+
+        Raises:
+            PictureError: no picture, a damaged or too large one, or one without ink. In a list,
+                this and the next two name the picture.
+            FileReadError: a path that cannot be read.
+            InputError: an object that holds no picture, or an empty list.
+        """
+        from mnistzoo.data.pictures import predict
+
+        return predict(self, pictures)
+
+    def read(self, picture: Picture) -> list[Digit]:
+        """Every digit in one picture, in reading order, with its box in pixels.
+
+        Digits that touch each other are read as one. Arguments and errors are those of `predict`.
+        """
+        from mnistzoo.data.pictures import read
+
+        return read(self, picture)
 
     def extra_repr(self) -> str:
         """The architecture's name, for `repr`."""
