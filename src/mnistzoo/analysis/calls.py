@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from threading import get_ident
-from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -19,17 +18,19 @@ from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.table import Row
 
 
-def tensors_of(output: Any) -> list[Tensor]:
+def tensors_of(output: object) -> list[Tensor]:
     """The tensors in an output: in tuples, dictionaries and dataclasses too, in their order."""
     if isinstance(output, Tensor):
         return [output]
     if is_dataclass(output) and not isinstance(output, type):
-        output = [getattr(output, entry.name) for entry in fields(output)]
+        items = [getattr(output, entry.name) for entry in fields(output)]
     elif isinstance(output, dict):
-        output = list(output.values())
-    elif not isinstance(output, list | tuple):
+        items = list(output.values())
+    elif isinstance(output, list | tuple):
+        items = list(output)
+    else:
         return []
-    return [tensor for item in output for tensor in tensors_of(item)]
+    return [tensor for item in items for tensor in tensors_of(item)]
 
 
 @dataclass(slots=True)
@@ -73,11 +74,11 @@ class Calls:
         """Inside, calls of the root's modules in this thread are seen; the modules get no hook."""
         thread = get_ident()
 
-        def enter(module: nn.Module, args: Any) -> None:
+        def enter(module: nn.Module, args: object) -> None:
             if get_ident() == thread and id(module) in self.paths:
                 self._enter(module, args)
 
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
+        def leave(module: nn.Module, args: object, output: object) -> None:
             if get_ident() == thread and id(module) in self.paths:
                 self._leave(output)
 
@@ -88,13 +89,13 @@ class Calls:
             for handle in handles:
                 handle.remove()
 
-    def _enter(self, module: nn.Module, args: Any) -> None:
+    def _enter(self, module: nn.Module, args: object) -> None:
         if self.stack:
             self.stack[-1].has_inner_calls = True
         came_in = [tuple(tensor.shape) for tensor in tensors_of(args)]
         self.stack.append(Frame(self.paths[id(module)], module, came_in, len(self.rows)))
 
-    def _leave(self, output: Any) -> None:
+    def _leave(self, output: object) -> None:
         frame = self.stack.pop()
         tensors = tensors_of(output)
         layouts = [self.layout_of(tensor) for tensor in tensors]
@@ -148,4 +149,4 @@ def unbatched(tensor: Tensor) -> tuple[int, ...]:
 
 def receptive_field_of(layout: Layout | None) -> ReceptiveField | None:
     """The record of a layout."""
-    return layout and ReceptiveField.of(layout.settled().reaches)
+    return None if layout is None else ReceptiveField.of(layout.settled().reaches)

@@ -16,13 +16,43 @@ from mnistzoo.analysis.operators.mixing import CONSTANT, pointwise
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
 VALUES_NEEDED = frozenset(
-    "_local_scalar_dense nonzero masked_select _unique2 unique_dim unique_consecutive equal "
-    "is_nonzero bincount repeat_interleave".split()
+    [
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "_unique2",
+        "unique_dim",
+        "unique_consecutive",
+        "equal",
+        "is_nonzero",
+        "bincount",
+        "repeat_interleave",
+    ]
 )
 """Operators whose result, or its shape, depends on values."""
 
 SHOWN = frozenset(("mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"))
 """Functions that have rows besides those of `sliding`."""
+
+
+UNARY_OR_BINARY = frozenset(
+    [
+        "relu",
+        "sigmoid",
+        "silu",
+        "gelu",
+        "hardswish",
+        "hardsigmoid",
+        "hardtanh",
+        "tanh",
+        "leaky_relu",
+        "elu",
+        "mul",
+        "add",
+        "sub",
+    ]
+)
+"""Pointwise operators whose result has the shape and the dtype of arguments that agree in both."""
 
 
 class Dispatch(TorchDispatchMode):
@@ -79,16 +109,30 @@ class Dispatch(TorchDispatchMode):
             given = {key: self._on_meta(tensor) for key, tensor in given.items()}
             if "device" in kwargs:
                 kwargs = {**kwargs, "device": torch.device("meta")}
-        out = func(*_replaced(args, given), **_replaced(kwargs, given))
-        made = tensors_of(out)
-        tracked = [tensor for tensor in tensors if self.layout_of(tensor) is not None]
-        if tracked:
-            self._follow(Call(func, args, kwargs, out, self.layout_of), name, rule)
+        out = self._same_shape(func, name, given) if on_meta else None
+        if out is None:
+            out = func(*_replaced(args, given), **_replaced(kwargs, given))
+        call = Call(func, args, kwargs, out, tensors, self.layout_of)
+        if any(self.layout_of(tensor) is not None for tensor in tensors):
+            self._follow(call, name, rule)
         else:
-            for tensor in made:
+            for tensor in tensors_of(out):
                 self.track(tensor, None)
-            self._note(name, Call(func, args, kwargs, out, self.layout_of), None)
+            self._note(name, call, None)
         return out
+
+    def _same_shape(self, func: Any, name: str, given: dict[int, Tensor]) -> Any:
+        """The result of a simple operator without running torch's slow rules for its shape."""
+        first, *others = given.values()
+        if not first.is_floating_point():
+            return None
+        if name in UNARY_OR_BINARY and all(
+            other.shape == first.shape and other.dtype == first.dtype for other in others
+        ):
+            return first if func._schema.name.endswith("_") else torch.empty_like(first)
+        if name == "native_batch_norm" and all(x.shape == first.shape[1:2] for x in others):
+            return torch.empty_like(first), first.new_empty(0), first.new_empty(0)
+        return None
 
     def _kind(self, func: Any) -> tuple[str, Rule | None]:
         """The operator's name, and the rule for it."""
@@ -159,9 +203,7 @@ class Dispatch(TorchDispatchMode):
 
 
 def _empty(tensor: Tensor) -> Tensor:
-    return torch.empty_strided(
-        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
-    )
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def _replaced(value: Any, given: dict[int, Tensor]) -> Any:

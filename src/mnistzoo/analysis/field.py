@@ -51,7 +51,7 @@ class ReceptiveField:
         spans = [reach.whole for reach in reaches]
         found = [w or _constant(s) for w, s in zip(windows, spans, strict=True)]
         whole = _record(found, spans)
-        assert whole is not None  # noqa: S101 - every window was filled in above
+        assert whole is not None
         return cls(
             whole.size, whole.stride, whole.padding, True, whole._windows, whole._spans, local
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedParameter, UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
 _MISSING = object()
 
@@ -37,7 +37,7 @@ class _Saved:
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = dict(attributes)
         self.containers = [
-            (value, copy.copy(value))
+            (value, value.copy())
             for value in attributes.values()
             if isinstance(value, dict | list | set)
         ]
@@ -66,15 +66,16 @@ def _restore(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
 def traceable(module: nn.Module) -> nn.Module:
     """The module itself, or for a lazy one, which its first call changes, a copy without data."""
     tensors = [*module.parameters(), *module.buffers()]
-    if not any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors):
+    if not any(is_lazy(tensor) for tensor in tensors):
         return module
     stand_ins = {id(tensor): _on_meta(tensor) for tensor in tensors}
     return copy.deepcopy(module, stand_ins)
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
-    if isinstance(tensor, UninitializedTensorMixin):
-        kind = UninitializedParameter if isinstance(tensor, nn.Parameter) else type(tensor)
-        return kind(device="meta", dtype=tensor.dtype)
+    if isinstance(tensor, UninitializedParameter):
+        return UninitializedParameter(device="meta", dtype=tensor.dtype)
+    if isinstance(tensor, UninitializedBuffer):
+        return UninitializedBuffer(device="meta", dtype=tensor.dtype)
     data = torch.empty_like(tensor, device="meta")
     return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

@@ -25,8 +25,7 @@ def _spread(layout: Layout, shape: Sequence[int]) -> Layout:
         return layout
     dims = [plain(1)] * (len(shape) - len(layout.dims)) + list(layout.dims)
     return layout.with_dims(
-        dim if dim_size(dim) == size else plain(size)
-        for dim, size in zip(dims, shape, strict=True)
+        dim if dim_size(dim) == size else plain(size) for dim, size in zip(dims, shape, strict=True)
     )
 
 
@@ -36,8 +35,7 @@ def _pair(one: Layout, other: Layout) -> Layout:
     if one.dims != other.dims:
         one, other = _agree(one, other)
     dims = tuple(
-        mine if axes_of(mine) else theirs
-        for mine, theirs in zip(one.dims, other.dims, strict=True)
+        mine if axes_of(mine) else theirs for mine, theirs in zip(one.dims, other.dims, strict=True)
     )
     met: dict[tuple[int, int], Reach] = {}
     reaches = []
@@ -122,9 +120,7 @@ def merged(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | N
     return broadcast(known, shape) if known else None
 
 
-def product(
-    one: Layout | None, other: Layout | None, shape: Sequence[int]
-) -> Layout | None:
+def product(one: Layout | None, other: Layout | None, shape: Sequence[int]) -> Layout | None:
     """A product of matrices `(…, m, c)` and `(…, c, n)`.
 
     Each unit sees all along `c`. Where both are made of the input, as in attention, the rows keep

@@ -87,9 +87,7 @@ class Layout:
 
     def with_reach(self, axis: int, reach: Reach) -> Layout:
         """The same with another reach along `axis`."""
-        return replace(
-            self, reaches=(*self.reaches[:axis], reach, *self.reaches[axis + 1 :])
-        )
+        return replace(self, reaches=(*self.reaches[:axis], reach, *self.reaches[axis + 1 :]))
 
     def smeared(self, index: int) -> Layout:
         """Every unit also sees what its neighbours along one dimension see; no axis is there now.

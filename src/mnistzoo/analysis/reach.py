@@ -118,5 +118,5 @@ def _lined_up(one: Window, other: Window, units: int) -> Window:
             "expected the branches that join to move by the same number of pixels a unit, "
             f"got {one.stride} and {other.stride}; check the strides of the branches."
         )
-    target = min(one.stride, other.stride, key=lambda stride: stride.denominator)
+    target = one.stride if one.stride.denominator <= other.stride.denominator else other.stride
     return one.at_stride(target, units).union(other.at_stride(target, units))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,7 +66,9 @@ class Spans:
         shape = (-1, size, weight)
         first = self.first.reshape(shape).min(axis=1, keepdims=True)
         last = self.last.reshape(shape).max(axis=1, keepdims=True)
-        return Spans(*(np.broadcast_to(a, (a.shape[0], size, weight)).ravel() for a in (first, last)))
+        return Spans(
+            *(np.broadcast_to(a, (a.shape[0], size, weight)).ravel() for a in (first, last))
+        )
 
     def everything(self) -> Spans:
         """One unit that sees what all see together."""
@@ -109,21 +112,28 @@ def inside(taps: Ints, units: int) -> Ints:
     return np.where((taps >= 0) & (taps < units), taps, -1)
 
 
+class Slide(NamedTuple):
+    """The numbers of a convolution or a pool along one axis, as torch names them."""
+
+    kernel: int
+    stride: int
+    padding: int = 0
+    dilation: int = 1
+
+
 @lru_cache(maxsize=1024)
-def sliding(
-    units_in: int, units_out: int, kernel: int, stride: int, padding: int, dilation: int
-) -> Step:
+def sliding(units_in: int, units_out: int, slide: Slide) -> Step:
     """A convolution or a pool."""
+    kernel, stride, padding, dilation = slide
     window = Window(dilation * (kernel - 1) + 1, stride, padding)
     starts = np.arange(units_out) * stride - padding
     return Step(window, inside(starts[:, None] + np.arange(kernel) * dilation, units_in))
 
 
 @lru_cache(maxsize=1024)
-def transposed(
-    units_in: int, units_out: int, kernel: int, stride: int, padding: int, dilation: int
-) -> Step:
-    """A transposed convolution: unit `o` reads each `i` with `o = i·stride − padding + dilation·t`."""
+def transposed(units_in: int, units_out: int, slide: Slide) -> Step:
+    """A transposed convolution: unit `o` reads the `i` with `o = i·stride − padding + dilation·t`."""
+    kernel, stride, padding, dilation = slide
     reach = dilation * (kernel - 1)
     low, high = Fraction(padding - reach, stride), Fraction(padding, stride)
     window = Window.between(low, high, Fraction(1, stride))

@@ -118,8 +118,10 @@ class Analysis(Sequence[Row]):
 
     @property
     def memory(self) -> float:
-        """MiB in float32 for one image: the input, the parameters, and twice what layers with
-        parameters put out (once for the values, once for their gradients).
+        """MiB in float32 for one image.
+
+        The input, the parameters, and twice what layers with parameters put out: once for the
+        values, once for their gradients.
         """
         outputs = sum(prod(row.output_shape or (0,)) for row in self.rows if row.has_params)
         numbers = prod(self.input_shape) + 2 * outputs + self.num_params

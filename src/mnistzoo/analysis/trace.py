@@ -50,7 +50,7 @@ class Trace:
                 "the network calls (mnistzoo.analyze lists them)."
             )
         field = receptive_field_of(layout)
-        assert field is not None  # noqa: S101 - only no layout has no field
+        assert field is not None
         return field
 
 
@@ -135,5 +135,3 @@ def _not_called(module: nn.Module, calls: Calls, read: set[int]) -> list[Row]:
             kind = type(part).__name__
             rows.append(Row(path, kind, None, calls.count(part), 0, None, unused_params=unused))
     return rows
-
-

@@ -24,6 +24,7 @@ class Call:
         args: as given, by position.
         kwargs: as given, by name.
         out: a tensor, or a sequence of tensors.
+        tensors: all those among the arguments.
         layout_of: the layout of a tensor; `None` if it is not made of the input.
     """
 
@@ -31,6 +32,7 @@ class Call:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     out: Any
+    tensors: list[Tensor]
     layout_of: Callable[[Any], Layout | None]
 
     def __getitem__(self, name: str) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
 from mnistzoo.analysis.joins import merged, product
@@ -11,36 +9,51 @@ from mnistzoo.analysis.layout import Layout, plain
 from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
 
 
-def tensors_in(value: Any) -> list[Tensor]:
-    """All tensors among arguments, those in lists too."""
-    if isinstance(value, Tensor):
-        return [value]
-    if isinstance(value, dict):
-        value = value.values()
-    elif not isinstance(value, list | tuple):
-        return []
-    return [tensor for item in value for tensor in tensors_in(item)]
-
-
 def pointwise(call: Call) -> Layout | None:
     """Each unit of the result is made of one unit of each argument."""
-    tensors = tensors_in((call.args, call.kwargs))
-    return merged([call.layout_of(tensor) for tensor in tensors], call.shape)
+    return merged([call.layout_of(tensor) for tensor in call.tensors], call.shape)
 
 
-POINTWISE = (
-    "alias contiguous detach dropout hardswish _to_copy lift_fresh native_dropout nan_to_num "
-    "_prelu_kernel clamp where masked_fill"
-).split()
+POINTWISE = [
+    "alias",
+    "contiguous",
+    "detach",
+    "dropout",
+    "hardswish",
+    "_to_copy",
+    "lift_fresh",
+    "native_dropout",
+    "nan_to_num",
+    "_prelu_kernel",
+    "clamp",
+    "where",
+    "masked_fill",
+]
 """Pointwise operators that torch does not tag as such."""
 
 rule(*POINTWISE)(pointwise)
 
 CONSTANT = frozenset(
-    (
-        "empty_like zeros_like ones_like full_like rand_like randn_like randint_like new_empty "
-        "new_zeros new_ones new_full new_empty_strided fill zero bernoulli uniform normal random"
-    ).split()
+    [
+        "empty_like",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "new_empty",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty_strided",
+        "fill",
+        "zero",
+        "bernoulli",
+        "uniform",
+        "normal",
+        "random",
+    ]
 )
 """What takes no more than a shape from its argument."""
 
@@ -51,8 +64,22 @@ def _copy(call: Call) -> Layout | None:
 
 
 @rule(
-    *"mean sum amax amin max min prod var std var_mean std_mean linalg_vector_norm norm".split(),
-    *"logsumexp argmax argmin any all median count_nonzero".split(),
+    *[
+        "mean",
+        "sum",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "prod",
+        "var",
+        "std",
+        "var_mean",
+        "std_mean",
+        "linalg_vector_norm",
+        "norm",
+    ],
+    *["logsumexp", "argmax", "argmin", "any", "all", "median", "count_nonzero"],
 )
 def _reduction(call: Call) -> Layout:
     layout = call.source
@@ -62,8 +89,10 @@ def _reduction(call: Call) -> Layout:
     dims = dims_of(dim, len(layout.dims))
     for index in dims:
         layout = layout.reduced(index)
-    return layout if keep else layout.with_dims(
-        dim for index, dim in enumerate(layout.dims) if index not in dims
+    return (
+        layout
+        if keep
+        else layout.with_dims(dim for index, dim in enumerate(layout.dims) if index not in dims)
     )
 
 
@@ -90,8 +119,8 @@ def _group_norm(call: Call) -> Layout:
 
 
 @rule(
-    *"native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_no_training".split(),
-    *"cudnn_batch_norm miopen_batch_norm _batch_norm_with_update _batch_norm_no_update".split(),
+    *["native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"],
+    *["cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update"],
 )
 def _batch_norm(call: Call) -> Layout:
     """Pointwise, unless its statistics come from the images at hand (as in instance norm)."""

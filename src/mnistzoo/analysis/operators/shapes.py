@@ -11,6 +11,7 @@ from mnistzoo.analysis.joins import concatenated, merged
 from mnistzoo.analysis.layout import Layout, axes_of, dim_size, plain
 from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
 from mnistzoo.analysis.spans import Step
+from mnistzoo.errors import UnknownOperatorError
 
 
 @rule("view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "expand")
@@ -27,6 +28,14 @@ def _view(call: Call) -> Layout:
         kept = [d for i, d in enumerate(layout.dims) if i not in gone or dim_size(d) > 1]
         return layout.with_dims(kept)
     return layout.viewed(shape)
+
+
+@rule("as_strided")
+def _as_strided(call: Call) -> Layout:
+    """Only as pools use it on tensors with channels last, to set strides and no more."""
+    if tuple(call["size"]) != call.source.shape or call["storage_offset"]:
+        raise UnknownOperatorError("as_strided with another shape reads memory, not units")
+    return call.source
 
 
 @rule("permute")
@@ -158,9 +167,7 @@ def _index_select(call: Call) -> Layout | None:
     return _gathered(call, call.source, index, call["index"])
 
 
-def _gathered(
-    call: Call, layout: Layout, index: int, numbers: torch.Tensor
-) -> Layout | None:
+def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> Layout | None:
     """The units whose numbers a tensor of one dimension holds."""
     if axes_of(layout.dims[index]) and numbers.device.type != "meta":
         layout = layout.as_axis(index)
@@ -230,5 +237,3 @@ def _pixel_unshuffle(call: Call) -> Layout:
 @rule("channel_shuffle", "native_channel_shuffle")
 def _channel_shuffle(call: Call) -> Layout:
     return call.source
-
-

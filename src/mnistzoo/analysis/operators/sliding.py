@@ -12,7 +12,7 @@ import numpy as np
 from mnistzoo.analysis.joins import merged
 from mnistzoo.analysis.layout import Layout, dim_size, plain
 from mnistzoo.analysis.operators.call import Call, positive, rule
-from mnistzoo.analysis.spans import Ints, Step, inside, sliding, transposed
+from mnistzoo.analysis.spans import Ints, Slide, Step, inside, sliding, transposed
 
 
 def _spatial(call: Call, axes: int) -> list[int]:
@@ -36,11 +36,11 @@ def _convolution(call: Call) -> Layout | None:
     layout = layout.reduced(1).with_dim(1, plain(call.shape[1]))
     steps = {}
     for axis, index in enumerate(range(2, 2 + axes)):
-        geometry = (kernel[axis], stride[axis], padding[axis], dilation[axis])
-        if geometry != (1, 1, 0, dilation[axis]):
+        slide = Slide(kernel[axis], stride[axis], padding[axis], dilation[axis])
+        if slide[:3] != (1, 1, 0):
             layout = layout.as_axis(index)
             units = dim_size(layout.dims[index])
-            steps[index] = make(units, call.shape[index], *geometry)
+            steps[index] = make(units, call.shape[index], slide)
     return merged([layout.stepped(steps), _constant(call, weight)], call.shape)
 
 
@@ -64,15 +64,11 @@ def _pool(call: Call) -> Layout:
     stride = _each(call["stride"] or kernel, axes)
     padding = _each(call["padding"], axes)
     dilation = _each(call.get("dilation", [1]), axes)
-    return _slide(call, list(zip(kernel, stride, padding, dilation, strict=True)))
-
-
-def _slide(call: Call, geometry: list[tuple[int, int, int, int]]) -> Layout:
-    layout = call.source
-    steps = {}
-    for index, numbers in zip(_spatial(call, len(geometry)), geometry, strict=True):
+    layout, steps = call.source, {}
+    slides = map(Slide, kernel, stride, padding, dilation)
+    for index, slide in zip(_spatial(call, axes), slides, strict=True):
         layout = layout.as_axis(index)
-        steps[index] = sliding(dim_size(layout.dims[index]), call.shape[index], *numbers)
+        steps[index] = sliding(dim_size(layout.dims[index]), call.shape[index], slide)
     return layout.stepped(steps)
 
 
@@ -94,7 +90,7 @@ def adaptive(units_in: int, units_out: int) -> Step:
     """An adaptive pool: unit `i` reads from `⌊i·in/out⌋` up to `⌈(i+1)·in/out⌉ − 1`."""
     if units_in % units_out == 0:
         size = units_in // units_out
-        return sliding(units_in, units_out, size, size, 0, 1)
+        return sliding(units_in, units_out, Slide(size, size))
     index = np.arange(units_out)
     starts, stops = index * units_in // units_out, -(-(index + 1) * units_in // units_out)
     taps = starts[:, None] + np.arange((stops - starts).max())
@@ -103,14 +99,12 @@ def adaptive(units_in: int, units_out: int) -> Step:
 
 @rule("constant_pad_nd")
 def _pad(call: Call) -> Layout:
-    return _padded(call, lambda taps, units: inside(taps, units))
+    return _padded(call, inside)
 
 
 @rule("reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
 def _reflect(call: Call) -> Layout:
-    return _padded(
-        call, lambda taps, units: units - 1 - np.abs(units - 1 - np.abs(taps))
-    )
+    return _padded(call, lambda taps, units: units - 1 - np.abs(units - 1 - np.abs(taps)))
 
 
 @rule("replication_pad1d", "replication_pad2d", "replication_pad3d")
@@ -193,7 +187,9 @@ def _cubic(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints,
     return np.clip(unclipped, 0, units - 1), unclipped
 
 
-def _antialiased(units: int, made: int, scale: Fraction, corners: bool, half: int) -> tuple[Ints, Ints]:
+def _antialiased(
+    units: int, made: int, scale: Fraction, corners: bool, half: int
+) -> tuple[Ints, Ints]:
     """Taps of a filter of `half` units either side, widened where it makes the map smaller."""
     stride = Fraction(units - 1, max(made - 1, 1)) if corners else scale
     support = half * max(stride, Fraction(1))
@@ -243,44 +239,41 @@ def _unfold(call: Call) -> Layout:
     index = positive(call["dimension"], len(call.source.dims))
     layout = call.source.as_axis(index)
     units = dim_size(layout.dims[index])
-    step = sliding(units, call.shape[index], call["size"], call["step"], 0, 1)
+    step = sliding(units, call.shape[index], Slide(call["size"], call["step"]))
     layout = layout.stepped({index: step})
     return layout.with_dims([*layout.dims, plain(call["size"])])
 
 
+def _slides(call: Call) -> list[Slide]:
+    names = ("kernel_size", "stride", "padding", "dilation")
+    return [Slide(*numbers) for numbers in zip(*(_each(call[x], 2) for x in names), strict=True)]
+
+
+def _places(size: int, slide: Slide) -> int:
+    """How many places a window has along an axis."""
+    kernel, stride, padding, dilation = slide
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
 @rule("im2col")
 def _im2col(call: Call) -> Layout:
-    layout, units = call.source, []
-    geometry = list(
-        zip(*(_each(call[x], 2) for x in ("kernel_size", "stride", "padding", "dilation")), strict=True)
-    )
-    steps = {}
-    for index, (kernel, stride, padding, dilation) in zip((-2, -1), geometry, strict=True):
-        place = positive(index, len(layout.dims))
-        layout = layout.as_axis(place)
-        size = dim_size(layout.dims[place])
-        units = (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        steps[place] = sliding(size, units, kernel, stride, padding, dilation)
-    layout = layout.stepped(steps)
-    *batch, _, rows, columns = layout.dims
-    return layout.with_dims([*batch, plain(call.shape[-2]), rows + columns])
+    layout, steps = call.source, {}
+    for index, slide in zip(_spatial(call, 2), _slides(call), strict=True):
+        layout = layout.as_axis(index)
+        size = dim_size(layout.dims[index])
+        steps[index] = sliding(size, _places(size, slide), slide)
+    *batch, _, rows, columns = layout.stepped(steps).dims
+    return layout.stepped(steps).with_dims([*batch, plain(call.shape[-2]), rows + columns])
 
 
 @rule("col2im")
 def _col2im(call: Call) -> Layout:
-    layout, steps = call.source, {}
-    *batch, _, places = layout.dims
-    names = ("output_size", "kernel_size", "stride", "padding", "dilation")
-    geometry = list(zip(*(_each(call[name], 2) for name in names), strict=True))
-    made = [
-        (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-        for size, kernel, stride, padding, dilation in geometry
-    ]
-    layout = layout.viewed([*(dim_size(dim) for dim in layout.dims[:-1]), *made])
-    layout = layout.reduced(len(batch))
-    layout = layout.with_dim(len(batch), plain(call.shape[-3]))
-    for offset, (size, kernel, stride, padding, dilation) in enumerate(geometry):
-        index = len(batch) + 1 + offset
+    sizes = list(zip(_each(call["output_size"], 2), _slides(call), strict=True))
+    channels = len(call.shape) - 3
+    layout = call.source.reduced(channels).with_dim(channels, plain(call.shape[channels]))
+    layout = layout.viewed([*layout.shape[:-1], *(_places(size, slide) for size, slide in sizes)])
+    steps = {}
+    for index, (size, slide) in enumerate(sizes, start=channels + 1):
         layout = layout.as_axis(index)
-        steps[index] = transposed(made[offset], size, kernel, stride, padding, dilation)
+        steps[index] = transposed(dim_size(layout.dims[index]), size, slide)
     return layout.stepped(steps)
