@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
+    from mnistzoo.data.pictures import Digit as Digit
+    from mnistzoo.data.pictures import Prediction as Prediction
+    from mnistzoo.data.pictures import transforms as transforms
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
@@ -30,11 +33,12 @@ _HOMES = {
         *("Analysis", "ReceptiveField", "analyze", "num_params", "receptive_field"),
     ),
     "mnistzoo.data.mnist": ("mnist",),
+    "mnistzoo.data.pictures": ("Digit", "Prediction", "transforms"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["MnistZooError", "__version__", "models", *_HOME]
+__all__ = ["MnistZooError", "__version__", "models", *_HOME]  # noqa: PLE0604 - they are strings
 
 
 def __getattr__(name: str) -> Any:
@@ -46,4 +50,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from mnistzoo.weights import load_into, pretrained_state_dict
 
 if TYPE_CHECKING:
     from mnistzoo.analysis import Analysis, ReceptiveField
+    from mnistzoo.data.opening import Picture
+    from mnistzoo.data.pictures import Digit, Prediction
 
 
 class ConvNet(nn.Module):
@@ -58,7 +60,7 @@ class ConvNet(nn.Module):
 
     def summary(self) -> Analysis:
         """Every layer: shape, parameters, multiply-accumulates, receptive field."""
-        from mnistzoo.analysis import analyze  # noqa: PLC0415 - loading weights needs none of it
+        from mnistzoo.analysis import analyze
 
         return analyze(self, INPUT_SHAPE)
 
@@ -76,7 +78,7 @@ class ConvNet(nn.Module):
         Raises:
             UnknownNameError: there is no such layer; the message names the nearest.
         """
-        from mnistzoo.analysis import receptive_field  # noqa: PLC0415 - as above
+        from mnistzoo.analysis import receptive_field
 
         if layer is not None:
             return receptive_field(self, INPUT_SHAPE, layer)
@@ -96,6 +98,38 @@ class ConvNet(nn.Module):
         old = self.classifier
         new = _classifier(old.in_features, num_classes)
         self.classifier = new.to(old.weight.device, old.weight.dtype)
+
+    @overload
+    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    @overload
+    def predict(self, pictures: Picture) -> Prediction: ...
+    def predict(
+        self, pictures: Picture | list[Any] | tuple[Any, ...]
+    ) -> Prediction | list[Prediction]:
+        """The digit in a picture of any kind, or in each of a list or tuple of them.
+
+        Args:
+            pictures: a path, the bytes of a file, a PIL image, an array or a tensor; see
+                `mnistzoo.transforms()` for their shapes and ranges. They need not be normalised.
+
+        Raises:
+            PictureError: no picture, a damaged or too large one, or one without ink. In a list,
+                this and the next two name the picture.
+            FileReadError: a path that cannot be read.
+            InputError: an object that holds no picture, or an empty list.
+        """
+        from mnistzoo.data.pictures import predict
+
+        return predict(self, pictures)
+
+    def read(self, picture: Picture) -> list[Digit]:
+        """Every digit in one picture, in reading order, with its box in pixels.
+
+        Digits that touch each other are read as one. Arguments and errors are those of `predict`.
+        """
+        from mnistzoo.data.pictures import read
+
+        return read(self, picture)
 
     def extra_repr(self) -> str:
         """The architecture's name, for `repr`."""

@@ -55,7 +55,7 @@ UNARY_OR_BINARY = frozenset(
 """Pointwise operators whose result has the shape and the dtype of arguments that agree in both."""
 
 
-class Dispatch(TorchDispatchMode):
+class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types it not
     """Runs operators on `meta` tensors, and follows what their results see.
 
     A tensor that comes from outside, such as a parameter, is never written to: where it meets the
@@ -64,7 +64,7 @@ class Dispatch(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # as above
         self.calls: Calls | None = None
         self.last_map: Layout | None = None
         self.read: set[int] = set()

@@ -45,13 +45,13 @@ class _Saved:
     def restore(self, attributes: dict[str, Any]) -> None:
         _restore(attributes, self.attributes)
         for container, contents in self.containers:
-            if isinstance(container, dict):
+            if isinstance(container, dict) and isinstance(contents, dict):
                 _restore(container, contents)
             elif isinstance(container, list):
                 container[:] = contents
-            elif container != contents:
-                container.clear()
-                container.update(contents)
+            elif isinstance(container, set):
+                container &= set(contents)
+                container |= set(contents)
 
 
 def _restore(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
@@ -74,8 +74,8 @@ def traceable(module: nn.Module) -> nn.Module:
 
 def _on_meta(tensor: Tensor) -> Tensor:
     if isinstance(tensor, UninitializedParameter):
-        return UninitializedParameter(device="meta", dtype=tensor.dtype)
+        return UninitializedParameter(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # torch leaves its arguments out of its stubs
     if isinstance(tensor, UninitializedBuffer):
-        return UninitializedBuffer(device="meta", dtype=tensor.dtype)
+        return UninitializedBuffer(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # as above
     data = torch.empty_like(tensor, device="meta")
     return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

@@ -110,7 +110,7 @@ def _lined_up(one: Window, other: Window, units: int) -> Window:
     """
     if one.stride == other.stride:
         return one.union(other)
-    difference = abs(one.stride - other.stride)
+    difference = max(one.stride, other.stride) - min(one.stride, other.stride)
     drift = difference * (units - 1)
     close = 2 * difference < max(one.stride, other.stride)
     if drift and not (close and drift < max(one.size, other.size)):
@@ -118,5 +118,6 @@ def _lined_up(one: Window, other: Window, units: int) -> Window:
             "expected the branches that join to move by the same number of pixels a unit, "
             f"got {one.stride} and {other.stride}; check the strides of the branches."
         )
-    target = one.stride if one.stride.denominator <= other.stride.denominator else other.stride
+    whole_first = sorted((one.stride, other.stride), key=lambda stride: stride.denominator)
+    target = whole_first[0]
     return one.at_stride(target, units).union(other.at_stride(target, units))

@@ -132,7 +132,7 @@ def sliding(units_in: int, units_out: int, slide: Slide) -> Step:
 
 @lru_cache(maxsize=1024)
 def transposed(units_in: int, units_out: int, slide: Slide) -> Step:
-    """A transposed convolution: unit `o` reads the `i` with `o = i·stride − padding + dilation·t`."""
+    """A transposed convolution: unit `o` reads `i` where `o = i·stride − padding + dilation·t`."""
     kernel, stride, padding, dilation = slide
     reach = dilation * (kernel - 1)
     low, high = Fraction(padding - reach, stride), Fraction(padding, stride)

@@ -184,7 +184,7 @@ class Analysis(Sequence[Row]):
         )
 
     def __rich__(self) -> Table:
-        from rich.table import Table  # noqa: PLC0415 - printing in colour is not always wanted
+        from rich.table import Table
 
         table = Table(caption=self.caption(), caption_justify="left")
         for column in self.columns:

@@ -12,7 +12,7 @@ from mnistzoo.analysis.operators.call import Call
 def _convolution(call: Call) -> int:
     """One for each weight at each place: of the result, or of the input if transposed."""
     places = call.args[0].shape if call["transposed"] else call.shape
-    return prod(call["weight"].shape) * prod(places[2:]) * int(call.args[0].shape[0])
+    return int(prod(call["weight"].shape) * prod(places[2:]) * places[0])
 
 
 def _matmul(one: Any, other: Any) -> int:
