@@ -11,7 +11,8 @@ import mnistzoo
 SOURCE = Path(mnistzoo.__file__).parent
 
 LAYERS = [
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"demo", "plots"},
     {"hub", "export", "zoo"},
     {"training"},
