@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 import mnistzoo
 from mnistzoo.data.mnist import Digits
-from mnistzoo.errors import TrainingError, UnknownNameError
+from mnistzoo.errors import FileWriteError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
 from mnistzoo.training import runs
 from mnistzoo.training.augment import affine_maps, warp
@@ -187,6 +188,12 @@ def test_a_folder_of_another_run(tmp_path, run, small_mnist):
     runs.train(run, tmp_path)
     with pytest.raises(TrainingError, match="another seed; choose another folder"):
         runs.train(replace(run, seed=1), tmp_path)
+
+
+def test_a_folder_that_refuses(run, small_mnist):
+    """A run that could not be saved fails before its first step."""
+    with pytest.raises(FileWriteError, match="choose a folder"):
+        runs.train(run, Path("/proc/mnistzoo"), on_batch=pytest.fail)
 
 
 def test_holdout_never_reads_the_test_images():
