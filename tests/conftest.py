@@ -8,7 +8,6 @@ import torch
 
 import mnistzoo
 
-
 torch.set_num_threads(1)  # batches here are small: two threads would mostly wait for each other
 
 
