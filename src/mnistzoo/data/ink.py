@@ -19,8 +19,10 @@ NOISE_FACTOR = 5.0
 """Ink differs from the paper by at least this many standard deviations of the paper's grain."""
 
 CLEAN = 1.0
+"""In a picture that is evenly lit, fewer pixels than this times the ink's are between two levels."""
 
 SMALL = 40
+"""No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""
 
 _BACKGROUND_SIDE = 96
 """The light is estimated on a picture shrunk to this side: its changes are slow, ink is thin."""
@@ -80,8 +82,8 @@ def _contrast(levels: GreyLevels) -> GreyLevels:
 
 
 def _against(levels: GreyLevels, paper: GreyLevels | np.float32) -> GreyLevels:
-    brightness = np.maximum(paper, np.float32(0.05))
-    return np.asarray((brightness - levels) / brightness, dtype=np.float32)
+    fraction = (paper - levels) / np.maximum(paper, np.float32(0.2))  # the dark exaggerates grain
+    return np.asarray(fraction, dtype=np.float32)
 
 
 def _is_clean(levels: GreyLevels, low: float, high: float) -> bool:
