@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
+from mnistzoo.card import is_generated, render
+from mnistzoo.checkpoint import CARD, LIMITS, decode, encode, read_folder, write_folder
 from mnistzoo.errors import InputError, UnknownNameError
-from mnistzoo.weights import load_into, pretrained_state_dict
+from mnistzoo.files import read_bytes
+from mnistzoo.weights import check_state, load_into, pretrained_state_dict
+
+if TYPE_CHECKING:
+    from mnistzoo.hub import Pushed
 
 
 class ConvNet(nn.Module):
@@ -62,6 +71,95 @@ class ConvNet(nn.Module):
         new = _classifier(old.in_features, num_classes)
         self.classifier = new.to(old.weight.device, old.weight.dtype)
 
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        accuracy: float | None = None,
+        dataset: str | None = None,
+    ) -> None:
+        """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
+
+        A card that is there and that its owner has edited is kept. See `checkpoint` for the format.
+
+        Args:
+            folder: made if it does not exist.
+            accuracy: what the card is to state, a fraction; for the shipped weights it is known.
+            dataset: what `accuracy` was measured on, a name on the Hub; MNIST if the network has
+                ten classes and nothing else is given.
+
+        Raises:
+            InputError: the accuracy cannot be stated so.
+            WeightsError: the network is not as it was built, not float32, or not finite.
+            FileWriteError: the folder or the disk refuses.
+        """
+        files = self._files(accuracy, dataset)
+        card = Path(folder) / CARD
+        if card.exists() and not is_generated(read_bytes(card, limit=LIMITS[CARD])):
+            del files[CARD]
+        write_folder(folder, files)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        accuracy: float | None = None,
+        dataset: str | None = None,
+        card: str | None = None,
+    ) -> Pushed:
+        """Put the network on the Hugging Face Hub, in one commit of the three files.
+
+        No commit is made if all is there already. The repository is made if it does not exist. A
+        card there that its owner has edited is kept.
+
+        Args:
+            repo_id: `user/name`.
+            revision: a branch, made if it does not exist; `main` if nothing is given.
+            private: whether a new repository is private.
+            token: one that may write; `HF_TOKEN` or the stored one if nothing is given.
+            commit_message: its title.
+            create_pr: propose the commit as a pull request in place of making it.
+            accuracy: see `save_pretrained`.
+            dataset: see `save_pretrained`.
+            card: the text of the model card, in place of one written from the network.
+
+        Raises:
+            InputError: `repo_id` is not of that form, or the accuracy cannot be stated so.
+            WeightsError: the network is not as it was built, not float32, or not finite.
+            HubError: the Hub does not take it; the message says what to do.
+        """
+        from mnistzoo.hub import push  # noqa: PLC0415 - the Hub's client takes 0.3 s to import
+
+        if card is not None and (accuracy, dataset) != (None, None):
+            raise InputError(
+                "accuracy goes into a card written for you; pass it, or card, not both."
+            )
+        files = self._files(accuracy, dataset)
+        if card is not None:
+            files[CARD] = card.encode()
+        return push(
+            repo_id,
+            files,
+            revision=revision,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            create_pr=create_pr,
+        )
+
+    def _files(self, accuracy: float | None, dataset: str | None) -> dict[str, bytes]:
+        """The three files, once they are known to load again."""
+        name, state = self.architecture.name, self.state_dict()
+        check_state(_blank(name, self.num_classes).state_dict(), state, f"this {name}")
+        files = encode(name, self.num_classes, state)
+        config = decode(files, name).config
+        return {**files, CARD: render(self, config, accuracy, dataset)}
+
     def extra_repr(self) -> str:
         """The architecture's name, for `repr`."""
         return f"architecture={self.architecture.name!r}"
@@ -108,14 +206,73 @@ def _check_images(images: Tensor) -> None:
         )
 
 
+def _blank(name: str, num_classes: int) -> ConvNet:
+    """A network without memory, for the names, shapes and dtypes that are expected."""
+    with torch.device("meta"):
+        return ConvNet(ARCHITECTURES[name], num_classes=num_classes)
+
+
+def from_pretrained(
+    repo_id_or_folder: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+) -> ConvNet:
+    """A network from the Hugging Face Hub, or from a folder, in evaluation mode.
+
+    What is read is checked at every load: the config by its schema, the weights by the SHA-256
+    stated there (and by the Hub's, where it states one), then by name, shape and dtype.
+
+    Args:
+        repo_id_or_folder: `"user/name"`, unless a folder of that name exists; or a folder that
+            `save_pretrained` wrote.
+        revision: a branch, a tag or a commit; `main` if nothing is given. A commit that is in the
+            cache is loaded without any request.
+        token: `HF_TOKEN` or the stored one if nothing is given, none if `False`.
+        cache_dir: the Hub's cache; the client's own if nothing is given.
+        force_download: download again what is in the cache.
+        local_files_only: make no request.
+
+    Raises:
+        FileReadError: the folder or a file of it is missing or cannot be read.
+        HubError: the Hub or the cache does not have it; the message says what to do.
+        WeightsError: what was read is altered, foreign or incomplete.
+        InputError: an argument is not what it should be.
+    """
+    source = os.fspath(repo_id_or_folder)
+    if not isinstance(repo_id_or_folder, str) or Path(source).is_dir() or source.count("/") != 1:
+        return _decoded(read_folder(repo_id_or_folder), source)
+    from mnistzoo.hub import pull  # noqa: PLC0415 - the Hub's client takes 0.3 s to import
+
+    pulled = pull(
+        source,
+        revision=revision,
+        token=token,
+        cache_dir=cache_dir,
+        force_download=force_download,
+        local_files_only=local_files_only,
+    )
+    return _decoded(pulled.files, f"{source} at {pulled.commit}")
+
+
+def _decoded(files: dict[str, bytes], source: str) -> ConvNet:
+    config, state = decode(files, source)
+    model = _blank(config.architecture, config.num_classes)
+    check_state(model.state_dict(), state, source)
+    own = {name: tensor.clone() for name, tensor in state.items()}
+    model.load_state_dict(own, assign=True)
+    return model.eval()
+
+
 def list_models() -> list[str]:
     """The names that `get_model` takes."""
     return list(ARCHITECTURES)
 
 
-def get_model(
-    name: str, *, pretrained: bool = False, num_classes: int = NUM_CLASSES
-) -> ConvNet:
+def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
     """One network by name.
 
     Args:
