@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
 from mnistzoo.card import is_generated, render
-from mnistzoo.checkpoint import CARD, LIMITS, decode, encode, read_folder, write_folder
+from mnistzoo.checkpoint import CARD, LIMITS, decode, encode, write_folder
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.files import read_bytes
 from mnistzoo.weights import check_state, load_into, pretrained_state_dict
@@ -155,7 +155,7 @@ class ConvNet(nn.Module):
     def _files(self, accuracy: float | None, dataset: str | None) -> dict[str, bytes]:
         """The three files, once they are known to load again."""
         name, state = self.architecture.name, self.state_dict()
-        check_state(_blank(name, self.num_classes).state_dict(), state, f"this {name}")
+        check_state(blank(name, self.num_classes).state_dict(), state, f"this {name}")
         files = encode(name, self.num_classes, state)
         config = decode(files, name).config
         return {**files, CARD: render(self, config, accuracy, dataset)}
@@ -206,65 +206,10 @@ def _check_images(images: Tensor) -> None:
         )
 
 
-def _blank(name: str, num_classes: int) -> ConvNet:
-    """A network without memory, for the names, shapes and dtypes that are expected."""
+def blank(name: str, num_classes: int) -> ConvNet:
+    """A network whose tensors have names, shapes and dtypes, but no memory and no values."""
     with torch.device("meta"):
         return ConvNet(ARCHITECTURES[name], num_classes=num_classes)
-
-
-def from_pretrained(
-    repo_id_or_folder: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    token: str | bool | None = None,
-    cache_dir: str | os.PathLike[str] | None = None,
-    force_download: bool = False,
-    local_files_only: bool = False,
-) -> ConvNet:
-    """A network from the Hugging Face Hub, or from a folder, in evaluation mode.
-
-    What is read is checked at every load: the config by its schema, the weights by the SHA-256
-    stated there (and by the Hub's, where it states one), then by name, shape and dtype.
-
-    Args:
-        repo_id_or_folder: `"user/name"`, unless a folder of that name exists; or a folder that
-            `save_pretrained` wrote.
-        revision: a branch, a tag or a commit; `main` if nothing is given. A commit that is in the
-            cache is loaded without any request.
-        token: `HF_TOKEN` or the stored one if nothing is given, none if `False`.
-        cache_dir: the Hub's cache; the client's own if nothing is given.
-        force_download: download again what is in the cache.
-        local_files_only: make no request.
-
-    Raises:
-        FileReadError: the folder or a file of it is missing or cannot be read.
-        HubError: the Hub or the cache does not have it; the message says what to do.
-        WeightsError: what was read is altered, foreign or incomplete.
-        InputError: an argument is not what it should be.
-    """
-    source = os.fspath(repo_id_or_folder)
-    if not isinstance(repo_id_or_folder, str) or Path(source).is_dir() or source.count("/") != 1:
-        return _decoded(read_folder(repo_id_or_folder), source)
-    from mnistzoo.hub import pull  # noqa: PLC0415 - the Hub's client takes 0.3 s to import
-
-    pulled = pull(
-        source,
-        revision=revision,
-        token=token,
-        cache_dir=cache_dir,
-        force_download=force_download,
-        local_files_only=local_files_only,
-    )
-    return _decoded(pulled.files, f"{source} at {pulled.commit}")
-
-
-def _decoded(files: dict[str, bytes], source: str) -> ConvNet:
-    config, state = decode(files, source)
-    model = _blank(config.architecture, config.num_classes)
-    check_state(model.state_dict(), state, source)
-    own = {name: tensor.clone() for name, tensor in state.items()}
-    model.load_state_dict(own, assign=True)
-    return model.eval()
 
 
 def list_models() -> list[str]:
