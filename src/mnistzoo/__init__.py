@@ -28,7 +28,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["MnistZooError", "__version__", "models", *_HOME]
+__all__ = ["MnistZooError", "__version__", "models", *_HOME]  # noqa: PLE0604 - they are strings
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mnistzoo.architectures import MEAN, STD
 from mnistzoo.errors import DataError
 from mnistzoo.files import read_bytes, sha256
 
@@ -26,7 +27,7 @@ class IDXFile(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes, uncompressed: a magic number and each dimension, four bytes each, then the data."""
+        """Bytes, uncompressed: the magic number and each dimension take four, then the data."""
         return 4 + 4 * len(self.shape) + math.prod(self.shape)
 
 
@@ -35,13 +36,21 @@ TRAIN_IMAGES = IDXFile(
     (60_000, 28, 28),
     "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
 )
-TRAIN_LABELS = IDXFile("train-labels-idx1-ubyte", (60_000,), "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5")
+TRAIN_LABELS = IDXFile(
+    "train-labels-idx1-ubyte",
+    (60_000,),
+    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+)
 TEST_IMAGES = IDXFile(
     "t10k-images-idx3-ubyte",
     (10_000, 28, 28),
     "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
 )
-TEST_LABELS = IDXFile("t10k-labels-idx1-ubyte", (10_000,), "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2")
+TEST_LABELS = IDXFile(
+    "t10k-labels-idx1-ubyte",
+    (10_000,),
+    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+)
 
 
 class Digits(NamedTuple):
@@ -68,6 +77,19 @@ def mnist(train: bool = False) -> Digits:
     """
     images, labels = (TRAIN_IMAGES, TRAIN_LABELS) if train else (TEST_IMAGES, TEST_LABELS)
     return Digits(read_idx(images), read_idx(labels).long())
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Images of MNIST as the networks take them.
+
+    Args:
+        images: uint8, shape `(N, 28, 28)`.
+
+    Returns:
+        float32, shape `(N, 1, 28, 28)`: on a scale of 0 to 1, less the mean of the training pixels,
+        over their standard deviation.
+    """
+    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
 
 
 def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:

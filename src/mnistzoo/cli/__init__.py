@@ -1,0 +1,50 @@
+"""The command line. Importing it imports no torch: each command imports what it needs."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mnistzoo._version import __version__
+from mnistzoo.cli import train, zoo
+from mnistzoo.errors import MnistZooError
+
+app = typer.Typer(
+    name="mnistzoo",
+    help="Five small MNIST networks with verified weights, and exact analysis of any network.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(zoo.list_)
+app.command()(zoo.summary)
+app.command()(zoo.evaluate)
+app.command()(zoo.verify)
+app.command()(train.train)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"mnistzoo {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line: exit status 0, 1 with one line on stderr, or 2 for wrong usage."""
+    try:
+        app()
+    except MnistZooError as error:
+        print(f"mnistzoo: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,50 @@
+"""The command that trains a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnistzoo.cli.console import JSON, print_json, progress
+
+
+def train(
+    network: Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")],
+    out: Annotated[Path, typer.Option(help="The folder for weights and metrics.json.")],
+    recipe: Annotated[str, typer.Option(help="documented or record.")] = "record",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="In place of the recipe's own number.")
+    ] = None,
+    holdout: Annotated[
+        int, typer.Option(min=0, max=59_999, help="Keep the last training images to judge by.")
+    ] = 0,
+    as_json: JSON = False,
+) -> None:
+    """Train a network; run again with the same options, it goes on where it was stopped."""
+    from mnistzoo.training.recipe import get_recipe
+    from mnistzoo.training.runs import train
+    from mnistzoo.training.trainer import Run
+
+    chosen = get_recipe(recipe, network)
+    chosen = replace(chosen, epochs=epochs or chosen.epochs)
+    run = Run(network, chosen, seed, holdout)
+    with progress("images") as bar:
+        task = bar.add_task(network, total=chosen.epochs * (60_000 - holdout))
+
+        def show(row: dict[str, float]) -> None:
+            bar.update(task, completed=row["epoch"] * (60_000 - holdout))
+            bar.console.print(
+                f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
+                f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"
+            )
+
+        metrics = train(run, out, on_batch=lambda count: bar.advance(task, count), on_epoch=show)
+    if as_json:
+        print_json(metrics)
+    else:
+        judged = f"{metrics['correct']:,} of {metrics['total']:,} {metrics['judged_on']} images"
+        print(f"{network}, seed {seed}: {judged}; weights and metrics.json are in {out}")

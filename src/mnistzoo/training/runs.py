@@ -1,0 +1,145 @@
+"""A run in a folder: a checkpoint after each epoch, and in the end weights and `metrics.json`."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnistzoo._version import __version__
+from mnistzoo.data.mnist import Digits, mnist
+from mnistzoo.errors import FileReadError, TrainingError
+from mnistzoo.files import read_bytes, write_bytes
+from mnistzoo.training.evaluate import evaluate
+from mnistzoo.training.trainer import Run, Trainer
+from mnistzoo.weights import save_state_dict
+
+MAX_BYTES = 2**28
+"""No checkpoint or metrics file is read beyond this."""
+
+
+def train(
+    run: Run,
+    out: Path,
+    *,
+    on_batch: Callable[[int], object] = lambda _: None,
+    on_epoch: Callable[[dict[str, float]], object] = lambda _: None,
+) -> dict[str, Any]:
+    """Train `run` in the folder `out`, from where an earlier try was cut off, and give its metrics.
+
+    Writes `<network>.safetensors` and then `metrics.json`, each in one step. A folder that holds
+    the finished run is left as it is. After each epoch the network is judged on the test images,
+    or on the held-out ones; nothing in the run depends on what comes out.
+
+    Args:
+        run: what to train.
+        out: the folder; made where it is missing.
+        on_batch: called after each step with the number of images in it.
+        on_epoch: called with each epoch's row of the metrics, also those done in an earlier try.
+
+    Raises:
+        TrainingError: the loss is no longer finite, or `out` holds another run.
+        FileWriteError: the folder cannot be written.
+    """
+    described = asdict(run)
+    if (finished := _finished(out, described)) is not None:
+        return finished
+    training, judged = split(run.holdout)
+    trainer = Trainer(run, training)
+    epochs, seconds = _resume(out, trainer, described)
+    for row in epochs:
+        on_epoch(row)
+    while trainer.epoch < run.recipe.epochs:
+        start = time.perf_counter()
+        row = trainer.train_epoch(on_batch)
+        seconds += time.perf_counter() - start
+        row |= {"epoch": trainer.epoch, "accuracy": evaluate(trainer.result, judged).accuracy}
+        epochs.append(row)
+        _save_checkpoint(out, trainer, {"run": described, "epochs": epochs, "seconds": seconds})
+        on_epoch(row)
+    return _finish(out, trainer, judged, {**described, "seconds": seconds, "epochs": epochs})
+
+
+def split(holdout: int) -> tuple[Digits, Digits]:
+    """The images to train on, and those to judge by: the last `holdout` ones, or the test set."""
+    digits = mnist(train=True)
+    if holdout == 0:
+        return digits, mnist(train=False)
+    return (
+        Digits(digits.images[:-holdout], digits.labels[:-holdout]),
+        Digits(digits.images[-holdout:], digits.labels[-holdout:]),
+    )
+
+
+def _finished(out: Path, described: dict[str, Any]) -> dict[str, Any] | None:
+    path = out / "metrics.json"
+    if not path.exists():
+        return None
+    metrics: dict[str, Any] = json.loads(read_bytes(path, limit=MAX_BYTES))
+    _check_same(out, described, {key: metrics.get(key) for key in described})
+    return metrics
+
+
+def _resume(
+    out: Path, trainer: Trainer, described: dict[str, Any]
+) -> tuple[list[dict[str, float]], float]:
+    """Bring `trainer` to where the checkpoint in `out` is, if there is one."""
+    try:
+        data = read_bytes(out / "checkpoint.pt", limit=MAX_BYTES)
+    except FileReadError:
+        return [], 0.0
+    checkpoint = torch.load(io.BytesIO(data), weights_only=True)
+    _check_same(out, described, checkpoint["run"])
+    trainer.load_state_dict(checkpoint["trainer"])
+    return checkpoint["epochs"], checkpoint["seconds"]
+
+
+def _check_same(out: Path, described: dict[str, Any], found: dict[str, Any]) -> None:
+    if found != described:
+        differing = sorted(key for key in described if described[key] != found.get(key))
+        raise TrainingError(
+            f"{out} holds another run, with another {', '.join(differing)}; choose another folder."
+        )
+
+
+def _save_checkpoint(out: Path, trainer: Trainer, progress: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save({**progress, "trainer": trainer.state_dict()}, buffer)
+    write_bytes(out / "checkpoint.pt", buffer.getvalue())
+
+
+def _finish(out: Path, trainer: Trainer, judged: Digits, metrics: dict[str, Any]) -> dict[str, Any]:
+    run, model = trainer.run, trainer.result
+    evaluation = evaluate(model, judged)
+    state = model.state_dict()
+    made_by = {
+        "network": run.network,
+        "recipe": run.recipe.name,
+        "seed": run.seed,
+        "versions": versions(),
+    }
+    metrics |= {
+        "judged_on": "test" if run.holdout == 0 else "holdout",
+        "correct": evaluation.correct,
+        "total": evaluation.total,
+        "nll": evaluation.nll,
+        "sha256": save_state_dict(out / f"{run.network}.safetensors", state, made_by),
+        "dtype": str(trainer.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "versions": made_by["versions"],
+    }
+    write_bytes(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+    return metrics
+
+
+def versions() -> dict[str, str]:
+    """The versions that the weights depend on."""
+    return {"mnistzoo": __version__, "torch": version("torch")}

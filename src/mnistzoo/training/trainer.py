@@ -1,0 +1,199 @@
+"""One network, one recipe, one seed: the steps of training, and a state that can be saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mnistzoo.data.mnist import Digits, normalize
+from mnistzoo.errors import TrainingError
+from mnistzoo.models import ConvNet, get_model
+from mnistzoo.training.augment import augment
+from mnistzoo.training.recipe import Recipe
+
+WARMUP = 0.15
+"""The share of a one-cycle schedule in which the learning rate rises."""
+
+STEP_EPOCHS = 15
+"""The epoch of the study after which its learning rate is a tenth."""
+
+
+SEED_STRIDE = 10_000
+"""Each epoch draws from a generator of its own, so that a resumed run need not save one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What determines the weights, on one type of machine and number of threads.
+
+    Attributes:
+        network: a name that `get_model` takes.
+        recipe: how it is trained.
+        seed: of the initial weights, the order of the images, and the augmentation.
+        holdout: how many of the last training images are kept aside; the run is then judged on
+            them, and the test images are never read.
+    """
+
+    network: str
+    recipe: Recipe
+    seed: int = 0
+    holdout: int = 0
+
+
+def autocast_dtype() -> torch.dtype:
+    """bfloat16 where the processor multiplies it natively, else float32.
+
+    Elsewhere bfloat16 is emulated, which is slower than float32. The choice depends on the
+    processor alone, so that a run can be repeated.
+    """
+    native = torch.cpu.get_capabilities()
+    return torch.bfloat16 if native.get("avx512_bf16") or native.get("amx_bf16") else torch.float32
+
+
+class Trainer:
+    """The state of a run, moved on one epoch at a time.
+
+    Args:
+        run: what to train.
+        digits: the training images and their labels.
+    """
+
+    def __init__(self, run: Run, digits: Digits) -> None:
+        self.run, self.recipe, self.digits = run, run.recipe, digits
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(run.seed)
+            model = get_model(run.network)
+            if self.recipe.he_init:
+                _he_init(model)
+        self.model = model.to(memory_format=torch.channels_last)
+        self.dtype = autocast_dtype()
+        self.optimizer = _optimizer(self.model, self.recipe)
+        self.steps = math.ceil(len(digits.labels) / self.recipe.batch_size)
+        self.scheduler = _scheduler(self.optimizer, self.recipe, self.steps)
+        self.average = _average(self.model, self.recipe)
+        self.epoch = 0
+
+    @property
+    def result(self) -> ConvNet:
+        """The network that the run has come to: the moving average, where the recipe keeps one."""
+        if self.average is None:
+            return self.model
+        for mean, now in zip(self.average.module.buffers(), self.model.buffers(), strict=True):
+            if not mean.is_floating_point():
+                mean.copy_(now)
+        return cast(ConvNet, self.average.module)
+
+    def train_epoch(self, on_batch: Callable[[int], object] = lambda _: None) -> dict[str, float]:
+        """One pass over the images; gives the mean `loss` and `train_accuracy` on them, augmented.
+
+        Args:
+            on_batch: called after each step with the number of images in it.
+
+        Raises:
+            TrainingError: the loss is no longer finite.
+        """
+        self.model.train()
+        generator = Generator().manual_seed(self.run.seed * SEED_STRIDE + self.epoch)
+        order = torch.randperm(len(self.digits.labels), generator=generator)
+        loss_sum, correct = 0.0, 0
+        for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
+            images = augment(
+                normalize(self.digits.images[index]), self.recipe.augmentation, generator
+            )
+            labels = self.digits.labels[index]
+            loss, answers = self._step(images, labels)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss of {self.run.network} became {loss} in epoch {self.epoch + 1}, "
+                    f"step {step + 1} of {self.steps}; lower the learning rate of the recipe."
+                )
+            loss_sum += loss * len(labels)
+            correct += int((answers.argmax(1) == labels).sum())
+            on_batch(len(labels))
+        self.epoch += 1
+        if not self.recipe.one_cycle:
+            self.scheduler.step()
+        return {"loss": loss_sum / len(order), "train_accuracy": correct / len(order)}
+
+    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
+            answers = self.model(images)
+        loss = nn.functional.cross_entropy(
+            answers.float(), labels, label_smoothing=self.recipe.label_smoothing
+        )
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        self.optimizer.step()
+        if self.recipe.one_cycle:
+            self.scheduler.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return loss.item(), answers.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on from here."""
+        return {name: part.state_dict() for name, part in self._parts()} | {"epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` gave for the same run."""
+        for name, part in self._parts():
+            part.load_state_dict(state[name])
+        self.epoch = state["epoch"]
+
+    def _parts(self) -> list[tuple[str, Any]]:
+        parts = [
+            ("model", self.model),
+            ("optimizer", self.optimizer),
+            ("scheduler", self.scheduler),
+        ]
+        return parts if self.average is None else [*parts, ("average", self.average)]
+
+
+def _he_init(model: nn.Module) -> None:
+    for layer in model.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every convolution here has one
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> SGD:
+    weights = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": recipe.weight_decay},
+        {"params": others},
+    ]
+    return SGD(
+        groups,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+    )
+
+
+def _scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
+    if not recipe.one_cycle:
+        return StepLR(optimizer, step_size=STEP_EPOCHS, gamma=0.1)
+    return OneCycleLR(
+        optimizer,
+        max_lr=recipe.learning_rate,
+        total_steps=recipe.epochs * steps,
+        pct_start=WARMUP,
+        cycle_momentum=False,
+    )
+
+
+def _average(model: ConvNet, recipe: Recipe) -> AveragedModel | None:
+    if recipe.ema_decay is None:
+        return None
+    average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]  # torch's own
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
