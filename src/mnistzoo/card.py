@@ -8,15 +8,17 @@ elsewhere has no such line, and neither is ever replaced.
 from __future__ import annotations
 
 import json
+import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
 from mnistzoo.architectures import ARCHITECTURES, NUM_CLASSES
-from mnistzoo.checkpoint import Config
+from mnistzoo.checkpoint import CARD, LIMITS, Config
 from mnistzoo.errors import InputError
-from mnistzoo.files import sha256
+from mnistzoo.files import read_bytes, sha256
 from mnistzoo.weights import read_manifest
 
 MNIST = "ylecun/mnist"
@@ -56,6 +58,18 @@ def address(card: bytes, repo_id: str) -> bytes:
     if seal is None or not is_generated(card):
         return card
     return _sealed(card[: seal.start()].decode().replace(_ANYWHERE, json.dumps(repo_id)))
+
+
+def without_edited(folder: str | os.PathLike[str], files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files to write to a folder: not the card, if one is there that was edited.
+
+    Raises:
+        FileReadError: the card there cannot be read.
+    """
+    there = Path(folder) / CARD
+    if not there.exists() or is_generated(read_bytes(there, limit=LIMITS[CARD])):
+        return files
+    return {name: data for name, data in files.items() if name != CARD}
 
 
 def measured(config: Config, accuracy: float | None, dataset: str | None) -> Measured | None:

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
-from mnistzoo.card import is_generated, render
-from mnistzoo.checkpoint import CARD, LIMITS, decode, encode, write_folder
+from mnistzoo.card import render, without_edited
+from mnistzoo.checkpoint import CARD, decode, encode, write_folder
 from mnistzoo.errors import InputError, UnknownNameError
-from mnistzoo.files import read_bytes
 from mnistzoo.weights import check_state, load_into, pretrained_state_dict
 
 if TYPE_CHECKING:
@@ -93,11 +91,7 @@ class ConvNet(nn.Module):
             WeightsError: the network is not as it was built, not float32, or not finite.
             FileWriteError: the folder or the disk refuses.
         """
-        files = self._files(accuracy, dataset)
-        card = Path(folder) / CARD
-        if card.exists() and not is_generated(read_bytes(card, limit=LIMITS[CARD])):
-            del files[CARD]
-        write_folder(folder, files)
+        write_folder(folder, without_edited(folder, self._files(accuracy, dataset)))
 
     def push_to_hub(
         self,
@@ -133,7 +127,7 @@ class ConvNet(nn.Module):
             WeightsError: the network is not as it was built, not float32, or not finite.
             HubError: the Hub does not take it; the message says what to do.
         """
-        from mnistzoo.hub import push  # noqa: PLC0415 - the Hub's client takes 0.3 s to import
+        from mnistzoo.hub import push
 
         if card is not None and (accuracy, dataset) != (None, None):
             raise InputError(

@@ -1,4 +1,4 @@
-"""`from_pretrained`: a network from a folder or from the Hugging Face Hub, checked at every load."""
+"""`from_pretrained`: a network from a folder or from the Hub, checked at every load."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def from_pretrained(
     source = os.fspath(repo_id_or_folder)
     if not isinstance(repo_id_or_folder, str) or Path(source).is_dir() or source.count("/") != 1:
         return from_files(read_folder(repo_id_or_folder), source)
-    from mnistzoo.hub import pull  # noqa: PLC0415 - the Hub's client takes 0.3 s to import
+    from mnistzoo.hub import pull
 
     pulled = pull(
         source,
