@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 def fresh(name: str, seed: int = 0, num_classes: int = 10):
-    """A network with random weights, and statistics as if it had been trained, the same each time."""
+    """A network with random weights and statistics, the same each time."""
     torch.manual_seed(seed)
     model = mnistzoo.get_model(name, num_classes=num_classes)
     model.train()

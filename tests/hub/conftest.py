@@ -8,13 +8,16 @@ import textwrap
 from pathlib import Path
 
 import pytest
+import torch
 from server import WRITER, Hub
+
+import mnistzoo
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
 
 
-class Failure(Exception):
+class ClientError(Exception):
     """What the client raised, by the names of its class and bases."""
 
     def __init__(self, kinds, message):
@@ -55,12 +58,12 @@ class Client:
         self.process.stdin.flush()
 
     def finish(self):
-        """Its `result`; what it raised is raised as `Failure`."""
+        """Its `result`; what it raised is raised as `ClientError`."""
         line = self.process.stdout.readline()
         assert line, f"the client died: {self.stderr()}"
         answer = json.loads(line)
         if "kinds" in answer:
-            raise Failure(answer["kinds"], answer["message"])
+            raise ClientError(answer["kinds"], answer["message"])
         return answer["result"]
 
     def run(self, code, **given):
@@ -70,7 +73,7 @@ class Client:
 
     def fails(self, kind, code, **given):
         """Run code that must raise one of this library's errors; give its message."""
-        with pytest.raises(Failure) as caught:
+        with pytest.raises(ClientError) as caught:
             self.run(code, **given)
         assert kind in caught.value.kinds, caught.value
         assert "MnistZooError" in caught.value.kinds
@@ -78,10 +81,12 @@ class Client:
         return caught.value.message
 
     def stderr(self):
+        """What it has printed."""
         self.log.seek(0)
         return self.log.read()
 
     def close(self):
+        """End it."""
         self.process.stdin.close()
         self.process.stdout.close()
         self.process.terminate()
@@ -101,6 +106,19 @@ def client_of(tmp_path_factory):
     yield start
     for client in clients:
         client.close()
+
+
+@pytest.fixture(scope="session")
+def files_of(tmp_path_factory):
+    """The three files of a network with the weights of a seed."""
+
+    def make(name, seed=0):
+        folder = tmp_path_factory.mktemp("saved")
+        torch.manual_seed(seed)
+        mnistzoo.get_model(name).save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,9 @@ class Hub(ThreadingHTTPServer):
         """Clients that go away are part of the tests."""
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
+    """An answer other than 200."""
+
     def __init__(self, status: int, code: str = "", message: str = "", **headers: str) -> None:
         self.status, self.message = status, message
         self.headers = {"X-Error-Message": message, **headers}
@@ -143,10 +145,10 @@ class Handler(BaseHTTPRequestHandler):
         ("GET", rf"/{REPO}/resolve/(?P<rev>[^/]+)/(?P<file>.+)", "resolve"),
     )
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+    def do_GET(self) -> None:
         self.answer()
 
-    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - as above
+    do_HEAD = do_POST = do_PUT = do_GET  # noqa: N815 - http.server's names
 
     def answer(self) -> None:
         hub, url = self.server, urlsplit(self.path)
@@ -156,10 +158,10 @@ class Handler(BaseHTTPRequestHandler):
         self.fault = hub.fault(self.command, url.path)
         try:
             if self.fault and isinstance(self.fault.kind, int):
-                raise Refusal(self.fault.kind, message="told to refuse")
+                raise RefusalError(self.fault.kind, message="told to refuse")
             self.check_token()
             self.route(url.path)
-        except Refusal as refusal:
+        except RefusalError as refusal:
             self.send(refusal.status, {"error": refusal.message}, **refusal.headers)
 
     def route(self, path: str) -> None:
@@ -178,31 +180,31 @@ class Handler(BaseHTTPRequestHandler):
                 else:
                     self.send_body()
                 return
-        raise Refusal(404, message=f"no such route: {method} {path}")
+        raise RefusalError(404, message=f"no such route: {method} {path}")
 
     # Who may do what
 
     def check_token(self) -> None:
         given = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if given not in ("", WRITER, READER):
-            raise Refusal(401, message="Invalid credentials in Authorization header")
+            raise RefusalError(401, message="Invalid credentials in Authorization header")
         self.token = given
         writes = ("/repos/create", "/commit/", "/branch/", "/preupload/")
         if any(part in self.path for part in writes) and given != WRITER:
-            raise Refusal(403 if given else 401, message="this token may not write")
+            raise RefusalError(403 if given else 401, message="this token may not write")
 
     def find_repo(self, *, read_files: bool) -> Repo:
         repo = self.server.repos.get(self.repo_id)
         if repo is None or (repo.private and not self.token):
-            raise Refusal(404 if self.token else 401, "RepoNotFound", "Repository not found")
+            raise RefusalError(404 if self.token else 401, "RepoNotFound", "Repository not found")
         if repo.gated and read_files and self.token != WRITER:
-            raise Refusal(403, "GatedRepo", "Access to it is restricted")
+            raise RefusalError(403, "GatedRepo", "Access to it is restricted")
         return repo
 
     def find_commit(self, rev: str) -> str:
         oid = self.repo.find(rev)
         if oid is None:
-            raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {rev}")
+            raise RefusalError(404, "RevisionNotFound", f"Invalid rev id: {rev}")
         return oid
 
     # What can be asked
@@ -222,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
         """As the Hub does: front matter that is YAML, with a metadata mapping."""
         front = json.loads(self.body)["content"].split("---\n")[1]
         if not isinstance(yaml.safe_load(front), dict):
-            raise Refusal(400, message="metadata is not a mapping")
+            raise RefusalError(400, message="metadata is not a mapping")
         return {"errors": [], "warnings": []}
 
     def preupload(self, rev: str) -> dict:
@@ -265,14 +267,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def store(self, oid: str) -> dict:
         if hashlib.sha256(self.body).hexdigest() != oid:
-            raise Refusal(400, message="the content has another SHA-256")
+            raise RefusalError(400, message="the content has another SHA-256")
         self.server.objects[oid] = self.body
         return {}
 
     def verify(self) -> dict:
         asked = json.loads(self.body)
         if len(self.server.objects[asked["oid"]]) != asked["size"]:
-            raise Refusal(400, message="the content has another size")
+            raise RefusalError(400, message="the content has another size")
         return {}
 
     def commit(self, rev: str) -> dict:
@@ -280,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
         (header,) = [line["value"] for line in lines if line["key"] == "header"]
         head = self.find_commit(rev)
         if header.get("parentCommit", head) != head:
-            raise Refusal(412, message="A commit has happened since. Please refresh.")
+            raise RefusalError(412, message="A commit has happened since. Please refresh.")
         files = dict(self.repo.commits[head])
         for line in lines:
             if line["key"] == "file":
@@ -296,7 +298,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def branch(self, rev: str) -> dict:
         if rev in self.repo.heads:
-            raise Refusal(409, message="Reference already exists")
+            raise RefusalError(409, message="Reference already exists")
         self.repo.heads[rev] = self.repo.heads["main"]
         return {}
 
@@ -309,7 +311,7 @@ class Handler(BaseHTTPRequestHandler):
         oid = self.find_commit(rev)
         data = self.repo.commits[oid].get(file)
         if data is None:
-            raise Refusal(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": oid})
+            raise RefusalError(404, "EntryNotFound", "Entry not found", **{"X-Repo-Commit": oid})
         etag = self.oid(file, data)
         self.out = (200, data, {"X-Repo-Commit": oid, "ETag": f'"{etag}"'})
         if self.server.is_lfs(file):

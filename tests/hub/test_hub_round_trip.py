@@ -76,8 +76,8 @@ def test_pushing_what_is_there_makes_no_commit(hub, client):
 def test_lfs_objects_are_stored_and_regular_files_are_not(lfs_hub, lfs_client):
     """The weights go the LFS way where the server asks for it: stored, then verified."""
     lfs_hub.requests.clear()
-    lfs_client.run("fresh('exp1', 77).push_to_hub('user/lfs')")
-    weights = lfs_hub.repos["user/lfs"].files()["model.safetensors"]
+    lfs_client.run("fresh('exp1', 77).push_to_hub('user/large')")
+    weights = lfs_hub.repos["user/large"].files()["model.safetensors"]
     stored = f"PUT /lfs/{hashlib.sha256(weights).hexdigest()}"
     assert [r for r in lfs_hub.requests if "/lfs/" in r and "batch" not in r] == [
         stored,
@@ -165,9 +165,9 @@ def test_loaded_network_can_be_trained(tmp_path):
     model.save_pretrained(tmp_path)
     assert model.training
     loaded = mnistzoo.from_pretrained(tmp_path).train()
-    optimizer = torch.optim.SGD(loaded.parameters(), lr=0.1)
     loaded(torch.rand(4, 1, 28, 28)).sum().backward()
-    optimizer.step()
+    with torch.no_grad():
+        loaded.classifier.weight -= loaded.classifier.weight.grad
     assert not torch.equal(loaded.classifier.weight, model.classifier.weight)
 
 
@@ -237,7 +237,6 @@ def test_network_that_would_not_load_again_is_not_saved(tmp_path, spoil):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.skipif("exp5" not in mnistzoo.list_models(), reason="placeholder")
 def test_shipped_weights_keep_their_digest_and_their_measured_accuracy(tmp_path):
     """The card of shipped weights states the manifest's accuracy, and takes no other."""
     from mnistzoo.weights import read_manifest
