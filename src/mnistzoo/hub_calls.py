@@ -32,9 +32,9 @@ MOVED_ON = 412
 
 T = TypeVar("T")
 
-_NOT_CACHED = (
-    "{repo_id} at {revision} is not in the cache, and the Hub may not be asked "
-    "(local_files_only, or HF_HUB_OFFLINE); pull it once while online."
+_OFFLINE = (
+    "{repo_id} at {revision} is not in the cache, and the Hub may not be asked (local_files_only, "
+    "or HF_HUB_OFFLINE); go online, once for a pull, each time for a push."
 )
 
 _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
@@ -57,9 +57,9 @@ _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (
         "{repo_id} at {revision} does not hold a network of this library; expected the files "
         "config.json and model.safetensors.",
     ),
-    (OfflineModeIsEnabled, _NOT_CACHED),
-    (LocalEntryNotFoundError, _NOT_CACHED),
-    (RevisionResolutionError, _NOT_CACHED),
+    (OfflineModeIsEnabled, _OFFLINE),
+    (LocalEntryNotFoundError, _OFFLINE),
+    (RevisionResolutionError, _OFFLINE),
 )
 
 _BY_STATUS = {

@@ -290,9 +290,10 @@ def test_offline_loads_what_is_warm_and_explains_what_is_not(
             "HubError", PULL, repo_id="user/cold", cache=tmp_path, options=options
         )
         assert "is not in the cache" in message
-        assert "pull it once while online" in message
+        assert "go online, once for a pull" in message
     offline.fails("HubError", PULL, **warm, options={"force_download": True})
-    assert "offline" in offline.fails("HubError", "fresh('exp1').push_to_hub('user/x')").lower()
+    message = offline.fails("HubError", "fresh('exp1').push_to_hub('user/offline')")
+    assert "go online" in message
     assert lfs_hub.requests == []
 
 

@@ -67,7 +67,8 @@ def _source(source: str) -> tuple[ConvNet, str | None]:
     from mnistzoo.models import get_model, list_models
     from mnistzoo.pretrained import from_files
 
-    if source in list_models():
+    is_folder = len(Path(source).parts) > 1 or Path(source).is_dir()
+    if source in list_models() or not is_folder:
         return get_model(source, pretrained=True), None
     files = read_folder(source)
     card = files.get(CARD)
