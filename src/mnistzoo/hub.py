@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, ResolvedRevision
+from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
 
 from mnistzoo._version import __version__
@@ -96,28 +94,20 @@ def pull(
         raise InputError("force_download needs the Hub, local_files_only forbids it; pass one.")
     api = HfApi(token=token, library_name="mnistzoo", library_version=__version__)
     cache = None if cache_dir is None else Path(cache_dir)
+    resolve = partial(
+        api.resolve_revision,
+        repo_id,
+        revision=revision,
+        cache_dir=cache,
+        local_files_only=local_files_only,
+    )
     with explained(repo_id, revision):
-        commit = _commit(
-            partial(
-                api.resolve_revision,
-                repo_id,
-                revision=revision,
-                cache_dir=cache,
-                local_files_only=local_files_only,
-            )
-        )
-        download = partial(
-            api.hf_hub_download,
-            repo_id,
-            revision=commit,
-            cache_dir=cache,
-            force_download=force_download,
-            local_files_only=local_files_only,
-        )
-        files = {name: _fetch(download, name) for name in (CONFIG, WEIGHTS)}
+        commit = _full(patiently(resolve, FOR_THE_MOMENT).resolved)
+        tree = _Tree(api, repo_id, commit, cache, force_download, local_files_only)
+        files = {name: tree.read(name) for name in (CONFIG, WEIGHTS)}
         if with_card:
             with suppress(EntryNotFoundError):
-                files[CARD] = _fetch(download, CARD)
+                files[CARD] = tree.read(CARD)
     return Pulled(repo_id, commit, files)
 
 
@@ -179,10 +169,10 @@ def _for_repository(
     api: HfApi, there: ModelInfo, files: dict[str, bytes]
 ) -> tuple[dict[str, bytes], bool]:
     """What to commit on top of a state of the repository, and whether its card is kept."""
-    if CARD in {file.rfilename for file in there.siblings or ()}:
-        card = _fetch(partial(api.hf_hub_download, there.id, revision=there.sha), CARD)
-        if not is_generated(card):
-            return {name: data for name, data in files.items() if name != CARD}, True
+    names = {file.rfilename for file in there.siblings or ()}
+    tree = _Tree(api, there.id, _full(there.sha))
+    if CARD in names and not is_generated(tree.read(CARD)):
+        return {name: data for name, data in files.items() if name != CARD}, True
     return {**files, CARD: address(files[CARD], there.id)}, False
 
 
@@ -191,34 +181,58 @@ def _check(repo_id: str) -> None:
         raise InputError(f'a repository of the Hub is named "user/name", got {repo_id!r}.')
 
 
-def _commit(resolve: Callable[[], ResolvedRevision]) -> str:
-    """The commit that a revision stands for."""
-    commit = patiently(resolve, FOR_THE_MOMENT).resolved
-    if _COMMIT.fullmatch(commit) is None:
+def _full(commit: str | None) -> str:
+    if commit is None or _COMMIT.fullmatch(commit) is None:
         raise HubError(f"expected a commit as 40 hexadecimal digits, got {commit!r}; try again.")
     return commit
 
 
-def _fetch(download: Callable[..., Any], name: str) -> bytes:
-    """One file of a commit. Its size is asked for before it is downloaded."""
-    limit = LIMITS[name]
+@dataclass(frozen=True)
+class _Tree:
+    """The files of one commit, in the cache or on the Hub."""
 
-    def bounded() -> str:
-        size = download(name, dry_run=True).file_size or 0
-        if size > limit:
+    api: HfApi
+    repo_id: str
+    commit: str
+    cache_dir: Path | None = None
+    force_download: bool = False
+    local_files_only: bool = False
+
+    def read(self, name: str) -> bytes:
+        """One file, checked against the Hub's digest where the cache knows it."""
+        path = self._cached(name) or Path(patiently(partial(self._ask, name), FOR_THE_MOMENT))
+        data = read_bytes(path, limit=LIMITS[name])
+        # The cache names a file by the Hub's digest of it: for LFS, the SHA-256 of its bytes.
+        stated = path.resolve().name
+        if _LFS.fullmatch(stated) and stated != sha256(data):
             raise WeightsError(
-                f"the repository's {name} has {size:,} bytes, expected at most {limit:,}; "
-                "it is not a file of a network of this library."
+                f"{path} is not the file that the Hub has: expected SHA-256 {stated}, got "
+                f"{sha256(data)}; pull it again with force_download=True (--force)."
             )
-        return str(download(name))
+        return data
 
-    path = Path(patiently(bounded, FOR_THE_MOMENT))
-    data = read_bytes(path, limit=limit)
-    # The cache names a file by the Hub's digest of it, which for LFS is the SHA-256 of its bytes.
-    stated = path.resolve().name
-    if _LFS.fullmatch(stated) and stated != sha256(data):
-        raise WeightsError(
-            f"{path} is not the file that the Hub has: expected SHA-256 {stated}, got "
-            f"{sha256(data)}; pull it again with force_download=True (--force)."
+    def _cached(self, name: str) -> Path | None:
+        """The file in the cache. Looked up here, since the client makes requests even then."""
+        if self.force_download:
+            return None
+        found = try_to_load_from_cache(self.repo_id, name, self.cache_dir, self.commit)
+        return Path(found) if isinstance(found, str) else None
+
+    def _ask(self, name: str) -> str:
+        """Download a file, once its size is known to be one that will be read."""
+        download = partial(
+            self.api.hf_hub_download,
+            self.repo_id,
+            name,
+            revision=self.commit,
+            cache_dir=self.cache_dir,
+            force_download=self.force_download,
+            local_files_only=self.local_files_only,
         )
-    return data
+        size = download(dry_run=True).file_size or 0
+        if size > LIMITS[name]:
+            raise WeightsError(
+                f"{name} of {self.repo_id} has {size:,} bytes, expected at most "
+                f"{LIMITS[name]:,}; it is not a file of a network of this library."
+            )
+        return download()

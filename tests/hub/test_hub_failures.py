@@ -297,12 +297,23 @@ def test_offline_loads_what_is_warm_and_explains_what_is_not(
     assert lfs_hub.requests == []
 
 
+def _warm_first(hub, other, newcomer, cache, files):
+    """The first thing that a process does, telemetry and all: no request for what is cached."""
+    repo = hub.make("user/ready", files)
+    given = {"repo_id": "user/ready", "cache": cache / "ready"}
+    before = other.run(PULL, **given, options={})
+    hub.requests.clear()
+    assert newcomer.run(PULL, **given, options={"revision": repo.heads["main"]}) == before
+    assert newcomer.run(PULL, **given, options={"local_files_only": True}) == before
+    assert hub.requests == []
+
+
 def test_two_pull_at_once_and_one_is_killed(lfs_hub, lfs_client, client_of, tmp_path, files_of):
     """Two processes share a cache; the death of one midway leaves nothing that loads."""
     lfs_hub.faults.clear()
     lfs_hub.make("user/two", files_of("exp5", 1))
-    victim = client_of(lfs_hub)
-    victim.run("result = None")
+    victim = client_of(lfs_hub, HF_HUB_DISABLE_TELEMETRY="0")
+    _warm_first(lfs_hub, lfs_client, victim, tmp_path, files_of("exp2"))
     for repeat in range(5):
         given = {"repo_id": "user/two", "cache": tmp_path / str(repeat), "options": {}}
         lfs_client.start(PULL, **given)
