@@ -11,7 +11,15 @@ from mnistzoo.errors import MnistZooError as MnistZooError
 
 if TYPE_CHECKING:
     from mnistzoo import models as models
+    from mnistzoo.analysis import Analysis as Analysis
+    from mnistzoo.analysis import ReceptiveField as ReceptiveField
+    from mnistzoo.analysis import analyze as analyze
+    from mnistzoo.analysis import num_params as num_params
+    from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
+    from mnistzoo.data.pictures import Digit as Digit
+    from mnistzoo.data.pictures import Prediction as Prediction
+    from mnistzoo.data.pictures import transforms as transforms
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
@@ -22,7 +30,11 @@ if TYPE_CHECKING:
     from mnistzoo.pretrained import from_pretrained as from_pretrained
 
 _HOMES = {
+    "mnistzoo.analysis": (
+        *("Analysis", "ReceptiveField", "analyze", "num_params", "receptive_field"),
+    ),
     "mnistzoo.data.mnist": ("mnist",),
+    "mnistzoo.data.pictures": ("Digit", "Prediction", "transforms"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
     "mnistzoo.pretrained": ("from_pretrained",),
 }
@@ -40,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import nn
 
-from mnistzoo.architectures import ARCHITECTURES, NUM_CLASSES
+from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.checkpoint import CARD, LIMITS, Config
 from mnistzoo.errors import InputError
 from mnistzoo.files import read_bytes, sha256
@@ -200,4 +200,6 @@ _FILES = """## Files
 
 
 def _layers(model: nn.Module) -> str:
-    return f"## Layers\n\n```text\n{model}\n```\n"
+    from mnistzoo.analysis import analyze
+
+    return f"## Layers and receptive fields\n\n{analyze(model, INPUT_SHAPE).to_markdown()}"

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import Tensor, nn
 
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
-from mnistzoo.card import render, without_edited
-from mnistzoo.checkpoint import CARD, decode, encode, write_folder
 from mnistzoo.errors import InputError, UnknownNameError
-from mnistzoo.weights import check_state, load_into, pretrained_state_dict
+from mnistzoo.sharing import Shareable
+from mnistzoo.weights import load_into, pretrained_state_dict
 
 if TYPE_CHECKING:
-    from mnistzoo.hub import Pushed
+    from mnistzoo.analysis import Analysis, ReceptiveField
+    from mnistzoo.data.opening import Picture
+    from mnistzoo.data.pictures import Digit, Prediction
 
 
-class ConvNet(nn.Module):
+class ConvNet(Shareable):
     """A network of the zoo: `features`, named layer by layer, and a linear `classifier`.
 
     Args:
@@ -59,6 +59,37 @@ class ConvNet(nn.Module):
         logits = self.classifier(torch.flatten(self.features(images), 1))
         return torch.log_softmax(logits, dim=1)
 
+    def summary(self) -> Analysis:
+        """Every layer: shape, parameters, multiply-accumulates, receptive field."""
+        from mnistzoo.analysis import analyze
+
+        return analyze(self, INPUT_SHAPE)
+
+    @overload
+    def receptive_field(self, layer: None = None) -> Analysis: ...
+    @overload
+    def receptive_field(self, layer: str) -> ReceptiveField: ...
+    def receptive_field(self, layer: str | None = None) -> Analysis | ReceptiveField:
+        """What the units of each layer see of the image, or those of one layer.
+
+        Args:
+            layer: its path, such as `"features.conv7"`. Without it, the whole progression: the
+                table of `summary()`, printing only what concerns receptive fields.
+
+        Raises:
+            UnknownNameError: there is no such layer; the message names the nearest.
+        """
+        from mnistzoo.analysis import receptive_field
+
+        if layer is not None:
+            return receptive_field(self, INPUT_SHAPE, layer)
+        columns = ("layer", "kind", "output shape", "receptive field", "stride", "padding")
+        return self.summary().select(*columns)
+
+    def num_params(self) -> int:
+        """The number of parameters, 17,302 for exp5."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new, freshly initialised classifier of `num_classes` outputs in place.
 
@@ -69,90 +100,41 @@ class ConvNet(nn.Module):
         new = _classifier(old.in_features, num_classes)
         self.classifier = new.to(old.weight.device, old.weight.dtype)
 
-    def save_pretrained(
-        self,
-        folder: str | os.PathLike[str],
-        *,
-        accuracy: float | None = None,
-        dataset: str | None = None,
-    ) -> None:
-        """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
-
-        A card that is there and that its owner has edited is kept. See `checkpoint` for the format.
+    @overload
+    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    @overload
+    def predict(self, pictures: Picture) -> Prediction: ...
+    def predict(
+        self, pictures: Picture | list[Any] | tuple[Any, ...]
+    ) -> Prediction | list[Prediction]:
+        """The digit in a picture of any kind, or in each of a list or tuple of them.
 
         Args:
-            folder: made if it does not exist.
-            accuracy: what the card is to state, a fraction; for the shipped weights it is known.
-            dataset: what `accuracy` was measured on, a name on the Hub; MNIST if the network has
-                ten classes and nothing else is given.
+            pictures: a path, the bytes of a file, a PIL image, an array or a tensor; see
+                `mnistzoo.transforms()` for their shapes and ranges. They need not be normalised.
 
         Raises:
-            InputError: the accuracy cannot be stated so.
-            WeightsError: the network is not as it was built, not float32, or not finite.
-            FileWriteError: the folder or the disk refuses.
+            PictureError: no picture, a damaged or too large one, or one without ink. In a list,
+                this and the next two name the picture.
+            FileReadError: a path that cannot be read.
+            InputError: an object that holds no picture, or an empty list.
         """
-        write_folder(folder, without_edited(folder, self._files(accuracy, dataset)))
+        from mnistzoo.data.pictures import predict
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        revision: str | None = None,
-        private: bool | None = None,
-        token: str | bool | None = None,
-        commit_message: str | None = None,
-        create_pr: bool = False,
-        accuracy: float | None = None,
-        dataset: str | None = None,
-        card: str | None = None,
-    ) -> Pushed:
-        """Put the network on the Hugging Face Hub, in one commit of the three files.
+        return predict(self, pictures)
 
-        No commit is made if all is there already. The repository is made if it does not exist. A
-        card there that its owner has edited is kept.
+    def read(self, picture: Picture) -> list[Digit]:
+        """Every digit in one picture, in reading order, with its box in pixels.
 
-        Args:
-            repo_id: `user/name`.
-            revision: a branch, made if it does not exist; `main` if nothing is given.
-            private: whether a new repository is private.
-            token: one that may write; `HF_TOKEN` or the stored one if nothing is given.
-            commit_message: its title.
-            create_pr: propose the commit as a pull request in place of making it.
-            accuracy: see `save_pretrained`.
-            dataset: see `save_pretrained`.
-            card: the text of the model card, in place of one written from the network.
-
-        Raises:
-            InputError: `repo_id` is not of that form, or the accuracy cannot be stated so.
-            WeightsError: the network is not as it was built, not float32, or not finite.
-            HubError: the Hub does not take it; the message says what to do.
+        Digits that touch each other are read as one. Arguments and errors are those of `predict`.
         """
-        from mnistzoo.hub import push
+        from mnistzoo.data.pictures import read
 
-        if card is not None and (accuracy, dataset) != (None, None):
-            raise InputError(
-                "accuracy goes into a card written for you; pass it, or card, not both."
-            )
-        files = self._files(accuracy, dataset)
-        if card is not None:
-            files[CARD] = card.encode()
-        return push(
-            repo_id,
-            files,
-            revision=revision,
-            private=private,
-            token=token,
-            commit_message=commit_message,
-            create_pr=create_pr,
-        )
+        return read(self, picture)
 
-    def _files(self, accuracy: float | None, dataset: str | None) -> dict[str, bytes]:
-        """The three files, once they are known to load again."""
-        name, state = self.architecture.name, self.state_dict()
-        check_state(blank(name, self.num_classes).state_dict(), state, f"this {name}")
-        files = encode(name, self.num_classes, state)
-        config = decode(files, name).config
-        return {**files, CARD: render(self, config, accuracy, dataset)}
+    def blank(self) -> ConvNet:
+        """The same network as it was built, its tensors without memory and without values."""
+        return blank(self.architecture.name, self.num_classes)
 
     def extra_repr(self) -> str:
         """The architecture's name, for `repr`."""

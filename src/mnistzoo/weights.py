@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -184,6 +184,21 @@ def parse_state_dict(
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise WeightsError(
             f"{source} is not a safetensors file: {error}; only files in that format are read."
+        ) from error
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What a file that `save_state_dict` wrote says of how its weights were made.
+
+    Raises:
+        WeightsError: it is not safetensors, or it says nothing.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(json.loads(file.metadata()[METADATA_KEY]))
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
+        raise WeightsError(
+            f"{os.fspath(path)} does not say how it was made; save it with this library."
         ) from error
 
 

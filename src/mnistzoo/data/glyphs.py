@@ -1,0 +1,99 @@
+"""One digit drawn as MNIST draws it: the pieces of ink, their strokes, the 28×28 picture."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from mnistzoo.data.ink import Ink, no_ink
+from mnistzoo.data.layout import Part, box_of
+from mnistzoo.data.opening import GreyLevels
+
+SIDE, BOX = 28, 20
+"""MNIST's pictures are 28×28; the longer side of a digit's box in them is 20."""
+
+_FINE = 8
+"""Strokes are measured and drawn on a grid this many times finer than MNIST's."""
+
+STROKE_WIDTHS = (2.0, 4.0)
+"""Pen strokes of MNIST are this wide, in pixels of the 20×20 box; others are brought within."""
+
+
+def parts(ink: Ink) -> tuple[NDArray[np.int32], list[Part]]:
+    """The connected pieces of ink, largest first, without specks; and the labelled picture.
+
+    Raises:
+        PictureError: there are none.
+    """
+    labelled, _ = ndimage.label(ink.mask, structure=np.ones((3, 3)))
+    areas = np.bincount(labelled.ravel())
+    speck = max(ink.mask.shape) * 0.02
+    found = [
+        Part(number, (x.start, y.start, x.stop, y.stop), int(areas[number]))
+        for number, (y, x) in enumerate(ndimage.find_objects(labelled), 1)
+        if max(y.stop - y.start, x.stop - x.start) >= speck
+    ]
+    if not found:
+        raise no_ink()
+    return labelled, sorted(found, key=lambda part: -part.area)
+
+
+def draw(ink: Ink, labelled: NDArray[np.int32], pieces: list[Part]) -> NDArray[np.uint8]:
+    """One digit as MNIST draws it: uint8, shape `(28, 28)`, its ink 255 on 0.
+
+    The way is the published one: the longer side of the ink's box becomes 20 pixels, the aspect
+    ratio stays, grey levels come from anti-aliasing, and the centre of mass goes to the centre.
+    """
+    left, top, right, bottom = box_of(pieces)
+    window = np.s_[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
+    own = np.isin(labelled[window], [piece.number for piece in pieces])
+    near = ndimage.binary_dilation(own, np.ones((3, 3))) & ((labelled[window] == 0) | own)
+    density = np.where(near, ink.density[window], np.float32(0))
+    return _centred(_fit(_strokes(_enlarge(np.pad(density, 1)))))
+
+
+def _enlarge(density: GreyLevels) -> GreyLevels:
+    """The same ink with its longer side about `BOX` × `_FINE` pixels."""
+    scale = BOX * _FINE / (max(density.shape) - 2)
+    size = tuple(max(1, round(side * scale)) for side in density.shape[::-1])
+    return np.asarray(Image.fromarray(density).resize(size, Image.Resampling.BICUBIC))
+
+
+def _strokes(density: GreyLevels) -> GreyLevels:
+    """Solid strokes with the width of a pen that MNIST knows, from 0 to 1 across their edges.
+
+    The distance to the strokes' outline, positive inside, says how wide they are (half of the
+    pixels of a stroke w wide lie deeper than w / 4), and a level of it is the outline of a
+    thicker or thinner pen on the same path.
+    """
+    density = np.pad(density, 2 * _FINE)
+    strong = density[density > 0.25]
+    mask = density > 0.5 * np.quantile(strong, 0.9) if strong.size else density >= density.max()
+    inside = ndimage.distance_transform_edt(mask)
+    outline = inside - ndimage.distance_transform_edt(~mask)
+    width = 4 * float(np.median(inside[mask])) / _FINE
+    wanted = float(np.clip(width, *STROKE_WIDTHS))
+    thicker = (wanted - width) / 2 * _FINE
+    return np.asarray(np.clip(outline + thicker + 0.5, 0, 1), dtype=np.float32)
+
+
+def _fit(strokes: GreyLevels) -> GreyLevels:
+    """The ink's box, shrunk so that its longer side is `BOX` pixels."""
+    rows, columns = (np.flatnonzero(strokes.max(axis) > 0.5) for axis in (1, 0))
+    cropped = strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = BOX / max(cropped.shape)
+    size = tuple(max(1, round(side * scale)) for side in cropped.shape[::-1])
+    return np.asarray(Image.fromarray(cropped).resize(size, Image.Resampling.BOX))
+
+
+def _centred(digit: GreyLevels) -> NDArray[np.uint8]:
+    """The digit in 28×28, its centre of mass on the pixel whose number is 14, as in MNIST."""
+    picture = np.zeros((SIDE, SIDE), np.uint8)
+    offsets = []
+    for length, centre in zip(digit.shape, ndimage.center_of_mass(digit), strict=True):
+        offsets.append(int(np.clip(round(SIDE / 2 - centre), 0, SIDE - length)))
+    (top, left), (height, width) = offsets, digit.shape
+    picture[top : top + height, left : left + width] = np.rint(digit * 255)
+    return picture
