@@ -86,8 +86,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         if layout is None:
             self._layouts.pop(id(tensor), None)
             return
-        if layout.shape != tuple(tensor.shape):
-            raise AnalysisError(f"a rule made the shape {layout.shape} of {tuple(tensor.shape)}")
+        if layout.shape != tuple(tensor.shape) or not layout.is_sound():
+            raise AnalysisError(f"a rule made {layout.dims} of the shape {tuple(tensor.shape)}")
         self._layouts[id(tensor)] = layout
 
     def __torch_dispatch__(

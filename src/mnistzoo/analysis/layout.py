@@ -72,6 +72,14 @@ class Layout:
         """The axes along which the tensor still has more than one unit."""
         return {f.axis for dim in self.dims for f in dim if f.axis != PLAIN and f.size > 1}
 
+    def is_sound(self) -> bool:
+        """Whether every digit names units that there are."""
+        return all(
+            f.axis == PLAIN or f.size * f.weight <= self.reaches[f.axis].units
+            for dim in self.dims
+            for f in dim
+        )
+
     def with_dims(self, dims: Iterable[Dim]) -> Layout:
         """The same units under other dimensions; an axis that these lack has one unit left."""
         dims = tuple(dims)
@@ -88,6 +96,12 @@ class Layout:
     def with_reach(self, axis: int, reach: Reach) -> Layout:
         """The same with another reach along `axis`."""
         return replace(self, reaches=(*self.reaches[:axis], reach, *self.reaches[axis + 1 :]))
+
+    def without(self, axis: int) -> Layout:
+        """The same with one axis taken as a whole, wherever it is."""
+        return self.with_dims(
+            tuple(Factor(f.size) if f.axis == axis else f for f in dim) for dim in self.dims
+        )
 
     def smeared(self, index: int) -> Layout:
         """Every unit also sees what its neighbours along one dimension see; no axis is there now.
