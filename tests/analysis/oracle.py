@@ -64,7 +64,9 @@ def prepare(module):
     module = module.double().eval()
     with torch.no_grad():
         for parameter in module.parameters():
-            parameter.uniform_(0.5, 1.5).div_(max(parameter.numel() / max(len(parameter.shape) and len(parameter), 1), 1))
+            parameter.uniform_(0.5, 1.5).div_(
+                max(parameter.numel() / max(len(parameter.shape) and len(parameter), 1), 1)
+            )
     for path, part in list(module.named_modules()):
         if isinstance(part, nn.modules.batchnorm._BatchNorm):
             parent = module.get_submodule(path.rpartition(".")[0])
@@ -101,7 +103,7 @@ def output_of(module, image, layer):
     return found["out"]
 
 
-def compare(module, shape, layer="", channels_last=False):
+def compare(module, shape, layer="", channels_last=False, noise=0.0):
     """Assert that analysis and gradient agree on units of a layer, corners and middle ones."""
     field = trace(module, shape).field(layer)
     module = prepare(module)
@@ -110,7 +112,7 @@ def compare(module, shape, layer="", channels_last=False):
     output = output.movedim(-1, 1) if channels_last else output
     for unit in _units(output.shape[2:]):
         index = unit or (0,) * (len(shape) - 1)
-        assert field.pixels(index) == seen_by_gradient(output, image, unit), unit
+        assert field.pixels(index) == seen_by_gradient(output, image, unit, noise), unit
     return field
 
 

@@ -13,6 +13,7 @@ from analysis.oracle import output_of, prepare, seen_by_gradient
 from mnistzoo.analysis.trace import trace
 
 CHANNELS = 2
+strides = st.integers(1, 3)
 NOISE = 1e-12
 """Of the largest gradient: what an interpolation at a whole place leaves of its other neighbour."""
 
@@ -25,7 +26,7 @@ class Branches(nn.Module):
         self.one, self.other, self.join = one, other, join
         self.mix = nn.Conv1d(2 * CHANNELS, CHANNELS, 1)
 
-    def forward(self, x):
+    def forward(self, x):  # noqa: D102 - torch's own method
         one, other = self.one(x), self.other(x)
         shorter = min(one.shape[-1], other.shape[-1])
         one, other = one[..., :shorter], other[..., :shorter]
@@ -41,12 +42,12 @@ class Crop(nn.Module):
         super().__init__()
         self.left, self.right = left, right
 
-    def forward(self, x):
+    def forward(self, x):  # noqa: D102 - torch's own method
         return x[..., self.left : x.shape[-1] - self.right]
 
 
 @st.composite
-def convs(draw, strides=st.integers(1, 3)):
+def convs(draw, strides=strides):
     kernel, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     padding = draw(st.integers(0, dilation * (kernel - 1)))
     groups = draw(st.sampled_from([1, CHANNELS]))
@@ -132,7 +133,9 @@ def uneven(draw):
     """A convolution whose numbers differ from axis to axis."""
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     kernel, stride, dilation = draw(pair), draw(pair), draw(pair)
-    padding = tuple(draw(st.integers(0, d * (k - 1))) for k, d in zip(kernel, dilation, strict=True))
+    padding = tuple(
+        draw(st.integers(0, d * (k - 1))) for k, d in zip(kernel, dilation, strict=True)
+    )
     return nn.Conv2d(CHANNELS, CHANNELS, kernel, stride, padding, dilation)
 
 

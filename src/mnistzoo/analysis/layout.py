@@ -169,9 +169,11 @@ class Layout:
         """The same with every dimension that one axis runs along as `as_axis` makes it."""
         layout = self
         for index, dim in enumerate(self.dims):
-            others = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}
-            if len(axes_of(dim)) == 1 and not axes_of(dim) & others and dim[0].axis != PLAIN:
-                layout = layout.as_axis(index)
+            mixed = len(dim) > 1 or (dim and dim[0].weight > 1)
+            if mixed and dim[0].axis != PLAIN and len(axes_of(dim)) == 1:
+                others = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}
+                if dim[0].axis not in others:
+                    layout = layout.as_axis(index)
         return layout
 
     def stepped(self, steps: dict[int, Step]) -> Layout:
