@@ -11,6 +11,11 @@ from mnistzoo.errors import MnistZooError as MnistZooError
 
 if TYPE_CHECKING:
     from mnistzoo import models as models
+    from mnistzoo.analysis import Analysis as Analysis
+    from mnistzoo.analysis import ReceptiveField as ReceptiveField
+    from mnistzoo.analysis import analyze as analyze
+    from mnistzoo.analysis import num_params as num_params
+    from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
     from mnistzoo.data.pictures import Digit as Digit
     from mnistzoo.data.pictures import Prediction as Prediction
@@ -22,11 +27,16 @@ if TYPE_CHECKING:
     from mnistzoo.models import exp5 as exp5
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
+    from mnistzoo.pretrained import from_pretrained as from_pretrained
 
 _HOMES = {
+    "mnistzoo.analysis": (
+        *("Analysis", "ReceptiveField", "analyze", "num_params", "receptive_field"),
+    ),
     "mnistzoo.data.mnist": ("mnist",),
     "mnistzoo.data.pictures": ("Digit", "Prediction", "transforms"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
+    "mnistzoo.pretrained": ("from_pretrained",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -42,4 +52,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

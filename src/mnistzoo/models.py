@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
 from mnistzoo.errors import InputError, UnknownNameError
+from mnistzoo.sharing import Shareable
 from mnistzoo.weights import load_into, pretrained_state_dict
 
 if TYPE_CHECKING:
+    from mnistzoo.analysis import Analysis, ReceptiveField
     from mnistzoo.data.opening import Picture
     from mnistzoo.data.pictures import Digit, Prediction
 
 
-class ConvNet(nn.Module):
+class ConvNet(Shareable):
     """A network of the zoo: `features`, named layer by layer, and a linear `classifier`.
 
     Args:
@@ -56,6 +58,37 @@ class ConvNet(nn.Module):
         _check_images(images)
         logits = self.classifier(torch.flatten(self.features(images), 1))
         return torch.log_softmax(logits, dim=1)
+
+    def summary(self) -> Analysis:
+        """Every layer: shape, parameters, multiply-accumulates, receptive field."""
+        from mnistzoo.analysis import analyze
+
+        return analyze(self, INPUT_SHAPE)
+
+    @overload
+    def receptive_field(self, layer: None = None) -> Analysis: ...
+    @overload
+    def receptive_field(self, layer: str) -> ReceptiveField: ...
+    def receptive_field(self, layer: str | None = None) -> Analysis | ReceptiveField:
+        """What the units of each layer see of the image, or those of one layer.
+
+        Args:
+            layer: its path, such as `"features.conv7"`. Without it, the whole progression: the
+                table of `summary()`, printing only what concerns receptive fields.
+
+        Raises:
+            UnknownNameError: there is no such layer; the message names the nearest.
+        """
+        from mnistzoo.analysis import receptive_field
+
+        if layer is not None:
+            return receptive_field(self, INPUT_SHAPE, layer)
+        columns = ("layer", "kind", "output shape", "receptive field", "stride", "padding")
+        return self.summary().select(*columns)
+
+    def num_params(self) -> int:
+        """The number of parameters, 17,302 for exp5."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new, freshly initialised classifier of `num_classes` outputs in place.
@@ -98,6 +131,10 @@ class ConvNet(nn.Module):
         from mnistzoo.data.pictures import read
 
         return read(self, picture)
+
+    def blank(self) -> ConvNet:
+        """The same network as it was built, its tensors without memory and without values."""
+        return blank(self.architecture.name, self.num_classes)
 
     def extra_repr(self) -> str:
         """The architecture's name, for `repr`."""
@@ -143,6 +180,12 @@ def _check_images(images: Tensor) -> None:
             f"expected images of shape (N, 1, 28, 28), got {tuple(images.shape)}; "
             "add the batch and channel axes, or hand pictures of any size to model.predict()."
         )
+
+
+def blank(name: str, num_classes: int) -> ConvNet:
+    """A network whose tensors have names, shapes and dtypes, but no memory and no values."""
+    with torch.device("meta"):
+        return ConvNet(ARCHITECTURES[name], num_classes=num_classes)
 
 
 def list_models() -> list[str]:

@@ -1,1 +1,64 @@
 """Layers, shapes, parameters, MACs and receptive fields of any PyTorch network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
+from mnistzoo.analysis.table import Analysis as Analysis
+from mnistzoo.analysis.table import Row as Row
+from mnistzoo.analysis.trace import checked_shape, trace
+
+
+def analyze(module: nn.Module, input_shape: Sequence[int]) -> Analysis:
+    """Every layer of a network: shape, parameters, multiply-accumulates, receptive field.
+
+    One pass of a shape, without data: nothing is computed, nothing is allocated, and the module is
+    left as it was found. It is read in evaluation mode.
+
+    Args:
+        module: any network that takes one tensor of shape `(N, *input_shape)`.
+        input_shape: `(channels, height, width)` of one image; `(channels, length)` and
+            `(channels, depth, height, width)` for networks of one and three axes.
+
+    Raises:
+        InputError: the network refuses the shape; the message names the layer.
+        UnknownOperatorError: an operator has no known window.
+        AnalysisError: the network's course depends on values, or its branches do not line up.
+    """
+    seen = trace(module, input_shape)
+    field = seen.field(None) if seen.last_map is not None else None
+    return Analysis(seen.rows, checked_shape(input_shape), field)
+
+
+def receptive_field(
+    module: nn.Module, input_shape: Sequence[int], layer: str | None = None
+) -> ReceptiveField:
+    """What one unit of a layer's output sees of the input.
+
+    Args:
+        module: as for `analyze`.
+        input_shape: as for `analyze`.
+        layer: path of a module, such as `"layer4"` or `"features.28"`. Without it, the last
+            feature map that still has more than one unit along an axis.
+
+    Raises:
+        UnknownNameError: there is no such layer; the message names the nearest.
+        AnalysisError: the layer is not called, or see `analyze`.
+        InputError: see `analyze`.
+        UnknownOperatorError: see `analyze`.
+    """
+    return trace(module, input_shape).field(layer)
+
+
+def num_params(module: nn.Module, *, trainable_only: bool = False) -> int:
+    """The number of a network's parameters, shared ones counted once.
+
+    Args:
+        module: any network; of a lazy one, call `analyze` instead.
+        trainable_only: leave out those that do not require a gradient.
+    """
+    parameters = module.parameters()
+    return sum(p.numel() for p in parameters if p.requires_grad or not trainable_only)

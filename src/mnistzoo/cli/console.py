@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +12,8 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
+
+    from mnistzoo.analysis import Analysis
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -20,7 +23,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(table: Table) -> None:
+def print_table(table: Table | Analysis) -> None:
     """Print a table as wide as the terminal allows; as wide as it needs where there is none."""
     from rich.console import Console
 
@@ -39,6 +42,12 @@ def table(*headers: str, title: str | None = None) -> Table:
     for index, header in enumerate(headers):
         made.add_column(header, justify="right" if index else "left")
     return made
+
+
+def to_markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown: the first column to the left, the others right."""
+    ruler = ["---", *["---:"] * (len(headers) - 1)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, ruler, *rows))
 
 
 def progress(unit: str) -> Progress:

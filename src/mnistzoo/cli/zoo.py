@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json, print_table, progress, table
+from mnistzoo.cli.console import JSON, print_json, print_table, progress, table, to_markdown
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
     from mnistzoo.training.evaluate import Evaluation
+    from mnistzoo.zoo import Row
 
 Networks = Annotated[
     list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all without any.")
 ]
+
+HEADERS = ("network", "parameters", "MACs", "memory, MiB", "receptive field", "test accuracy")
 
 
 def list_(
     sort: Annotated[
         str, typer.Option(help="A column: name, params, macs, memory, receptive_field, accuracy.")
     ] = "name",
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     as_json: JSON = False,
 ) -> None:
     """List the networks with their size, receptive field and accuracy."""
-    from mnistzoo.zoo import Row, rows
+    from mnistzoo.zoo import rows
 
     chosen = rows(sort=sort)
     if as_json:
-        print_json([row.to_dict() for row in chosen])
-        return
-    made = table(*Row.HEADERS)
-    for row in chosen:
-        made.add_row(*row.cells())
-    print_table(made)
+        print_json([asdict(row) for row in chosen])
+    elif markdown:
+        print(to_markdown(HEADERS, map(_cells, chosen)))
+    else:
+        made = table(*HEADERS)
+        for row in chosen:
+            made.add_row(*_cells(row))
+        print_table(made)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    return (
+        row.name,
+        f"{row.params:,}",
+        f"{row.macs:,}",
+        f"{row.memory:.2f}",
+        f"{row.receptive_field} × {row.receptive_field}",
+        "-" if row.accuracy is None else f"{row.accuracy:.2%}",
+    )
 
 
 def summary(
@@ -67,8 +86,9 @@ def evaluate(
     for name, result in results.items():
         made.add_row(name, f"{result.correct:,}", f"{result.total:,}", f"{result.accuracy:.2%}")
     print_table(made)
-    for name, result in results.items() if confusion else ():
-        _print_confusion(name, result.confusion)
+    if confusion:
+        for name, result in results.items():
+            _print_confusion(name, result.confusion)
 
 
 def _evaluate(networks: list[str] | None) -> dict[str, Evaluation]:
@@ -84,9 +104,7 @@ def _evaluate(networks: list[str] | None) -> dict[str, Evaluation]:
     with progress("images") as bar:
         for name, model in models.items():
             task = bar.add_task(name, total=len(digits.labels))
-            results[name] = evaluate(
-                model, digits, on_batch=lambda count, task=task: bar.advance(task, count)
-            )
+            results[name] = evaluate(model, digits, on_batch=partial(bar.advance, task))
     return results
 
 
@@ -95,7 +113,7 @@ def _as_dict(result: Evaluation, confusion: bool) -> dict[str, Any]:
     return row | {"confusion": result.confusion.tolist()} if confusion else row
 
 
-def _print_confusion(name: str, matrix: Tensor) -> None:
+def _print_confusion(name: str, matrix: torch.Tensor) -> None:
     made = table("digit", *map(str, range(len(matrix))), title=f"{name}: digit, and read as")
     for digit, row in enumerate(matrix.tolist()):
         made.add_row(str(digit), *(str(count) if count else "·" for count in row))
@@ -113,7 +131,7 @@ def verify(networks: Networks = None, as_json: JSON = False) -> None:
         for name in bar.track(names, description="verify"):
             drifts[name] = verify(name)
     if as_json:
-        print_json({name: [drift.to_dict() for drift in found] for name, found in drifts.items()})
+        print_json({name: [asdict(drift) for drift in found] for name, found in drifts.items()})
     else:
         made = table("network", "manifest")
         for name, found in drifts.items():

@@ -69,12 +69,12 @@ def evaluate(
         digits: the images and their labels.
         on_batch: called after each batch with the number of images in it.
     """
-    was_training = model.training
+    was_training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
         answers = []
         for images in torch.split(digits.images, BATCH_SIZE):
-            answers.append(model(normalize(images)).float())
+            answers.append(model(normalize(images.to(device))).float().cpu())
             on_batch(len(images))
     finally:
         model.train(was_training)

@@ -1,0 +1,81 @@
+"""A module left as it was found, whatever its own `forward` does to it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+
+_MISSING = object()
+
+
+@contextmanager
+def untouched(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; afterwards every attribute of every submodule is what it was.
+
+    Random numbers drawn inside are given back too.
+    """
+    states = [(part.__dict__, _Saved(part.__dict__)) for part in module.modules()]
+    with torch.random.fork_rng(devices=[]):
+        try:
+            for attributes, _ in states:
+                attributes["training"] = False
+            yield
+        finally:
+            for attributes, saved in states:
+                saved.restore(attributes)
+
+
+class _Saved:
+    """The attributes of one module, and what is in the containers among them."""
+
+    def __init__(self, attributes: dict[str, Any]) -> None:
+        self.attributes = dict(attributes)
+        self.containers = [
+            (value, value.copy())
+            for value in attributes.values()
+            if isinstance(value, dict | list | set)
+        ]
+
+    def restore(self, attributes: dict[str, Any]) -> None:
+        _restore(attributes, self.attributes)
+        for container, contents in self.containers:
+            if isinstance(container, dict) and isinstance(contents, dict):
+                _restore(container, contents)
+            elif isinstance(container, list):
+                container[:] = contents
+            elif isinstance(container, set):
+                container &= set(contents)
+                container |= set(contents)
+
+
+def _restore(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
+    """Give a dictionary back the objects that it had."""
+    for key in [key for key in current if key not in saved]:
+        del current[key]
+    for key, value in saved.items():
+        if current.get(key, _MISSING) is not value:
+            current[key] = value
+
+
+def traceable(module: nn.Module) -> nn.Module:
+    """The module itself, or for a lazy one, which its first call changes, a copy without data."""
+    tensors = [*module.parameters(), *module.buffers()]
+    if not any(is_lazy(tensor) for tensor in tensors):
+        return module
+    stand_ins = {id(tensor): _on_meta(tensor) for tensor in tensors}
+    return copy.deepcopy(module, stand_ins)
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    if isinstance(tensor, UninitializedParameter):
+        return UninitializedParameter(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # torch leaves its arguments out of its stubs
+    if isinstance(tensor, UninitializedBuffer):
+        return UninitializedBuffer(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # as above
+    data = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

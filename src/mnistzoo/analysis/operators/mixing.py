@@ -1,0 +1,177 @@
+"""Pointwise operators, reductions, norms, products of matrices: what joins or sees everything."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from mnistzoo.analysis.joins import merged, product
+from mnistzoo.analysis.layout import Layout, plain
+from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
+
+
+def pointwise(call: Call) -> Layout | None:
+    """Each unit of the result is made of one unit of each argument."""
+    return merged([call.layout_of(tensor) for tensor in call.tensors], call.shape)
+
+
+POINTWISE = [
+    "alias",
+    "contiguous",
+    "detach",
+    "dropout",
+    "hardswish",
+    "_to_copy",
+    "lift_fresh",
+    "native_dropout",
+    "nan_to_num",
+    "_prelu_kernel",
+    "clamp",
+    "where",
+    "masked_fill",
+]
+"""Pointwise operators that torch does not tag as such."""
+
+rule(*POINTWISE)(pointwise)
+
+CONSTANT = frozenset(
+    [
+        "empty_like",
+        "zeros_like",
+        "ones_like",
+        "full_like",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "new_empty",
+        "new_zeros",
+        "new_ones",
+        "new_full",
+        "new_empty_strided",
+        "fill",
+        "zero",
+        "bernoulli",
+        "uniform",
+        "normal",
+        "random",
+    ]
+)
+"""What takes no more than a shape from its argument."""
+
+
+@rule("copy")
+def _copy(call: Call) -> Layout | None:
+    return merged([call.layout_of(call["src"])], call.shape)
+
+
+@rule(
+    *[
+        "mean",
+        "sum",
+        "amax",
+        "amin",
+        "max",
+        "min",
+        "prod",
+        "var",
+        "std",
+        "var_mean",
+        "std_mean",
+        "linalg_vector_norm",
+        "norm",
+    ],
+    *["logsumexp", "argmax", "argmin", "any", "all", "median", "count_nonzero"],
+)
+def _reduction(call: Call) -> Layout:
+    layout = call.source
+    dim, keep = call.get("dim"), bool(call.get("keepdim", False))
+    if isinstance(dim, Tensor):  # the overload max.other: two tensors, unit by unit
+        return layout
+    dims = dims_of(dim, len(layout.dims))
+    for index in dims:
+        layout = layout.reduced(index)
+    return (
+        layout
+        if keep
+        else layout.with_dims(dim for index, dim in enumerate(layout.dims) if index not in dims)
+    )
+
+
+@rule("_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod", "sort", "logcumsumexp")
+def _along(call: Call) -> Layout:
+    return call.source.mixed([positive(call["dim"], len(call.shape))])
+
+
+@rule("topk")
+def _topk(call: Call) -> Layout:
+    index = positive(call["dim"], len(call.shape))
+    return call.source.smeared(index).with_dim(index, plain(call.shape[index]))
+
+
+@rule("native_layer_norm", "_fused_rms_norm")
+def _layer_norm(call: Call) -> Layout:
+    ndim = len(call.shape)
+    return call.source.mixed(range(ndim - len(call["normalized_shape"]), ndim))
+
+
+@rule("native_group_norm")
+def _group_norm(call: Call) -> Layout:
+    return call.source.mixed(range(1, len(call.source.dims)))
+
+
+@rule(
+    *["native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"],
+    *["cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update"],
+)
+def _batch_norm(call: Call) -> Layout:
+    """Pointwise, unless its statistics come from the images at hand (as in instance norm)."""
+    if not call.get("training", call.get("train", False)):
+        return call.source
+    dims = range(len(call.shape))
+    return call.source.mixed(index for index in dims if index != 1)
+
+
+@rule("mm", "bmm")
+def _matmul(call: Call) -> Layout | None:
+    second = call.get("mat2")
+    return product(call.layout_of(call.args[0]), call.layout_of(second), call.shape)
+
+
+@rule("addmm", "baddbmm")
+def _addmm(call: Call) -> Layout | None:
+    bias, one, other = (call.layout_of(tensor) for tensor in call.args[:3])
+    return merged([product(one, other, call.shape), bias], call.shape)
+
+
+@rule("mv", "dot")
+def _matvec(call: Call) -> Layout | None:
+    layouts = [call.layout_of(tensor) for tensor in call.args[:2]]
+    summed = [x and x.reduced(len(x.dims) - 1) for x in layouts]
+    return merged([x and x.with_dims(x.dims[:-1]) for x in summed], call.shape)
+
+
+@rule(
+    "_scaled_dot_product_flash_attention",
+    "_scaled_dot_product_efficient_attention",
+    "_scaled_dot_product_cudnn_attention",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_fused_attention_overrideable",
+)
+def _attention(call: Call) -> Layout | None:
+    query, key, value = (call.layout_of(tensor) for tensor in call.args[:3])
+    rows = len(call.shape) - 2
+    key = key and key.smeared(rows).with_dim(rows, plain(1))
+    value = value and value.smeared(rows).with_dim(rows, plain(1))
+    channels = [x and x.reduced(rows + 1) for x in (query, key)]
+    return merged([*channels, value], call.shape)
+
+
+@rule("grid_sampler_2d", "grid_sampler_3d")
+def _grid_sampler(call: Call) -> Layout | None:
+    """Where it reads depends on values, so that each unit may see everything."""
+    source, grid = (call.layout_of(tensor) for tensor in call.args[:2])
+    ndim = len(call.shape)
+    everything = source and source.with_dims([*source.dims[:2], *[plain(1)] * (ndim - 2)])
+    if grid is not None:
+        *places, _ = grid.reduced(ndim - 1).dims
+        grid = grid.reduced(ndim - 1).with_dims([places[0], plain(1), *places[1:]])
+    return merged([everything, grid], call.shape)

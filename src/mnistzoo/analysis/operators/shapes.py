@@ -1,0 +1,239 @@
+"""Reshapes, permutations, slices, concatenations: what only moves units about."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import torch
+
+from mnistzoo.analysis.joins import concatenated, merged
+from mnistzoo.analysis.layout import Layout, axes_of, dim_size, plain
+from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
+from mnistzoo.analysis.spans import Step
+from mnistzoo.errors import UnknownOperatorError
+
+
+@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "expand")
+def _view(call: Call) -> Layout:
+    layout, shape = call.source, call.shape
+    name = call.func._schema.name.removeprefix("aten::")
+    if name == "expand":
+        return merged([layout], shape) or layout
+    if name == "unsqueeze":
+        index = positive(call["dim"], len(shape))
+        return layout.with_dims((*layout.dims[:index], plain(1), *layout.dims[index:]))
+    if name == "squeeze":
+        gone = dims_of(call.get("dim"), len(layout.dims))
+        kept = [d for i, d in enumerate(layout.dims) if i not in gone or dim_size(d) > 1]
+        return layout.with_dims(kept)
+    return layout.viewed(shape)
+
+
+@rule("as_strided")
+def _as_strided(call: Call) -> Layout:
+    """Only as pools use it on tensors with channels last, to set strides and no more."""
+    if tuple(call["size"]) != call.source.shape or call["storage_offset"]:
+        raise UnknownOperatorError("as_strided with another shape reads memory, not units")
+    return call.source
+
+
+@rule("permute")
+def _permute(call: Call) -> Layout:
+    layout = call.source
+    return layout.with_dims(layout.dims[i] for i in dims_of(call["dims"], len(layout.dims)))
+
+
+@rule("transpose", "t")
+def _transpose(call: Call) -> Layout:
+    dims = list(call.source.dims)
+    if len(dims) < 2:
+        return call.source
+    one = positive(call.get("dim0", -2), len(dims))
+    other = positive(call.get("dim1", -1), len(dims))
+    dims[one], dims[other] = dims[other], dims[one]
+    return call.source.with_dims(dims)
+
+
+def _picked(layout: Layout, index: int, units: range) -> Layout:
+    """The units of a range along one dimension."""
+    if units == range(dim_size(layout.dims[index])):
+        return layout
+    if not axes_of(layout.dims[index]):
+        return layout.with_dim(index, plain(len(units)))
+    layout = layout.as_axis(index)
+    taps = np.arange(units.start, units.start + len(units) * units.step, units.step)[:, None]
+    return layout.stepped({index: Step.read(taps, units.step)})
+
+
+@rule("slice")
+def _slice(call: Call) -> Layout:
+    layout = call.source
+    index = positive(call["dim"], len(layout.dims))
+    size = dim_size(layout.dims[index])
+    start, _, step = slice(call["start"], call["end"], call["step"]).indices(size)
+    return _picked(layout, index, range(start, start + call.shape[index] * step, step))
+
+
+@rule("select")
+def _select(call: Call) -> Layout:
+    layout = call.source
+    index = positive(call["dim"], len(layout.dims))
+    return _one(layout, index, positive(call["index"], dim_size(layout.dims[index])))
+
+
+def _one(layout: Layout, index: int, unit: int) -> Layout:
+    layout = _picked(layout, index, range(unit, unit + 1))
+    return layout.with_dims((*layout.dims[:index], *layout.dims[index + 1 :]))
+
+
+@rule("unbind")
+def _unbind(call: Call) -> list[Layout | None]:
+    index = positive(call["dim"], len(call.source.dims))
+    return [_one(call.source, index, unit) for unit in range(len(call.out))]
+
+
+@rule("split", "split_with_sizes", "unsafe_split", "unsafe_split_with_sizes")
+def _split(call: Call) -> list[Layout | None]:
+    index = positive(call["dim"], len(call.source.dims))
+    parts: list[Layout | None] = []
+    start = 0
+    for out in call.out:
+        stop = start + out.shape[index]
+        parts.append(_picked(call.source, index, range(start, stop)))
+        start = stop
+    return parts
+
+
+@rule("cat")
+def _cat(call: Call) -> Layout:
+    tensors = [tensor for tensor in call["tensors"] if tensor.shape != (0,)]
+    index = positive(call["dim"], len(call.shape))
+    return concatenated([(call.layout_of(x), x.shape[index]) for x in tensors], index)
+
+
+@rule("stack")
+def _stack(call: Call) -> Layout:
+    index = positive(call["dim"], len(call.shape))
+    parts: list[tuple[Layout | None, int]] = []
+    for tensor in call["tensors"]:
+        layout = call.layout_of(tensor)
+        if layout is not None:
+            dims = (*layout.dims[:index], plain(1), *layout.dims[index:])
+            layout = layout.with_dims(dims)
+        parts.append((layout, 1))
+    return concatenated(parts, index)
+
+
+@rule("repeat")
+def _repeat(call: Call) -> Layout:
+    layout, repeats = call.source, call["repeats"]
+    dims = [plain(1)] * (len(repeats) - len(layout.dims)) + list(layout.dims)
+    return layout.with_dims(
+        (*plain(times), *dim) if times > 1 else dim
+        for times, dim in zip(repeats, dims, strict=True)
+    )
+
+
+@rule("roll")
+def _roll(call: Call) -> Layout:
+    layout = call.source
+    if not call["dims"]:
+        return layout.mixed(range(len(layout.dims)))
+    for shift, dim in zip(call["shifts"], call["dims"], strict=True):
+        index = positive(dim, len(layout.dims))
+        if axes_of(layout.dims[index]):
+            layout = layout.as_axis(index)
+            units = dim_size(layout.dims[index])
+            taps = np.arange(units)[:, None] - shift
+            layout = layout.stepped({index: Step.read(taps % units, 1, taps)})
+    return layout
+
+
+@rule("flip")
+def _flip(call: Call) -> Layout:
+    layout = call.source
+    for index in dims_of(call["dims"], len(layout.dims)):
+        if axes_of(layout.dims[index]):
+            layout = layout.as_axis(index)
+            units = dim_size(layout.dims[index])
+            layout = layout.stepped({index: Step.read(np.arange(units)[::-1, None], 1)})
+    return layout
+
+
+@rule("index_select")
+def _index_select(call: Call) -> Layout | None:
+    index = positive(call["dim"], len(call.shape))
+    return _gathered(call, call.source, index, call["index"])
+
+
+def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> Layout | None:
+    """The units whose numbers a tensor of one dimension holds."""
+    if axes_of(layout.dims[index]) and numbers.device.type != "meta":
+        layout = layout.as_axis(index)
+        units = dim_size(layout.dims[index])
+        taps = np.asarray(numbers.tolist())[:, None] % units
+        even = Fraction(int(taps[-1, 0] - taps[0, 0]), max(len(taps) - 1, 1))
+        return layout.stepped({index: Step.read(taps, even if even > 0 else 1)})
+    layout = layout.smeared(index).with_dim(index, plain(len(numbers)))
+    return merged([layout, _everywhere(call, numbers)], layout.shape)
+
+
+def _everywhere(call: Call, tensor: torch.Tensor) -> Layout | None:
+    layout = call.layout_of(tensor)
+    return layout and layout.with_dims([plain(1)])
+
+
+@rule("index")
+def _index(call: Call) -> Layout | None:
+    layout, indices = call.source, call["indices"]
+    given = [(i, x) for i, x in enumerate(indices) if x is not None]
+    if len(given) == 1 and given[0][1].ndim == 1 and given[0][1].dtype != torch.bool:
+        return _gathered(call, layout, *given[0])
+    for index, _ in given:
+        layout = layout.smeared(index)
+    start = given[0][0]
+    first, last = given[0][0], given[-1][0]
+    together = last - first + 1 == len(given)
+    kept = [dim for i, dim in enumerate(layout.dims) if i not in dict(given)]
+    front = start if together else 0
+    made = len(call.shape) - len(kept)
+    shape = call.shape[front : front + made]
+    dims = [*kept[:front], *(plain(size) for size in shape), *kept[front:]]
+    parts = [_everywhere(call, numbers) for _, numbers in given]
+    return merged([layout.with_dims(dims), *parts], call.shape)
+
+
+@rule("gather", "take_along_dim")
+def _gather(call: Call) -> Layout | None:
+    index = positive(call["dim"], len(call.shape))
+    layout = call.source.smeared(index)
+    dims = [
+        dim if dim_size(dim) == size else plain(size)
+        for dim, size in zip(layout.dims, call.shape, strict=True)
+    ]
+    return merged([layout.with_dims(dims), call.layout_of(call["index"])], call.shape)
+
+
+@rule("pixel_shuffle")
+def _pixel_shuffle(call: Call) -> Layout:
+    layout, factor = call.source.reduced(len(call.shape) - 3), call["upscale_factor"]
+    *front, _, rows, columns = layout.dims
+    dims = [*front, plain(call.shape[-3])]
+    return layout.with_dims([*dims, *((*dim, *plain(factor)) for dim in (rows, columns))])
+
+
+@rule("pixel_unshuffle")
+def _pixel_unshuffle(call: Call) -> Layout:
+    layout, factor = call.source, call["downscale_factor"]
+    *front, channels, height, width = layout.shape
+    sizes = [*front, channels, height // factor, factor, width // factor, factor]
+    layout = layout.viewed(sizes)
+    n = len(front)
+    order = [*range(n), n, n + 2, n + 4, n + 1, n + 3]
+    return layout.with_dims(layout.dims[i] for i in order).viewed(call.shape)
+
+
+@rule("channel_shuffle", "native_channel_shuffle")
+def _channel_shuffle(call: Call) -> Layout:
+    return call.source

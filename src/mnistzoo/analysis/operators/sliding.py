@@ -1,0 +1,279 @@
+"""Convolutions, pools, paddings and interpolations: what moves a window along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, floor
+
+import numpy as np
+
+from mnistzoo.analysis.joins import merged
+from mnistzoo.analysis.layout import Layout, dim_size, plain
+from mnistzoo.analysis.operators.call import Call, positive, rule
+from mnistzoo.analysis.spans import Ints, Slide, Step, inside, sliding, transposed
+
+
+def _spatial(call: Call, axes: int) -> list[int]:
+    """The last `axes` dimensions."""
+    ndim = len(call.source.dims)
+    return list(range(ndim - axes, ndim))
+
+
+def _each(value: Sequence[int] | int, axes: int) -> list[int]:
+    values = [value] if isinstance(value, int) else list(value)
+    return values * axes if len(values) == 1 else values
+
+
+@rule("convolution")
+def _convolution(call: Call) -> Layout | None:
+    layout, weight = call.source, call["weight"]
+    kernel = weight.shape[2:]
+    axes = len(kernel)
+    stride, padding, dilation = (_each(call[x], axes) for x in ("stride", "padding", "dilation"))
+    make = transposed if call["transposed"] else sliding
+    layout = layout.reduced(1).with_dim(1, plain(call.shape[1]))
+    steps = {}
+    for axis, index in enumerate(range(2, 2 + axes)):
+        slide = Slide(kernel[axis], stride[axis], padding[axis], dilation[axis])
+        if slide[:3] != (1, 1, 0):
+            layout = layout.as_axis(index)
+            units = dim_size(layout.dims[index])
+            steps[index] = make(units, call.shape[index], slide)
+    return merged([layout.stepped(steps), _constant(call, weight)], call.shape)
+
+
+def _constant(call: Call, weight: object) -> Layout | None:
+    """A kernel made of the input itself: all that it sees is seen by every unit."""
+    layout = call.layout_of(weight)
+    return layout and layout.with_dims([plain(1)] * len(call.shape))
+
+
+@rule(
+    "max_pool2d_with_indices",
+    "max_pool3d_with_indices",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+)
+def _pool(call: Call) -> Layout:
+    kernel = call["kernel_size"]
+    axes = int(call.func._schema.name.split("pool")[1][0])
+    kernel = _each(kernel, axes)
+    stride = _each(call["stride"] or kernel, axes)
+    padding = _each(call["padding"], axes)
+    dilation = _each(call.get("dilation", [1]), axes)
+    layout, steps = call.source, {}
+    slides = map(Slide, kernel, stride, padding, dilation)
+    for index, slide in zip(_spatial(call, axes), slides, strict=True):
+        layout = layout.as_axis(index)
+        steps[index] = sliding(dim_size(layout.dims[index]), call.shape[index], slide)
+    return layout.stepped(steps)
+
+
+@rule("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d")
+def _adaptive_pool(call: Call) -> Layout:
+    layout, steps = call.source, {}
+    for index in _spatial(call, len(call["output_size"])):
+        units = call.shape[index]
+        if units == 1:
+            layout = layout.reduced(index)
+        else:
+            layout = layout.as_axis(index)
+            steps[index] = adaptive(dim_size(layout.dims[index]), units)
+    return layout.stepped(steps)
+
+
+@lru_cache(maxsize=256)
+def adaptive(units_in: int, units_out: int) -> Step:
+    """An adaptive pool: unit `i` reads from `⌊i·in/out⌋` up to `⌈(i+1)·in/out⌉ − 1`."""
+    if units_in % units_out == 0:
+        size = units_in // units_out
+        return sliding(units_in, units_out, Slide(size, size))
+    index = np.arange(units_out)
+    starts, stops = index * units_in // units_out, -(-(index + 1) * units_in // units_out)
+    taps = starts[:, None] + np.arange((stops - starts).max())
+    return Step.read(np.minimum(taps, stops[:, None] - 1), Fraction(units_in, units_out))
+
+
+@rule("constant_pad_nd")
+def _pad(call: Call) -> Layout:
+    return _padded(call, inside)
+
+
+@rule("reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
+def _reflect(call: Call) -> Layout:
+    return _padded(call, lambda taps, units: units - 1 - np.abs(units - 1 - np.abs(taps)))
+
+
+@rule("replication_pad1d", "replication_pad2d", "replication_pad3d")
+def _replicate(call: Call) -> Layout:
+    return _padded(call, lambda taps, units: np.clip(taps, 0, units - 1))
+
+
+def _padded(call: Call, found: Callable[[Ints, int], Ints]) -> Layout:
+    """A padding by mode; `found` gives the units that stand where taps point outside."""
+    pads = call.get("pad") or call["padding"]
+    layout, steps = call.source, {}
+    for number in range(len(pads) // 2):
+        index = len(call.shape) - 1 - number
+        if pads[2 * number] or pads[2 * number + 1]:
+            layout = layout.as_axis(index)
+            taps = np.arange(call.shape[index])[:, None] - pads[2 * number]
+            steps[index] = Step.read(found(taps, dim_size(layout.dims[index])), 1, taps)
+    return layout.stepped(steps)
+
+
+Taps = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
+"""From units in and out, the scale and `align_corners`: the units read, clipped and not."""
+
+
+def _resized(call: Call, find: Taps, axes: int) -> Layout:
+    layout, steps = call.source, {}
+    corners = bool(call.get("align_corners", False))
+    for axis, index in enumerate(_spatial(call, axes)):
+        layout = layout.as_axis(index)
+        units, made = dim_size(layout.dims[index]), call.shape[index]
+        scale = _scale(call, axis, units, made)
+        steps[index] = _resize_step(find, units, made, scale, corners)
+    return layout.stepped(steps)
+
+
+def _scale(call: Call, axis: int, units: int, made: int) -> Fraction:
+    """Units read per unit made; as torch does, from the factor asked for where there is one."""
+    axes = len(call.shape) - 2
+    names = ("scales",) if axes == 1 else ("scales_d", "scales_h", "scales_w")[3 - axes :]
+    factors = call.get("scale_factors")
+    factor = factors[axis] if factors else call.get(names[axis])
+    return 1 / Fraction(factor).limit_denominator(10**6) if factor else Fraction(units, made)
+
+
+@lru_cache(maxsize=256)
+def _resize_step(find: Taps, units: int, made: int, scale: Fraction, corners: bool) -> Step:
+    taps, unclipped = find(units, made, scale, corners)
+    stride = Fraction(units - 1, made - 1) if corners and made > 1 and units > 1 else scale
+    return Step.read(taps, stride, unclipped)
+
+
+def _nearest(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
+    taps = np.array([floor(i * scale) for i in range(made)])[:, None]
+    return np.minimum(taps, units - 1), taps
+
+
+def _nearest_exact(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
+    taps = np.array([floor((i + Fraction(1, 2)) * scale) for i in range(made)])[:, None]
+    return np.minimum(taps, units - 1), taps
+
+
+def _sources(units: int, made: int, scale: Fraction, corners: bool) -> list[Fraction]:
+    """Where each unit made lies among the units read."""
+    if corners:
+        return [i * Fraction(units - 1, max(made - 1, 1)) for i in range(made)]
+    half = Fraction(1, 2)
+    return [(i + half) * scale - half for i in range(made)]
+
+
+def _linear(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    places = _sources(units, made, scale, corners)
+    unclipped = np.array([(floor(place), ceil(place)) for place in places])
+    return np.clip(unclipped, 0, units - 1), unclipped
+
+
+def _cubic(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    places = _sources(units, made, scale, corners)
+    around = [range(-1, 3) if place.denominator > 1 else (0, 0, 0, 0) for place in places]
+    unclipped = np.array([[floor(p) + t for t in ts] for p, ts in zip(places, around, strict=True)])
+    return np.clip(unclipped, 0, units - 1), unclipped
+
+
+def _antialiased(
+    units: int, made: int, scale: Fraction, corners: bool, half: int
+) -> tuple[Ints, Ints]:
+    """Taps of a filter of `half` units either side, widened where it makes the map smaller."""
+    stride = Fraction(units - 1, max(made - 1, 1)) if corners else scale
+    support = half * max(stride, Fraction(1))
+    middles = [(i + Fraction(1, 2)) * stride for i in range(made)]
+    starts = [floor(middle - support + Fraction(1, 2)) for middle in middles]
+    stops = [floor(middle + support + Fraction(1, 2)) for middle in middles]
+    longest = max(stop - start for start, stop in zip(starts, stops, strict=True))
+    unclipped = np.minimum(
+        np.array(starts)[:, None] + np.arange(longest), np.array(stops)[:, None] - 1
+    )
+    return np.clip(unclipped, 0, units - 1), unclipped
+
+
+def _linear_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    return _antialiased(units, made, scale, corners, 1)
+
+
+def _cubic_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    return _antialiased(units, made, scale, corners, 2)
+
+
+_RESIZES: dict[str, Taps] = {
+    "upsample_nearest": _nearest,
+    "_upsample_nearest_exact": _nearest_exact,
+    "upsample_linear": _linear,
+    "upsample_bilinear": _linear,
+    "upsample_trilinear": _linear,
+    "upsample_bicubic": _cubic,
+    "_upsample_bilinear2d_aa": _linear_aa,
+    "_upsample_bicubic2d_aa": _cubic_aa,
+}
+
+
+@rule(*(f"{name}{axes}d" for name in _RESIZES for axes in (1, 2, 3) if "_aa" not in name))
+def _resize(call: Call) -> Layout:
+    name = call.func._schema.name.removeprefix("aten::")
+    return _resized(call, _RESIZES[name[:-2]], int(name[-2]))
+
+
+@rule("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
+def _resize_antialiased(call: Call) -> Layout:
+    return _resized(call, _RESIZES[call.func._schema.name.removeprefix("aten::")], 2)
+
+
+@rule("unfold")
+def _unfold(call: Call) -> Layout:
+    index = positive(call["dimension"], len(call.source.dims))
+    layout = call.source.as_axis(index)
+    units = dim_size(layout.dims[index])
+    step = sliding(units, call.shape[index], Slide(call["size"], call["step"]))
+    layout = layout.stepped({index: step})
+    return layout.with_dims([*layout.dims, plain(call["size"])])
+
+
+def _slides(call: Call) -> list[Slide]:
+    names = ("kernel_size", "stride", "padding", "dilation")
+    return [Slide(*numbers) for numbers in zip(*(_each(call[x], 2) for x in names), strict=True)]
+
+
+def _places(size: int, slide: Slide) -> int:
+    """How many places a window has along an axis."""
+    kernel, stride, padding, dilation = slide
+    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
+
+
+@rule("im2col")
+def _im2col(call: Call) -> Layout:
+    layout, steps = call.source, {}
+    for index, slide in zip(_spatial(call, 2), _slides(call), strict=True):
+        layout = layout.as_axis(index)
+        size = dim_size(layout.dims[index])
+        steps[index] = sliding(size, _places(size, slide), slide)
+    *batch, _, rows, columns = layout.stepped(steps).dims
+    return layout.stepped(steps).with_dims([*batch, plain(call.shape[-2]), rows + columns])
+
+
+@rule("col2im")
+def _col2im(call: Call) -> Layout:
+    sizes = list(zip(_each(call["output_size"], 2), _slides(call), strict=True))
+    channels = len(call.shape) - 3
+    layout = call.source.reduced(channels).with_dim(channels, plain(call.shape[channels]))
+    layout = layout.viewed([*layout.shape[:-1], *(_places(size, slide) for size, slide in sizes)])
+    steps = {}
+    for index, (size, slide) in enumerate(sizes, start=channels + 1):
+        layout = layout.as_axis(index)
+        steps[index] = transposed(dim_size(layout.dims[index]), size, slide)
+    return layout.stepped(steps)

@@ -1,0 +1,237 @@
+"""The result of an analysis: rows of numbers, their totals, and the ways to print them."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING, Any, overload
+
+from mnistzoo.analysis.field import ReceptiveField
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MIB = 2**20
+FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One call of a layer.
+
+    Attributes:
+        path: of the module, as in `named_modules`; of the module that called it for a function.
+        kind: the module's class, or the function's name.
+        output_shape: of the first tensor returned, without the batch; `None` if it was not called.
+        num_params: its own parameters, each counted in the first row that has it.
+        macs: multiply-accumulates for one image, the bias not counted.
+        receptive_field: of the output; `None` if that is not made of the input.
+        has_params: whether it has parameters of its own, counted here or in an earlier row.
+        unused_params: those of its parameters that nothing read.
+    """
+
+    path: str
+    kind: str
+    output_shape: tuple[int, ...] | None
+    num_params: int
+    macs: int
+    receptive_field: ReceptiveField | None
+    has_params: bool = False
+    unused_params: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row in types that JSON has."""
+        field = self.receptive_field
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "output_shape": self.output_shape and list(self.output_shape),
+            "num_params": self.num_params,
+            "unused_params": self.unused_params,
+            "macs": self.macs,
+            "receptive_field": field and field_to_dict(field),
+        }
+
+
+def field_to_dict(field: ReceptiveField) -> dict[str, Any]:
+    """A receptive field in types that JSON has; fractions become floating point."""
+    record: dict[str, Any] = {
+        name: [int(x) if x == int(x) else float(x) for x in getattr(field, name)]
+        for name in ("size", "stride", "padding")
+    }
+    record["is_global"] = field.is_global
+    if field.is_global:
+        record["local"] = field.local and field_to_dict(field.local)
+    return record
+
+
+@dataclass(frozen=True, repr=False)
+class Analysis(Sequence[Row]):
+    """Layers, shapes, parameters, MACs and receptive fields of a network, one row a call.
+
+    Attributes:
+        rows: in the order of the calls; layers that were not called come last.
+        input_shape: of one image, without the batch.
+        receptive_field: of the last feature map with more than one unit; `None` without axes.
+        columns: which of the columns are printed.
+    """
+
+    rows: tuple[Row, ...]
+    input_shape: tuple[int, ...]
+    receptive_field: ReceptiveField | None
+    columns: tuple[str, ...] = (
+        *("layer", "kind", "output shape", "parameters", "MACs"),
+        *("receptive field", "stride", "padding"),
+    )
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    @property
+    def num_params(self) -> int:
+        """All parameters, shared ones once."""
+        return sum(row.num_params for row in self.rows)
+
+    @property
+    def unused_params(self) -> int:
+        """Parameters that the network has and that one image never meets."""
+        return sum(row.unused_params for row in self.rows)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image, biases not counted."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def memory(self) -> float:
+        """MiB in float32 for one image.
+
+        The input, the parameters, and twice what layers with parameters put out: once for the
+        values, once for their gradients.
+        """
+        outputs = sum(prod(row.output_shape or (0,)) for row in self.rows if row.has_params)
+        numbers = prod(self.input_shape) + 2 * outputs + self.num_params
+        return numbers * FLOAT32_BYTES / MIB
+
+    def select(self, *columns: str) -> Analysis:
+        """The same, printing only these columns."""
+        return Analysis(self.rows, self.input_shape, self.receptive_field, columns)
+
+    def cells(self) -> list[list[str]]:
+        """The columns of each row as text, in the order of `columns`."""
+        return [[_cell(row, column) for column in self.columns] for row in self.rows]
+
+    def caption(self) -> str:
+        """The totals in one line."""
+        unused = f" ({self.unused_params:,} unused)" if self.unused_params else ""
+        return (
+            f"input {times(self.input_shape)}: {self.num_params:,} parameters{unused}, "
+            f"{self.macs:,} MACs, {self.memory:.2f} MiB, receptive field {self.receptive_field}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything in types that JSON has."""
+        field = self.receptive_field
+        return {
+            "input_shape": list(self.input_shape),
+            "num_params": self.num_params,
+            "unused_params": self.unused_params,
+            "macs": self.macs,
+            "memory_mib": self.memory,
+            "receptive_field": field and field_to_dict(field),
+            "layers": [row.to_dict() for row in self.rows],
+        }
+
+    def to_csv(self) -> str:
+        """The columns as comma-separated values, a header first."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([cell.replace(",", "") for cell in row] for row in self.cells())
+        return file.getvalue()
+
+    def to_markdown(self) -> str:
+        """The columns as a Markdown table, and the totals below it."""
+        lines = [self.columns, [_ALIGNED.get(column, "---") for column in self.columns]]
+        escaped = ([cell.replace("|", "\\|") for cell in row] for row in self.cells())
+        table = "\n".join(f"| {' | '.join(line)} |" for line in (*lines, *escaped))
+        return f"{table}\n\n{self.caption()}\n"
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+            for row in self.cells()
+        )
+        caption = html.escape(self.caption())
+        return (
+            f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
+            f"<tbody>{body}</tbody></table>"
+        )
+
+    def __rich__(self) -> Table:
+        from rich.table import Table
+
+        table = Table(caption=self.caption(), caption_justify="left")
+        for column in self.columns:
+            table.add_column(column, justify="right" if column in _ALIGNED else "left")
+        for row in self.cells():
+            table.add_row(*row)
+        return table
+
+    def __str__(self) -> str:
+        cells = [list(self.columns), *self.cells()]
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        lines = []
+        for row in cells:
+            padded = (
+                cell.rjust(width) if column in _ALIGNED else cell.ljust(width)
+                for cell, width, column in zip(row, widths, self.columns, strict=True)
+            )
+            lines.append("  ".join(padded).rstrip())
+        return "\n".join([*lines, self.caption()])
+
+    __repr__ = __str__
+
+
+_ALIGNED = dict.fromkeys(("parameters", "MACs", "receptive field", "stride", "padding"), "---:")
+"""Columns of numbers, and how Markdown aligns them to the right."""
+
+
+def times(numbers: Sequence[object]) -> str:
+    """`(16, 9, 9)` as `16×9×9`."""
+    return "×".join(map(str, numbers))
+
+
+def _cell(row: Row, column: str) -> str:
+    field = row.receptive_field
+    if column in ("stride", "padding"):
+        moving = field and field.local
+        return _uniform(getattr(moving, column)) if moving else ""
+    if column == "output shape":
+        return "unused" if row.output_shape is None else times(row.output_shape)
+    if column == "receptive field":
+        return str(field) if field and field.size else ""
+    numbers = {"parameters": row.num_params, "MACs": row.macs}
+    if column in numbers:
+        return f"{numbers[column]:,}" if numbers[column] else ""
+    return row.path if column == "layer" else row.kind
+
+
+def _uniform(numbers: Sequence[object]) -> str:
+    """One number where all axes agree."""
+    return str(numbers[0]) if len(set(numbers)) == 1 else times(numbers)

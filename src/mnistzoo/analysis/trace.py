@@ -1,0 +1,135 @@
+"""One pass of an image's shape through a module: what `analyze` and `receptive_field` read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from mnistzoo.analysis.calls import Calls, receptive_field_of, tensors_of
+from mnistzoo.analysis.dispatch import Dispatch
+from mnistzoo.analysis.field import ReceptiveField
+from mnistzoo.analysis.guard import traceable, untouched
+from mnistzoo.analysis.layout import Layout
+from mnistzoo.analysis.table import Row
+from mnistzoo.errors import AnalysisError, InputError, MnistZooError, UnknownNameError
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What one pass saw.
+
+    Attributes:
+        rows: the table.
+        outputs: by path, the layout of what the module returned last.
+        last_map: the last tensor with more than one unit along an axis.
+        paths: of all modules.
+    """
+
+    rows: tuple[Row, ...]
+    outputs: dict[str, Layout | None]
+    last_map: Layout | None
+    paths: tuple[str, ...]
+
+    def field(self, layer: str | None) -> ReceptiveField:
+        """The receptive field of a layer's output; of the last map if none is named.
+
+        Raises:
+            UnknownNameError: there is no such layer.
+            AnalysisError: the layer was not called, or what it returns is not made of the input.
+        """
+        if layer is not None and layer not in self.paths:
+            raise UnknownNameError("layer", layer, [path for path in self.paths if path])
+        layout = self.outputs.get(layer) if layer is not None else self.last_map
+        if layout is None:
+            what = "a map with more than one unit" if layer is None else f"an output of {layer!r}"
+            raise AnalysisError(
+                f"expected {what} that is made of the input, got none; name a layer that "
+                "the network calls (mnistzoo.analyze lists them)."
+            )
+        return receptive_field_of(layout)
+
+
+def trace(module: nn.Module, input_shape: Sequence[int]) -> Trace:
+    """Send the shape of one image through `module`, which is left as it was found.
+
+    Raises:
+        InputError: the shape is no shape, or the network refuses it.
+        UnknownOperatorError: an operator has no known window.
+        AnalysisError: the network cannot be traced.
+    """
+    shape = checked_shape(input_shape)
+    module = traceable(module)
+    dispatch = Dispatch()
+    calls = dispatch.calls = Calls(module, dispatch.layout_of)
+    image = torch.empty((1, *shape), dtype=_dtype(module), device="meta")
+    dispatch.track(image, Layout.image(image.shape))
+    with untouched(module), calls.watched(), torch.no_grad(), dispatch:
+        try:
+            output = module(image)
+        except MnistZooError:
+            raise
+        except Exception as error:
+            raise _refused(error, calls, shape) from error
+    if not tensors_of(output):
+        raise AnalysisError(
+            f"expected a network that returns tensors, got {type(output).__name__}; "
+            "wrap it in a module that returns one."
+        )
+    root = calls.outputs.get("")
+    last_map = root if root is not None and root.live() else dispatch.last_map
+    rows = (*calls.rows, *_not_called(module, calls, dispatch.read))
+    return Trace(rows, calls.outputs, last_map, tuple(calls.paths.values()))
+
+
+def checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape of one image as a tuple.
+
+    Raises:
+        InputError: it is not made of positive integers.
+    """
+    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
+    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+        raise InputError(
+            "expected input_shape as positive integers, (channels, height, width) without the "
+            f"batch, got {input_shape!r}."
+        )
+    return shape
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    """The dtype that the network computes in."""
+    tensors = (*module.parameters(), *module.buffers())
+    return next((x.dtype for x in tensors if x.is_floating_point()), torch.float32)
+
+
+def _refused(error: Exception, calls: Calls, shape: tuple[int, ...]) -> MnistZooError:
+    """What to tell of an exception that rose inside the network."""
+    frame = calls.stack[-1] if calls.stack else None
+    place = str(frame) if frame else "the network"
+    came_in = " and ".join(map(str, frame.came_in)) if frame else str((1, *shape))
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
+        return InputError(
+            f"expected an input_shape that fits the network, got {shape}: {place} refused its "
+            f"input of shape {came_in} ({reason}); give (channels, height, width) of one image."
+        )
+    return AnalysisError(
+        f"expected a network that runs on shapes alone, got {type(error).__name__} in {place} "
+        f"with an input of shape {came_in} ({reason}); mend the network or analyse a part of it."
+    )
+
+
+def _not_called(module: nn.Module, calls: Calls, read: set[int]) -> list[Row]:
+    """Rows for parameters of modules that were not called; nothing may be left out of the sum."""
+    rows = []
+    for path, part in module.named_modules():
+        own = [p for p in part._parameters.values() if p is not None]
+        new = [p for p in own if id(p) not in calls.counted]
+        if path not in calls.outputs and new:
+            unused = sum(p.numel() for p in new if id(p) not in read)
+            kind = type(part).__name__
+            rows.append(Row(path, kind, None, calls.count(part), 0, None, unused_params=unused))
+    return rows

@@ -1,0 +1,147 @@
+"""The zoo as a whole: a row of measured figures for each network, and the manifest recomputed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from mnistzoo.data.mnist import mnist
+from mnistzoo.errors import UnknownNameError
+from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.models import get_model, list_models
+from mnistzoo.training.evaluate import evaluate
+from mnistzoo.weights import (
+    FOLDER,
+    MAX_BYTES,
+    Entry,
+    load_into,
+    load_state_dict,
+    read_manifest,
+    read_metadata,
+    write_manifest,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one network costs and what it is worth.
+
+    Attributes:
+        name: what `get_model` calls it.
+        params: its parameters.
+        macs: multiply-accumulates for one image, biases not counted.
+        memory: its footprint for one image in MiB, as `Analysis.memory` defines it.
+        receptive_field: of a unit of the last feature map, in input pixels along each axis.
+        accuracy: of the shipped weights on the 10,000 test images; None where there are none.
+    """
+
+    name: str
+    params: int
+    macs: int
+    memory: float
+    receptive_field: int
+    accuracy: float | None
+
+
+COLUMNS = tuple(Row.__annotations__)
+
+
+def rows(sort: str = "name") -> list[Row]:
+    """A row for each network, sorted: the most accurate first, in any other column the smallest.
+
+    Raises:
+        UnknownNameError: `sort` is no column.
+    """
+    if sort not in COLUMNS:
+        raise UnknownNameError("column", sort, COLUMNS)
+    made = [_row(name) for name in list_models()]
+    if sort == "accuracy":
+        return sorted(made, key=lambda row: -(row.accuracy or 0.0))
+    return sorted(made, key=lambda row: getattr(row, sort))
+
+
+def _row(name: str) -> Row:
+    analysis = get_model(name).summary()
+    entry = read_manifest().get(name)
+    field = analysis.receptive_field
+    assert field is not None, "every network of the zoo has feature maps"
+    return Row(
+        name=name,
+        params=analysis.num_params,
+        macs=analysis.macs,
+        memory=analysis.memory,
+        receptive_field=int(field.size[0]),
+        accuracy=entry.accuracy if entry else None,
+    )
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A field of the manifest that is not what it states."""
+
+    field: str
+    stated: Any
+    computed: Any
+
+    def __str__(self) -> str:
+        return f"{self.field}: stated {self.stated}, is {self.computed}"
+
+
+def verify(name: str) -> list[Drift]:
+    """Recompute all that the manifest states of one network; empty where everything holds.
+
+    Raises:
+        UnknownNameError: the manifest has no such network.
+        FileReadError: the file of weights is missing.
+        WeightsError: the file cannot be loaded at all.
+    """
+    manifest = read_manifest()
+    if name not in manifest:
+        raise UnknownNameError("pretrained network", name, manifest)
+    stated, computed = asdict(manifest[name]), asdict(entry_of(name, FOLDER / manifest[name].file))
+    return [
+        Drift(field, stated[field], computed[field])
+        for field in stated
+        if stated[field] != computed[field]
+    ]
+
+
+def entry_of(name: str, path: Path) -> Entry:
+    """The entry that a manifest should have for `path`, which holds weights of `name`.
+
+    The recipe, the seed and the versions are what the file says that it was made with.
+
+    Raises:
+        FileReadError: the file is missing.
+        WeightsError: it does not fit the network, or does not say what made it.
+    """
+    data = read_bytes(path, limit=MAX_BYTES)
+    model = get_model(name)
+    load_into(model, load_state_dict(path), path.name)
+    analysis = model.summary()
+    made_by = read_metadata(path)
+    return Entry(
+        file=path.name,
+        sha256=sha256(data),
+        bytes=len(data),
+        num_params=analysis.num_params,
+        macs=analysis.macs,
+        correct=evaluate(model, mnist(train=False)).correct,
+        recipe=made_by["recipe"],
+        seed=made_by["seed"],
+        versions=made_by["versions"],
+    )
+
+
+def adopt(name: str, path: Path, folder: Path = FOLDER) -> Entry:
+    """Put the weights that a run left at `path` among those that ship, and into the manifest.
+
+    Raises:
+        FileReadError: the file is missing.
+        FileWriteError: `folder` cannot be written.
+        WeightsError: it does not fit the network, or does not say what made it.
+    """
+    entry = entry_of(name, write_bytes(folder / path.name, read_bytes(path, limit=MAX_BYTES)))
+    write_manifest({**read_manifest(folder), name: entry}, folder)
+    return entry

@@ -1,0 +1,127 @@
+"""The command line, as a process of its own: what it prints, where, and how it exits."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+import mnistzoo
+from mnistzoo.cli import app, main
+
+COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train"]
+
+
+def run(*args):
+    """Run `python -m mnistzoo` and give the finished process."""
+    command = [sys.executable, "-W", "error", "-m", "mnistzoo", *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def invoke(*args):
+    """The same within this process, which is quicker; gives what was printed on stdout."""
+    result = CliRunner().invoke(app, args, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_help_imports_nothing_heavy(python):
+    """`--help` lists the commands without torch, torchvision, numpy or rich being imported."""
+    heavy = "torch", "torchvision", "numpy", "rich", "huggingface_hub", "PIL", "safetensors"
+    out = python(
+        "import sys; from mnistzoo.cli import app\n"
+        "try: app(['--help'])\n"
+        f"except SystemExit: print('heavy:', [m for m in {heavy} if m in sys.modules])"
+    )
+    assert out.endswith("heavy: []\n")
+    assert all(f"  {command} " in out for command in COMMANDS)
+
+
+def test_version():
+    """`--version` prints the package's own."""
+    assert invoke("--version") == f"mnistzoo {mnistzoo.__version__}\n"
+
+
+def test_list_is_sorted_and_complete():
+    """JSON has every network and column; the most accurate comes first, the smallest otherwise."""
+    by_accuracy = json.loads(invoke("list", "--sort", "accuracy", "--json"))
+    assert {row["name"] for row in by_accuracy} == set(mnistzoo.list_models())
+    accuracies = [row["accuracy"] for row in by_accuracy]
+    assert accuracies == sorted(accuracies, reverse=True)
+    by_params = json.loads(invoke("list", "--sort", "params", "--json"))
+    assert [row["name"] for row in by_params] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
+    table = invoke("list")
+    assert all(f"{row['params']:,}" in table for row in by_params)
+
+
+def test_summary_shows_every_layer():
+    """The table and the JSON have exp5's layers and its 17,302 parameters."""
+    table = invoke("summary", "exp5")
+    assert "features.conv7" in table
+    assert "17,302" in table
+    assert json.loads(invoke("summary", "exp5", "--json"))["num_params"] == 17_302
+
+
+def test_evaluate_agrees_with_the_manifest():
+    """Measured accuracy is the manifest's, and the confusion matrix adds up to the test set."""
+    measured = json.loads(invoke("evaluate", "exp1", "--confusion", "--json"))["exp1"]
+    assert measured["correct"] == mnistzoo.weights.read_manifest()["exp1"].correct
+    assert sum(map(sum, measured["confusion"])) == measured["total"] == 10_000
+    assert sum(measured["confusion"][i][i] for i in range(10)) == measured["correct"]
+
+
+def test_evaluate_prints_a_table():
+    """Without --json there is a table with the same accuracy, and a matrix when asked for."""
+    out = invoke("evaluate", "exp1", "--confusion")
+    assert f"{mnistzoo.weights.read_manifest()['exp1'].accuracy:.2%}" in out
+    assert "read as" in out
+
+
+def test_train_writes_a_run(tmp_path, monkeypatch, test_images):
+    """`train` ends with weights and metrics in the folder, and prints the metrics as JSON."""
+    from mnistzoo.data.mnist import Digits
+    from mnistzoo.training import runs
+
+    few = Digits(test_images.images[:200], test_images.labels[:200])
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    out = tmp_path / "run"
+    options = ["--epochs", "1", "--seed", "3", "--out", str(out)]
+    metrics = json.loads(invoke("train", "exp1", *options, "--json"))
+    assert metrics["seed"] == 3
+    assert metrics["total"] == 200
+    assert (out / "exp1.safetensors").exists()
+    assert str(out) in invoke("train", "exp1", *options)
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["summary", "exp6"], "there is no network 'exp6'; did you mean"),
+        (["evaluate", "exp6"], "there is no network 'exp6'; did you mean"),
+        (["verify", "exp6"], "there is no pretrained network 'exp6'"),
+        (["list", "--sort", "size"], "there is no column 'size'"),
+        (["predict", "absent.png"], "absent.png"),
+        (["train", "exp1", "--recipe", "recrod", "--out", "x"], "did you mean 'record'"),
+    ],
+)
+def test_errors_are_one_line(args, message, monkeypatch, capsys):
+    """An expected error is one line on stderr, nothing on stdout, and exit status 1."""
+    monkeypatch.setattr(sys, "argv", ["mnistzoo", *args])
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    printed = capsys.readouterr()
+    assert exit_.value.code == 1
+    assert printed.out == ""
+    assert printed.err.startswith("mnistzoo: ")
+    assert printed.err.count("\n") == 1
+    assert message in printed.err
+
+
+def test_exit_status_of_a_process():
+    """A whole process exits 1 for an error, without a traceback, and 2 for wrong usage."""
+    failed = run("summary", "exp6")
+    assert failed.returncode == 1
+    assert "Traceback" not in failed.stderr
+    assert run("summary").returncode == 2
+    assert run("evaluate", "--no-such-option").returncode == 2

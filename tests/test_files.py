@@ -1,0 +1,107 @@
+"""Files are whole or absent."""
+
+import hashlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnistzoo.errors import FileReadError, FileWriteError, MnistZooError
+from mnistzoo.files import read_bytes, sha256, write_bytes
+
+
+@given(st.binary(max_size=300))
+def test_round_trip(tmp_path_factory, data):
+    """What is written is read back, its digest is hashlib's, and nothing else is left beside it."""
+    folder = tmp_path_factory.mktemp("files")
+    path = write_bytes(folder / "sub" / "file", data)
+    assert read_bytes(path, limit=300) == data
+    assert sha256(data) == hashlib.sha256(data).hexdigest()
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_limit(tmp_path):
+    """A file of exactly the limit is read, one byte more is refused."""
+    path = write_bytes(tmp_path / "file", b"12345")
+    assert read_bytes(path, limit=5) == b"12345"
+    with pytest.raises(FileReadError, match="larger than the 4 bytes"):
+        read_bytes(path, limit=4)
+
+
+def test_an_endless_device_is_cut():
+    """Reading stops at the limit, not at the end of the file."""
+    with pytest.raises(FileReadError, match="larger"):
+        read_bytes("/dev/zero", limit=1000)
+
+
+@pytest.mark.parametrize("name", ["absent", "."])
+def test_unreadable(tmp_path, name):
+    """A missing file or a folder is an OSError of this library that names it."""
+    with pytest.raises(FileReadError, match="check the path"):
+        read_bytes(tmp_path / name, limit=10)
+    assert issubclass(FileReadError, (MnistZooError, OSError))
+
+
+def test_a_folder_in_the_way(tmp_path):
+    """Where a file stands as the parent folder, the error says so and nothing is changed."""
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(FileWriteError, match="choose a folder"):
+        write_bytes(tmp_path / "file" / "below", b"new")
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_failed_write_leaves_nothing(tmp_path):
+    """When the last step fails, the old file stands and the temporary one is gone."""
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "inside").write_bytes(b"x")
+    with pytest.raises(FileWriteError):
+        write_bytes(tmp_path / "target", b"new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
+def test_a_folder_that_refuses():
+    """Where no folder can be made, even by root, the error says what to do."""
+    with pytest.raises(FileWriteError, match="choose a folder"):
+        write_bytes("/proc/mnistzoo/file", b"new")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
+def test_no_room(tmp_path):
+    """When the bytes stop fitting half-way, the old file stands and the part is gone."""
+    import resource
+
+    path = write_bytes(tmp_path / "file", b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(FileWriteError, match="has room"):
+            write_bytes(path, bytes(100_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_readers_never_see_a_part(tmp_path):
+    """While one thread replaces a file again and again, another only ever reads whole versions."""
+    versions = [bytes([i]) * 200_000 for i in range(4)]
+    path = write_bytes(tmp_path / "file", versions[0])
+    stop = threading.Event()
+
+    def rewrite():
+        while not stop.is_set():
+            for data in versions:
+                write_bytes(path, data)
+
+    writer = threading.Thread(target=rewrite)
+    writer.start()
+    try:
+        for _ in range(200):
+            assert read_bytes(path, limit=200_000) in versions
+    finally:
+        stop.set()
+        writer.join()

@@ -1,0 +1,44 @@
+"""The README: what it shows runs, and its table is the measured one."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mnistzoo.cli import app
+
+README = Path(__file__).parent.parent / "README.md"
+TEXT = README.read_text(encoding="utf8")
+
+
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
+def test_python_blocks_run(block, capsys):
+    """Each Python block runs, and prints what its comments promise."""
+    exec(compile(block, "README.md", "exec"), {})
+    promised = re.findall(r"^print\(.*\)\s+# (.*)$", block, re.MULTILINE)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(promised)
+    for line, comment in zip(printed, promised, strict=True):
+        assert comment in line
+
+
+def test_the_table_is_the_measured_one():
+    """The README's table is what `mnistzoo list --markdown` prints now."""
+    printed = CliRunner().invoke(app, ["list", "--markdown"]).stdout
+    shown = re.search(r"<!-- mnistzoo list --markdown -->\n(.*?)<!-- end -->", TEXT, re.DOTALL)
+    assert shown[1].strip() == printed.strip()
+
+
+def test_two_commands_set_everything_up():
+    """The README has exactly the two install commands that `.ci/run` takes from it."""
+    commands = re.findall(r"^pip install .*$", TEXT, re.MULTILINE)
+    assert commands == [
+        "pip install . && mnistzoo evaluate",
+        'pip install -e ".[test]" && pytest',
+    ]
+
+
+def test_it_is_short():
+    """A reader gets through it: at most 150 lines."""
+    assert len(TEXT.splitlines()) <= 150

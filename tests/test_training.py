@@ -1,0 +1,254 @@
+"""Training: the augmentation's geometry, determinism, resumption, and its errors."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import mnistzoo
+from mnistzoo.data.mnist import Digits
+from mnistzoo.errors import FileWriteError, TrainingError, UnknownNameError
+from mnistzoo.files import sha256
+from mnistzoo.training import runs
+from mnistzoo.training.augment import affine_maps, warp
+from mnistzoo.training.evaluate import evaluate
+from mnistzoo.training.recipe import Augmentation, get_recipe
+from mnistzoo.training.trainer import Run, Trainer
+from mnistzoo.weights import load_into, load_state_dict
+
+BOUND = st.floats(0, 1)
+
+
+@pytest.fixture
+def few(test_images):
+    """300 images, for runs that take a second."""
+    return Digits(test_images.images[:300], test_images.labels[:300])
+
+
+@pytest.fixture
+def run():
+    """A run of two epochs."""
+    return Run("exp5", replace(get_recipe("record", "exp5"), epochs=2, batch_size=64))
+
+
+def test_the_identity_leaves_images_alone(normalized):
+    """With every bound at zero the maps are the identity, and pixel centres line up exactly."""
+    maps = affine_maps(256, 28, Augmentation(), torch.Generator())
+    torch.testing.assert_close(maps, torch.eye(2, 3).expand(256, 2, 3))
+    torch.testing.assert_close(warp(normalized, maps), normalized, atol=1e-4, rtol=0)
+
+
+@given(degrees=BOUND, scale=BOUND, shear=BOUND, translate=BOUND, seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_maps_stay_within_their_bounds(degrees, scale, shear, translate, seed):
+    """Area, shift and columns of each map are what the bounds allow, by linear algebra on them."""
+    bounds = Augmentation(degrees * 45, scale * 0.4, shear, translate * 5)
+    maps = affine_maps(50, 28, bounds, torch.Generator().manual_seed(seed)).double().numpy()
+    determinant = np.linalg.det(maps[:, :, :2])
+    assert np.all(determinant >= (1 - bounds.scale) ** 2 - 1e-5)
+    assert np.all(determinant <= (1 + bounds.scale) ** 2 + 1e-5)
+    assert np.all(np.abs(maps[:, :, 2]) * 14 <= bounds.translate + 1e-5)
+    angles = np.degrees(np.arctan2(maps[:, 1, 0], maps[:, 0, 0]))
+    assert np.all(np.abs(angles) <= bounds.degrees + 1e-3)
+
+
+def test_translation_is_in_pixels():
+    """A shift by whole pixels moves a dot by as many."""
+    dot = torch.zeros(400, 1, 28, 28)
+    dot[:, 0, 14, 14] = 1.0
+    maps = affine_maps(400, 28, Augmentation(translate=3.0), torch.Generator().manual_seed(0))
+    moved = warp(dot, maps)
+    rows = torch.arange(28.0)
+    place = (moved[:, 0].sum(2) * rows).sum(1) / moved.sum((1, 2, 3))
+    assert 2.7 < (place - 14).abs().max() <= 3.0 + 1e-3
+
+
+def test_the_study_zooms_one_image_in_ten():
+    """With zoom_probability 0.1 a tenth of the maps shrink the view to 22 of 28 pixels."""
+    maps = affine_maps(20_000, 28, Augmentation(zoom_probability=0.1), torch.Generator())
+    zoomed = torch.isclose(maps[:, 0, 0], torch.tensor(22 / 28))
+    assert 0.09 < zoomed.double().mean() < 0.11
+    assert torch.all(torch.isclose(maps[~zoomed, 0, 0], torch.tensor(1.0)))
+
+
+def test_documented_recipe_is_the_studys():
+    """Learning rate, momentum, batch, epochs and steps are those of the study."""
+    recipe = get_recipe("documented", "exp5")
+    assert (recipe.learning_rate, recipe.momentum, recipe.nesterov) == (0.01, 0.9, False)
+    assert (recipe.batch_size, recipe.epochs) == (64, 20)
+    assert math.ceil(60_000 / recipe.batch_size) == 938
+    assert recipe.weight_decay == recipe.label_smoothing == 0
+    assert not recipe.he_init
+    assert recipe.augmentation == Augmentation(degrees=15.0, zoom_probability=0.1)
+
+
+def test_documented_steps_down_after_epoch_15(few):
+    """The learning rate is 0.01 for 15 epochs, and then a tenth of it."""
+    trainer = Trainer(Run("exp1", get_recipe("documented", "exp1")), Digits(*(t[:8] for t in few)))
+    rates = []
+    for _ in range(17):
+        rates.append(trainer.optimizer.param_groups[0]["lr"])
+        trainer.train_epoch()
+    assert rates == pytest.approx([0.01] * 15 + [0.001] * 2)
+
+
+def test_unknown_recipe():
+    """A misspelt recipe is an error that names the one meant."""
+    with pytest.raises(UnknownNameError, match="did you mean 'record'"):
+        get_recipe("recrod", "exp5")
+
+
+def test_training_learns(few):
+    """Fifteen epochs on 300 images classify most of them, where chance gets a tenth."""
+    recipe = replace(get_recipe("record", "exp1"), epochs=15, batch_size=32, ema_decay=0.9)
+    trainer = Trainer(Run("exp1", recipe), few)
+    for _ in range(recipe.epochs):
+        trainer.train_epoch()
+    assert evaluate(trainer.result, few).accuracy > 0.8
+
+
+def test_same_seed_same_weights(few, run):
+    """Two runs of one seed end in equal bits, and another seed in others."""
+
+    def weights(seed):
+        trainer = Trainer(replace(run, seed=seed), few)
+        trainer.train_epoch()
+        return trainer.result.state_dict()
+
+    first, again, other = weights(3), weights(3), weights(4)
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def test_training_leaves_the_global_generator_alone(few, run):
+    """The seed of a run is not the seed of the process."""
+    before = torch.get_rng_state()
+    Trainer(run, few).train_epoch()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_divergence_says_where(few, run):
+    """A loss that is no longer finite stops the run, naming epoch and step."""
+    trainer = Trainer(replace(run, recipe=replace(run.recipe, learning_rate=1e30)), few)
+    with pytest.raises(TrainingError, match=r"exp5 became nan in epoch 1, step \d of 5"):
+        trainer.train_epoch()
+
+
+@pytest.fixture
+def small_mnist(monkeypatch, few):
+    """In place of the data set, 300 images of it, so that a whole run takes a second."""
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+
+
+def test_a_run_leaves_weights_and_metrics(tmp_path, run, small_mnist, few):
+    """The folder holds the network that the metrics describe, and no checkpoint."""
+    metrics = runs.train(run, tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["exp5.safetensors", "metrics.json"]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    assert sha256((tmp_path / "exp5.safetensors").read_bytes()) == metrics["sha256"]
+    assert metrics["recipe"] == asdict(run.recipe)
+    assert [row["epoch"] for row in metrics["epochs"]] == [1, 2]
+    model = mnistzoo.exp5()
+    load_into(model, load_state_dict(tmp_path / "exp5.safetensors"), "it")
+    assert evaluate(model, few).correct == metrics["correct"]
+
+
+def test_a_run_goes_on_to_the_same_digest(tmp_path, run, small_mnist):
+    """Stopped after its first epoch and started again, a run ends in the same bytes."""
+    whole = runs.train(run, tmp_path / "whole")
+
+    def stop(row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(run, tmp_path / "cut", on_epoch=stop)
+    assert (tmp_path / "cut" / "checkpoint.pt").exists()
+    seen = []
+    resumed = runs.train(run, tmp_path / "cut", on_epoch=lambda row: seen.append(row["epoch"]))
+    assert seen == [1, 2]
+    assert resumed["sha256"] == whole["sha256"]
+
+
+def test_a_finished_run_is_not_done_again(tmp_path, run, small_mnist):
+    """The second call gives the first one's metrics and takes no step."""
+    first = runs.train(run, tmp_path)
+    assert runs.train(run, tmp_path, on_batch=pytest.fail) == first
+
+
+def test_a_folder_of_another_run(tmp_path, run, small_mnist):
+    """Another seed in the same folder is refused, and the error says what differs."""
+    runs.train(run, tmp_path)
+    with pytest.raises(TrainingError, match="another seed; choose another folder"):
+        runs.train(replace(run, seed=1), tmp_path)
+
+
+def test_a_folder_that_refuses(run, small_mnist):
+    """A run that could not be saved fails before its first step."""
+    with pytest.raises(FileWriteError, match="choose a folder"):
+        runs.train(run, Path("/proc/mnistzoo"), on_batch=pytest.fail)
+
+
+def test_holdout_never_reads_the_test_images():
+    """With a holdout the two parts are the training set, in order, and nothing else."""
+    training, judged = runs.split(10_000)
+    everything = mnistzoo.mnist(train=True)
+    assert torch.equal(torch.cat([training.images, judged.images]), everything.images)
+    assert torch.equal(torch.cat([training.labels, judged.labels]), everything.labels)
+    assert len(judged.labels) == 10_000
+
+
+def test_evaluation_agrees_with_counting(few):
+    """Correct, accuracy, confusion and likelihood are what a loop over the images gives."""
+    model = mnistzoo.exp1(pretrained=True).train()
+    result = evaluate(model, few)
+    assert model.training
+    table = [[0] * 10 for _ in range(10)]
+    log_likelihood = 0.0
+    model.eval()
+    for image, label in zip(few.images, few.labels, strict=True):
+        scores = model((image[None, None] / 255 - 0.1307) / 0.3081)[0]
+        table[label][scores.argmax()] += 1
+        log_likelihood += scores[label].item()
+    assert result.confusion.tolist() == table
+    assert result.correct == sum(table[i][i] for i in range(10))
+    assert result.accuracy == result.correct / 300
+    assert result.nll == pytest.approx(-log_likelihood / 300, abs=1e-5)
+
+
+def test_two_processes_train_one_network(tmp_path, small_mnist):
+    """Under torchrun, two processes come to the weights that one process comes to.
+
+    Without batch norm the mean of their gradients is that of the whole batch, but for rounding.
+    """
+    recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=100)
+    alone = runs.train(Run("exp1", recipe), tmp_path / "alone")
+    script = tmp_path / "together.py"
+    script.write_text(
+        "from dataclasses import replace\nfrom pathlib import Path\n"
+        "from mnistzoo.data.mnist import Digits, mnist\n"
+        "from mnistzoo.training import runs\n"
+        "from mnistzoo.training.distributed import processes\n"
+        "from mnistzoo.training.recipe import get_recipe\n"
+        "from mnistzoo.training.trainer import Run\n"
+        "few = Digits(*(tensor[:300] for tensor in mnist()))\n"
+        "runs.mnist = lambda train: few\n"
+        "recipe = replace(get_recipe('record', 'exp1'), epochs=2, batch_size=100)\n"
+        "with processes():\n"
+        f"    runs.train(Run('exp1', recipe), Path({str(tmp_path / 'together')!r}))\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([sys.executable, *torchrun, script], check=True, capture_output=True)
+    together = json.loads((tmp_path / "together" / "metrics.json").read_text())
+    assert together["processes"] == 2
+    assert together["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=1e-4)
+    one, two = (load_state_dict(tmp_path / p / "exp1.safetensors") for p in ("alone", "together"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)
