@@ -249,7 +249,7 @@ def _on_paper(grey: GreyLevels, alpha: GreyLevels) -> GreyLevels:
 
 
 def _without_copies(levels: GreyLevels) -> GreyLevels:
-    """A picture enlarged by repeating its pixels, as it was before: steps are not strokes' edges."""
+    """A picture enlarged by repeating its pixels, as it was before: steps are no edges of ink."""
     steps = [np.flatnonzero((np.diff(levels, axis=axis) != 0).any(1 - axis)) + 1 for axis in (0, 1)]
     factor = math.gcd(*levels.shape, *(int(np.gcd.reduce(step)) for step in steps if step.size))
     return levels[::factor, ::factor]
