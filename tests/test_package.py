@@ -16,7 +16,7 @@ LAYERS = [
     {"hub", "export", "zoo"},
     {"training"},
     {"models"},
-    {"checkpoint", "card"},
+    {"checkpoint", "card", "folding"},
     {"weights", "data"},
     {"architectures"},
     {"analysis"},
