@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import cast
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -18,14 +19,12 @@ def fold_batch_norm(features: nn.Sequential) -> nn.Sequential:
         features: in evaluation mode; its layers that need no change are shared, not copied.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    conv = ""
     for name, layer in features.named_children():
         if isinstance(layer, nn.BatchNorm2d):
-            layers[conv] = fuse_conv_bn_eval(layers[conv], layer)
+            before, conv = layers.popitem()
+            layers[before] = fuse_conv_bn_eval(cast(nn.Conv2d, conv), layer)
         elif isinstance(layer, nn.ReLU):
             layers[name] = nn.ReLU(inplace=True)
         else:
             layers[name] = layer
-        if isinstance(layer, nn.Conv2d):
-            conv = name
     return nn.Sequential(layers).eval()

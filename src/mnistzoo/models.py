@@ -111,9 +111,9 @@ class ConvNet(nn.Module):
 
         Probabilities agree within 1e-5; log-probabilities within that share of their size, which
         is what float32 can do. Batch norm is folded into the convolutions, so that
-        `architecture.batch_norm` is false and
-        the parameters are fewer; the memory format is channels-last, which the processor's
-        convolutions read without reordering. Later changes to this network do not reach the copy.
+        `architecture.batch_norm` is false and the parameters are fewer; the memory format is
+        channels-last, which the processor's convolutions read without reordering. Later changes
+        to this network do not reach the copy.
         """
         made = copy.deepcopy(self).eval()
         made.architecture = replace(self.architecture, batch_norm=False)
