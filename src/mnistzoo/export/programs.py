@@ -6,7 +6,7 @@ import io
 import json
 
 import torch
-from torch.export import Dim, ExportedProgram
+from torch.export import Dim
 
 from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.errors import MissingExtraError
@@ -31,16 +31,12 @@ def pte(network: ConvNet) -> bytes:
     Raises:
         MissingExtraError: ExecuTorch is not installed, or is not the release for this PyTorch.
     """
-    program = torch.export.export(network, (torch.zeros(1, *INPUT_SHAPE),))
-    return _lowered(program)
-
-
-def _lowered(program: ExportedProgram) -> bytes:
     try:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
     except (ImportError, OSError) as error:
         feature = f"ExecuTorch export (the release for torch {torch.__version__})"
         raise MissingExtraError(feature, "edge") from error
+    program = torch.export.export(network, (torch.zeros(1, *INPUT_SHAPE),))
     edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     return bytes(edge.to_executorch().buffer)
