@@ -7,7 +7,7 @@ import sys
 import typer
 
 from mnistzoo._version import __version__
-from mnistzoo.cli import predict, train, zoo
+from mnistzoo.cli import demo, predict, train, zoo
 from mnistzoo.errors import MnistZooError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.command()(zoo.verify)
 app.command()(train.train)
 app.command()(predict.predict)
 app.command()(predict.read)
+app.command()(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:
