@@ -10,6 +10,13 @@ import functools
 from pathlib import Path
 from typing import Any
 
+from mnistzoo.errors import MissingExtraError
+
+try:
+    import gradio as gr
+except ImportError as error:
+    raise MissingExtraError("the page to draw on", "demo") from error
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import nn
@@ -21,13 +28,8 @@ from mnistzoo.data.ink import find_ink
 from mnistzoo.data.layout import box_of, main_digit
 from mnistzoo.data.opening import open_grey
 from mnistzoo.data.pictures import mnist_style
-from mnistzoo.errors import DemoError, MissingExtraError, MnistZooError
+from mnistzoo.errors import DemoError, MnistZooError
 from mnistzoo.models import get_model, list_models
-
-try:
-    import gradio as gr
-except ImportError as error:
-    raise MissingExtraError("the page to draw on", "demo") from error
 
 NETWORK = "exp5"
 """The network that is chosen first."""
@@ -117,8 +119,10 @@ def build() -> gr.Blocks:
         gr.Markdown("# mnistzoo")
         message = gr.HTML(HINT, html_template='<p role="status">{{value}}</p>')
         with gr.Row():
-            paper = _paper()
-            answer = gr.Label(label="Answer", num_top_classes=NUM_CLASSES)
+            with gr.Column():
+                paper = _paper()
+            with gr.Column():
+                answer = gr.Label(label="Answer", num_top_classes=NUM_CLASSES)
         with gr.Row():
             seen = gr.Image(label="What the network saw", height=220, format="png", buttons=[])
             with gr.Column():
@@ -126,14 +130,11 @@ def build() -> gr.Blocks:
                 layer = gr.Dropdown(
                     _choices(NETWORK), value=LAYER, label="Receptive field of the middle unit of"
                 )
-        gr.on(
-            [paper.input, network.input, layer.input],
-            _look,
-            [paper, network, layer],
-            [message, answer, seen, layer, paper],
-            show_progress="hidden",
-            trigger_mode="always_last",
-        )
+        inputs, outputs = [paper, network, layer], [message, answer, seen, paper]
+        quietly = {"show_progress": "hidden", "trigger_mode": "always_last"}
+        gr.on([paper.input, layer.input], _look, inputs, outputs, **quietly)
+        chosen = network.input(_choose_network, [network, layer], layer, **quietly)
+        chosen.then(_look, inputs, outputs, **quietly)
     return page
 
 
@@ -141,7 +142,6 @@ def _paper() -> gr.HTML:
     """The canvas; its value is what is on it as a data URL, `field` a box drawn over it."""
     return gr.HTML(
         value="",
-        min_width=320,
         html_template=_PAPER,
         css_template=_STYLE,
         js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf8"),
@@ -162,15 +162,24 @@ def _choices(network: str) -> list[tuple[str, str]]:
     return [(f"{path}: {field}", path) for path, field in _fields(network).items()]
 
 
-def _look(drawing: str, network: str, layer: str) -> tuple[Any, ...]:
-    """All that the page shows of a drawing, in the order of the outputs in `build`."""
+def _kept(network: str, layer: str) -> str:
+    """The same layer, if the network has it; or else its last."""
     fields = _fields(network)
-    layer = layer if layer in fields else [*fields][-1]
+    return layer if layer in fields else [*fields][-1]
+
+
+def _choose_network(network: str, layer: str) -> gr.Dropdown:
+    return gr.Dropdown(_choices(network), value=_kept(network, layer))
+
+
+def _look(drawing: str, network: str, layer: str) -> tuple[Any, ...]:
+    """All that the page shows of a drawing: a message, the bars, the pixels, the field."""
+    field = _fields(network)[_kept(network, layer)]
     try:
-        message, bars, seen, box = _read(drawing, network, fields[layer])
+        message, bars, seen, box = _read(drawing, network, field)
     except MnistZooError as error:
         message, bars, seen, box = f"Not read: {error}", None, None, _NOWHERE
-    return message, bars, seen, gr.Dropdown(_choices(network), value=layer), gr.HTML(field=box)
+    return message, bars, seen, gr.HTML(field=box)
 
 
 def _read(drawing: str, network: str, field: ReceptiveField) -> tuple[Any, ...]:
