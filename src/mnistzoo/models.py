@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
 from mnistzoo.errors import InputError, UnknownNameError
+from mnistzoo.sharing import Shareable
 from mnistzoo.weights import load_into, pretrained_state_dict
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mnistzoo.data.pictures import Digit, Prediction
 
 
-class ConvNet(nn.Module):
+class ConvNet(Shareable):
     """A network of the zoo: `features`, named layer by layer, and a linear `classifier`.
 
     Args:
@@ -131,6 +132,10 @@ class ConvNet(nn.Module):
 
         return read(self, picture)
 
+    def blank(self) -> ConvNet:
+        """The same network as it was built, its tensors without memory and without values."""
+        return blank(self.architecture.name, self.num_classes)
+
     def extra_repr(self) -> str:
         """The architecture's name, for `repr`."""
         return f"architecture={self.architecture.name!r}"
@@ -175,6 +180,12 @@ def _check_images(images: Tensor) -> None:
             f"expected images of shape (N, 1, 28, 28), got {tuple(images.shape)}; "
             "add the batch and channel axes, or hand pictures of any size to model.predict()."
         )
+
+
+def blank(name: str, num_classes: int) -> ConvNet:
+    """A network whose tensors have names, shapes and dtypes, but no memory and no values."""
+    with torch.device("meta"):
+        return ConvNet(ARCHITECTURES[name], num_classes=num_classes)
 
 
 def list_models() -> list[str]:

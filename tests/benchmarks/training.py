@@ -1,8 +1,8 @@
 """Training speed, in images a second: the documented loop against the library's trainer.
 
-Run by hand: `python tests/benchmarks/training.py [SECONDS]`. The documented loop is what the study's
-readers write: torchvision's data set and transforms, a `DataLoader` with two workers, batch 64. The
-two take turns in one run, since other work on the machine slows both.
+Run by hand: `python tests/benchmarks/training.py [SECONDS]`. The documented loop is the usual
+one with the study's transforms: torchvision's data set, a `DataLoader` with two workers, batch 64.
+The loops take turns in one run, since other work on the machine slows all of them.
 """
 
 import gzip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -103,30 +103,26 @@ def load(network: str) -> nn.Module:
 
 
 def _from_torchvision(name: str) -> object:
-    from torchvision import models
-
+    models: Any = import_module("torchvision.models")
     if name not in models.list_models():
         raise UnknownNameError("torchvision network", name, models.list_models())
-    options = {"weights_backbone": None} if "segmentation" in _home(name) else {}
-    return models.get_model(name, weights=None, **options)
-
-
-def _home(name: str) -> str:
-    from torchvision import models
-
-    return str(models.get_model_builder(name).__module__)
+    home = models.get_model_builder(name).__module__
+    options = {"weights_backbone": None} if "segmentation" in home else {}
+    made: object = models.get_model(name, weights=None, **options)
+    return made
 
 
 def _from_timm(name: str) -> object:
     try:
-        import timm
+        timm: Any = import_module("timm")
     except ImportError:
         raise InputError(
             f"timm:{name} needs timm, which is not installed; install it with: pip install timm"
         ) from None
     if name not in timm.list_models():
         raise UnknownNameError("timm network", name, timm.list_models())
-    return timm.create_model(name, pretrained=False)
+    made: object = timm.create_model(name, pretrained=False)
+    return made
 
 
 def _call(module: str, name: str) -> object:

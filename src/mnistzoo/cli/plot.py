@@ -29,8 +29,6 @@ def receptive_field(
     as_json: JSON = False,
 ) -> None:
     """Draw what the central unit of a layer can see of a digit, and what it makes use of."""
-    import torch
-
     from mnistzoo import plots
     from mnistzoo.analysis import effective_receptive_field
     from mnistzoo.architectures import MEAN, STD
@@ -39,9 +37,9 @@ def receptive_field(
 
     model = get_model(network, pretrained=True)
     digits, _ = mnist(train=False)
-    pixels = torch.as_tensor(digits[:images])[:, None] / 255
+    pixels = digits[:images, None] / 255
     effective = effective_receptive_field(model, (pixels - MEAN) / STD, layer)
-    figure = plots.receptive_field(effective, digits[image], f"{network} {layer}")
+    figure = plots.receptive_field(effective, digits[image].numpy(), f"{network} {layer}")
     _save(figure, output)
     if as_json:
         share = effective.share_in_half

@@ -58,15 +58,14 @@ def train(
     epochs, seconds = _resume(out, trainer, described)
     for row in epochs:
         on_epoch(row)
+    _save_checkpoint(out, trainer, described, epochs, seconds)  # fails now rather than later
     while trainer.epoch < run.recipe.epochs:
         start = time.perf_counter()
         row = trainer.train_epoch(on_batch)
         seconds += time.perf_counter() - start
         row |= {"epoch": trainer.epoch, "accuracy": evaluate(trainer.result, judged).accuracy}
         epochs.append(row)
-        if rank() == 0:
-            progress = {"run": described, "epochs": epochs, "seconds": seconds}
-            _save_checkpoint(out, trainer, progress)
+        _save_checkpoint(out, trainer, described, epochs, seconds)
         on_epoch(row)
     metrics = _judge(trainer, judged) | {"seconds": seconds, "epochs": epochs}
     return _save(out, trainer, described | metrics) if rank() == 0 else described | metrics
@@ -114,7 +113,16 @@ def _check_same(out: Path, described: dict[str, Any], found: dict[str, Any]) -> 
         )
 
 
-def _save_checkpoint(out: Path, trainer: Trainer, progress: dict[str, Any]) -> None:
+def _save_checkpoint(
+    out: Path,
+    trainer: Trainer,
+    described: dict[str, Any],
+    epochs: list[dict[str, float]],
+    seconds: float,
+) -> None:
+    if rank() > 0:
+        return
+    progress = {"run": described, "epochs": epochs, "seconds": seconds}
     buffer = io.BytesIO()
     torch.save({**progress, "trainer": trainer.state_dict()}, buffer)
     write_bytes(out / "checkpoint.pt", buffer.getvalue())
