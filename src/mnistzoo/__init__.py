@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import Analysis as Analysis
     from mnistzoo.analysis import ReceptiveField as ReceptiveField
     from mnistzoo.analysis import analyze as analyze
+    from mnistzoo.analysis import effective_receptive_field as effective_receptive_field
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "mnistzoo.analysis": (
-        *("Analysis", "ReceptiveField", "analyze", "num_params", "receptive_field"),
+        *("Analysis", "ReceptiveField", "analyze", "effective_receptive_field"),
+        *("num_params", "receptive_field"),
     ),
     "mnistzoo.data.mnist": ("mnist",),
     "mnistzoo.data.pictures": ("Digit", "Prediction", "transforms"),

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from mnistzoo.analysis.effective import EffectiveReceptiveField as EffectiveReceptiveField
+from mnistzoo.analysis.effective import effective_receptive_field as effective_receptive_field
 from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
 from mnistzoo.analysis.table import Analysis as Analysis
 from mnistzoo.analysis.table import Row as Row

@@ -104,7 +104,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         """What the operator returns, on `meta` if any of its arguments is there."""
         given = {id(tensor): self._inside(tensor, name) for tensor in tensors}
         on_meta = any(tensor.is_meta for tensor in given.values())
-        if on_meta and name in VALUES_NEEDED:
+        masked = name == "index" and any(tensor.dtype == torch.bool for tensor in tensors[1:])
+        if on_meta and (masked or name in VALUES_NEEDED):
             raise AnalysisError(
                 f"expected a network whose course does not depend on values, got {func} in "
                 f"{self._place()}; replace the `if`, `.item()` or mask that reads values there."

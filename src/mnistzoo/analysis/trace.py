@@ -90,7 +90,7 @@ def checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InputError: it is not made of positive integers.
     """
-    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else (input_shape,)
+    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
     if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
         raise InputError(
             "expected input_shape as positive integers, (channels, height, width) without the "

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from mnistzoo._version import __version__
-from mnistzoo.cli import demo, export, hub, predict, train, zoo
+from mnistzoo.cli import analyze, demo, export, hub, plot, predict, train, zoo
 from mnistzoo.errors import MnistZooError
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 app.command("list")(zoo.list_)
 app.command()(zoo.summary)
+app.command()(analyze.analyze)
+app.add_typer(plot.app, name="plot")
 app.command()(zoo.evaluate)
 app.command()(zoo.verify)
 app.command()(train.train)

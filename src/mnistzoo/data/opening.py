@@ -215,8 +215,9 @@ def _grey(pixels: NDArray[Any]) -> GreyLevels:
     scaled: list[GreyLevels] = [np.divide(plane, full, dtype=np.float32) for plane in planes]
     if len(scaled) < 3:
         return scaled[0]
-    grey = sum(weight * plane for weight, plane in zip(_LUMA, scaled[:3], strict=True))
-    return _on_paper(grey, scaled[3]) if len(scaled) == 4 else np.asarray(grey)
+    shares = np.array(_LUMA, np.float32)
+    grey: GreyLevels = np.tensordot(shares, np.stack(scaled[:3]), axes=1)
+    return _on_paper(grey, scaled[3]) if len(scaled) == 4 else grey
 
 
 def _full_scale(pixels: NDArray[Any]) -> float:

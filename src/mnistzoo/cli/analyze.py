@@ -1,0 +1,157 @@
+"""The command that analyses any network: analyze."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnistzoo.cli.console import JSON, print_json
+from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from mnistzoo.analysis import ReceptiveField
+
+
+def analyze(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK",
+            help="torchvision:NAME, timm:NAME, package.module:callable, or a name from "
+            "`mnistzoo list`.",
+        ),
+    ],
+    input_shape: Annotated[
+        str, typer.Option("--input", metavar="C,H,W", help="Shape of one image.")
+    ] = "",
+    layer: Annotated[
+        str | None, typer.Option(help="Only the receptive field of this layer's output.")
+    ] = None,
+    as_json: JSON = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+) -> None:
+    """Show layers, shapes, parameters, MACs and receptive fields of any PyTorch network."""
+    from rich.console import Console
+
+    from mnistzoo import analysis
+
+    if as_json + markdown + as_csv > 1:
+        raise typer.BadParameter("choose one of --json, --markdown and --csv.")
+    shape = _shape(input_shape or ("1,28,28" if ":" not in network else "3,224,224"))
+    module = load(network)
+    if layer is not None:
+        _print_field(layer, analysis.receptive_field(module, shape, layer), as_json)
+        return
+    result = analysis.analyze(module, shape)
+    if as_json:
+        print_json(result.to_dict())
+    elif markdown or as_csv:
+        sys.stdout.write(result.to_markdown() if markdown else result.to_csv())
+    else:
+        console = Console()
+        console.print(result if console.is_terminal else str(result), soft_wrap=True, markup=False)
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.replace("x", ",").split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"expected whole numbers such as 3,224,224, got {text!r}.", param_hint="--input"
+        ) from None
+
+
+def _print_field(layer: str, field: ReceptiveField, as_json: bool) -> None:
+    from mnistzoo.analysis.table import field_to_dict
+
+    if as_json:
+        print_json({"layer": layer} | field_to_dict(field))
+    else:
+        print(f"{layer}: {field!r}")
+        if field.is_global and field.local:
+            print(f"{' ' * len(layer)}  local: {field.local!r}")
+
+
+def load(network: str) -> nn.Module:
+    """The network that a name on the command line means, without pretrained weights.
+
+    Raises:
+        UnknownNameError: torchvision, timm or the zoo has no such network.
+        InputError: the name is none of these forms, or what it names gives no network.
+    """
+    from torch import nn
+
+    source, colon, name = network.partition(":")
+    if not colon:
+        from mnistzoo.models import get_model
+
+        return get_model(network)
+    made = _SOURCES.get(source, lambda wanted: _call(source, wanted))(name)
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            f"expected {network} to be a torch.nn.Module or to return one, got "
+            f"{type(made).__name__}; name a callable that needs no arguments."
+        )
+    return made
+
+
+def _from_torchvision(name: str) -> object:
+    models: Any = import_module("torchvision.models")
+    if name not in models.list_models():
+        raise UnknownNameError("torchvision network", name, models.list_models())
+    home = models.get_model_builder(name).__module__
+    options = {"weights_backbone": None} if "segmentation" in home else {}
+    made: object = models.get_model(name, weights=None, **options)
+    return made
+
+
+def _from_timm(name: str) -> object:
+    try:
+        timm: Any = import_module("timm")
+    except ImportError:
+        raise InputError(
+            f"timm:{name} needs timm, which is not installed; install it with: pip install timm"
+        ) from None
+    if name not in timm.list_models():
+        raise UnknownNameError("timm network", name, timm.list_models())
+    made: object = timm.create_model(name, pretrained=False)
+    return made
+
+
+def _call(module: str, name: str) -> object:
+    """What a callable of the user's returns; the folder of the command is searched too."""
+    sys.path.insert(0, "")
+    try:
+        value = import_module(module)
+        for part in name.split("."):
+            value = getattr(value, part)
+        return value() if callable(value) and not _is_network(value) else value
+    except MnistZooError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"expected package.module:callable that makes a network, got {module}:{name} "
+            f"({reason}); check both names, and that it needs no arguments."
+        ) from error
+    finally:
+        sys.path.remove("")
+
+
+def _is_network(value: object) -> bool:
+    from torch import nn
+
+    return isinstance(value, nn.Module)
+
+
+_SOURCES: dict[str, Callable[[str], object]] = {
+    "torchvision": _from_torchvision,
+    "timm": _from_timm,
+}

@@ -1,0 +1,72 @@
+"""Figures, drawn with matplotlib (extra `plot`)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mnistzoo.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from mnistzoo.analysis.effective import EffectiveReceptiveField
+
+THEORETICAL = "#0072b2"
+"""Blue of a palette that colour-blind readers can tell apart from the heat map."""
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, outside of pyplot's global state.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError("drawing figures", "plot") from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def receptive_field(
+    effective: EffectiveReceptiveField, image: npt.NDArray[Any], title: str = ""
+) -> Figure:
+    """The theoretical window of a unit over a digit, and what the unit makes use of.
+
+    Args:
+        effective: what `mnistzoo.effective_receptive_field` found.
+        image: shape `(height, width)`, the digit to draw below.
+        title: above both pictures.
+
+    Raises:
+        MissingExtraError: matplotlib is not installed.
+    """
+    figure = new_figure(8.4, 4.4)
+    left, right = figure.subplots(1, 2)
+    left.imshow(image, cmap="gray_r")
+    left.set_title("what it can see")
+    right.imshow(image, cmap="gray_r")
+    energy = effective.energy.cpu().numpy()
+    heat = right.imshow(energy, cmap="inferno", alpha=0.75)
+    right.set_title(f"what it uses: {effective.share_in_half:.0%} in the middle half")
+    figure.colorbar(heat, ax=right, label="share of squared gradient", shrink=0.8)
+    for axes in (left, right):
+        _outline(axes, effective)
+    field = effective.field.local or effective.field
+    figure.suptitle(f"{title}  {field}".strip())
+    return figure
+
+
+def _outline(axes: Axes, effective: EffectiveReceptiveField) -> None:
+    """The border of the window, with room around for what lies outside the image."""
+    from matplotlib.patches import Rectangle
+
+    (top, bottom), (start, end) = effective.window
+    height, width = effective.energy.shape
+    corner, size = (start - 0.5, top - 0.5), (end - start + 1, bottom - top + 1)
+    axes.add_patch(Rectangle(corner, *size, fill=False, edgecolor=THEORETICAL, linewidth=2))
+    axes.set_xlim(min(start, 0) - 1.5, max(end + 1, width) + 0.5)
+    axes.set_ylim(max(bottom + 1, height) + 0.5, min(top, 0) - 1.5)
+    axes.set_xlabel("pixel")

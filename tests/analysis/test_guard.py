@@ -1,0 +1,124 @@
+"""Nothing is left behind on a module, and nothing of it is moved, whatever it is."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from mnistzoo import MnistZooError, analyze, receptive_field
+from mnistzoo.errors import AnalysisError
+
+
+class Forgetful(nn.Module):
+    """A network that changes itself in every way while it runs, and may then raise."""
+
+    def __init__(self, raises=False):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.norm = nn.BatchNorm2d(2, momentum=None)
+        self.dropout = nn.Dropout()
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+        self.register_buffer("mean", torch.zeros(2))
+        self.plain, self.seen, self.raises = torch.zeros(3), [], raises
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        y = self.dropout(self.norm(self.conv(x)))
+        self.steps += 1
+        self.mean.mul_(0.9).add_(y.mean((0, 2, 3)))
+        self.plain[0] = 1
+        self.seen.append(y)
+        self.last = y
+        self.register_buffer("more", torch.ones(2))
+        self.conv.weight.requires_grad_(False)
+        self.conv.weight.requires_grad_(True)
+        torch.rand(1)
+        if self.raises and int(self.steps) == 1:
+            raise KeyError("on purpose")
+        return y
+
+
+def _state(module):
+    """All that can be seen of a module: its attributes by identity, its tensors by value."""
+    return {
+        path: (
+            {key: id(value) for key, value in part.__dict__.items()},
+            {key: list(map(id, v)) for key, v in part.__dict__.items() if isinstance(v, list)},
+            {key: list(v) for key, v in part.__dict__.items() if isinstance(v, dict)},
+            part.training,
+        )
+        for path, part in module.named_modules()
+    }
+
+
+LAYERS = {
+    "conv": lambda: nn.Conv2d(2, 2, 3, padding=1),
+    "norm": lambda: nn.BatchNorm2d(2),
+    "instance": lambda: nn.InstanceNorm2d(2, track_running_stats=True),
+    "dropout": lambda: nn.Dropout(),
+    "relu": lambda: nn.ReLU(inplace=True),
+    "spectral": lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 2, 1)),
+    "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 1)),
+    "too deep": lambda: nn.Conv2d(3, 2, 1),
+}
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, max_size=5),
+    st.booleans(),
+    st.sampled_from([torch.float16, torch.float32, torch.float64]),
+)
+def test_nothing_is_left_behind(names, training, dtype):
+    """Hooks, buffers, attributes, modes, dtypes and random numbers are as before, errors or not."""
+    module = nn.Sequential(*(LAYERS[name]() for name in names)).train(training).to(dtype)
+    module[0].train(not training)
+    before, values = _state(module), copy.deepcopy(module.state_dict())
+    random = torch.get_rng_state()
+    try:
+        analyze(module, (2, 6, 6))
+    except MnistZooError:
+        assert "too deep" in names
+    assert _state(module) == before
+    assert all(torch.equal(value, values[key]) for key, value in module.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert not nn.modules.module._global_forward_hooks
+    assert not nn.modules.module._global_forward_pre_hooks
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_network_that_changes_itself_is_put_back(raises):
+    """Counters, lists, new buffers and attributes are as before, also after the pass has failed."""
+    module = Forgetful(raises)
+    before, values = _state(module), copy.deepcopy(module.state_dict())
+    if raises:
+        with pytest.raises(AnalysisError, match=r"KeyError.*Forgetful"):
+            analyze(module, (1, 6, 6))
+    else:
+        assert analyze(module, (1, 6, 6)).receptive_field.size == (3, 3)
+    assert _state(module) == before
+    assert module.plain.tolist() == [0, 0, 0]
+    assert all(torch.equal(value, values[key]) for key, value in module.state_dict().items())
+
+
+def test_lazy_and_meta_modules():
+    """A lazy module is read without being filled in, and one without data like any other."""
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.LazyBatchNorm2d(), nn.Flatten())
+    lazy.append(nn.LazyLinear(5))
+    analysis = analyze(lazy, (3, 8, 8))
+    assert [row.num_params for row in analysis] == [3 * 9 * 4 + 4, 0, 8, 0, 4 * 36 * 5 + 5]
+    assert isinstance(lazy[0], nn.LazyConv2d)
+    assert lazy[0].has_uninitialized_params()
+    filled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).to("meta")
+    assert receptive_field(filled, (3, 8, 8)).size == (3, 3)
+    assert all(parameter.is_meta for parameter in filled.parameters())
+
+
+def test_large_weights_are_not_copied():
+    """Neither weights nor activations are allocated, so that no memory is asked for."""
+    module = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)).to("meta")
+    assert analyze(module, (8, 100_000, 100_000)).macs > 10**13

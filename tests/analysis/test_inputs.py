@@ -1,0 +1,153 @@
+"""What networks may be like, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mnistzoo import ReceptiveField, analyze, num_params, receptive_field
+from mnistzoo.errors import AnalysisError, InputError, UnknownNameError, UnknownOperatorError
+from mnistzoo.models import exp5
+
+
+class Function(nn.Module):
+    """A convolution and any function."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        return self.function(self.conv(x))
+
+
+@dataclass
+class Output:
+    """What some networks return."""
+
+    name: str
+    logits: Tensor
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda y: {"out": y},
+        lambda y: (y, 3),
+        lambda y: [None, {"deep": (y,)}],
+        lambda y: Output("a", y),
+    ],
+)
+def test_outputs_that_are_no_tensors_are_followed(wrap):
+    """Dictionaries, tuples, lists and dataclasses are looked through for the first tensor."""
+    field = receptive_field(Function(wrap), (1, 8, 8), "")
+    assert field == ReceptiveField((3, 3), (1, 1), (1, 1))
+
+
+def test_a_network_that_returns_no_tensor():
+    """It is an error that says what was returned."""
+    with pytest.raises(AnalysisError, match="returns tensors, got NoneType"):
+        analyze(Function(lambda _: None), (1, 8, 8))
+
+
+@pytest.mark.parametrize("shape", [(), (0, 8, 8), (1, 8.5, 8), "1,8,8", 8, None])
+def test_shapes_that_are_none(shape):
+    """A shape is positive integers, without the batch."""
+    with pytest.raises(InputError, match="positive integers"):
+        analyze(exp5(), shape)
+
+
+def test_a_shape_that_does_not_fit_names_the_layer():
+    """The layer that refused, and what came in, are named."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(50, 4))
+    with pytest.raises(
+        InputError, match=r"layer '2' \(Linear\) refused its input of shape \(1, 36\)"
+    ):
+        analyze(module, (1, 8, 5))
+    with pytest.raises(InputError, match=r"layer '0' \(Conv2d\)"):
+        analyze(module, (3, 8, 8))
+
+
+def test_a_layer_that_does_not_exist_or_is_not_called():
+    """The nearest path is suggested; a layer that exists but never runs is told apart."""
+    with pytest.raises(UnknownNameError, match=r"did you mean 'features\.conv5'"):
+        receptive_field(exp5(), (1, 28, 28), "features.cnv5")
+    module = Function(lambda y: y)
+    module.spare = nn.Linear(2, 3)
+    with pytest.raises(AnalysisError, match="'spare'"):
+        receptive_field(module, (1, 8, 8), "spare")
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y if y.sum() > 0 else -y,
+        lambda y: y * y.max().item(),
+        lambda y: y[y > 0],
+        lambda y: y.nonzero(),
+    ],
+)
+def test_control_flow_that_depends_on_values(function):
+    """It is named, with the layer, since no pass without values can take it."""
+    with pytest.raises(AnalysisError, match=r"depend on values.*the network \(Function\)"):
+        analyze(Function(function), (1, 8, 8))
+
+
+def test_an_unknown_operator_is_never_guessed():
+    """The operator and the layer are named."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), Function(torch.linalg.inv))
+    module[1].conv = nn.Identity()
+    with pytest.raises(UnknownOperatorError, match=r"aten\.linalg_inv.*layer '1' \(Function\)"):
+        analyze(module, (1, 8, 8))
+
+
+def test_branches_that_do_not_line_up():
+    """Maps of one length whose units move by different numbers of pixels cannot be joined."""
+    with pytest.raises(AnalysisError, match="1 and 2"):
+        analyze(Function(lambda y: y[..., :32] + y[..., ::2]), (1, 64, 64))
+
+
+def test_shared_and_unused_parameters():
+    """A shared layer counts once, in its first row; what is never read shows as unused."""
+    shared = nn.Linear(8, 8)
+    module = nn.ModuleDict({"one": shared, "two": nn.Sequential(shared), "spare": nn.Linear(8, 3)})
+    module.forward = lambda x: module["two"](module["one"](x))
+    analysis = analyze(module, (8,))
+    assert analysis.num_params == num_params(module) == 72 + 27
+    assert analysis.unused_params == 27
+    assert [row.num_params for row in analysis if row.path == "one"] == [72, 0]
+    assert analysis.macs == 2 * 64
+    assert analysis.receptive_field is None
+    shared.bias.requires_grad_(False)
+    assert num_params(module, trainable_only=True) == 64 + 27
+
+
+def test_functions_have_rows():
+    """A pool that is called as a function shows under the module that calls it."""
+    module = nn.Sequential(Function(lambda y: nn.functional.max_pool2d(y, 2)))
+    assert [(row.path, row.kind) for row in analyze(module, (1, 8, 8))] == [
+        ("0.conv", "Conv2d"),
+        ("0", "max_pool2d"),
+    ]
+
+
+def test_a_receptive_field_by_hand():
+    """The record computes intervals, centres and clipped sizes, and compares by its numbers."""
+    field = ReceptiveField(size=(34, 5), stride=(4, 1), padding=(8, 2))
+    assert field.interval((1, 0)) == ((-4, 29), (-2, 2))
+    assert field.center((1, 0)) == (12.5, 0.0)
+    assert field.clipped(28) == (28, 5)
+    assert field.local is field
+    assert repr(field) == (
+        "ReceptiveField(size=(34, 5), stride=(4, 1), padding=(8, 2), is_global=False)"
+    )
+    with pytest.raises(InputError, match="one number for each"):
+        field.interval((1, 2, 3))
+    with pytest.raises(InputError, match="by hand"):
+        field.pixels(0)
+    with pytest.raises(InputError, match="from 0 to 2"):
+        exp5().receptive_field("features.conv7").pixels(3)

@@ -1,0 +1,166 @@
+"""Real networks: published tables, torchvision's own counts, and the gradient."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+import torchvision
+from torch.utils.flop_counter import FlopCounterMode
+
+from analysis.oracle import compare
+from analysis.real import classifier, filled, from_timm, segmenter, without_head
+from mnistzoo import analyze, num_params, receptive_field
+
+IMAGE = (3, 224, 224)
+
+CLASSIFIERS = """
+    alexnet convnext_small convnext_tiny densenet121 densenet169 efficientnet_b0 efficientnet_b1
+    efficientnet_b2 efficientnet_b3 googlenet inception_v3 maxvit_t mnasnet0_5 mnasnet0_75
+    mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_16gf
+    regnet_x_1_6gf regnet_x_32gf regnet_x_3_2gf regnet_x_400mf regnet_x_800mf regnet_x_8gf
+    regnet_y_128gf regnet_y_16gf regnet_y_1_6gf regnet_y_32gf regnet_y_3_2gf regnet_y_400mf
+    regnet_y_800mf regnet_y_8gf resnet101 resnet152 resnet18 resnet34 resnet50 resnext101_32x8d
+    resnext101_64x4d resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5
+    shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_t swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn
+    vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_l_32 wide_resnet101_2 wide_resnet50_2
+""".split()
+
+ROUNDED = 0.0005
+"""torchvision prints `_ops` in units of 10⁹ with three digits behind the point."""
+
+
+def _meta(name):
+    """The metadata of weights whose image size the network takes, and that size."""
+    for weights in torchvision.models.get_model_weights(name):
+        size = weights.transforms().crop_size[0]
+        if size == 224 or name in ("inception_v3", "efficientnet_b1", "efficientnet_b2"):
+            return weights.meta, size
+    return weights.meta, size
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_counts_are_those_that_torchvision_publishes(name):
+    """Parameters equal `num_params`, and MACs are within 1 % and its rounding of `_ops`."""
+    meta, size = _meta(name)
+    analysis = analyze(classifier(name), (3, size, size))
+    assert analysis.num_params == meta["num_params"]
+    assert analysis.unused_params in (0, _auxiliary(name))
+    assert abs(analysis.macs / 1e9 - meta["_ops"]) <= 0.01 * meta["_ops"] + ROUNDED
+
+
+def _auxiliary(name):
+    """Parameters of the head that inception_v3 only has for training."""
+    return num_params(classifier(name).AuxLogits) if name == "inception_v3" else 0
+
+
+def test_there_are_sixty_of_them():
+    """The list above holds at least sixty networks, each once."""
+    assert len(set(CLASSIFIERS)) == len(CLASSIFIERS) >= 60
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size", "stride", "padding"),
+    [
+        ("vgg11", None, 150, 32, 59),
+        ("vgg16", None, 212, 32, 90),
+        ("inception_v3", None, 1311, 32, 618),
+        ("alexnet", None, 195, 32, 66),
+        ("resnet50", "layer4", 427, 32, 213),
+    ],
+)
+def test_published_receptive_fields(name, layer, size, stride, padding):
+    """The table of google-research/receptive_field; torchvision's ResNet has strides elsewhere."""
+    side = 299 if name == "inception_v3" else 224
+    field = receptive_field(classifier(name), (3, side, side), layer)
+    assert field.size == (size, size)
+    assert field.stride == (stride, stride)
+    assert field.padding == (padding, padding)
+
+
+def test_vgg_a_layer_by_layer():
+    """VGG-11's eight convolutions and five pools, as in Araujo et al. 2019, from 3 to 150."""
+    rows = [row for row in analyze(classifier("vgg11"), IMAGE) if row.path.startswith("features")]
+    steps = [row for row in rows if row.kind in ("Conv2d", "MaxPool2d")]
+    sizes = [row.receptive_field.size[0] for row in steps]
+    assert sizes == [3, 4, 8, 10, 18, 26, 30, 46, 62, 70, 102, 134, 150]
+    assert [row.receptive_field.stride[0] for row in steps][-1] == 32
+    assert [row.receptive_field.padding[0] for row in steps][-1] == 59
+
+
+def test_mobilenet_v1_of_timm():
+    """The published 315 pixels with a stride of 32."""
+    pytest.importorskip("timm", reason="timm is no dependency of the package")
+    field = receptive_field(from_timm("mobilenetv1_100"), IMAGE)
+    assert field.size == (315, 315)
+    assert field.stride == (32, 32)
+
+
+def test_efficientnet_is_global_and_has_a_local_window():
+    """Squeeze-and-excite lets every unit see the whole; the window that moves is 851 pixels."""
+    field = receptive_field(classifier("efficientnet_b0"), IMAGE)
+    assert field.is_global
+    assert field.size == (224, 224)
+    assert field.local.size == (851, 851)
+    assert not field.local.is_global
+
+
+GRADIENT = [
+    *(("resnet18", "layer4", 64), ("resnet34", "layer3", 64), ("resnet50", "layer3", 64)),
+    *(("resnext50_32x4d", "layer2", 64), ("wide_resnet50_2", "layer2", 64)),
+    *(("vgg11", "features", 64), ("vgg13_bn", "features", 48), ("vgg16", "features.23", 64)),
+    *(("alexnet", "features", 75), ("squeezenet1_0", "features", 64)),
+    *(("squeezenet1_1", "features", 64), ("densenet121", "features.denseblock2", 64)),
+    *(("googlenet", "inception4b", 64), ("inception_v3", "Mixed_6b", 75)),
+    *(("mobilenet_v2", "features", 64), ("mobilenet_v3_small", "features", 64)),
+    *(("mobilenet_v3_large", "features.6", 64), ("shufflenet_v2_x0_5", "conv5", 64)),
+    *(("shufflenet_v2_x1_0", "stage4", 64), ("mnasnet0_5", "layers", 64)),
+    *(("mnasnet1_0", "layers", 64), ("efficientnet_b0", "features.4", 64)),
+    *(("regnet_x_400mf", "trunk_output", 64), ("regnet_y_400mf", "trunk_output.block2", 64)),
+    *(("convnext_tiny", "features.2", 64), ("swin_t", "features.1", 64)),
+    *(("swin_v2_t", "features.1", 64),),
+]
+
+
+@pytest.mark.parametrize(("name", "layer", "side"), GRADIENT)
+def test_units_of_real_networks_see_what_has_a_gradient(name, layer, side):
+    """On 27 networks, at corners and in the middle, the pixels seen are those with a gradient."""
+    torch.manual_seed(0)
+    module = classifier(name)
+    heads = ("classifier", "fc", "head")
+    module = without_head(module, *(head for head in heads if head in module._modules))
+    compare(filled(module), (3, side, side), layer, name.startswith("swin"))
+
+
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("deeplabv3_mobilenet_v3_large", "classifier"),
+        ("lraspp_mobilenet_v3_large", "classifier"),
+        ("deeplabv3_resnet50", "classifier.0.convs.1"),
+        ("fcn_resnet50", "backbone.layer2"),
+    ],
+)
+def test_segmentation_networks_with_dilation(name, layer):
+    """DeepLabV3, FCN and LR-ASPP, on an odd size, see the pixels that have a gradient."""
+    torch.manual_seed(0)
+    compare(filled(segmenter(name)), (3, 57, 65), layer)
+
+
+def test_the_output_of_a_dictionary_is_followed():
+    """A segmentation network returns a dictionary: its first map is the network's output."""
+    field = receptive_field(segmenter("fcn_resnet50", aux_loss=True), (3, 65, 65))
+    assert field.stride == (Fraction(8 * 9, 65),) * 2
+    assert field.size[0] > 900
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet18", "vit_b_32", "swin_t", "mobilenet_v3_small", "googlenet", "densenet121"]
+)
+def test_macs_are_half_of_what_torch_counts(name):
+    """`FlopCounterMode` on the same network counts two operations for each MAC."""
+    module = classifier(name).to(device="meta")
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module(torch.empty(1, *IMAGE, device="meta"))
+    assert analyze(module, IMAGE).macs * 2 == counter.get_total_flops()
