@@ -91,7 +91,7 @@ def _is_clean(levels: GreyLevels, low: float, high: float) -> bool:
     share = (levels - low) / max(high - low, MIN_CONTRAST)
     between = np.count_nonzero((share > 0.25) & (share < 0.75))
     fewer = min(np.count_nonzero(share <= 0.25), np.count_nonzero(share >= 0.75))
-    return high - low > 0.5 * high and between < CLEAN * fewer
+    return bool(high - low > 0.5 * high and between < CLEAN * fewer)
 
 
 def _share(ink: NDArray[np.bool_]) -> float:

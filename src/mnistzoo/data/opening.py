@@ -212,7 +212,7 @@ def _grey(pixels: NDArray[Any]) -> GreyLevels:
     """Luminance from 0 to 1, whatever the dtype and the channels."""
     full = _full_scale(pixels)
     planes = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, 2, 0))
-    scaled = [np.divide(plane, full, dtype=np.float32) for plane in planes]
+    scaled: list[GreyLevels] = [np.divide(plane, full, dtype=np.float32) for plane in planes]
     if len(scaled) < 3:
         return scaled[0]
     grey = sum(weight * plane for weight, plane in zip(_LUMA, scaled[:3], strict=True))
