@@ -24,8 +24,6 @@ import mnistzoo
 from mnistzoo.data.mnist import normalize
 from mnistzoo.export import export
 
-NETWORK = sys.argv[1] if len(sys.argv) > 1 else "exp5"
-SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 1.0
 BURST = 0.01
 """Seconds: shorter than what a scheduler gives a process at a time."""
 
@@ -73,10 +71,10 @@ def session(model: bytes, threads: int) -> Variant:
     return lambda images: made.run(None, {"images": images.numpy()})
 
 
-def variants(threads: int) -> dict[str, Variant]:
+def variants(network: str, threads: int) -> dict[str, Variant]:
     """Everything that takes turns, by name."""
     torch.set_num_threads(threads)
-    model = mnistzoo.get_model(NETWORK, pretrained=True)
+    model = mnistzoo.get_model(network, pretrained=True)
     with tempfile.TemporaryDirectory() as folder:
         plain, int8 = (
             export(model, Path(folder) / "net.onnx", int8=int8).path.read_bytes()
@@ -101,41 +99,43 @@ def burst(call: Callable[[], object]) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def quickest(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
+def quickest(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
     """Seconds for one call of each, the best of the bursts in which they take turns."""
     for call in calls.values():
         call()
     best = dict.fromkeys(calls, float("inf"))
-    end = time.perf_counter() + SECONDS * len(calls)
+    end = time.perf_counter() + seconds * len(calls)
     while time.perf_counter() < end:
         for name, call in calls.items():
             best[name] = min(best[name], burst(call))
     return best
 
 
-def peak() -> float:
+def peak(seconds: float) -> float:
     """Multiply-adds a second of a large float32 matrix product."""
     left, right = torch.rand(768, 768), torch.rand(768, 768)
-    return 768**3 / quickest({"product": lambda: left @ right})["product"]
+    return 768**3 / quickest({"product": lambda: left @ right}, seconds)["product"]
 
 
-def main() -> None:
+def main(network: str = "exp5", seconds: str = "1") -> None:
     """Print a table for each number of threads and images at once."""
     images = normalize(mnistzoo.mnist().images[:256])
-    macs = mnistzoo.get_model(NETWORK).summary().macs
+    macs = mnistzoo.get_model(network).summary().macs
     torch.set_grad_enabled(False)
     for threads in (1, 2):
-        made, most = variants(threads), peak()
+        made, most = variants(network, threads), peak(float(seconds))
         print(f"\n{threads} thread(s): peak {most / 1e9:.1f} billion multiply-adds a second")
         for count in (1, 256):
             some = images[:count]
-            best = quickest({name: partial(variant, some) for name, variant in made.items()})
-            print(f"{NETWORK}, {count} image(s) at once: µs an image, × eager, % of the peak")
-            for name, seconds in best.items():
-                ratio = best["eager"] / seconds
-                share = "" if "class" in name else f"{macs * count / seconds / most:7.0%}"
-                print(f"  {name:32}{seconds * 1e6 / count:9.1f}{ratio:7.2f}{share}")
+            best = quickest(
+                {name: partial(variant, some) for name, variant in made.items()}, float(seconds)
+            )
+            print(f"{network}, {count} image(s) at once: µs an image, × eager, % of the peak")
+            for name, taken in best.items():
+                ratio = best["eager"] / taken
+                share = "" if "class" in name else f"{macs * count / taken / most:7.0%}"
+                print(f"  {name:32}{taken * 1e6 / count:9.1f}{ratio:7.2f}{share}")
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
