@@ -8,6 +8,8 @@ import torch
 
 import mnistzoo
 
+torch.set_num_threads(1)  # batches here are small: two threads would mostly wait for each other
+
 
 @pytest.fixture(scope="session")
 def test_images():

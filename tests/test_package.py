@@ -11,12 +11,16 @@ import mnistzoo
 SOURCE = Path(mnistzoo.__file__).parent
 
 LAYERS = [
-    {"cli", "__main__"},
-    {"demo", "plots"},
-    {"hub", "export", "zoo"},
+    {"__main__"},
+    {"cli"},
+    {"demo"},
+    {"plots", "export", "zoo", "pretrained"},
     {"training"},
     {"models"},
-    {"checkpoint", "card"},
+    {"sharing"},
+    {"hub"},
+    {"card"},
+    {"checkpoint", "hub_calls", "folding"},
     {"weights", "data"},
     {"architectures"},
     {"analysis"},

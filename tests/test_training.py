@@ -2,7 +2,10 @@
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +15,14 @@ from hypothesis import strategies as st
 
 import mnistzoo
 from mnistzoo.data.mnist import Digits
-from mnistzoo.errors import TrainingError, UnknownNameError
+from mnistzoo.errors import FileWriteError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
 from mnistzoo.training import runs
-from mnistzoo.training.augment import affine_maps, augment
+from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.recipe import Augmentation, get_recipe
 from mnistzoo.training.trainer import Run, Trainer
+from mnistzoo.weights import load_into, load_state_dict
 
 BOUND = st.floats(0, 1)
 
@@ -35,15 +39,11 @@ def run():
     return Run("exp5", replace(get_recipe("record", "exp5"), epochs=2, batch_size=64))
 
 
-def test_no_augmentation_is_the_identity(normalized):
-    """Where every bound is zero, the images are the very same."""
-    assert augment(normalized, Augmentation(), torch.Generator()) is normalized
-
-
-def test_the_smallest_map_is_nearly_the_identity(normalized):
-    """A rotation by next to nothing gives the images themselves, so pixel centres line up."""
-    out = augment(normalized, Augmentation(degrees=1e-4), torch.Generator())
-    torch.testing.assert_close(out, normalized, atol=1e-3, rtol=0)
+def test_the_identity_leaves_images_alone(normalized):
+    """With every bound at zero the maps are the identity, and pixel centres line up exactly."""
+    maps = affine_maps(256, 28, Augmentation(), torch.Generator())
+    torch.testing.assert_close(maps, torch.eye(2, 3).expand(256, 2, 3))
+    torch.testing.assert_close(warp(normalized, maps), normalized, atol=1e-4, rtol=0)
 
 
 @given(degrees=BOUND, scale=BOUND, shear=BOUND, translate=BOUND, seed=st.integers(0, 99))
@@ -64,7 +64,8 @@ def test_translation_is_in_pixels():
     """A shift by whole pixels moves a dot by as many."""
     dot = torch.zeros(400, 1, 28, 28)
     dot[:, 0, 14, 14] = 1.0
-    moved = augment(dot, Augmentation(translate=3.0), torch.Generator().manual_seed(0))
+    maps = affine_maps(400, 28, Augmentation(translate=3.0), torch.Generator().manual_seed(0))
+    moved = warp(dot, maps)
     rows = torch.arange(28.0)
     place = (moved[:, 0].sum(2) * rows).sum(1) / moved.sum((1, 2, 3))
     assert 2.7 < (place - 14).abs().max() <= 3.0 + 1e-3
@@ -106,12 +107,12 @@ def test_unknown_recipe():
 
 
 def test_training_learns(few):
-    """Thirty epochs on 300 images classify nearly all of them, where chance gets a tenth."""
-    recipe = replace(get_recipe("record", "exp1"), epochs=30, batch_size=32, ema_decay=0.9)
+    """Fifteen epochs on 300 images classify most of them, where chance gets a tenth."""
+    recipe = replace(get_recipe("record", "exp1"), epochs=15, batch_size=32, ema_decay=0.9)
     trainer = Trainer(Run("exp1", recipe), few)
     for _ in range(recipe.epochs):
         trainer.train_epoch()
-    assert evaluate(trainer.result, few).accuracy > 0.9
+    assert evaluate(trainer.result, few).accuracy > 0.8
 
 
 def test_same_seed_same_weights(few, run):
@@ -156,9 +157,7 @@ def test_a_run_leaves_weights_and_metrics(tmp_path, run, small_mnist, few):
     assert metrics["recipe"] == asdict(run.recipe)
     assert [row["epoch"] for row in metrics["epochs"]] == [1, 2]
     model = mnistzoo.exp5()
-    mnistzoo.weights.load_into(
-        model, mnistzoo.weights.load_state_dict(tmp_path / "exp5.safetensors"), "it"
-    )
+    load_into(model, load_state_dict(tmp_path / "exp5.safetensors"), "it")
     assert evaluate(model, few).correct == metrics["correct"]
 
 
@@ -191,6 +190,12 @@ def test_a_folder_of_another_run(tmp_path, run, small_mnist):
         runs.train(replace(run, seed=1), tmp_path)
 
 
+def test_a_folder_that_refuses(run, small_mnist):
+    """A run that could not be saved fails before its first step."""
+    with pytest.raises(FileWriteError, match="choose a folder"):
+        runs.train(run, Path("/proc/mnistzoo"), on_batch=pytest.fail)
+
+
 def test_holdout_never_reads_the_test_images():
     """With a holdout the two parts are the training set, in order, and nothing else."""
     training, judged = runs.split(10_000)
@@ -216,3 +221,34 @@ def test_evaluation_agrees_with_counting(few):
     assert result.correct == sum(table[i][i] for i in range(10))
     assert result.accuracy == result.correct / 300
     assert result.nll == pytest.approx(-log_likelihood / 300, abs=1e-5)
+
+
+def test_two_processes_train_one_network(tmp_path, small_mnist):
+    """Under torchrun, two processes come to the weights that one process comes to.
+
+    Without batch norm the mean of their gradients is that of the whole batch, but for rounding.
+    """
+    recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=100)
+    alone = runs.train(Run("exp1", recipe), tmp_path / "alone")
+    script = tmp_path / "together.py"
+    script.write_text(
+        "from dataclasses import replace\nfrom pathlib import Path\n"
+        "from mnistzoo.data.mnist import Digits, mnist\n"
+        "from mnistzoo.training import runs\n"
+        "from mnistzoo.training.distributed import processes\n"
+        "from mnistzoo.training.recipe import get_recipe\n"
+        "from mnistzoo.training.trainer import Run\n"
+        "few = Digits(*(tensor[:300] for tensor in mnist()))\n"
+        "runs.mnist = lambda train: few\n"
+        "recipe = replace(get_recipe('record', 'exp1'), epochs=2, batch_size=100)\n"
+        "with processes():\n"
+        f"    runs.train(Run('exp1', recipe), Path({str(tmp_path / 'together')!r}))\n"
+    )
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    subprocess.run([sys.executable, *torchrun, script], check=True, capture_output=True)
+    together = json.loads((tmp_path / "together" / "metrics.json").read_text())
+    assert together["processes"] == 2
+    assert together["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=1e-4)
+    one, two = (load_state_dict(tmp_path / p / "exp1.safetensors") for p in ("alone", "together"))
+    for name, tensor in one.items():
+        torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)

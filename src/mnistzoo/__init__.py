@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mnistzoo.models import exp5 as exp5
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
+    from mnistzoo.pretrained import from_pretrained as from_pretrained
 
 _HOMES = {
     "mnistzoo.analysis": (
@@ -35,6 +36,7 @@ _HOMES = {
     "mnistzoo.data.mnist": ("mnist",),
     "mnistzoo.data.pictures": ("Digit", "Prediction", "transforms"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
+    "mnistzoo.pretrained": ("from_pretrained",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

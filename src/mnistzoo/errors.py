@@ -7,7 +7,6 @@ says what was expected, what was got, and what to do.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 class MnistZooError(Exception):
@@ -22,6 +21,8 @@ class UnknownNameError(MnistZooError, ValueError):
     """A network, layer, recipe or column that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        from difflib import get_close_matches  # only a mistake needs it
+
         known = list(known)
         nearest = get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from: {', '.join(known)}."

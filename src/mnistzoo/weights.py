@@ -24,6 +24,9 @@ from mnistzoo.files import read_bytes, sha256, write_bytes
 MAX_BYTES = 16 * 2**20
 """No file of weights is read beyond this; a network of this library takes under 200 kB."""
 
+MAX_HEADER_BYTES = 64 * 2**10
+"""No table of tensors is parsed beyond this; a network of this library takes under 5 kB."""
+
 METADATA_KEY = "mnistzoo"
 
 
@@ -120,6 +123,25 @@ def pretrained_state_dict(name: str) -> dict[str, Tensor]:
     return load_state_dict(FOLDER / manifest[name].file, expected_sha256=manifest[name].sha256)
 
 
+def shipped_file(name: str, state: dict[str, Tensor]) -> bytes | None:
+    """The shipped file of weights of one network, if it holds exactly `state`; otherwise nothing.
+
+    Raises:
+        FileReadError: the file is missing.
+        WeightsError: it is not the file that the manifest describes.
+    """
+    entry = read_manifest().get(name)
+    if entry is None:
+        return None
+    path = FOLDER / entry.file
+    data = read_bytes(path, limit=MAX_BYTES)
+    shipped = parse_state_dict(data, os.fspath(path), expected_sha256=entry.sha256)
+    same = shipped.keys() == state.keys() and all(
+        torch.equal(shipped[key], state[key].cpu()) for key in shipped
+    )
+    return data if same else None
+
+
 def load_state_dict(
     path: str | os.PathLike[str], *, expected_sha256: str | None = None
 ) -> dict[str, Tensor]:
@@ -130,18 +152,38 @@ def load_state_dict(
         WeightsError: its digest is another than `expected_sha256`, or it is not safetensors.
     """
     data = read_bytes(path, limit=MAX_BYTES)
+    return parse_state_dict(data, os.fspath(path), expected_sha256=expected_sha256)
+
+
+def parse_state_dict(
+    data: bytes, source: str, *, expected_sha256: str | None = None
+) -> dict[str, Tensor]:
+    """The tensors in the bytes of a safetensors file, by name; `source` is its name in messages.
+
+    The format begins with the length of its table of tensors, 8 bytes, little-endian
+    (<https://huggingface.co/docs/safetensors/index#format>); it is bounded before the parsing.
+
+    Raises:
+        WeightsError: its digest is another than `expected_sha256`, or it is not safetensors.
+    """
     digest = sha256(data)
     if expected_sha256 not in (None, digest):
         raise WeightsError(
-            f"{os.fspath(path)} is not the file that was published: expected SHA-256 "
-            f"{expected_sha256}, got {digest}; install or download it again."
+            f"{source} is not the file that was published: expected SHA-256 {expected_sha256}, "
+            f"got {digest}; install it again, save it again, or download it again "
+            "(force_download=True, or --force, for the Hub)."
+        )
+    declared = int.from_bytes(data[:8], "little")
+    if declared > MAX_HEADER_BYTES:
+        raise WeightsError(
+            f"{source} declares a table of {declared:,} bytes, expected at most "
+            f"{MAX_HEADER_BYTES:,}; it is not a file that this library wrote."
         )
     try:
         return load(data)
     except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise WeightsError(
-            f"{os.fspath(path)} is not a safetensors file: {error}; "
-            "only files in that format are read."
+            f"{source} is not a safetensors file: {error}; only files in that format are read."
         ) from error
 
 
@@ -165,16 +207,22 @@ def save_state_dict(
 ) -> str:
     """Write tensors as safetensors in one step, and give the SHA-256 of the file.
 
-    The same tensors and metadata give the same bytes: the metadata is one key, holding sorted JSON,
-    since safetensors writes several keys in no fixed order.
-
     Raises:
         FileWriteError: the folder or the disk refuses; nothing is left half-written.
     """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    data = save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    data = dump_state_dict(state, metadata)
     write_bytes(path, data)
     return sha256(data)
+
+
+def dump_state_dict(state: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
+    """The bytes of a safetensors file.
+
+    The same tensors and metadata give the same bytes: the metadata is one key, holding sorted JSON,
+    since safetensors writes several keys in no fixed order.
+    """
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    return save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
 
 
 def load_into(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
@@ -184,13 +232,21 @@ def load_into(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
         WeightsError: anything differs; `module` is then unchanged. `source` names the weights in
             the message.
     """
-    own = module.state_dict()
+    check_state(module.state_dict(), state, source)
+    module.load_state_dict(state, strict=True)
+
+
+def check_state(own: dict[str, Tensor], state: dict[str, Tensor], source: str) -> None:
+    """Check that `state` fits a network whose own is `own`, and is finite.
+
+    Raises:
+        WeightsError: a name, shape or dtype differs, or a value is not finite.
+    """
     if problems := _differences(own, state):
         raise WeightsError(
             f"{source} does not fit the network: {'; '.join(problems[:3])}; "
-            "load weights that were saved from the same architecture and num_classes."
+            "use weights that were saved from the same architecture and num_classes."
         )
-    module.load_state_dict(state, strict=True)
 
 
 def _differences(own: dict[str, Tensor], state: dict[str, Tensor]) -> list[str]:

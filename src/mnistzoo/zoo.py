@@ -64,13 +64,15 @@ def rows(sort: str = "name") -> list[Row]:
 def _row(name: str) -> Row:
     analysis = get_model(name).summary()
     entry = read_manifest().get(name)
+    field = analysis.receptive_field
+    assert field is not None, "every network of the zoo has feature maps"
     return Row(
         name=name,
         params=analysis.num_params,
         macs=analysis.macs,
         memory=analysis.memory,
-        receptive_field=analysis.receptive_field.size[0],
-        accuracy=entry and entry.accuracy,
+        receptive_field=int(field.size[0]),
+        accuracy=entry.accuracy if entry else None,
     )
 
 

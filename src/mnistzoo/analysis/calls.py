@@ -68,6 +68,7 @@ class Calls:
         self.rows: list[Row] = []
         self.outputs: dict[str, Layout | None] = {}
         self.counted: set[int] = set()
+        self.fields: dict[int, tuple[Layout, ReceptiveField]] = {}
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -118,7 +119,7 @@ class Calls:
             () if tensor is None else unbatched(tensor),
             self.count(frame.module),
             macs,
-            receptive_field_of(layout),
+            self.field_of(layout),
             params,
         )
 
@@ -128,8 +129,16 @@ class Calls:
             return
         frame = self.stack[-1]
         frame.macs += macs
-        row = Row(frame.path, name, unbatched(out), 0, macs, receptive_field_of(layout))
+        row = Row(frame.path, name, unbatched(out), 0, macs, self.field_of(layout))
         self.rows.append(row)
+
+    def field_of(self, layout: Layout | None) -> ReceptiveField | None:
+        """The record of a layout, made once for all the rows that have it."""
+        if layout is None:
+            return None
+        if id(layout) not in self.fields:
+            self.fields[id(layout)] = layout, receptive_field_of(layout)
+        return self.fields[id(layout)][1]
 
     def count(self, module: nn.Module) -> int:
         """The module's own parameters that no earlier row has."""
@@ -147,6 +156,6 @@ def unbatched(tensor: Tensor) -> tuple[int, ...]:
     return shape[1:] if shape[:1] == (1,) else shape
 
 
-def receptive_field_of(layout: Layout | None) -> ReceptiveField | None:
+def receptive_field_of(layout: Layout) -> ReceptiveField:
     """The record of a layout."""
-    return None if layout is None else ReceptiveField.of(layout.settled().reaches)
+    return ReceptiveField.of(layout.settled().reaches)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,21 +15,14 @@ from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators import RULES, Call, macs_of
 from mnistzoo.analysis.operators.call import Layouts, Rule
 from mnistzoo.analysis.operators.mixing import CONSTANT, pointwise
+from mnistzoo.analysis.writes import written
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
 VALUES_NEEDED = frozenset(
-    [
-        "_local_scalar_dense",
-        "nonzero",
-        "masked_select",
-        "_unique2",
-        "unique_dim",
-        "unique_consecutive",
-        "equal",
-        "is_nonzero",
-        "bincount",
-        "repeat_interleave",
-    ]
+    (
+        *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
+        *("_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
+    )
 )
 """Operators whose result, or its shape, depends on values."""
 
@@ -35,24 +30,13 @@ SHOWN = frozenset(("mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"))
 """Functions that have rows besides those of `sliding`."""
 
 
-UNARY_OR_BINARY = frozenset(
-    [
-        "relu",
-        "sigmoid",
-        "silu",
-        "gelu",
-        "hardswish",
-        "hardsigmoid",
-        "hardtanh",
-        "tanh",
-        "leaky_relu",
-        "elu",
-        "mul",
-        "add",
-        "sub",
-    ]
+SAME_SHAPE = frozenset(
+    (
+        *("relu", "sigmoid", "silu", "gelu", "hardswish", "hardsigmoid", "hardtanh", "tanh"),
+        *("leaky_relu", "elu", "mul", "add", "sub", "_softmax", "_log_softmax", "_safe_softmax"),
+    )
 )
-"""Pointwise operators whose result has the shape and the dtype of arguments that agree in both."""
+"""Operators whose result has the shape and the dtype of arguments that agree in both."""
 
 
 class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types it not
@@ -72,6 +56,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         self._stand_ins: dict[int, Tensor] = {}
         self._alive: dict[int, Tensor] = {}
         self._kinds: dict[Any, tuple[str, Rule | None]] = {}
+        self._views: dict[int, tuple[Tensor, Call, int]] = {}
 
     def layout_of(self, tensor: Any) -> Layout | None:
         """The layout of a tensor; `None` if it is not made of the input."""
@@ -86,8 +71,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         if layout is None:
             self._layouts.pop(id(tensor), None)
             return
-        if layout.shape != tuple(tensor.shape):
-            raise AnalysisError(f"a rule made the shape {layout.shape} of {tuple(tensor.shape)}")
+        if layout.shape != tuple(tensor.shape) or not layout.is_sound():
+            raise AnalysisError(f"a rule made {layout.dims} of the shape {tuple(tensor.shape)}")
         self._layouts[id(tensor)] = layout
 
     def __torch_dispatch__(
@@ -96,8 +81,27 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         """Run one operator, and note what it does."""
         kwargs = kwargs or {}
         name, rule = self._kind(func)
-        tensors = tensors_of([args, kwargs])
+        tensors = _tensors_in(args) + _tensors_in(kwargs.values())
         self.read.update(map(id, tensors))
+        out = self._run(func, name, tensors, args, kwargs)
+        call = Call(func, args, kwargs, out, tensors, self.layout_of)
+        if _is_view(func):
+            for number, view in enumerate(tensors_of(out)):
+                self._views[id(view)] = args[0], call, number
+        if any(self.layout_of(tensor) is not None for tensor in tensors):
+            self._follow(call, name, rule)
+            if _writes(func):
+                self._write_back(args[0])
+        else:
+            for tensor in tensors_of(out):
+                self.track(tensor, None)
+            self._note(name, call, None)
+        return out
+
+    def _run(
+        self, func: Any, name: str, tensors: list[Tensor], args: Any, kwargs: dict[str, Any]
+    ) -> Any:
+        """What the operator returns, on `meta` if any of its arguments is there."""
         given = {id(tensor): self._inside(tensor, name) for tensor in tensors}
         on_meta = any(tensor.is_meta for tensor in given.values())
         if on_meta and name in VALUES_NEEDED:
@@ -106,32 +110,27 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
                 f"{self._place()}; replace the `if`, `.item()` or mask that reads values there."
             )
         if on_meta:
-            given = {key: self._on_meta(tensor) for key, tensor in given.items()}
+            given = {key: self._on_meta(key, tensor) for key, tensor in given.items()}
             if "device" in kwargs:
                 kwargs = {**kwargs, "device": torch.device("meta")}
-        out = self._same_shape(func, name, given) if on_meta else None
-        if out is None:
-            out = func(*_replaced(args, given), **_replaced(kwargs, given))
-        call = Call(func, args, kwargs, out, tensors, self.layout_of)
-        if any(self.layout_of(tensor) is not None for tensor in tensors):
-            self._follow(call, name, rule)
-        else:
-            for tensor in tensors_of(out):
-                self.track(tensor, None)
-            self._note(name, call, None)
-        return out
+            out = self._same_shape(func, name, given)
+            if out is not None:
+                return out
+        if all(given[id(tensor)] is tensor for tensor in tensors):
+            return func(*args, **kwargs)
+        return func(*_replaced(args, given), **_replaced(kwargs, given))
 
     def _same_shape(self, func: Any, name: str, given: dict[int, Tensor]) -> Any:
         """The result of a simple operator without running torch's slow rules for its shape."""
         first, *others = given.values()
-        if not first.is_floating_point():
+        if not first.is_floating_point() or not first.is_contiguous():
             return None
-        if name in UNARY_OR_BINARY and all(
-            other.shape == first.shape and other.dtype == first.dtype for other in others
-        ):
-            return first if func._schema.name.endswith("_") else torch.empty_like(first)
+        alike = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
+        if name in SAME_SHAPE and alike:
+            return first if func._schema.name.endswith("_") else _empty(first)
         if name == "native_batch_norm" and all(x.shape == first.shape[1:2] for x in others):
-            return torch.empty_like(first), first.new_empty(0), first.new_empty(0)
+            nothing = torch.empty(0, device="meta")
+            return _empty(first), nothing, nothing
         return None
 
     def _kind(self, func: Any) -> tuple[str, Rule | None]:
@@ -161,8 +160,13 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             return stand_in
         return tensor
 
-    def _on_meta(self, tensor: Tensor) -> Tensor:
-        return tensor if tensor.is_meta else _empty(tensor)
+    def _on_meta(self, key: int, tensor: Tensor) -> Tensor:
+        """A tensor without data; what was made inside keeps the stand-in that it is given here."""
+        if tensor.is_meta:
+            return tensor
+        stand_in = self._stand_ins[key] = _empty(tensor)
+        self._alive[id(stand_in)] = stand_in
+        return stand_in
 
     def _follow(self, call: Call, name: str, rule: Rule | None) -> None:
         """Give the results their layouts."""
@@ -187,6 +191,15 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             self.last_map = first
         self._note(name, call, first)
 
+    def _write_back(self, target: Tensor) -> None:
+        """Tell the tensor that a view is part of what was written to the view."""
+        layout = self.layout_of(target)
+        while layout is not None and id(target) in self._views:
+            base, view, number = self._views[id(target)]
+            layout = written(view, number, layout, self.layout_of(base))
+            self.track(self._on_meta(id(base), self._inside(base, "")), layout)
+            target = base
+
     def _repeated(self, layout: Layout | None, made: list[Tensor]) -> list[Layout | None]:
         """The layout for every result of its shape, as indices have beside maxima."""
         return [layout if layout and layout.shape == tuple(x.shape) else None for x in made]
@@ -202,8 +215,33 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         return str(self.calls.stack[-1]) if self.calls and self.calls.stack else "the network"
 
 
+@cache
+def _is_view(func: Any) -> bool:
+    """Whether what the operator returns shares the memory of its first argument."""
+    returned = func._schema.returns
+    return bool(returned and returned[0].alias_info and not returned[0].alias_info.is_write)
+
+
+@cache
+def _writes(func: Any) -> bool:
+    """Whether the operator changes its first argument."""
+    arguments = func._schema.arguments
+    return bool(arguments and arguments[0].alias_info and arguments[0].alias_info.is_write)
+
+
 def _empty(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _tensors_in(values: Iterable[Any]) -> list[Tensor]:
+    """The tensors among an operator's arguments."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors_in(value)
+    return found
 
 
 def _replaced(value: Any, given: dict[int, Tensor]) -> Any:

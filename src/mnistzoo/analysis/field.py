@@ -74,7 +74,7 @@ class ReceptiveField:
         """The first and last pixel that a unit sees of the image analysed, for each axis.
 
         Exact at borders, after crops and where windows are unevenly spaced: paddings of every
-        layer on the way are left out. `None` for a unit that sees only padding.
+        layer on the way are left out. `None`, on every axis, for a unit that sees only padding.
 
         Raises:
             InputError: the unit does not exist, or this record was not made by an analysis.
@@ -88,7 +88,7 @@ class ReceptiveField:
                 raise InputError(f"expected a unit from 0 to {len(spans) - 1}, got {unit}.")
             first, last = int(spans.first[unit]), int(spans.last[unit])
             seen.append((first, last) if first <= last else None)
-        return tuple(seen)
+        return (None,) * len(seen) if None in seen else tuple(seen)
 
     def clipped(self, input_size: int | Sequence[int]) -> tuple[int, ...]:
         """The most pixels that any unit can see of an image of this size, for each axis."""

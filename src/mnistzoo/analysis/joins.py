@@ -34,6 +34,8 @@ def _pair(one: Layout, other: Layout) -> Layout:
         return one
     if one.dims != other.dims:
         one, other = _agree(one, other)
+    else:
+        one, other = _one_grid(one, other)
     dims = tuple(
         mine if axes_of(mine) else theirs for mine, theirs in zip(one.dims, other.dims, strict=True)
     )
@@ -50,19 +52,33 @@ def _agree(one: Layout, other: Layout) -> tuple[Layout, Layout]:
     """Both so changed that no axis is in two places; where they disagree, `one` has its way."""
     for index in range(len(one.dims)):
         mine, theirs = one.dims[index], other.dims[index]
-        if mine != theirs and axes_of(mine) and axes_of(theirs):
+        if mine != theirs and len(axes_of(mine)) == len(axes_of(theirs)) == 1:
             one, other = one.as_axis(index), other.as_axis(index)
-            if one.dims[index] != other.dims[index]:
-                other = other.smeared(index)
+    one, other = _one_grid(one, other)
+    for index in range(len(one.dims)):
+        mine, theirs = one.dims[index], other.dims[index]
+        if mine != theirs and axes_of(mine) and axes_of(theirs):
+            other = other.smeared(index)
     placed = {f: index for index, dim in enumerate(one.dims) for f in dim}
     for index, dim in enumerate(other.dims):
-        if any(_clashes(f, index, one, placed) for f in dim):
+        if any(_clashes(f, index, placed) for f in dim):
             other = other.smeared(index)
     return one, other
 
 
-def _clashes(factor: Factor, index: int, one: Layout, placed: dict[Factor, int]) -> bool:
-    """Whether `one` has the axis of `factor` elsewhere than in dimension `index`."""
+def _one_grid(one: Layout, other: Layout) -> tuple[Layout, Layout]:
+    """Where both have an axis, but not as many units along it, the fewer are taken as a whole."""
+    for axis in one.live() & other.live():
+        mine, theirs = one.reaches[axis].units, other.reaches[axis].units
+        if mine < theirs:
+            one = one.without(axis)
+        elif theirs < mine:
+            other = other.without(axis)
+    return one, other
+
+
+def _clashes(factor: Factor, index: int, placed: dict[Factor, int]) -> bool:
+    """Whether the axis of `factor` is placed elsewhere than in dimension `index`."""
     if factor.axis == PLAIN:
         return False
     if factor in placed:

@@ -72,6 +72,14 @@ class Layout:
         """The axes along which the tensor still has more than one unit."""
         return {f.axis for dim in self.dims for f in dim if f.axis != PLAIN and f.size > 1}
 
+    def is_sound(self) -> bool:
+        """Whether every digit names units that there are."""
+        return all(
+            f.axis == PLAIN or f.size * f.weight <= self.reaches[f.axis].units
+            for dim in self.dims
+            for f in dim
+        )
+
     def with_dims(self, dims: Iterable[Dim]) -> Layout:
         """The same units under other dimensions; an axis that these lack has one unit left."""
         dims = tuple(dims)
@@ -88,6 +96,12 @@ class Layout:
     def with_reach(self, axis: int, reach: Reach) -> Layout:
         """The same with another reach along `axis`."""
         return replace(self, reaches=(*self.reaches[:axis], reach, *self.reaches[axis + 1 :]))
+
+    def without(self, axis: int) -> Layout:
+        """The same with one axis taken as a whole, wherever it is."""
+        return self.with_dims(
+            tuple(Factor(f.size) if f.axis == axis else f for f in dim) for dim in self.dims
+        )
 
     def smeared(self, index: int) -> Layout:
         """Every unit also sees what its neighbours along one dimension see; no axis is there now.
@@ -155,9 +169,11 @@ class Layout:
         """The same with every dimension that one axis runs along as `as_axis` makes it."""
         layout = self
         for index, dim in enumerate(self.dims):
-            others = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}
-            if len(axes_of(dim)) == 1 and not axes_of(dim) & others and dim[0].axis != PLAIN:
-                layout = layout.as_axis(index)
+            mixed = len(dim) > 1 or (dim and dim[0].weight > 1)
+            if mixed and dim[0].axis != PLAIN and len(axes_of(dim)) == 1:
+                others = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}
+                if dim[0].axis not in others:
+                    layout = layout.as_axis(index)
         return layout
 
     def stepped(self, steps: dict[int, Step]) -> Layout:

@@ -98,6 +98,8 @@ class Step:
         """
         exact = Fraction(stride)
         reads = taps if unclipped is None else unclipped
+        if not reads.size:
+            return cls(Window(1, stride), taps)
         start = np.arange(len(reads)) * exact.numerator
         low = (reads.min(axis=1) * exact.denominator - start).min()
         high = (reads.max(axis=1) * exact.denominator - start).max()

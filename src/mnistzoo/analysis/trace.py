@@ -49,9 +49,7 @@ class Trace:
                 f"expected {what} that is made of the input, got none; name a layer that "
                 "the network calls (mnistzoo.analyze lists them)."
             )
-        field = receptive_field_of(layout)
-        assert field is not None
-        return field
+        return receptive_field_of(layout)
 
 
 def trace(module: nn.Module, input_shape: Sequence[int]) -> Trace:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from mnistzoo._version import __version__
-from mnistzoo.cli import demo, predict, train, zoo
+from mnistzoo.cli import demo, export, hub, predict, train, zoo
 from mnistzoo.errors import MnistZooError
 
 app = typer.Typer(
@@ -24,8 +24,11 @@ app.command()(zoo.summary)
 app.command()(zoo.evaluate)
 app.command()(zoo.verify)
 app.command()(train.train)
+app.command()(hub.push)
+app.command()(hub.pull)
 app.command()(predict.predict)
 app.command()(predict.read)
+app.command()(export.export)
 app.command()(demo.demo)
 
 

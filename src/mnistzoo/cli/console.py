@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
+    from mnistzoo.analysis import Analysis
+
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -21,7 +23,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(table: Table) -> None:
+def print_table(table: Table | Analysis) -> None:
     """Print a table as wide as the terminal allows; as wide as it needs where there is none."""
     from rich.console import Console
 

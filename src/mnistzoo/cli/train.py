@@ -24,7 +24,11 @@ def train(
     ] = 0,
     as_json: JSON = False,
 ) -> None:
-    """Train a network; run again with the same options, it goes on where it was stopped."""
+    """Train a network; run again with the same options, it goes on where it was stopped.
+
+    Under `torchrun`, its processes train one network together.
+    """
+    from mnistzoo.training.distributed import processes, rank
     from mnistzoo.training.recipe import get_recipe
     from mnistzoo.training.runs import train
     from mnistzoo.training.trainer import Run
@@ -32,10 +36,12 @@ def train(
     chosen = get_recipe(recipe, network)
     chosen = replace(chosen, epochs=epochs or chosen.epochs)
     run = Run(network, chosen, seed, holdout)
-    with progress("images") as bar:
+    with processes(), progress("images") as bar:
         task = bar.add_task(network, total=chosen.epochs * (60_000 - holdout))
 
         def show(row: dict[str, float]) -> None:
+            if rank() > 0:
+                return
             bar.update(task, completed=row["epoch"] * (60_000 - holdout))
             bar.console.print(
                 f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
@@ -43,6 +49,8 @@ def train(
             )
 
         metrics = train(run, out, on_batch=lambda count: bar.advance(task, count), on_epoch=show)
+    if "sha256" not in metrics:
+        return  # another process wrote the files, and prints
     if as_json:
         print_json(metrics)
     else:

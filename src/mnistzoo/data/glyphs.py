@@ -17,6 +17,9 @@ SIDE, BOX = 28, 20
 _FINE = 8
 """Strokes are measured and drawn on a grid this many times finer than MNIST's."""
 
+SPECK = 0.03
+"""Ink shorter than this share of the longer side of its picture is dust, or a block of JPEG."""
+
 STROKE_WIDTHS = (2.0, 4.0)
 """Pen strokes of MNIST are this wide, in pixels of the 20×20 box; others are brought within."""
 
@@ -29,7 +32,7 @@ def parts(ink: Ink) -> tuple[NDArray[np.int32], list[Part]]:
     """
     labelled, _ = ndimage.label(ink.mask, structure=np.ones((3, 3)))
     areas = np.bincount(labelled.ravel())
-    speck = max(ink.mask.shape) * 0.02
+    speck = SPECK * max(ink.mask.shape)
     found = [
         Part(number, (x.start, y.start, x.stop, y.stop), int(areas[number]))
         for number, (y, x) in enumerate(ndimage.find_objects(labelled), 1)
@@ -47,9 +50,10 @@ def draw(ink: Ink, labelled: NDArray[np.int32], pieces: list[Part]) -> NDArray[n
     ratio stays, grey levels come from anti-aliasing, and the centre of mass goes to the centre.
     """
     left, top, right, bottom = box_of(pieces)
-    window = np.s_[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1]
+    fringe = max(1, max(right - left, bottom - top) // BOX)
+    window = np.s_[max(top - fringe, 0) : bottom + fringe, max(left - fringe, 0) : right + fringe]
     own = np.isin(labelled[window], [piece.number for piece in pieces])
-    near = ndimage.binary_dilation(own, np.ones((3, 3))) & ((labelled[window] == 0) | own)
+    near = ndimage.maximum_filter(own, 2 * fringe + 1) & ((labelled[window] == 0) | own)
     density = np.where(near, ink.density[window], np.float32(0))
     return _centred(_fit(_strokes(_enlarge(np.pad(density, 1)))))
 
@@ -62,19 +66,24 @@ def _enlarge(density: GreyLevels) -> GreyLevels:
 
 
 def _strokes(density: GreyLevels) -> GreyLevels:
-    """Solid strokes with the width of a pen that MNIST knows, from 0 to 1 across their edges.
+    """The ink from 0 to 1, with strokes as wide as pens make them in MNIST.
 
-    The distance to the strokes' outline, positive inside, says how wide they are (half of the
-    pixels of a stroke w wide lie deeper than w / 4), and a level of it is the outline of a
-    thicker or thinner pen on the same path.
+    Grey levels are kept where strokes are so, and where the picture is too coarse or blurred to
+    measure them: they then hold what a threshold would lose. Other strokes are drawn anew, by the
+    distance from their outline, positive inside: half of the pixels of a stroke w wide lie deeper
+    than w / 4, and a level of it is the outline of another pen on the same path.
     """
     density = np.pad(density, 2 * _FINE)
     strong = density[density > 0.25]
-    mask = density > 0.5 * np.quantile(strong, 0.9) if strong.size else density >= density.max()
-    inside = ndimage.distance_transform_edt(mask)
-    outline = inside - ndimage.distance_transform_edt(~mask)
-    width = 4 * float(np.median(inside[mask])) / _FINE
+    share = density / (np.quantile(strong, 0.9) if strong.size else density.max())
+    ink = share > 0.5
+    inside = ndimage.distance_transform_edt(ink)
+    width = 4 * float(np.median(inside[ink])) / _FINE
     wanted = float(np.clip(width, *STROKE_WIDTHS))
+    blurred = np.count_nonzero((share > 0.25) & (share < 0.75)) > np.count_nonzero(ink) / 2
+    if wanted == width or blurred:
+        return np.asarray(np.clip((share - 0.1) / 0.8, 0, 1), dtype=np.float32)
+    outline = inside - ndimage.distance_transform_edt(~ink)
     thicker = (wanted - width) / 2 * _FINE
     return np.asarray(np.clip(outline + thicker + 0.5, 0, 1), dtype=np.float32)
 

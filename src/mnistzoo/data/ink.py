@@ -18,6 +18,12 @@ MIN_CONTRAST = 0.02
 NOISE_FACTOR = 5.0
 """Ink differs from the paper by at least this many standard deviations of the paper's grain."""
 
+CLEAN = 1.0
+"""Where light is even, fewer pixels than this times the ink's are between ink and paper."""
+
+SMALL = 40
+"""No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""
+
 _BACKGROUND_SIDE = 96
 """The light is estimated on a picture shrunk to this side: its changes are slow, ink is thin."""
 
@@ -65,36 +71,69 @@ def _contrast(levels: GreyLevels) -> GreyLevels:
     """How far each pixel differs from its paper, as a fraction of the paper's brightness."""
     if max(levels.shape) > 4 * _BACKGROUND_SIDE:  # the grain of a photograph, not thin strokes
         levels = ndimage.gaussian_filter(levels, 0.8)
-    dark, light = (_darkness(side) for side in (levels, 1 - levels))
-    return dark if _share(dark) <= _share(light) else light
+    low, high = np.quantile(levels, [0.02, 0.98])
+    if max(levels.shape) <= SMALL or _is_clean(levels, low, high):
+        dark = _share(levels < (low + high) / 2) <= _share(levels > (low + high) / 2)
+        paper = np.float32(high if dark else 1 - low)
+        return _against(levels if dark else 1 - levels, paper)
+    if _skewness(levels) > 0:
+        levels = 1 - levels
+    return _against(levels, _paper_levels(levels))
 
 
-def _darkness(levels: GreyLevels) -> GreyLevels:
-    """How much darker than the paper each pixel is, supposing that ink is dark.
-
-    The paper is what a grey closing leaves: the brightest level near by, with valleys filled that
-    are narrower than half of the picture, while slopes and shadows' edges stay as they are.
-    """
-    height, width = levels.shape
-    shrink = max(1, max(height, width) / _BACKGROUND_SIDE)
-    small_size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    small = np.asarray(Image.fromarray(levels).resize(small_size, Image.Resampling.BOX))
-    window = max(small.shape) // 2 | 1
-    paper = ndimage.grey_closing(small, size=(window, window), mode="nearest")
-    paper = ndimage.gaussian_filter(paper, window / 16, mode="nearest")
-    full = Image.fromarray(paper).resize((width, height), Image.Resampling.BILINEAR)
-    brightness = np.maximum(np.asarray(full), np.float32(0.05))
-    return np.asarray((brightness - levels) / brightness, dtype=np.float32)
+def _against(levels: GreyLevels, paper: GreyLevels | np.float32) -> GreyLevels:
+    fraction = (paper - levels) / np.maximum(paper, np.float32(0.2))  # the dark exaggerates grain
+    return np.asarray(fraction, dtype=np.float32)
 
 
-def _share(contrast: GreyLevels) -> float:
+def _is_clean(levels: GreyLevels, low: float, high: float) -> bool:
+    """Whether there are two levels with little between them, as in a scan or a drawing."""
+    share = (levels - low) / max(high - low, MIN_CONTRAST)
+    between = np.count_nonzero((share > 0.25) & (share < 0.75))
+    fewer = min(np.count_nonzero(share <= 0.25), np.count_nonzero(share >= 0.75))
+    return high - low > 0.5 * high and between < CLEAN * fewer
+
+
+def _share(ink: NDArray[np.bool_]) -> float:
     """The share of the picture that would be ink, its border counted as much as its inside.
 
     A digit leaves most of its picture free, and most of the border even where it is cropped tight.
     """
-    high = contrast > (contrast.min() + contrast.max()) / 2
-    border = np.concatenate([high[0], high[-1], high[:, 0], high[:, -1]])
-    return float(high.mean() + border.mean())
+    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
+    return float(ink.mean() + border.mean())
+
+
+def _skewness(levels: GreyLevels) -> float:
+    """Negative where thin things are darker than what is around them, positive where lighter.
+
+    The third moment of the picture less its own blur: slopes and shadows' edges are in it as much
+    above zero as below, and strokes far on one side.
+    """
+    small = _shrunk(levels)
+    detail = [small - ndimage.gaussian_filter(small, min(small.shape) / n) for n in (5, 10, 20)]
+    return float(sum(np.mean(part**3) for part in detail))
+
+
+def _paper_levels(levels: GreyLevels) -> GreyLevels:
+    """The brightness that paper has, or would have under the ink, where the light is uneven.
+
+    A grey closing keeps slopes and shadows' edges, and fills valleys narrower than its window. The
+    picture is continued beyond its border, lest a shadow at the border be such a valley.
+    """
+    small = _shrunk(levels)
+    window = max(min(small.shape) // 2, max(small.shape) // 4) | 1
+    padded = np.pad(small, window, mode="edge")
+    paper = ndimage.grey_closing(padded, size=(window, window))
+    paper = ndimage.gaussian_filter(paper, window / 16)[window:-window, window:-window]
+    full = Image.fromarray(np.ascontiguousarray(paper))
+    return np.asarray(full.resize(levels.shape[::-1], Image.Resampling.BILINEAR))
+
+
+def _shrunk(levels: GreyLevels) -> GreyLevels:
+    height, width = levels.shape
+    shrink = max(1, max(height, width) / _BACKGROUND_SIDE)
+    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BOX))
 
 
 def _paper(contrast: GreyLevels) -> tuple[float, float]:

@@ -6,6 +6,7 @@ Everything that Pillow may raise or warn of ends here, as one of this library's 
 from __future__ import annotations
 
 import io
+import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -247,6 +248,13 @@ def _on_paper(grey: GreyLevels, alpha: GreyLevels) -> GreyLevels:
     return grey * alpha + np.float32(ground) * (1 - alpha)
 
 
+def _without_copies(levels: GreyLevels) -> GreyLevels:
+    """A picture enlarged by repeating its pixels, as it was before: steps are no edges of ink."""
+    steps = [np.flatnonzero((np.diff(levels, axis=axis) != 0).any(1 - axis)) + 1 for axis in (0, 1)]
+    factor = math.gcd(*levels.shape, *(int(np.gcd.reduce(step)) for step in steps if step.size))
+    return levels[::factor, ::factor]
+
+
 def _shrink_factor(width: int, height: int) -> int:
     return -(-max(width, height) // WORKING_SIDE)
 
@@ -255,4 +263,6 @@ def _shrink(levels: GreyLevels) -> GreyLevels:
     from PIL import Image
 
     factor = _shrink_factor(levels.shape[1], levels.shape[0])
-    return levels if factor == 1 else np.asarray(Image.fromarray(levels).reduce(factor))
+    if factor > 1:
+        levels = np.asarray(Image.fromarray(levels).reduce(factor))
+    return np.ascontiguousarray(_without_copies(levels))

@@ -14,22 +14,18 @@ CROP = 22 / 28
 """The part of each side that the study's centre crop keeps."""
 
 
-def augment(images: Tensor, augmentation: Augmentation, generator: Generator) -> Tensor:
-    """Each image under a random affine map of its own, sampled bilinearly.
+def warp(images: Tensor, maps: Tensor) -> Tensor:
+    """Each image under its own affine map, sampled bilinearly.
 
     Beyond its border an image is continued by its outermost pixels, which in MNIST are paper.
 
     Args:
         images: float, shape `(N, 1, H, W)`.
-        augmentation: the bounds that the maps are drawn from.
-        generator: what they are drawn with.
+        maps: shape `(N, 2, 3)`, as `affine_maps` gives them.
 
     Returns:
-        A tensor of the same shape.
+        A tensor of the same shape as `images`.
     """
-    if augmentation == Augmentation():
-        return images
-    maps = affine_maps(len(images), images.shape[-1], augmentation, generator)
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
@@ -37,8 +33,8 @@ def augment(images: Tensor, augmentation: Augmentation, generator: Generator) ->
 def affine_maps(count: int, side: int, augmentation: Augmentation, generator: Generator) -> Tensor:
     """Random maps from places in the result to places in the image, shape `(count, 2, 3)`.
 
-    Places are in the coordinates of `torch.nn.functional.affine_grid`: -1 to 1 across the image.
-    Translation is therefore `pixels * 2 / side`.
+    Each magnitude is drawn uniformly from ± its bound in `augmentation`. Places are in the
+    coordinates of `torch.nn.functional.affine_grid`, -1 to 1 across the image of `side` pixels.
     """
     angle, scale_x, scale_y, shear, shift_x, shift_y = (
         torch.rand(6, count, generator=generator) * 2 - 1

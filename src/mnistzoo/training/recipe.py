@@ -107,8 +107,8 @@ _CHOSEN: dict[str, dict[str, dict[str, int | float]]] = {
         "exp3": {"batch_size": 32, "epochs": 10},
     },
     "record": {
-        "exp2": {"learning_rate": 0.05, "epochs": 12},
-        "exp3": {"learning_rate": 0.05, "epochs": 12},
+        "exp2": {"learning_rate": 0.05, "epochs": 8},
+        "exp3": {"learning_rate": 0.05, "epochs": 8},
         "exp4": {"learning_rate": 0.05, "epochs": 24},
     },
 }

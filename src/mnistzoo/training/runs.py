@@ -17,6 +17,7 @@ from mnistzoo._version import __version__
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import FileReadError, TrainingError
 from mnistzoo.files import read_bytes, write_bytes
+from mnistzoo.training.distributed import rank, world_size
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.trainer import Run, Trainer
 from mnistzoo.weights import save_state_dict
@@ -34,9 +35,10 @@ def train(
 ) -> dict[str, Any]:
     """Train `run` in the folder `out`, from where an earlier try was cut off, and give its metrics.
 
-    Writes `<network>.safetensors` and then `metrics.json`, each in one step. A folder that holds
-    the finished run is left as it is. After each epoch the network is judged on the test images,
-    or on the held-out ones; nothing in the run depends on what comes out.
+    Writes `<network>.safetensors` and then `metrics.json`, each in one step; of several processes
+    that train together, only the first writes. A folder that holds the finished run is left as it
+    is. After each epoch the network is judged on the test images, or on the held-out ones; nothing
+    in the run depends on what comes out.
 
     Args:
         run: what to train.
@@ -56,15 +58,17 @@ def train(
     epochs, seconds = _resume(out, trainer, described)
     for row in epochs:
         on_epoch(row)
+    _save_checkpoint(out, trainer, described, epochs, seconds)  # fails now rather than later
     while trainer.epoch < run.recipe.epochs:
         start = time.perf_counter()
         row = trainer.train_epoch(on_batch)
         seconds += time.perf_counter() - start
         row |= {"epoch": trainer.epoch, "accuracy": evaluate(trainer.result, judged).accuracy}
         epochs.append(row)
-        _save_checkpoint(out, trainer, {"run": described, "epochs": epochs, "seconds": seconds})
+        _save_checkpoint(out, trainer, described, epochs, seconds)
         on_epoch(row)
-    return _finish(out, trainer, judged, {**described, "seconds": seconds, "epochs": epochs})
+    metrics = _judge(trainer, judged) | {"seconds": seconds, "epochs": epochs}
+    return _save(out, trainer, described | metrics) if rank() == 0 else described | metrics
 
 
 def split(holdout: int) -> tuple[Digits, Digits]:
@@ -109,32 +113,45 @@ def _check_same(out: Path, described: dict[str, Any], found: dict[str, Any]) -> 
         )
 
 
-def _save_checkpoint(out: Path, trainer: Trainer, progress: dict[str, Any]) -> None:
+def _save_checkpoint(
+    out: Path,
+    trainer: Trainer,
+    described: dict[str, Any],
+    epochs: list[dict[str, float]],
+    seconds: float,
+) -> None:
+    if rank() > 0:
+        return
+    progress = {"run": described, "epochs": epochs, "seconds": seconds}
     buffer = io.BytesIO()
     torch.save({**progress, "trainer": trainer.state_dict()}, buffer)
     write_bytes(out / "checkpoint.pt", buffer.getvalue())
 
 
-def _finish(out: Path, trainer: Trainer, judged: Digits, metrics: dict[str, Any]) -> dict[str, Any]:
-    run, model = trainer.run, trainer.result
-    evaluation = evaluate(model, judged)
-    state = model.state_dict()
+def _judge(trainer: Trainer, judged: Digits) -> dict[str, Any]:
+    evaluation = evaluate(trainer.result, judged)
+    return {
+        "judged_on": "test" if trainer.run.holdout == 0 else "holdout",
+        "correct": evaluation.correct,
+        "total": evaluation.total,
+        "nll": evaluation.nll,
+        "dtype": str(trainer.dtype).removeprefix("torch."),
+        "processes": world_size(),
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+
+def _save(out: Path, trainer: Trainer, metrics: dict[str, Any]) -> dict[str, Any]:
+    run = trainer.run
     made_by = {
         "network": run.network,
         "recipe": run.recipe.name,
         "seed": run.seed,
         "versions": versions(),
     }
-    metrics |= {
-        "judged_on": "test" if run.holdout == 0 else "holdout",
-        "correct": evaluation.correct,
-        "total": evaluation.total,
-        "nll": evaluation.nll,
-        "sha256": save_state_dict(out / f"{run.network}.safetensors", state, made_by),
-        "dtype": str(trainer.dtype).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "versions": made_by["versions"],
-    }
+    path = out / f"{run.network}.safetensors"
+    metrics["sha256"] = save_state_dict(path, trainer.result.state_dict(), made_by)
     write_bytes(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return metrics

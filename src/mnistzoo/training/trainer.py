@@ -9,14 +9,17 @@ from typing import Any, cast
 
 import torch
 from torch import Generator, Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import TrainingError
 from mnistzoo.models import ConvNet, get_model
-from mnistzoo.training.augment import augment
+from mnistzoo.training.augment import affine_maps, warp
+from mnistzoo.training.distributed import device, rank, total, world_size
 from mnistzoo.training.recipe import Recipe
 
 WARMUP = 0.15
@@ -48,18 +51,24 @@ class Run:
     holdout: int = 0
 
 
-def autocast_dtype() -> torch.dtype:
-    """bfloat16 where the processor multiplies it natively, else float32.
+def autocast_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively, else float32.
 
     Elsewhere bfloat16 is emulated, which is slower than float32. The choice depends on the
-    processor alone, so that a run can be repeated.
+    device alone, so that a run can be repeated.
     """
-    native = torch.cpu.get_capabilities()
-    return torch.bfloat16 if native.get("avx512_bf16") or native.get("amx_bf16") else torch.float32
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = any(torch.cpu.get_capabilities().get(x) for x in ("avx512_bf16", "amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
 
 
 class Trainer:
     """The state of a run, moved on one epoch at a time.
+
+    Where `processes` has joined several, each takes its share of every batch, with batch-norm
+    statistics of its own, and gradients are averaged.
 
     Args:
         run: what to train.
@@ -67,14 +76,17 @@ class Trainer:
     """
 
     def __init__(self, run: Run, digits: Digits) -> None:
-        self.run, self.recipe, self.digits = run, run.recipe, digits
+        self.run, self.recipe = run, run.recipe
+        self.device = device()
+        self.digits = Digits(*(tensor.to(self.device) for tensor in digits))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(run.seed)
             model = get_model(run.network)
             if self.recipe.he_init:
                 _he_init(model)
-        self.model = model.to(memory_format=torch.channels_last)
-        self.dtype = autocast_dtype()
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.forward = DistributedDataParallel(self.model) if world_size() > 1 else self.model
+        self.dtype = autocast_dtype(self.device)
         self.optimizer = _optimizer(self.model, self.recipe)
         self.steps = math.ceil(len(digits.labels) / self.recipe.batch_size)
         self.scheduler = _scheduler(self.optimizer, self.recipe, self.steps)
@@ -103,30 +115,33 @@ class Trainer:
         self.model.train()
         generator = Generator().manual_seed(self.run.seed * SEED_STRIDE + self.epoch)
         order = torch.randperm(len(self.digits.labels), generator=generator)
-        loss_sum, correct = 0.0, 0
+        loss_sum, correct = 0.0, 0.0
         for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
-            images = augment(
-                normalize(self.digits.images[index]), self.recipe.augmentation, generator
-            )
-            labels = self.digits.labels[index]
-            loss, answers = self._step(images, labels)
+            maps = affine_maps(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
+            share = slice(rank(), None, world_size())
+            loss, right = self._step(index[share].to(self.device), maps[share].to(self.device))
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss of {self.run.network} became {loss} in epoch {self.epoch + 1}, "
                     f"step {step + 1} of {self.steps}; lower the learning rate of the recipe."
                 )
-            loss_sum += loss * len(labels)
-            correct += int((answers.argmax(1) == labels).sum())
-            on_batch(len(labels))
+            loss_sum += loss * len(index[share])
+            correct += right
+            on_batch(len(index))
         self.epoch += 1
         if not self.recipe.one_cycle:
             self.scheduler.step()
+        loss_sum, correct = total(loss_sum, correct)
         return {"loss": loss_sum / len(order), "train_accuracy": correct / len(order)}
 
-    def _step(self, images: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+    def _step(self, index: Tensor, maps: Tensor) -> tuple[float, int]:
+        """One step on some images: the loss on them, and how many were classified correctly."""
+        images = warp(normalize(self.digits.images[index]), maps)
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", dtype=self.dtype, enabled=self.dtype != torch.float32):
-            answers = self.model(images)
+        labels = self.digits.labels[index]
+        use = self.dtype != torch.float32
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=use):
+            answers = self.forward(images)
         loss = nn.functional.cross_entropy(
             answers.float(), labels, label_smoothing=self.recipe.label_smoothing
         )
@@ -137,7 +152,7 @@ class Trainer:
             self.scheduler.step()
         if self.average is not None:
             self.average.update_parameters(self.model)
-        return loss.item(), answers.detach()
+        return loss.item(), int((answers.argmax(1) == labels).sum())
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on from here."""

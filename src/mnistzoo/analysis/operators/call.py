@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -37,19 +38,14 @@ class Call:
 
     def __getitem__(self, name: str) -> Any:
         """The argument of that name in the operator's schema, or its default."""
-        for position, argument in enumerate(self.func._schema.arguments):
-            if argument.name == name:
-                if position < len(self.args):
-                    return self.args[position]
-                return self.kwargs.get(name, argument.default_value)
-        raise KeyError(name)
+        position, default = _signature(self.func)[name]
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
 
     def get(self, name: str, default: Any = None) -> Any:
         """The same, with a default for operators without such an argument."""
-        try:
-            return self[name]
-        except KeyError:
-            return default
+        return self[name] if name in _signature(self.func) else default
 
     @property
     def source(self) -> Layout:
@@ -75,6 +71,13 @@ class Call:
     def shape(self) -> tuple[int, ...]:
         """The shape of the first tensor returned."""
         return tuple(self.result.shape)
+
+
+@cache
+def _signature(func: Any) -> dict[str, tuple[int, Any]]:
+    """By name, the position and the default of each argument; read once, as torch is slow here."""
+    arguments = enumerate(func._schema.arguments)
+    return {argument.name: (i, argument.default_value) for i, argument in arguments}
 
 
 Rule = Callable[[Call], Layouts]

@@ -1,0 +1,16 @@
+"""The networks for `torch.hub.load("owner/mnistzoo", "exp5", pretrained=True)`.
+
+The functions are the library's own, taken from this checkout, which brings its weights along.
+"""
+
+import sys
+from pathlib import Path
+
+dependencies = ["torch", "safetensors"]
+
+_SOURCE = str(Path(__file__).resolve().parent / "src")
+sys.path.insert(0, _SOURCE)
+try:
+    from mnistzoo.models import exp1, exp2, exp3, exp4, exp5  # noqa: F401 - torch.hub finds them
+finally:
+    sys.path.remove(_SOURCE)

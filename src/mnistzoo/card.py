@@ -1,0 +1,205 @@
+"""The model card, `README.md`: metadata that the Hub reads, and what a reader wants to know.
+
+A card ends in a line that holds the digest of all before it. That is how a card that its owner has
+edited is told from one that may be written anew: an edited card has another digest, a card from
+elsewhere has no such line, and neither is ever replaced.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES
+from mnistzoo.checkpoint import CARD, LIMITS, Config
+from mnistzoo.errors import InputError
+from mnistzoo.files import read_bytes, sha256
+from mnistzoo.weights import read_manifest
+
+MNIST = "ylecun/mnist"
+"""The data set's name on the Hub."""
+
+_ANYWHERE = '"user/name"'
+_SEAL = "<!-- written by mnistzoo, which keeps this card once it is edited; SHA-256 {} -->\n"
+_SEALED = re.compile(_SEAL.format("([0-9a-f]{64})").encode() + rb"\Z")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An accuracy, and what it was measured on.
+
+    Attributes:
+        accuracy: a fraction.
+        dataset: the data set's name on the Hub.
+        split: the part of the data set, where it is known.
+        told_by: who says so, in words.
+    """
+
+    accuracy: float
+    dataset: str
+    split: str | None
+    told_by: str
+
+
+def is_generated(card: bytes) -> bool:
+    """Whether a card was written by this library and not changed since."""
+    seal = _SEALED.search(card)
+    return seal is not None and sha256(card[: seal.start()]) == seal[1].decode()
+
+
+def address(card: bytes, repo_id: str) -> bytes:
+    """A generated card that names the repository in its example; an edited card as it is."""
+    seal = _SEALED.search(card)
+    if seal is None or not is_generated(card):
+        return card
+    return _sealed(card[: seal.start()].decode().replace(_ANYWHERE, json.dumps(repo_id)))
+
+
+def without_edited(folder: str | os.PathLike[str], files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files to write to a folder: not the card, if one is there that was edited.
+
+    Raises:
+        FileReadError: the card there cannot be read.
+    """
+    there = Path(folder) / CARD
+    if not there.exists() or is_generated(read_bytes(there, limit=LIMITS[CARD])):
+        return files
+    return {name: data for name, data in files.items() if name != CARD}
+
+
+def measured(config: Config, accuracy: float | None, dataset: str | None) -> Measured | None:
+    """What a card may say of accuracy: the manifest's for shipped weights, else what is given.
+
+    Whether weights are the shipped ones is decided by their SHA-256.
+
+    Raises:
+        InputError: the accuracy is not a fraction, its data set is not known, or the weights are
+            the shipped ones, whose accuracy is not the caller's to state.
+    """
+    entry = read_manifest().get(config.architecture)
+    if entry is not None and entry.sha256 == config.sha256:
+        if accuracy is not None or dataset is not None:
+            raise InputError(
+                f"these are the shipped weights, whose accuracy is known ({entry.accuracy:.2%}); "
+                "leave accuracy and dataset out."
+            )
+        counted = f"{entry.correct:,} of the 10,000 test images are classified correctly"
+        return Measured(entry.accuracy, MNIST, "test", counted)
+    if accuracy is None:
+        return None
+    if not 0 <= accuracy <= 1:
+        raise InputError(f"accuracy should be a fraction from 0 to 1, got {accuracy}.")
+    where = dataset or _trained_on(config)
+    if where is None:
+        raise InputError(
+            f"an accuracy over {config.num_classes} classes needs the data set that it was "
+            'measured on; give its name on the Hub, as dataset="user/name".'
+        )
+    return Measured(accuracy, where, None, "as stated by the owner")
+
+
+def _trained_on(config: Config) -> str | None:
+    return MNIST if config.num_classes == NUM_CLASSES else None
+
+
+def render(model: nn.Module, config: Config, accuracy: float | None, dataset: str | None) -> bytes:
+    """The card of a network.
+
+    Args:
+        model: the network itself, for the table of its layers.
+        config: what is stated of it in `config.json`.
+        accuracy: a fraction, for weights that are not the shipped ones.
+        dataset: what `accuracy` was measured on, a name on the Hub; MNIST if the network has ten
+            classes and nothing else is given.
+
+    Raises:
+        InputError: see `measured`.
+    """
+    result = measured(config, accuracy, dataset)
+    name = config.architecture
+    parts = [
+        _metadata(config, result, dataset or _trained_on(config)),
+        f"# {name}: {ARCHITECTURES[name].title}\n",
+        f"A small convolutional network for images of 28×28 pixels, {config.num_classes} classes, "
+        f"{sum(p.numel() for p in model.parameters()):,} parameters.\n",
+        _accuracy(result),
+        _LOADING,
+        _layers(model),
+        _FILES,
+    ]
+    return _sealed("\n".join(parts))
+
+
+def _sealed(body: str) -> bytes:
+    return (body + _SEAL.format(sha256(body.encode()))).encode()
+
+
+def _metadata(config: Config, result: Measured | None, dataset: str | None) -> str:
+    """YAML front matter. Each value is written as JSON, which YAML contains."""
+    front: dict[str, object] = {
+        "license": "mit",
+        "library_name": "mnistzoo",
+        "pipeline_tag": "image-classification",
+        "tags": ["mnist", "mnistzoo", "pytorch", "safetensors", config.architecture],
+    }
+    if dataset is not None:
+        front["datasets"] = [dataset]
+    if result is not None:
+        front["metrics"] = ["accuracy"]
+        front["model-index"] = [_model_index(config.architecture, result)]
+    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()]
+    return "\n".join(["---", *lines, "---\n"])
+
+
+def _model_index(name: str, result: Measured) -> dict[str, object]:
+    dataset = {"type": result.dataset, "name": result.dataset.rpartition("/")[2]}
+    if result.split is not None:
+        dataset["split"] = result.split
+    return {
+        "name": name,
+        "results": [
+            {
+                "task": {"type": "image-classification"},
+                "dataset": dataset,
+                "metrics": [{"type": "accuracy", "value": result.accuracy, "name": "Accuracy"}],
+            }
+        ],
+    }
+
+
+def _accuracy(result: Measured | None) -> str:
+    if result is None:
+        return "Its accuracy has not been stated.\n"
+    return f"Accuracy on {result.dataset}: {result.accuracy:.2%} ({result.told_by}).\n"
+
+
+_LOADING = f"""## Use
+
+```python
+import mnistzoo
+
+model = mnistzoo.from_pretrained({_ANYWHERE})
+model.predict("photo.png")
+```
+
+The weights are checked against the SHA-256 in `config.json` at every load.
+"""
+
+_FILES = """## Files
+
+- `config.json`: `architecture`, `num_classes`, `mean` and `std` of the pixels on a scale of 0 to 1,
+  `sha256` of the weights, `library_version`. Exactly these keys.
+- `model.safetensors`: the tensors, by the names of PyTorch's `state_dict`. No pickle, no code.
+
+"""
+
+
+def _layers(model: nn.Module) -> str:
+    from mnistzoo.analysis import analyze
+
+    return f"## Layers and receptive fields\n\n{analyze(model, INPUT_SHAPE).to_markdown()}"

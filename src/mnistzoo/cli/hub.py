@@ -1,0 +1,112 @@
+"""Commands to and from the Hugging Face Hub: push, pull."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mnistzoo.cli.console import JSON, print_json
+
+if TYPE_CHECKING:
+    from mnistzoo.models import ConvNet
+
+Token = Annotated[
+    str | None, typer.Option(help="An access token; HF_TOKEN or the stored one without any.")
+]
+
+
+def push(
+    source: Annotated[
+        str, typer.Argument(help="A name from `mnistzoo list`, or a folder that holds a network.")
+    ],
+    repo_id: Annotated[str, typer.Argument(help="The repository, as user/name.")],
+    revision: Annotated[str | None, typer.Option(help="A branch; main without any.")] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private, if it is new.")
+    ] = False,
+    token: Token = None,
+    message: Annotated[str | None, typer.Option(help="The title of the commit.")] = None,
+    create_pr: Annotated[
+        bool, typer.Option("--create-pr", help="Propose the commit as a pull request.")
+    ] = False,
+    accuracy: Annotated[
+        float | None, typer.Option(help="What the card states of weights of your own: 0 to 1.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="What the accuracy was measured on, a name on the Hub.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Put a network on the Hugging Face Hub: weights, config and model card, in one commit."""
+    model, card = _source(source)
+    pushed = model.push_to_hub(
+        repo_id,
+        revision=revision,
+        private=private or None,
+        token=token,
+        commit_message=message,
+        create_pr=create_pr,
+        accuracy=accuracy,
+        dataset=dataset,
+        card=None if accuracy is not None else card,
+    )
+    if as_json:
+        print_json(asdict(pushed))
+        return
+    print(pushed.url if pushed.changed else f"{pushed.url} holds all of it already")
+    if pushed.card_kept:
+        print("the card was kept, since it has been edited; delete README.md there to renew it")
+
+
+def _source(source: str) -> tuple[ConvNet, str | None]:
+    """A network by its name; or a folder's, with the folder's card."""
+    from mnistzoo.checkpoint import CARD, read_folder
+    from mnistzoo.models import get_model, list_models
+    from mnistzoo.pretrained import from_files
+
+    is_folder = len(Path(source).parts) > 1 or Path(source).is_dir()
+    if source in list_models() or not is_folder:
+        return get_model(source, pretrained=True), None
+    files = read_folder(source)
+    card = files.get(CARD)
+    return from_files(files, source), None if card is None else card.decode(errors="replace")
+
+
+def pull(
+    repository: Annotated[str, typer.Argument(help="As user/name, or user/name@revision.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Where to write the files; only the cache without any.")
+    ] = None,
+    token: Token = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Download again what is in the cache.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Get a network from the Hugging Face Hub, check it, and write its files to a folder."""
+    from mnistzoo import hub
+    from mnistzoo.card import without_edited
+    from mnistzoo.checkpoint import decode, write_folder
+    from mnistzoo.pretrained import from_files
+
+    repo_id, _, revision = repository.partition("@")
+    pulled = hub.pull(
+        repo_id, revision=revision or None, token=token, force_download=force, with_card=True
+    )
+    source = f"{repo_id} at {pulled.commit}"
+    from_files(pulled.files, source)
+    if folder is not None:
+        write_folder(folder, without_edited(folder, pulled.files))
+    result: dict[str, Any] = {
+        "repo_id": repo_id,
+        "commit": pulled.commit,
+        "folder": None if folder is None else str(folder),
+        **asdict(decode(pulled.files, source).config),
+    }
+    if as_json:
+        print_json(result)
+        return
+    print(f"{source}: {result['architecture']}, {result['num_classes']} classes, checked")

@@ -1,0 +1,121 @@
+"""What a network of this library has of saving and pushing, apart from what it is."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from mnistzoo.architectures import Architecture
+from mnistzoo.card import render, without_edited
+from mnistzoo.checkpoint import CARD, decode, encode, write_folder
+from mnistzoo.errors import InputError
+from mnistzoo.weights import check_state
+
+if TYPE_CHECKING:
+    from mnistzoo.hub import Pushed
+
+
+class Shareable(nn.Module):
+    """A network that can be saved to a folder, or pushed to the Hugging Face Hub.
+
+    Attributes:
+        architecture: the row of data that it is built from.
+    """
+
+    architecture: Architecture
+
+    @property
+    def num_classes(self) -> int:
+        """Outputs of the classifier."""
+        raise NotImplementedError
+
+    def blank(self) -> nn.Module:
+        """The same network as it was built, its tensors without memory and without values."""
+        raise NotImplementedError
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        accuracy: float | None = None,
+        dataset: str | None = None,
+    ) -> None:
+        """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
+
+        A card that is there and that its owner has edited is kept. See `checkpoint` for the format.
+
+        Args:
+            folder: made if it does not exist.
+            accuracy: what the card is to state, a fraction; for the shipped weights it is known.
+            dataset: what `accuracy` was measured on, a name on the Hub; MNIST if the network has
+                ten classes and nothing else is given.
+
+        Raises:
+            InputError: the accuracy cannot be stated so.
+            WeightsError: the network is not as it was built, not float32, or not finite.
+            FileWriteError: the folder or the disk refuses.
+        """
+        write_folder(folder, without_edited(folder, self._files(accuracy, dataset)))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        revision: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        commit_message: str | None = None,
+        create_pr: bool = False,
+        accuracy: float | None = None,
+        dataset: str | None = None,
+        card: str | None = None,
+    ) -> Pushed:
+        """Put the network on the Hugging Face Hub, in one commit of the three files.
+
+        No commit is made if all is there already. The repository is made if it does not exist. A
+        card there that its owner has edited is kept.
+
+        Args:
+            repo_id: `user/name`.
+            revision: a branch, made if it does not exist; `main` if nothing is given.
+            private: whether a new repository is private.
+            token: one that may write; `HF_TOKEN` or the stored one if nothing is given.
+            commit_message: its title.
+            create_pr: propose the commit as a pull request in place of making it.
+            accuracy: see `save_pretrained`.
+            dataset: see `save_pretrained`.
+            card: the text of the model card, in place of one written from the network.
+
+        Raises:
+            InputError: `repo_id` is not of that form, or the accuracy cannot be stated so.
+            WeightsError: the network is not as it was built, not float32, or not finite.
+            HubError: the Hub does not take it; the message says what to do.
+        """
+        from mnistzoo.hub import push
+
+        if card is not None and (accuracy, dataset) != (None, None):
+            raise InputError(
+                "accuracy goes into a card written for you; pass it, or card, not both."
+            )
+        files = self._files(accuracy, dataset)
+        if card is not None:
+            files[CARD] = card.encode()
+        return push(
+            repo_id,
+            files,
+            revision=revision,
+            private=private,
+            token=token,
+            commit_message=commit_message,
+            create_pr=create_pr,
+        )
+
+    def _files(self, accuracy: float | None, dataset: str | None) -> dict[str, bytes]:
+        """The three files, once they are known to load again."""
+        name, state = self.architecture.name, self.state_dict()
+        check_state(self.blank().state_dict(), state, f"this {name}")
+        files = encode(name, self.num_classes, state)
+        config = decode(files, name).config
+        return {**files, CARD: render(self, config, accuracy, dataset)}

@@ -1,0 +1,41 @@
+"""Whole processes: importing torch against loading a pretrained network, and `mnistzoo --help`.
+
+Run by hand: `python tests/benchmarks/startup.py [RUNS]`. The two processes take turns, so that the
+ratio holds while other work slows both.
+"""
+
+import subprocess
+import sys
+import time
+from statistics import median
+
+RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+
+PROCESSES = {
+    "import torch": ["-c", "import torch"],
+    "exp5(pretrained=True)": ["-c", "from mnistzoo import exp5; exp5(pretrained=True)"],
+    "mnistzoo --help": ["-m", "mnistzoo", "--help"],
+}
+
+
+def seconds(arguments: list[str]) -> float:
+    """The time from start to end of one process."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Print the median and range of each, and the median of the pairwise ratios to torch."""
+    for arguments in PROCESSES.values():
+        seconds(arguments)
+    rounds = [{name: seconds(args) for name, args in PROCESSES.items()} for _ in range(RUNS)]
+    for name in PROCESSES:
+        times = [taken[name] for taken in rounds]
+        ratio = median(taken[name] / taken["import torch"] for taken in rounds)
+        spread = f"({min(times):.3f} to {max(times):.3f})"
+        print(f"{name:24}{median(times):7.3f} s {spread:20} {ratio:6.3f} × import torch")
+
+
+if __name__ == "__main__":
+    main()

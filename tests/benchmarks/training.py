@@ -1,0 +1,97 @@
+"""Training speed, in images a second: the documented loop against the library's trainer.
+
+Run by hand: `python tests/benchmarks/training.py [SECONDS]`. The documented loop is the usual
+one with the study's transforms: torchvision's data set, a `DataLoader` with two workers, batch 64.
+The loops take turns in one run, since other work on the machine slows all of them.
+"""
+
+import gzip
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import MNIST
+
+import mnistzoo
+from mnistzoo.data.mnist import FILES, Digits
+from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.trainer import Run, Trainer
+
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
+ROUNDS = 3
+
+
+def documented_loop(root: Path) -> Iterator[int]:
+    """Take one step after another as the study does, and give each step's number of images."""
+    raw = root / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for path in FILES.glob("*.gz"):
+        (raw / path.stem).write_bytes(gzip.decompress(path.read_bytes()))
+    steps = [
+        transforms.RandomApply([transforms.CenterCrop(22)], p=0.1),
+        transforms.Resize((28, 28)),
+        transforms.RandomRotation((-15.0, 15.0), fill=0),
+        transforms.ToTensor(),
+        transforms.Normalize((0.1307,), (0.3081,)),
+    ]
+    digits = MNIST(root, train=True, transform=transforms.Compose(steps))
+    loader = DataLoader(digits, batch_size=64, shuffle=True, num_workers=2)
+    model = mnistzoo.exp5()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    while True:
+        for images, labels in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+            yield len(labels)
+
+
+def library(recipe: str) -> Iterator[int]:
+    """Take one step after another with the library's trainer."""
+    digits = mnistzoo.mnist(train=True)
+    part = Digits(digits.images[:1280], digits.labels[:1280])
+    trainer = Trainer(Run("exp5", get_recipe(recipe, "exp5")), part)
+    done: list[int] = []
+    while True:
+        trainer.train_epoch(done.append)
+        yield sum(done)
+        done.clear()
+
+
+def images_a_second(loop: Iterator[int]) -> float:
+    """How many images `loop` gets through, after one step to warm up."""
+    next(loop)
+    start, images = time.perf_counter(), 0
+    while time.perf_counter() - start < SECONDS:
+        images += next(loop)
+    return images / (time.perf_counter() - start)
+
+
+def main() -> None:
+    """Print each loop's median and range, and the ratio to the documented loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        loops = {
+            "documented loop": documented_loop(Path(folder)),
+            "trainer, documented recipe": library("documented"),
+            "trainer, record recipe": library("record"),
+        }
+        speeds: dict[str, list[float]] = {name: [] for name in loops}
+        for _ in range(ROUNDS):
+            for name, loop in loops.items():
+                speeds[name].append(images_a_second(loop))
+    base = median(speeds["documented loop"])
+    print(f"{torch.get_num_threads()} threads, images a second: median (least, most), ratio")
+    for name, values in speeds.items():
+        middle = median(values)
+        print(f"{name:28}{middle:8.0f} ({min(values):.0f}, {max(values):.0f}){middle / base:7.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""Servers of both kinds, and clients that are processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from server import WRITER, Hub
+
+import mnistzoo
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parents[1] / "src"
+
+
+class ClientError(Exception):
+    """What the client raised, by the names of its class and bases."""
+
+    def __init__(self, kinds, message):
+        super().__init__(f"{kinds[0]}: {message}")
+        self.kinds, self.message = kinds, message
+
+
+class Client:
+    """A process that runs code with the real client; see `client.py`."""
+
+    def __init__(self, hub, home, **extra):
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+            "PYTHONPATH": os.pathsep.join([str(SOURCE), os.environ.get("PYTHONPATH", "")]),
+            "HF_ENDPOINT": hub.url,
+            "HF_HOME": str(home),
+            "HF_TOKEN": WRITER,
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_XET": "1",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "OMP_NUM_THREADS": "1",
+            **extra,
+        }
+        self.log = (home / "client.log").open("w+")
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE / "client.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.log,
+            env=environment,
+            text=True,
+        )
+
+    def start(self, code, **given):
+        """Send code to run."""
+        line = json.dumps({"code": textwrap.dedent(code), "given": given}, default=str)
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def finish(self):
+        """Its `result`; what it raised is raised as `ClientError`."""
+        line = self.process.stdout.readline()
+        assert line, f"the client died: {self.stderr()}"
+        answer = json.loads(line)
+        if "kinds" in answer:
+            raise ClientError(answer["kinds"], answer["message"])
+        return answer["result"]
+
+    def run(self, code, **given):
+        """Run code and wait for its `result`."""
+        self.start(code, **given)
+        return self.finish()
+
+    def fails(self, kind, code, **given):
+        """Run code that must raise one of this library's errors; give its message."""
+        with pytest.raises(ClientError) as caught:
+            self.run(code, **given)
+        assert kind in caught.value.kinds, caught.value
+        assert "MnistZooError" in caught.value.kinds
+        assert "\n" not in caught.value.message
+        return caught.value.message
+
+    def stderr(self):
+        """What it has printed."""
+        self.log.seek(0)
+        return self.log.read()
+
+    def close(self):
+        """End it."""
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.terminate()
+        self.process.wait()
+        self.log.close()
+
+
+@pytest.fixture(scope="session")
+def client_of(tmp_path_factory):
+    """Start a client of a server; all end with the session."""
+    clients = []
+
+    def start(hub, **extra):
+        clients.append(Client(hub, tmp_path_factory.mktemp("home"), **extra))
+        return clients[-1]
+
+    yield start
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture(scope="session")
+def files_of(tmp_path_factory):
+    """The three files of a network with the weights of a seed."""
+
+    def make(name, seed=0):
+        folder = tmp_path_factory.mktemp("saved")
+        torch.manual_seed(seed)
+        mnistzoo.get_model(name).save_pretrained(folder)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def lfs_hub():
+    """A server that keeps weights as LFS objects."""
+    with Hub(lfs=True) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def plain_hub():
+    """A server that keeps weights as any other file."""
+    with Hub(lfs=False) as hub:
+        yield hub
+
+
+@pytest.fixture(scope="session")
+def lfs_client(lfs_hub, client_of):
+    """A client of `lfs_hub`, with a token that may write."""
+    return client_of(lfs_hub)
+
+
+@pytest.fixture(scope="session")
+def plain_client(plain_hub, client_of):
+    """A client of `plain_hub`, with the client's default transfers (Xet where installed)."""
+    return client_of(plain_hub, HF_HUB_DISABLE_XET="0")
+
+
+@pytest.fixture(params=["lfs", "plain"])
+def pair(request):
+    """A server and its client, once with the LFS path and once without; no faults, no requests."""
+    hub = request.getfixturevalue(f"{request.param}_hub")
+    client = request.getfixturevalue(f"{request.param}_client")
+    hub.faults.clear()
+    hub.requests.clear()
+    return hub, client
+
+
+@pytest.fixture
+def hub(pair):
+    """The server of `pair`."""
+    return pair[0]
+
+
+@pytest.fixture
+def client(pair):
+    """The client of `pair`."""
+    return pair[1]

@@ -1,0 +1,370 @@
+"""Pulls and pushes that go wrong: each ends in the right network or in one clear error."""
+
+import time
+
+import pytest
+from server import Fault
+
+PULL = "result = digest(mnistzoo.from_pretrained(repo_id, cache_dir=cache, **options))"
+WEIGHTS = r"(resolve/.*safetensors|/cdn/)"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache of the Hub's client that is empty."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def expected(client, tmp_path):
+    """The digest of the network that some files hold."""
+
+    def digest(files):
+        for name, data in files.items():
+            (tmp_path / name).write_bytes(data)
+        return client.run("result = digest(mnistzoo.from_pretrained(folder))", folder=tmp_path)
+
+    return digest
+
+
+def test_private_repository_needs_a_token(hub, client, cache, files_of):
+    """Without a token a private repository is as good as absent; with one it loads."""
+    hub.make("user/private", files_of("exp1"), private=True)
+    given = {"repo_id": "user/private", "cache": cache}
+    message = client.fails("HubError", PULL, **given, options={"token": False})
+    assert "no repository user/private, or it is private" in message
+    message = client.fails("HubError", PULL, **given, options={"token": "hf_wrong"})
+    assert "the token for user/private is missing or not valid" in message
+    client.run(PULL, **given, options={"token": "hf_reader"})
+
+
+def test_what_does_not_exist_is_named(hub, client, cache, files_of):
+    """No such repository, revision or file: the message says which, and what to do."""
+    files = files_of("exp1")
+    hub.make("user/here", files)
+    hub.make("user/other", {"pytorch_model.bin": b"pickle"})
+    hub.make("user/half", {"config.json": files["config.json"]})
+    for repo_id, options, said in [
+        ("user/absent", {}, "there is no repository user/absent"),
+        ("user/here", {"revision": "v9"}, "user/here has no revision v9"),
+        ("user/here", {"revision": "0" * 40}, f"user/here has no revision {'0' * 40}"),
+        ("user/other", {}, "user/other at main does not hold a network of this library"),
+        ("user/half", {}, "user/half at main does not hold a network of this library"),
+    ]:
+        message = client.fails("HubError", PULL, repo_id=repo_id, cache=cache, options=options)
+        assert said in message
+    message = client.fails("InputError", PULL, repo_id="user/a b", cache=cache, options={})
+    assert 'named "user/name"' in message
+
+
+def test_gated_repository_says_where_to_ask(hub, client, cache, files_of):
+    """A gated repository's page is in the message; the account that may read it reads it."""
+    hub.make("user/gated", files_of("exp1"), gated=True)
+    given = {"repo_id": "user/gated", "cache": cache}
+    message = client.fails("HubError", PULL, **given, options={"token": "hf_reader"})
+    assert f"is gated; ask for access on {hub.url}/user/gated" in message
+    client.run(PULL, **given, options={})
+
+
+def test_push_without_the_right_to(hub, client):
+    """A token that may only read, a wrong one, and a name that is none are refused clearly."""
+    hub.make("user/theirs")
+    push = "fresh('exp1').push_to_hub(repo_id, token=token)"
+    for token, said in [("hf_reader", "may not do that"), ("hf_wrong", "not valid")]:
+        message = client.fails("HubError", push, repo_id="user/theirs", token=token)
+        assert said in message
+    for repo_id in ("name", "a/b/c", "user/a b"):
+        client.fails("InputError", push, repo_id=repo_id, token=None)
+    assert hub.repos["user/theirs"].titles == ["initial commit"]
+
+
+REFUSED_PULLS = [
+    ("GET", "/api/models/{}", 500, "failed with status 500"),
+    ("GET", "/api/models/{}", 429, "too many requests"),
+    ("HEAD", "/{}/resolve/.*config.json", 500, "failed with status 500"),
+    ("HEAD", "/{}/resolve/.*safetensors", 429, "too many requests"),
+    ("GET", "/{}/resolve/.*config.json", 503, "failed with status 503"),
+    ("GET", "/{}/resolve/.*config.json", 429, "too many requests"),
+    ("GET", "/{}/resolve/.*config.json", "drop", "failed with RemoteProtocolError"),
+]
+
+REFUSED_PUSHES = [
+    ("POST", "/api/repos/create", 500, ""),
+    ("POST", "/api/validate-yaml", 429, ""),
+    ("POST", "/api/models/{}/preupload/main", 500, ""),
+    ("POST", "/api/models/{}/commit/main", 503, "failed with status 503"),
+    ("POST", "/api/models/{}/commit/main", 412, "others keep changing"),
+]
+
+IN_PARALLEL = """
+    import concurrent.futures
+
+    def attempt(repo_id):
+        try:
+            if "push" in repo_id:
+                fresh("exp1", 5).push_to_hub(repo_id)
+                return "done"
+            return digest(mnistzoo.from_pretrained(repo_id, cache_dir=cache))
+        except mnistzoo.MnistZooError as error:
+            return f"{type(error).__name__}: {error}"
+
+    with concurrent.futures.ThreadPoolExecutor(len(repo_ids)) as pool:
+        result = list(pool.map(attempt, repo_ids))
+"""
+
+
+def refuse(hub, verb, faults, times, files=None):
+    """A repository for each fault, which is in force there `times` times; give their names."""
+    names = []
+    for index, (method, path, kind, _) in enumerate(faults):
+        names.append(f"many/{verb}-{times}-{index}")
+        if files:
+            hub.make(names[-1], files)
+        hub.faults.append(Fault(method, path.format(names[-1]) + "$", kind, times))
+    return names
+
+
+def test_pull_outlives_refusals_that_pass(hub, client, cache, files_of, expected):
+    """After an error of the server, a rate limit or a broken connection, the network is there."""
+    files = files_of("exp1")
+    names = refuse(hub, "pull", REFUSED_PULLS, 1, files)
+    results = client.run(IN_PARALLEL, repo_ids=names, cache=cache)
+    assert results == [expected(files)] * len(names)
+    assert not any(fault.times for fault in hub.faults)
+
+
+def test_push_outlives_refusals_that_pass(hub, client, cache):
+    """Each request of a push may be refused once; there is still one commit."""
+    names = refuse(hub, "push", REFUSED_PUSHES, 1)
+    assert client.run(IN_PARALLEL, repo_ids=names, cache=cache) == ["done"] * len(names)
+    assert not any(fault.times for fault in hub.faults)
+    assert all(len(hub.repos[name].titles) == 2 for name in names)
+
+
+def test_refusals_that_last_end_in_one_error(
+    lfs_hub, lfs_client, plain_hub, plain_client, cache, files_of
+):
+    """A Hub that keeps refusing is an error within a minute, and a push then leaves nothing."""
+    files, lasting = files_of("exp1"), REFUSED_PUSHES[3:]
+    started = time.monotonic()
+    for hub, client in ((lfs_hub, lfs_client), (plain_hub, plain_client)):
+        hub.faults.clear()
+        pulls = refuse(hub, "pull", REFUSED_PULLS, 10**6, files)
+        pushes = refuse(hub, "push", lasting, 10**6)
+        client.start(IN_PARALLEL, repo_ids=pulls + pushes, cache=cache / hub.url[-5:])
+    for hub, client in ((lfs_hub, lfs_client), (plain_hub, plain_client)):
+        messages = client.finish()
+        for message, (*_, said) in zip(messages, REFUSED_PULLS + lasting, strict=True):
+            assert message.startswith("HubError: ")
+            assert said in message
+            assert "try again" in message
+            assert "\n" not in message
+        assert all(hub.repos[name].titles == ["initial commit"] for name in pushes)
+    assert time.monotonic() - started < 60
+
+
+def test_file_that_ends_early_is_no_file(hub, client, cache, files_of, expected):
+    """Weights of half their length, stated as if that were all, are an error and not kept."""
+    files = files_of("exp1")
+    hub.make("user/short", files)
+    hub.faults.append(Fault("GET", WEIGHTS, "short", 1))
+    given = {"repo_id": "user/short", "cache": cache, "options": {}}
+    assert "try again" in client.fails("HubError", PULL, **given)
+    assert client.run(PULL, **given) == expected(files)
+
+
+def test_weights_cut_off_midway_are_resumed(hub, client, cache, files_of, expected):
+    """A connection that ends in the middle of the weights, twice, costs nothing but time."""
+    files = files_of("exp5", 3)
+    hub.make("user/cut", files)
+    hub.faults.append(Fault("GET", WEIGHTS, "cut", 2))
+    assert client.run(PULL, repo_id="user/cut", cache=cache, options={}) == expected(files)
+    assert hub.faults[0].times == 0
+
+
+def test_commit_whose_answer_is_lost_is_not_made_twice(hub, client):
+    """If the connection ends before the answer, pushing again finds all of it there."""
+    hub.faults.append(Fault("POST", "/commit/", "lose", 1))
+    push = "result = fresh('exp1', 9).push_to_hub('user/lost').changed"
+    assert "try again" in client.fails("HubError", push)
+    assert client.run(push) is False
+    assert len(hub.repos["user/lost"].titles) == 2
+
+
+@pytest.mark.parametrize("path", [WEIGHTS, "resolve/.*config.json"], ids=["weights", "config"])
+def test_byte_flipped_in_transit_never_loads(hub, client, cache, files_of, expected, path):
+    """The client does not notice; the digests do, then and later, until it is downloaded again."""
+    files = files_of("exp3")
+    hub.make("user/flip", files)
+    hub.faults.append(Fault("GET", path, "flip", 1))
+    given = {"repo_id": "user/flip", "cache": cache}
+    for options in ({}, {}, {"local_files_only": True}):
+        client.fails("WeightsError", PULL, **given, options=options)
+    assert client.run(PULL, **given, options={"force_download": True}) == expected(files)
+    assert client.run(PULL, **given, options={"local_files_only": True}) == expected(files)
+
+
+def test_byte_flipped_in_the_cache_never_loads(hub, client, cache, files_of, expected):
+    """A file that goes bad on the disk is found out at the next load, offline too."""
+    files = files_of("exp2")
+    repo = hub.make("user/rot", files)
+    given = {"repo_id": "user/rot", "cache": cache}
+    client.run(PULL, **given, options={})
+    (weights,) = cache.glob("models--user--rot/snapshots/*/model.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-5] ^= 16
+    weights.write_bytes(data)
+    for options in ({}, {"revision": repo.heads["main"]}, {"local_files_only": True}):
+        assert "force_download" in client.fails("WeightsError", PULL, **given, options=options)
+    assert client.run(PULL, **given, options={"force_download": True}) == expected(files)
+
+
+def test_weights_of_another_network_never_load(hub, client, cache, files_of):
+    """A repository whose config and weights come from two networks is refused."""
+    other = files_of("exp4")["config.json"]
+    hub.make("user/mixed", {**files_of("exp5"), "config.json": other})
+    message = client.fails("WeightsError", PULL, repo_id="user/mixed", cache=cache, options={})
+    assert "expected SHA-256" in message
+
+
+def test_oversized_file_is_refused_before_it_is_downloaded(hub, client, cache, files_of):
+    """More than 16 MiB of weights are not even asked for."""
+    files = {**files_of("exp1"), "model.safetensors": bytes(2**24 + 1)}
+    hub.make("user/vast", files)
+    message = client.fails("WeightsError", PULL, repo_id="user/vast", cache=cache, options={})
+    assert "16,777,217 bytes, expected at most 16,777,216" in message
+    assert not [r for r in hub.requests if r.startswith("GET") and ("cdn" in r or "safe" in r)]
+
+
+def test_main_is_resolved_once_and_both_files_are_of_that_commit(hub, client, cache, files_of):
+    """After the one look-up, every request names the commit."""
+    repo = hub.make("user/once", files_of("exp1"))
+    client.run(PULL, repo_id="user/once", cache=cache, options={})
+    assert hub.requests[0] == "GET /api/models/user/once"
+    rest = [request for request in hub.requests[1:] if "/cdn/" not in request]
+    assert rest
+    assert all(f"/resolve/{repo.heads['main']}/" in request for request in rest)
+
+
+def test_warm_commit_makes_no_request(hub, client, cache, files_of, expected):
+    """A commit that was pulled loads without a word to the Hub; a moved branch is followed."""
+    files, newer = files_of("exp1", 1), files_of("exp1", 2)
+    repo = hub.make("user/warm", files)
+    given = {"repo_id": "user/warm", "cache": cache}
+    client.run(PULL, **given, options={})
+    commit = repo.heads["main"]
+    repo.commit("main", newer, "newer")
+    assert client.run(PULL, **given, options={}) == expected(newer)
+    hub.requests.clear()
+    assert client.run(PULL, **given, options={"revision": commit}) == expected(files)
+    assert client.run(PULL, **given, options={"local_files_only": True}) == expected(newer)
+    assert hub.requests == []
+
+
+def test_hub_that_is_down_leaves_the_cache_in_use(hub, client, cache, files_of, expected):
+    """What was pulled last still loads while the Hub answers nothing but errors."""
+    files = files_of("exp1", 4)
+    hub.make("user/down", files)
+    given = {"repo_id": "user/down", "cache": cache, "options": {}}
+    client.run(PULL, **given)
+    for kind in (500, "lose"):
+        hub.faults = [Fault(method, "user/down", kind) for method in ("GET", "HEAD")]
+        assert client.run(PULL, **given) == expected(files)
+
+
+def test_offline_loads_what_is_warm_and_explains_what_is_not(
+    lfs_hub, lfs_client, client_of, tmp_path, files_of
+):
+    """With HF_HUB_OFFLINE, `main` and the commit load from the cache; the rest is one error."""
+    lfs_hub.faults.clear()
+    repo = lfs_hub.make("user/offline", files_of("exp5"))
+    lfs_hub.make("user/cold", files_of("exp5"))
+    warm = {"repo_id": "user/offline", "cache": tmp_path}
+    before = lfs_client.run(PULL, **warm, options={})
+    offline = client_of(lfs_hub, HF_HUB_OFFLINE="1")
+    lfs_hub.requests.clear()
+    for options in ({}, {"revision": repo.heads["main"]}, {"local_files_only": True}):
+        assert offline.run(PULL, **warm, options=options) == before
+    for options in ({}, {"revision": "1" * 40}, {"local_files_only": True}):
+        message = offline.fails(
+            "HubError", PULL, repo_id="user/cold", cache=tmp_path, options=options
+        )
+        assert "is not in the cache" in message
+        assert "go online, once for a pull" in message
+    offline.fails("HubError", PULL, **warm, options={"force_download": True})
+    message = offline.fails("HubError", "fresh('exp1').push_to_hub('user/offline')")
+    assert "go online" in message
+    assert lfs_hub.requests == []
+
+
+def _warm_first(hub, other, newcomer, cache, files):
+    """The first thing that a process does, telemetry and all: no request for what is cached."""
+    repo = hub.make("user/ready", files)
+    given = {"repo_id": "user/ready", "cache": cache / "ready"}
+    before = other.run(PULL, **given, options={})
+    hub.requests.clear()
+    assert newcomer.run(PULL, **given, options={"revision": repo.heads["main"]}) == before
+    assert newcomer.run(PULL, **given, options={"local_files_only": True}) == before
+    assert hub.requests == []
+
+
+def test_two_pull_at_once_and_one_is_killed(lfs_hub, lfs_client, client_of, tmp_path, files_of):
+    """Two processes share a cache; the death of one midway leaves nothing that loads."""
+    lfs_hub.faults.clear()
+    lfs_hub.make("user/two", files_of("exp5", 1))
+    victim = client_of(lfs_hub, HF_HUB_DISABLE_TELEMETRY="0")
+    _warm_first(lfs_hub, lfs_client, victim, tmp_path, files_of("exp2"))
+    for repeat in range(5):
+        given = {"repo_id": "user/two", "cache": tmp_path / str(repeat), "options": {}}
+        lfs_client.start(PULL, **given)
+        victim.start(PULL, **given)
+        assert lfs_client.finish() == victim.finish()
+
+    files = files_of("exp5", 2)
+    lfs_hub.make("user/killed", files)
+    given = {"repo_id": "user/killed", "cache": tmp_path / "killed"}
+    lfs_hub.faults.append(Fault("GET", WEIGHTS, "stall", 1))
+    lfs_hub.stalled.clear()
+    victim.start(PULL, **given, options={})
+    assert lfs_hub.stalled.wait(20)
+    victim.process.kill()
+    victim.process.wait()
+    message = lfs_client.fails("HubError", PULL, **given, options={"local_files_only": True})
+    assert "is not in the cache" in message
+    after = lfs_client.run(PULL, **given, options={})
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    load = "result = digest(mnistzoo.from_pretrained(folder))"
+    assert after == lfs_client.run(load, folder=tmp_path)
+
+
+def test_save_that_is_killed_leaves_nothing_that_loads_as_another(lfs_client, tmp_path):
+    """Whenever a save is killed, the folder holds one of the two networks whole, or is refused."""
+    outcomes = lfs_client.run(
+        """
+        import os, random, signal, time
+
+        models = [fresh("exp5", 1), fresh("exp5", 2)]
+        whole, outcomes = {digest(model) for model in models}, set()
+        models[0].save_pretrained(f"{folder}/0")  # what saving imports is imported
+        chance = random.Random(0)
+        for round in range(30):
+            here = f"{folder}/{round % 4}"
+            child = os.fork()
+            if not child:
+                while True:
+                    for model in models:
+                        model.save_pretrained(here)
+            time.sleep(chance.uniform(0.0, 0.2))
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            try:
+                outcomes.add("whole" if digest(mnistzoo.from_pretrained(here)) in whole else "bad")
+            except mnistzoo.MnistZooError as error:
+                outcomes.add(type(error).__name__)
+        result = sorted(outcomes)
+        """,
+        folder=tmp_path,
+    )
+    assert "whole" in outcomes
+    assert set(outcomes) <= {"whole", "WeightsError", "FileReadError"}
