@@ -131,10 +131,16 @@ def build() -> gr.Blocks:
                     _choices(NETWORK), value=LAYER, label="Receptive field of the middle unit of"
                 )
         inputs, outputs = [paper, network, layer], [message, answer, seen, paper]
-        # Gradio would refuse a layer that was sent before the page heard of another network's.
-        quietly = {"show_progress": "hidden", "trigger_mode": "always_last", "preprocess": False}
-        gr.on([paper.input, layer.input], _look, inputs, outputs, **quietly)
-        network.input(_look_with_another, inputs, [*outputs, layer], **quietly)
+        # One queue, in order: the last thing done is the last thing shown. Gradio's own check of
+        # the layer would refuse one sent before the page heard of another network's layers.
+        in_turn: dict[str, Any] = {
+            "show_progress": "hidden",
+            "trigger_mode": "multiple",
+            "concurrency_id": "look",
+            "preprocess": False,
+        }
+        gr.on([paper.input, layer.input], _look, inputs, outputs, **in_turn)
+        network.input(_look_with_another, inputs, [*outputs, layer], **in_turn)
     return page
 
 
