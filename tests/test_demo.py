@@ -199,8 +199,8 @@ class Page:
     def choose(self, label, choice):
         """Choose from the drop-down list called `label`."""
         self.find(f"input[aria-label='{label}']").click()
-        entries = self.wait(lambda: self.driver.find_elements("css selector", "[role=option]"))
-        next(entry for entry in entries if entry.text.strip().startswith(choice)).click()
+        selector = f"[role=option][aria-label^='{choice}']"
+        self.wait(lambda: self.find(selector).is_displayed() and self.find(selector)).click()
 
     def on_paper(self):
         """The bytes of the picture that is on the paper."""

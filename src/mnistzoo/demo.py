@@ -131,10 +131,16 @@ def build() -> gr.Blocks:
                     _choices(NETWORK), value=LAYER, label="Receptive field of the middle unit of"
                 )
         inputs, outputs = [paper, network, layer], [message, answer, seen, paper]
-        quietly = {"show_progress": "hidden", "trigger_mode": "always_last"}
-        gr.on([paper.input, layer.input], _look, inputs, outputs, **quietly)
-        chosen = network.input(_choose_network, [network, layer], layer, **quietly)
-        chosen.then(_look, inputs, outputs, **quietly)
+        # One queue, in order: the last thing done is the last thing shown. Gradio's own check of
+        # the layer would refuse one sent before the page heard of another network's layers.
+        in_turn: dict[str, Any] = {
+            "show_progress": "hidden",
+            "trigger_mode": "multiple",
+            "concurrency_id": "look",
+            "preprocess": False,
+        }
+        gr.on([paper.input, layer.input], _look, inputs, outputs, **in_turn)
+        network.input(_look_with_another, inputs, [*outputs, layer], **in_turn)
     return page
 
 
@@ -163,13 +169,9 @@ def _choices(network: str) -> list[tuple[str, str]]:
 
 
 def _kept(network: str, layer: str) -> str:
-    """The same layer, if the network has it; or else its last."""
+    """The same layer, if the network has it, or else its last."""
     fields = _fields(network)
     return layer if layer in fields else [*fields][-1]
-
-
-def _choose_network(network: str, layer: str) -> gr.Dropdown:
-    return gr.Dropdown(_choices(network), value=_kept(network, layer))
 
 
 def _look(drawing: str, network: str, layer: str) -> tuple[Any, ...]:
@@ -180,6 +182,12 @@ def _look(drawing: str, network: str, layer: str) -> tuple[Any, ...]:
     except MnistZooError as error:
         message, bars, seen, box = f"Not read: {error}", None, None, _NOWHERE
     return message, bars, seen, gr.HTML(field=box)
+
+
+def _look_with_another(drawing: str, network: str, layer: str) -> tuple[Any, ...]:
+    """The same with another network, and its layers to choose from."""
+    layers = gr.Dropdown(_choices(network), value=_kept(network, layer))
+    return *_look(drawing, network, layer), layers
 
 
 def _read(drawing: str, network: str, field: ReceptiveField) -> tuple[Any, ...]:
