@@ -105,10 +105,13 @@ def address(folder):
     opener.write_text(f"#!/bin/sh\necho \"$1\" >> '{folder / 'opened'}'\n")
     opener.chmod(0o755)
     port = free_port()
-    server = start(folder / "hosts", port, BROWSER=f"{opener} %s")
+    kept = folder / "gradio"
+    environment = {"BROWSER": f"{opener} %s", "GRADIO_TEMP_DIR": str(kept)}
+    server = start(folder / "hosts", port, **environment)
     yield f"http://127.0.0.1:{port}/"
     status, errors = stop(server)
     assert (status, errors) == (0, "")
+    assert not [path for path in kept.rglob("*") if path.is_file()], "drawings were left on disk"
 
 
 @pytest.fixture(scope="module")
