@@ -17,17 +17,20 @@ from torchvision.models import resnet152
 from mnistzoo import analyze, exp5
 
 IMAGE = (3, 224, 224)
-ROUNDS = 7
+ROUNDS = 5
 
 
 def seconds(function: Callable[[], object]) -> list[float]:
-    """Wall-clock seconds of each of a few calls, after one that warms up."""
+    """Processor seconds of each of a few calls, after one that warms up.
+
+    Those of this process alone, so that other work on the machine does not count.
+    """
     function()
     times = []
     for _ in range(ROUNDS):
-        start = time.perf_counter()
+        start = time.process_time()
         function()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return times
 
 
