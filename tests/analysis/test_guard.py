@@ -59,7 +59,7 @@ LAYERS = {
     "conv": lambda: nn.Conv2d(2, 2, 3, padding=1),
     "norm": lambda: nn.BatchNorm2d(2),
     "instance": lambda: nn.InstanceNorm2d(2, track_running_stats=True),
-    "dropout": lambda: nn.Dropout(),
+    "dropout": nn.Dropout,
     "relu": lambda: nn.ReLU(inplace=True),
     "spectral": lambda: nn.utils.parametrizations.spectral_norm(nn.Conv2d(2, 2, 1)),
     "weight norm": lambda: nn.utils.parametrizations.weight_norm(nn.Conv2d(2, 2, 1)),

@@ -15,7 +15,7 @@ from mnistzoo import analyze, num_params, receptive_field
 
 IMAGE = (3, 224, 224)
 
-CLASSIFIERS = """
+NAMES = """
     alexnet convnext_small convnext_tiny densenet121 densenet169 efficientnet_b0 efficientnet_b1
     efficientnet_b2 efficientnet_b3 googlenet inception_v3 maxvit_t mnasnet0_5 mnasnet0_75
     mnasnet1_0 mnasnet1_3 mobilenet_v2 mobilenet_v3_large mobilenet_v3_small regnet_x_16gf
@@ -25,7 +25,8 @@ CLASSIFIERS = """
     resnext101_64x4d resnext50_32x4d shufflenet_v2_x0_5 shufflenet_v2_x1_0 shufflenet_v2_x1_5
     shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_t swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn
     vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_l_32 wide_resnet101_2 wide_resnet50_2
-""".split()
+"""
+CLASSIFIERS = NAMES.split()
 
 ROUNDED = 0.0005
 """torchvision prints `_ops` in units of 10⁹ with three digits behind the point."""

@@ -85,8 +85,10 @@ def effective_receptive_field(
                 f"images, got shape {tuple(output.shape)}; name a layer before the flatten."
             )
         unit = tuple(size // 2 for size in output.shape[2:])
-        central = output[(slice(None), slice(None), *unit)].sum()
-        (gradient,) = torch.autograd.grad(central, images)
+        central = output
+        for index in unit:
+            central = central.select(2, index)
+        (gradient,) = torch.autograd.grad(central.sum(), images)
     energy = gradient.double().square().sum(1).mean(0)
     return EffectiveReceptiveField(energy / energy.sum().clamp(min=1e-300), unit, field)
 

@@ -93,7 +93,7 @@ def load(network: str) -> nn.Module:
         from mnistzoo.models import get_model
 
         return get_model(network)
-    made = _SOURCES.get(source, lambda wanted: _call(source, wanted))(name)
+    made = _SOURCES[source](name) if source in _SOURCES else _call(source, name)
     if not isinstance(made, nn.Module):
         raise InputError(
             f"expected {network} to be a torch.nn.Module or to return one, got "

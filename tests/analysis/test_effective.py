@@ -1,0 +1,115 @@
+"""The effective receptive field, its figure and its command."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from mnistzoo import effective_receptive_field
+from mnistzoo.cli import app, main
+from mnistzoo.errors import AnalysisError, InputError, UnknownNameError
+from mnistzoo.models import exp5
+
+
+def test_energy_of_one_convolution_is_its_squared_kernel():
+    """Seen from the central unit, one convolution uses each pixel as much as its weight squared."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(1, 1, 3, bias=False), nn.Identity())
+    found = effective_receptive_field(module, torch.rand(4, 1, 9, 9), "1")
+    expected = module[0].weight.detach()[0, 0].double().square()
+    assert found.unit == (3, 3)
+    assert found.window == ((3, 5), (3, 5))
+    torch.testing.assert_close(found.energy[3:6, 3:6], expected / expected.sum())
+    assert found.energy.sum().item() == pytest.approx(1)
+    assert found.share_in_half == pytest.approx(float(found.energy[4, 4]))
+
+
+def test_energy_lies_inside_the_theoretical_window():
+    """Nothing outside the window has a gradient, and the network is left as it was."""
+    torch.manual_seed(0)
+    model = exp5().train()
+    found = effective_receptive_field(model, torch.randn(3, 1, 28, 28), "features.conv5")
+    (top, bottom), (start, end) = found.window
+    outside = found.energy.clone()
+    outside[top : bottom + 1, start : end + 1] = 0
+    assert outside.sum() == 0
+    assert 0 < found.share_in_half <= 1
+    assert model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert not model.get_submodule("features.conv5")._forward_hooks
+
+
+def test_what_is_no_map_is_refused():
+    """A classifier's output is no map, integers are no images, and paths are checked."""
+    model = exp5()
+    with pytest.raises(AnalysisError, match="map of 2 axes"):
+        effective_receptive_field(model, torch.randn(1, 1, 28, 28), "classifier")
+    with pytest.raises(InputError, match="floating-point images"):
+        effective_receptive_field(model, torch.zeros(1, 1, 28, 28, dtype=torch.uint8), "features")
+    with pytest.raises(UnknownNameError, match=r"features\.conv5"):
+        effective_receptive_field(model, torch.randn(1, 1, 28, 28), "feature.conv5")
+
+
+def test_the_figure_shows_the_window():
+    """The window is outlined on both pictures, whole, also where it leaves the image."""
+    pytest.importorskip("matplotlib", reason="an extra of the package")
+    from mnistzoo import plots
+
+    found = effective_receptive_field(exp5(), torch.randn(2, 1, 28, 28), "features.conv7")
+    figure = plots.receptive_field(found, torch.zeros(28, 28).numpy(), "exp5")
+    for axes in figure.axes[:2]:
+        (window,) = axes.patches
+        assert (window.get_width(), window.get_height()) == (34, 34)
+        assert axes.get_xlim()[0] < window.get_x()
+    assert "34×34" in figure.get_suptitle()
+
+
+def _run(capsys, *arguments):
+    app(list(arguments), standalone_mode=False)
+    return capsys.readouterr().out
+
+
+def test_analyze_prints_every_form(capsys):
+    """Text, JSON, Markdown and CSV of one network hold the same layers."""
+    found = json.loads(_run(capsys, "analyze", "exp5", "--json"))
+    assert found["num_params"] == 17_302
+    for option in ("--markdown", "--csv"):
+        text = _run(capsys, "analyze", "exp5", option)
+        assert all(layer["path"] in text for layer in found["layers"])
+    assert "17,302 parameters" in _run(capsys, "analyze", "exp5")
+
+
+def test_analyze_reads_other_libraries_and_ones_own(capsys, tmp_path, monkeypatch):
+    """`torchvision:NAME`, and a module in the folder where the command runs."""
+    layer = ("--layer", "features", "--json")
+    found = json.loads(_run(capsys, "analyze", "torchvision:squeezenet1_1", *layer))
+    assert found["size"] == [207, 207]
+    source = "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(2, 3, 5))\n"
+    (tmp_path / "my_nets_for_a_test.py").write_text(source)
+    monkeypatch.chdir(tmp_path)
+    arguments = ("my_nets_for_a_test:net", "--input", "2,9,9", "--layer", "0")
+    assert "size=(5, 5)" in _run(capsys, "analyze", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("torchvision:resnet5",), "did you mean 'resnet50'"),
+        (("no.such.module:net",), "No module named 'no'"),
+        (("os:getcwd",), "got str"),
+        (("exp5", "--layer", "features.cnv1"), "did you mean 'features.conv1'"),
+        (("exp5", "--input", "3,28,28"), "(N, 1, 28, 28)"),
+    ],
+)
+def test_errors_are_one_line(capsys, monkeypatch, arguments, message):
+    """What cannot be analysed ends with status 1 and one line that says what to do."""
+    monkeypatch.setattr("sys.argv", ["mnistzoo", "analyze", *arguments])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    error = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert message in error
+    assert error.count("\n") == 1

@@ -1,0 +1,67 @@
+"""Speed and memory of the analysis, beside torchinfo's, in one run.
+
+Run by hand on one core: `OMP_NUM_THREADS=1 python tests/benchmarks/analysis.py`
+"""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+import torchinfo
+from torchvision.models import resnet152
+
+from mnistzoo import analyze, exp5
+
+IMAGE = (3, 224, 224)
+ROUNDS = 5
+
+
+def seconds(function: Callable[[], object]) -> list[float]:
+    """Processor seconds of each of a few calls, after one that warms up.
+
+    Those of this process alone, so that other work on the machine does not count.
+    """
+    function()
+    times = []
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        function()
+        times.append(time.process_time() - start)
+    return times
+
+
+def peak() -> int:
+    """The most memory that this process has held, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def show(name: str, times: list[float]) -> None:
+    """Print the median and the fastest."""
+    print(f"{name:42} median {median(times) * 1e3:8.1f} ms   fastest {min(times) * 1e3:8.1f} ms")
+
+
+def main() -> None:
+    """Print every figure that issue 3 asks for."""
+    torch.set_num_threads(1)
+    model = exp5()
+    show("exp5().receptive_field()", seconds(model.receptive_field))
+    network = resnet152().eval()
+    weights = sum(x.nbytes for x in (*network.parameters(), *network.buffers()))
+    analyze(model, (1, 28, 28))
+    before = peak()
+    analyze(network, IMAGE)
+    added = peak() - before
+    print(f"resnet152: peak memory while analysed     {1 + added / weights:.3f} × its own")
+    mine = seconds(lambda: analyze(network, IMAGE))
+    theirs = seconds(lambda: torchinfo.summary(network, (1, *IMAGE), verbose=0, device="cpu"))
+    show("resnet152: mnistzoo.analyze", mine)
+    show("resnet152: torchinfo.summary", theirs)
+    print(f"resnet152: torchinfo ÷ mnistzoo            {median(theirs) / median(mine):.1f}")
+
+
+if __name__ == "__main__":
+    main()
