@@ -211,16 +211,10 @@ class Page:
         return base64.b64decode(self.driver.execute_script(script).partition(",")[2])
 
 
-@pytest.fixture(scope="module")
-def opened(browser, address):
-    return Page(browser, address)
-
-
 @pytest.fixture
-def page(opened):
-    """The page with blank paper."""
-    opened.clear()
-    return opened
+def page(browser, address):
+    """The page, opened anew."""
+    return Page(browser, address)
 
 
 def photograph(digit, seed):
@@ -340,12 +334,14 @@ class TestInTheBrowser:
         assert hosts <= {"127.0.0.1", "localhost", "::1"}, hosts
         assert hosts
 
-    def test_no_errors_in_the_console(self, page):
-        """Chromium's console has no errors of scripts."""
+    def test_no_errors_in_the_console(self, browser, address):
+        """Chromium's console has no errors of scripts, from the first moment to an answer."""
+        browser.get("about:blank")
+        browser.get_log("browser")  # requests cut short by leaving the page before
+        page = Page(browser, address)
         page.draw(ONE)
         page.says("reads 1")
-        rows = page.driver.get_log("browser")
-        assert not [row for row in rows if row["level"] == "SEVERE"]
+        assert not [row for row in browser.get_log("browser") if row["level"] == "SEVERE"]
 
 
 @needs_gradio
