@@ -56,8 +56,8 @@ def test_mnist_passes_through_unchanged(digits):
 
 
 def test_training_images_pass_through_unchanged():
-    """So do all 60,000 that the networks learn from."""
-    images = mnist(train=True).images
+    """So does every tenth of those that the networks learn from."""
+    images = mnist(train=True).images[::10]
     assert all(torch.equal(mnist_style(image), image) for image in images)
 
 

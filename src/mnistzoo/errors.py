@@ -65,6 +65,10 @@ class HubError(MnistZooError, OSError):
     """The Hub, or what it answered, cannot be used."""
 
 
+class DemoError(MnistZooError, OSError):
+    """The page to draw on cannot be served."""
+
+
 class MissingExtraError(MnistZooError, ImportError):
     """A feature whose optional dependencies are not installed."""
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
@@ -220,7 +222,7 @@ class _Tree:
 
     def _ask(self, name: str) -> str:
         """Download a file, once its size is known to be one that will be read."""
-        download = partial(
+        download: Callable[..., Any] = partial(
             self.api.hf_hub_download,
             self.repo_id,
             name,
@@ -235,4 +237,4 @@ class _Tree:
                 f"{name} of {self.repo_id} has {size:,} bytes, expected at most "
                 f"{LIMITS[name]:,}; it is not a file of a network of this library."
             )
-        return download()
+        return str(download())

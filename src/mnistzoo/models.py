@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
 from mnistzoo.errors import InputError, UnknownNameError
+from mnistzoo.folding import fold_batch_norm
 from mnistzoo.sharing import Shareable
 from mnistzoo.weights import load_into, pretrained_state_dict
 
@@ -17,6 +20,10 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import Analysis, ReceptiveField
     from mnistzoo.data.opening import Picture
     from mnistzoo.data.pictures import Digit, Prediction
+
+
+_WORTH_FUSING = 128
+"""Pictures from which on `predict` is quicker with a fused copy, the making of it counted."""
 
 
 class ConvNet(Shareable):
@@ -100,6 +107,20 @@ class ConvNet(Shareable):
         new = _classifier(old.in_features, num_classes)
         self.classifier = new.to(old.weight.device, old.weight.dtype)
 
+    def fused(self) -> ConvNet:
+        """A copy for inference, in evaluation mode, that gives the same answers in less time.
+
+        Probabilities agree within 1e-5; log-probabilities within that share of their size, which
+        is what float32 can do. Batch norm is folded into the convolutions, so that
+        `architecture.batch_norm` is false and the parameters are fewer; the memory format is
+        channels-last, which the processor's convolutions read without reordering. Later changes
+        to this network do not reach the copy.
+        """
+        made = copy.deepcopy(self).eval()
+        made.architecture = replace(self.architecture, batch_norm=False)
+        made.features = fold_batch_norm(made.features)
+        return made.to(memory_format=torch.channels_last)
+
     @overload
     def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
     @overload
@@ -121,7 +142,8 @@ class ConvNet(Shareable):
         """
         from mnistzoo.data.pictures import predict
 
-        return predict(self, pictures)
+        many = isinstance(pictures, list | tuple) and len(pictures) >= _WORTH_FUSING
+        return predict(self.fused() if many else self, pictures)
 
     def read(self, picture: Picture) -> list[Digit]:
         """Every digit in one picture, in reading order, with its box in pixels.

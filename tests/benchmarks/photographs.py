@@ -6,20 +6,20 @@ The test images, for the figure; `--train` makes them from training images, to t
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from photographs import photograph
-
 from mnistzoo import get_model
 from mnistzoo.data.mnist import mnist
 from mnistzoo.data.pictures import predict
 from mnistzoo.errors import PictureError
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+photograph = importlib.import_module("photographs").photograph
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from mnistzoo._version import __version__
-from mnistzoo.cli import analyze, hub, plot, predict, train, zoo
+from mnistzoo.cli import analyze, demo, export, hub, plot, predict, train, zoo
 from mnistzoo.errors import MnistZooError
 
 app = typer.Typer(
@@ -30,6 +30,8 @@ app.command()(hub.push)
 app.command()(hub.pull)
 app.command()(predict.predict)
 app.command()(predict.read)
+app.command()(export.export)
+app.command()(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:

@@ -69,9 +69,9 @@ def _strokes(density: GreyLevels) -> GreyLevels:
     """The ink from 0 to 1, with strokes as wide as pens make them in MNIST.
 
     Grey levels are kept where strokes are so, and where the picture is too coarse or blurred to
-    measure them: they then hold what a threshold would lose. Other strokes are drawn anew, by the distance from
-    their outline, positive inside: half of the pixels of a stroke w wide lie deeper than w / 4, and
-    a level of that distance is the outline of a thicker or thinner pen on the same path.
+    measure them: they then hold what a threshold would lose. Other strokes are drawn anew, by the
+    distance from their outline, positive inside: half of the pixels of a stroke w wide lie deeper
+    than w / 4, and a level of it is the outline of another pen on the same path.
     """
     density = np.pad(density, 2 * _FINE)
     strong = density[density > 0.25]

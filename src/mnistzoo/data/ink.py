@@ -19,7 +19,7 @@ NOISE_FACTOR = 5.0
 """Ink differs from the paper by at least this many standard deviations of the paper's grain."""
 
 CLEAN = 1.0
-"""In a picture that is evenly lit, fewer pixels than this times the ink's are between two levels."""
+"""Where light is even, fewer pixels than this times the ink's are between ink and paper."""
 
 SMALL = 40
 """No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""
@@ -91,7 +91,7 @@ def _is_clean(levels: GreyLevels, low: float, high: float) -> bool:
     share = (levels - low) / max(high - low, MIN_CONTRAST)
     between = np.count_nonzero((share > 0.25) & (share < 0.75))
     fewer = min(np.count_nonzero(share <= 0.25), np.count_nonzero(share >= 0.75))
-    return high - low > 0.5 * high and between < CLEAN * fewer
+    return bool(high - low > 0.5 * high and between < CLEAN * fewer)
 
 
 def _share(ink: NDArray[np.bool_]) -> float:

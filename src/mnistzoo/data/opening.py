@@ -212,11 +212,12 @@ def _grey(pixels: NDArray[Any]) -> GreyLevels:
     """Luminance from 0 to 1, whatever the dtype and the channels."""
     full = _full_scale(pixels)
     planes = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, 2, 0))
-    scaled = [np.divide(plane, full, dtype=np.float32) for plane in planes]
+    scaled: list[GreyLevels] = [np.divide(plane, full, dtype=np.float32) for plane in planes]
     if len(scaled) < 3:
         return scaled[0]
-    grey = sum(weight * plane for weight, plane in zip(_LUMA, scaled[:3], strict=True))
-    return _on_paper(grey, scaled[3]) if len(scaled) == 4 else np.asarray(grey)
+    shares = np.array(_LUMA, np.float32)
+    grey: GreyLevels = np.tensordot(shares, np.stack(scaled[:3]), axes=1)
+    return _on_paper(grey, scaled[3]) if len(scaled) == 4 else grey
 
 
 def _full_scale(pixels: NDArray[Any]) -> float:
@@ -249,7 +250,7 @@ def _on_paper(grey: GreyLevels, alpha: GreyLevels) -> GreyLevels:
 
 
 def _without_copies(levels: GreyLevels) -> GreyLevels:
-    """A picture enlarged by repeating its pixels, as it was before: steps are not strokes' edges."""
+    """A picture enlarged by repeating its pixels, as it was before: steps are no edges of ink."""
     steps = [np.flatnonzero((np.diff(levels, axis=axis) != 0).any(1 - axis)) + 1 for axis in (0, 1)]
     factor = math.gcd(*levels.shape, *(int(np.gcd.reduce(step)) for step in steps if step.size))
     return levels[::factor, ::factor]

@@ -164,7 +164,7 @@ def read(network: nn.Module, picture: Picture) -> list[Digit]:
     labelled, found = glyphs.parts(ink)
     groups = layout.in_reading_order(layout.digits(found))
     drawn = [torch.from_numpy(glyphs.draw(ink, labelled, group)) for group in groups]
-    scale = np.divide(grey.size, grey.levels.shape[::-1])
+    scale = np.divide(grey.size, ink.mask.shape[::-1])
     return [
         Digit(**asdict(prediction), box=_scaled(layout.box_of(group), scale))
         for prediction, group in zip(classify(network, drawn), groups, strict=True)

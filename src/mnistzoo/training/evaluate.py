@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mnistzoo.data.mnist import Digits, normalize
+from mnistzoo.models import ConvNet
 
 BATCH_SIZE = 500
 
@@ -72,9 +73,9 @@ def evaluate(
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
     try:
-        answers = []
+        answers, network = [], model.fused() if isinstance(model, ConvNet) else model
         for images in torch.split(digits.images, BATCH_SIZE):
-            answers.append(model(normalize(images.to(device))).float().cpu())
+            answers.append(network(normalize(images.to(device))).float().cpu())
             on_batch(len(images))
     finally:
         model.train(was_training)

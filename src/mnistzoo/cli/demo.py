@@ -1,0 +1,29 @@
+"""The command that serves the page to draw on."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    host: Annotated[
+        str, typer.Option(help="The address to serve at; 127.0.0.1 is this computer only.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="The first free one from 7860 without it.")
+    ] = None,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Do not open the browser.")
+    ] = False,
+    share: Annotated[
+        bool, typer.Option("--share", help="Also make a public link, through Gradio's servers.")
+    ] = False,
+) -> None:
+    """Serve a page to draw digits on, until Ctrl+C."""
+    from mnistzoo.demo import serve
+
+    page = serve(host=host, port=port, browser=not no_browser, share=share)
+    print(f"Draw at {page.local_url} (Ctrl+C ends it).", flush=True)
+    page.block_thread()

@@ -1,0 +1,51 @@
+"""The command that writes a network for other runtimes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnistzoo.cli.console import JSON, print_json
+
+if TYPE_CHECKING:
+    from mnistzoo.models import ConvNet
+
+
+def export(
+    network: Annotated[
+        str,
+        typer.Argument(
+            metavar="NETWORK|FOLDER",
+            help="A name from `mnistzoo list`, or what `save_pretrained` or `mnistzoo pull` wrote.",
+        ),
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", help="onnx, pt2 or pte; by the ending of OUT if not given."),
+    ] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="In 8-bit integers (ONNX only).")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Write a network as ONNX, as a torch.export program, or for ExecuTorch."""
+    from mnistzoo.export import export
+
+    done = export(_load(network), out, format=format_, int8=int8)
+    if as_json:
+        print_json(asdict(done) | {"path": str(done.path)})
+    else:
+        kind = f"{done.format}, int8" if done.int8 else done.format
+        print(f"{network} as {kind}: {done.bytes:,} bytes in {done.path}")
+
+
+def _load(network: str) -> ConvNet:
+    from mnistzoo.models import get_model, list_models
+
+    if network in list_models() or not Path(network).is_dir():
+        return get_model(network, pretrained=True)
+    from mnistzoo.pretrained import from_pretrained
+
+    return from_pretrained(network)

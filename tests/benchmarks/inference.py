@@ -1,0 +1,141 @@
+"""How quickly a network answers: eager, fused, compiled, exported; and what the machine can do.
+
+Run by hand: `python tests/benchmarks/inference.py [NETWORK] [SECONDS]`. All variants take turns in
+short bursts, and the quickest burst of each counts, so that other work on the machine, which slows
+every burst that it meets, tells least. For each number of threads and images at once it prints the
+microseconds for one image and the ratio to eager, then the share of the machine's peak: the
+multiply-adds a second of a large matrix product, in float32, as torch computes it.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+import mnistzoo
+from mnistzoo.data.mnist import normalize
+from mnistzoo.export import export
+
+BURST = 0.01
+"""Seconds: shorter than what a scheduler gives a process at a time."""
+
+Variant = Callable[[torch.Tensor], object]
+
+
+def small_network() -> bytes:
+    """The kind of network in the ONNX model zoo: conv-pool-conv-pool-linear, 5,994 parameters."""
+    shapes = {"w1": (8, 1, 5, 5), "b1": (8,), "w2": (16, 8, 5, 5), "b2": (16,), "w3": (256, 10)}
+    shapes |= {"b3": (10,)}
+    rng = np.random.default_rng(0)
+    constants = {n: rng.normal(0, 0.1, s).astype(np.float32) for n, s in shapes.items()}
+    steps = [
+        ("Conv", ["w1", "b1"], {"auto_pad": "SAME_UPPER", "kernel_shape": [5, 5]}),
+        ("Relu", [], {}),
+        ("MaxPool", [], {"kernel_shape": [2, 2], "strides": [2, 2]}),
+        ("Conv", ["w2", "b2"], {"auto_pad": "SAME_UPPER", "kernel_shape": [5, 5]}),
+        ("Relu", [], {}),
+        ("MaxPool", [], {"kernel_shape": [3, 3], "strides": [3, 3]}),
+        ("Flatten", [], {}),
+        ("Gemm", ["w3", "b3"], {}),
+    ]
+    names = ["images", *(f"step{i}" for i in range(len(steps)))]
+    nodes = [
+        helper.make_node(operator, [names[i], *inputs], [names[i + 1]], **attributes)
+        for i, (operator, inputs, attributes) in enumerate(steps)
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "small",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 1, 28, 28])],
+        [helper.make_tensor_value_info(names[-1], TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def session(model: bytes, threads: int) -> Variant:
+    """A call of ONNX Runtime with as many threads."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return lambda images: made.run(None, {"images": images.numpy()})
+
+
+def variants(network: str, threads: int) -> dict[str, Variant]:
+    """Everything that takes turns, by name."""
+    torch.set_num_threads(threads)
+    model = mnistzoo.get_model(network, pretrained=True)
+    with tempfile.TemporaryDirectory() as folder:
+        plain, int8 = (
+            export(model, Path(folder) / "net.onnx", int8=int8).path.read_bytes()
+            for int8 in (False, True)
+        )
+    return {
+        "eager": model,
+        "fused": model.fused(),
+        "torch.compile": torch.compile(model),
+        "ONNX Runtime": session(plain, threads),
+        "ONNX Runtime, int8": session(int8, threads),
+        "model zoo's class, ONNX Runtime": session(small_network(), threads),
+    }
+
+
+def burst(call: Callable[[], object]) -> float:
+    """Seconds for one call, over calls that fill about `BURST`."""
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < BURST:
+        call()
+        calls += 1
+    return (time.perf_counter() - start) / calls
+
+
+def quickest(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+    """Seconds for one call of each, the best of the bursts in which they take turns."""
+    for call in calls.values():
+        call()
+    best = dict.fromkeys(calls, float("inf"))
+    end = time.perf_counter() + seconds * len(calls)
+    while time.perf_counter() < end:
+        for name, call in calls.items():
+            best[name] = min(best[name], burst(call))
+    return best
+
+
+def peak(seconds: float) -> float:
+    """Multiply-adds a second of a large float32 matrix product."""
+    left, right = torch.rand(768, 768), torch.rand(768, 768)
+    return 768**3 / quickest({"product": lambda: left @ right}, seconds)["product"]
+
+
+def main(network: str = "exp5", seconds: str = "1") -> None:
+    """Print a table for each number of threads and images at once."""
+    images = normalize(mnistzoo.mnist().images[:256])
+    macs = mnistzoo.get_model(network).summary().macs
+    torch.set_grad_enabled(False)
+    for threads in (1, 2):
+        made, most = variants(network, threads), peak(float(seconds))
+        print(f"\n{threads} thread(s): peak {most / 1e9:.1f} billion multiply-adds a second")
+        for count in (1, 256):
+            some = images[:count]
+            best = quickest(
+                {name: partial(variant, some) for name, variant in made.items()}, float(seconds)
+            )
+            print(f"{network}, {count} image(s) at once: µs an image, × eager, % of the peak")
+            for name, taken in best.items():
+                ratio = best["eager"] / taken
+                share = "" if "class" in name else f"{macs * count / taken / most:7.0%}"
+                print(f"  {name:32}{taken * 1e6 / count:9.1f}{ratio:7.2f}{share}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
