@@ -85,6 +85,6 @@ def test_analysis_is_the_models_own_summary():
 
 def test_inside_inference_mode():
     """A network built and read inside `torch.inference_mode` gives the same table as outside."""
-    outside = mnistzoo.exp5().summary().to_dict()
+    outside = exp5().summary().to_dict()
     with torch.inference_mode():
-        assert mnistzoo.exp5().summary().to_dict() == outside
+        assert exp5().summary().to_dict() == outside
