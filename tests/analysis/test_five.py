@@ -81,3 +81,10 @@ def test_analysis_is_the_models_own_summary():
     model = exp5()
     assert analyze(model, INPUT).to_dict() == model.summary().to_dict()
     json.dumps(model.summary().to_dict(), allow_nan=False)
+
+
+def test_inside_inference_mode():
+    """A network built and read inside `torch.inference_mode` gives the same table as outside."""
+    outside = exp5().summary().to_dict()
+    with torch.inference_mode():
+        assert exp5().summary().to_dict() == outside

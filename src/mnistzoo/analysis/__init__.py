@@ -55,7 +55,7 @@ def receptive_field(
     return trace(module, input_shape).field(layer)
 
 
-def num_params(module: nn.Module, *, trainable_only: bool = False) -> int:
+def num_params(module: nn.Module, trainable_only: bool = False) -> int:
     """The number of a network's parameters, shared ones counted once.
 
     Args:

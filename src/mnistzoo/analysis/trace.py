@@ -52,6 +52,7 @@ class Trace:
         return receptive_field_of(layout)
 
 
+@torch.inference_mode(False)  # in it, operators arrive whole that are else taken apart
 def trace(module: nn.Module, input_shape: Sequence[int]) -> Trace:
     """Send the shape of one image through `module`, which is left as it was found.
 
