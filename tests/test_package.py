@@ -42,6 +42,8 @@ def imported(path):
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} has a relative import"
             names = [node.module]
+            if node.module == "mnistzoo":
+                names = [f"mnistzoo.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         for name in names:

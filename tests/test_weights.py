@@ -74,7 +74,7 @@ def test_pretrained_checks_its_file(shipped, monkeypatch):
     shipped.with_name("manifest.json").write_bytes((FOLDER / "manifest.json").read_bytes())
     shipped.write_bytes(shipped.read_bytes()[:-1] + b"\0")
     monkeypatch.setattr("mnistzoo.weights.FOLDER", shipped.parent)
-    with pytest.raises(WeightsError, match="install or download it again"):
+    with pytest.raises(WeightsError, match="install it again"):
         mnistzoo.exp1(pretrained=True)
     shipped.unlink()
     with pytest.raises(FileReadError, match=r"exp1\.safetensors"):

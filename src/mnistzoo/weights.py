@@ -176,8 +176,9 @@ def parse_state_dict(
     declared = int.from_bytes(data[:8], "little")
     if declared > MAX_HEADER_BYTES:
         raise WeightsError(
-            f"{source} declares a table of {declared:,} bytes, expected at most "
-            f"{MAX_HEADER_BYTES:,}; it is not a file that this library wrote."
+            f"{source} is not a safetensors file of this library: it declares a table of "
+            f"{declared:,} bytes, expected at most {MAX_HEADER_BYTES:,}; "
+            "only files in that format are read."
         )
     try:
         return load(data)
