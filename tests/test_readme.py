@@ -1,4 +1,4 @@
-"""The README: what it shows runs, and its table is the measured one."""
+"""The README and the docs: what they show runs, and the table is the measured one."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,16 @@ README = Path(__file__).parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf8")
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
+DOCS = README.parent / "docs"
+
+RUN = [README, DOCS / "receptive-fields.md"]
+
+BLOCKS = [
+    b for p in RUN for b in re.findall(r"```python\n(.*?)```", p.read_text("utf8"), re.DOTALL)
+]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(block, capsys):
     """Each Python block runs, and prints what its comments promise."""
     exec(compile(block, "README.md", "exec"), {})

@@ -45,6 +45,8 @@ class _Saved:
     def restore(self, attributes: dict[str, Any]) -> None:
         _restore(attributes, self.attributes)
         for container, contents in self.containers:
+            if not container and not contents:
+                continue  # nearly all of them: a module has a dozen dictionaries for hooks
             if isinstance(container, dict) and isinstance(contents, dict):
                 _restore(container, contents)
             elif isinstance(container, list):

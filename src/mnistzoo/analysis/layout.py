@@ -39,7 +39,7 @@ def plain(size: int) -> Dim:
 
 def dim_size(dim: Dim) -> int:
     """Entries along a dimension."""
-    return prod(factor.size for factor in dim)
+    return dim[0].size if len(dim) == 1 else prod(factor.size for factor in dim)
 
 
 def axes_of(dim: Dim) -> set[int]:
