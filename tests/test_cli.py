@@ -1,6 +1,7 @@
 """The command line, as a process of its own: what it prints, where, and how it exits."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -125,3 +126,20 @@ def test_exit_status_of_a_process():
     assert "Traceback" not in failed.stderr
     assert run("summary").returncode == 2
     assert run("evaluate", "--no-such-option").returncode == 2
+
+
+def test_verify_exits_1_on_drift(tmp_path, monkeypatch):
+    """A manifest that states another figure is named, and the exit status is 1; else it is 0."""
+    from dataclasses import replace
+
+    from mnistzoo import zoo
+    from mnistzoo.weights import FOLDER, read_manifest, write_manifest
+
+    folder = shutil.copytree(FOLDER, tmp_path / "weights")
+    monkeypatch.setattr(zoo, "FOLDER", folder)
+    monkeypatch.setattr(zoo, "read_manifest", lambda: read_manifest(folder))
+    assert "holds" in invoke("verify", "exp1")
+    write_manifest({"exp1": replace(read_manifest()["exp1"], correct=10_000)}, folder)
+    result = CliRunner().invoke(app, ["verify", "exp1"])
+    assert result.exit_code == 1
+    assert "correct: stated 10000, is 9907" in result.stdout
