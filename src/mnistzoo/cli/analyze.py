@@ -37,7 +37,10 @@ def analyze(
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
 ) -> None:
-    """Show layers, shapes, parameters, MACs and receptive fields of any PyTorch network."""
+    """Analyse any PyTorch network, layer by layer.
+
+    Prints shapes, parameters, MACs and receptive fields.
+    """
     from rich.console import Console
 
     from mnistzoo import analysis

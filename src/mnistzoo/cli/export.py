@@ -30,7 +30,7 @@ def export(
     int8: Annotated[bool, typer.Option("--int8", help="In 8-bit integers (ONNX only).")] = False,
     as_json: JSON = False,
 ) -> None:
-    """Write a network as ONNX, as a torch.export program, or for ExecuTorch."""
+    """Write a network for ONNX, torch.export or ExecuTorch."""
     from mnistzoo.export import export
 
     done = export(_load(network), out, format=format_, int8=int8)

@@ -28,7 +28,7 @@ def push(
         bool, typer.Option("--private", help="Make the repository private, if it is new.")
     ] = False,
     token: Token = None,
-    message: Annotated[str | None, typer.Option(help="The title of the commit.")] = None,
+    commit_message: Annotated[str | None, typer.Option(help="The title of the commit.")] = None,
     create_pr: Annotated[
         bool, typer.Option("--create-pr", help="Propose the commit as a pull request.")
     ] = False,
@@ -40,14 +40,17 @@ def push(
     ] = None,
     as_json: JSON = False,
 ) -> None:
-    """Put a network on the Hugging Face Hub: weights, config and model card, in one commit."""
+    """Put a network on the Hugging Face Hub.
+
+    Weights, config and model card go there in one commit.
+    """
     model, card = _source(source)
     pushed = model.push_to_hub(
         repo_id,
         revision=revision,
         private=private or None,
         token=token,
-        commit_message=message,
+        commit_message=commit_message,
         create_pr=create_pr,
         accuracy=accuracy,
         dataset=dataset,
@@ -86,7 +89,10 @@ def pull(
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Get a network from the Hugging Face Hub, check it, and write its files to a folder."""
+    """Get a network from the Hugging Face Hub, and check it.
+
+    Its files are written to a folder, where one is named.
+    """
     from mnistzoo import hub
     from mnistzoo.card import without_edited
     from mnistzoo.checkpoint import decode, write_folder

@@ -65,7 +65,10 @@ def read(
     model: Model = "exp5",
     as_json: JSON = False,
 ) -> None:
-    """Read every digit in a picture, line by line, with its place in pixels."""
+    """Read every digit in a picture, and say where it is.
+
+    They come line by line; places are in pixels.
+    """
     from mnistzoo.models import get_model
 
     digits = get_model(model, pretrained=True).read(file)

@@ -24,7 +24,7 @@ def train(
     ] = 0,
     as_json: JSON = False,
 ) -> None:
-    """Train a network; run again with the same options, it goes on where it was stopped.
+    """Train a network, or go on where it was stopped.
 
     Under `torchrun`, its processes train one network together.
     """

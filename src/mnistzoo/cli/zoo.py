@@ -60,7 +60,7 @@ def summary(
     network: Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")],
     as_json: JSON = False,
 ) -> None:
-    """Show a network layer by layer: shapes, parameters, MACs, receptive fields, memory."""
+    """Show a network layer by layer."""
     from mnistzoo.models import get_model
 
     analysis = get_model(network).summary()
@@ -121,7 +121,7 @@ def _print_confusion(name: str, matrix: torch.Tensor) -> None:
 
 
 def verify(networks: Networks = None, as_json: JSON = False) -> None:
-    """Recompute every digest, count and accuracy that the manifest states."""
+    """Recompute every figure that the manifest states."""
     from mnistzoo.models import list_models
     from mnistzoo.zoo import verify
 
