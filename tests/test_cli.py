@@ -143,3 +143,40 @@ def test_verify_exits_1_on_drift(tmp_path, monkeypatch):
     result = CliRunner().invoke(app, ["verify", "exp1"])
     assert result.exit_code == 1
     assert "correct: stated 10000, is 9907" in result.stdout
+
+
+@pytest.fixture
+def pictures(tmp_path, test_images):
+    """Two files: the first test image, a 7, and a page with that 7 and a 2 beside it."""
+    from PIL import Image
+
+    seven, two = 255 - test_images.images[0].numpy(), 255 - test_images.images[1].numpy()
+    page = Image.new("L", (200, 100), 255)
+    for place, digit in ((20, seven), (120, two)):
+        page.paste(Image.fromarray(digit).resize((56, 56)), (place, 20))
+    Image.fromarray(seven).save(tmp_path / "seven.png")
+    page.save(tmp_path / "page.png")
+    return str(tmp_path / "seven.png"), str(tmp_path / "page.png")
+
+
+def test_predict_reads_a_file(pictures):
+    """The table, the JSON and the printed picture are of the digit in the file."""
+    (row,) = json.loads(invoke("predict", pictures[0], "--show", "--json"))
+    assert (row["file"], row["label"]) == (pictures[0], 7)
+    assert row["probability"] == max(row["probabilities"]) > 0.9
+    assert sum(row["probabilities"]) == pytest.approx(1)
+    assert (len(row["pixels"]), max(map(max, row["pixels"]))) == (28, 255)
+    shown = invoke("predict", pictures[0], "--model", "exp4", "--show")
+    assert " 7 " in shown
+    assert "▄" in shown
+
+
+def test_read_finds_every_digit(pictures):
+    """Both digits of a page come from left to right, each with a box around its ink."""
+    digits = json.loads(invoke("read", pictures[1], "--json"))
+    assert [digit["label"] for digit in digits] == [7, 2]
+    for digit, start in zip(digits, (20, 120), strict=True):
+        left, top, right, bottom = digit["box"]
+        assert start <= left < right <= start + 56
+        assert 20 <= top < bottom <= 76
+    assert "left" in invoke("read", pictures[1])
