@@ -20,14 +20,14 @@ IMAGE = (3, 224, 224)
 ROUNDS = 15
 
 
-def seconds(function: Callable[[], object]) -> list[float]:
+def seconds(function: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
     """Processor seconds of each of a few calls, after one that warms up.
 
     Those of this process alone, so that other work on the machine does not count.
     """
     function()
     times = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         start = time.process_time()
         function()
         times.append(time.process_time() - start)
@@ -47,7 +47,7 @@ def show(name: str, times: list[float]) -> None:
 def main() -> None:
     """Print the figures, the two that are compared in one run."""
     torch.set_num_threads(1)
-    show("exp5().receptive_field()", seconds(lambda: exp5().receptive_field()))
+    show("exp5().receptive_field()", seconds(lambda: exp5().receptive_field(), 100))
     network = resnet152().eval()
     weights = sum(x.nbytes for x in (*network.parameters(), *network.buffers()))
     analyze(exp5(), (1, 28, 28))

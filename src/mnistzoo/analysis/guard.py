@@ -13,6 +13,8 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 
 _MISSING = object()
 
+_CONTAINERS = (dict, list, set)
+
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
@@ -37,9 +39,7 @@ class _Saved:
     def __init__(self, attributes: dict[str, Any]) -> None:
         self.attributes = dict(attributes)
         self.containers = [
-            (value, value.copy())
-            for value in attributes.values()
-            if isinstance(value, dict | list | set)
+            (value, value.copy()) for value in attributes.values() if isinstance(value, _CONTAINERS)
         ]
 
     def restore(self, attributes: dict[str, Any]) -> None:
