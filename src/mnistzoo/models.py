@@ -95,7 +95,9 @@ class ConvNet(Shareable):
 
     def num_params(self) -> int:
         """The number of parameters, 17,302 for exp5."""
-        return sum(parameter.numel() for parameter in self.parameters())
+        from mnistzoo.analysis import num_params
+
+        return num_params(self)
 
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new, freshly initialised classifier of `num_classes` outputs in place.

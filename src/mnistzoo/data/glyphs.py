@@ -21,7 +21,7 @@ SPECK = 0.03
 """Ink shorter than this share of the longer side of its picture is dust, or a block of JPEG."""
 
 STROKE_WIDTHS = (2.0, 4.0)
-"""Pen strokes of MNIST are this wide, in pixels of the 20×20 box; others are brought within."""
+"""Strokes are brought within these widths, in pixels of the 20×20 box: chosen, not measured."""
 
 
 def parts(ink: Ink) -> tuple[NDArray[np.int32], list[Part]]:
