@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.cli.console import JSON, print_json, print_table, progress, table, to_markdown
+from mnistzoo.cli.source import HELP, METAVAR, load
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from mnistzoo.training.evaluate import Evaluation
     from mnistzoo.zoo import Row
 
-Networks = Annotated[
+Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all without any.")
 ]
 
@@ -71,13 +72,16 @@ def summary(
 
 
 def evaluate(
-    networks: Networks = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar=f"[{METAVAR}]...", help=f"{HELP} All names without any."),
+    ] = None,
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also print which digit was read as which.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
-    """Measure the pretrained networks on the 10,000 test images."""
+    """Measure networks on the 10,000 test images."""
     results = _evaluate(networks)
     if as_json:
         print_json({name: _as_dict(result, confusion) for name, result in results.items()})
@@ -93,12 +97,10 @@ def evaluate(
 
 def _evaluate(networks: list[str] | None) -> dict[str, Evaluation]:
     from mnistzoo.data.mnist import mnist
-    from mnistzoo.models import get_model, list_models
+    from mnistzoo.models import list_models
     from mnistzoo.training.evaluate import evaluate
 
-    models = {
-        name: get_model(name, pretrained=True) for name in dict.fromkeys(networks or list_models())
-    }
+    models = {name: load(name) for name in dict.fromkeys(networks or list_models())}
     digits = mnist(train=False)
     results = {}
     with progress("images") as bar:
@@ -120,7 +122,7 @@ def _print_confusion(name: str, matrix: torch.Tensor) -> None:
     print_table(made)
 
 
-def verify(networks: Networks = None, as_json: JSON = False) -> None:
+def verify(networks: Names = None, as_json: JSON = False) -> None:
     """Recompute every figure that the manifest states."""
     from mnistzoo.models import list_models
     from mnistzoo.zoo import verify
