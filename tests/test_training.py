@@ -108,15 +108,6 @@ def test_unknown_recipe():
         get_recipe("recrod", "exp5")
 
 
-def test_augmentation_fades_at_the_end():
-    """It is whole until the last share of the steps, half in the middle of that, then gone."""
-    recipe = replace(get_recipe("record", "exp5"), fade=0.2)
-    whole = recipe.augmentation
-    assert recipe.augmentation_at(0.0) == recipe.augmentation_at(0.79) == whole
-    assert vars(recipe.augmentation_at(0.9)) == pytest.approx(vars(whole * 0.5))
-    assert vars(recipe.augmentation_at(1.0)) == pytest.approx(vars(Augmentation()))
-
-
 @given(
     temperature=st.floats(0.2, 5),
     logits=arrays(np.float32, (50, 10), elements=st.floats(-5, 5, width=32)),

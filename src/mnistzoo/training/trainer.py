@@ -118,9 +118,7 @@ class Trainer:
         order = torch.randperm(len(self.digits.labels), generator=generator)
         loss_sum, correct = 0.0, 0.0
         for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
-            progress = (self.epoch + step / self.steps) / self.recipe.epochs
-            augmentation = self.recipe.augmentation_at(progress)
-            maps = affine_maps(len(index), INPUT_SHAPE[-1], augmentation, generator)
+            maps = affine_maps(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
             share = slice(rank(), None, world_size())
             loss, right = self._step(index[share].to(self.device), maps[share].to(self.device))
             if not math.isfinite(loss):
