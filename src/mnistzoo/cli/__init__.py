@@ -7,7 +7,7 @@ import sys
 import typer
 
 from mnistzoo._version import __version__
-from mnistzoo.cli import analyze, demo, export, hub, plot, predict, train, zoo
+from mnistzoo.cli import analyze, demo, export, hub, plot, predict, study, train, zoo
 from mnistzoo.errors import MnistZooError
 
 app = typer.Typer(
@@ -26,6 +26,7 @@ app.add_typer(plot.app, name="plot")
 app.command()(zoo.evaluate)
 app.command()(zoo.verify)
 app.command()(train.train)
+app.command()(study.study)
 app.command()(hub.push)
 app.command()(hub.pull)
 app.command()(predict.predict)
