@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -96,7 +98,8 @@ def _carry_out(todo: dict[Path, Run], engine: Engine, total: int) -> dict[str, s
     from mnistzoo.training.study import carry_out
 
     failed = {}
-    with progress("runs") as bar:
+    # Ray tells of lost nodes on stdout, where only our results belong
+    with redirect_stdout(sys.stderr), progress("runs") as bar:
         task = bar.add_task("study", total=total, completed=total - len(todo))
         for folder, outcome in carry_out(todo, engine):
             if isinstance(outcome, TrainingError):
