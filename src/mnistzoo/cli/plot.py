@@ -155,7 +155,7 @@ def _finish(
         raise InputError(f"expected a picture such as figure.png, got {output}; choose png or pdf.")
     file = io.BytesIO()
     metadata = {"Description": json.dumps(facts)} if suffix == "png" else None
-    figure.savefig(file, format=suffix, dpi=130, metadata=metadata)
+    figure.savefig(file, format=suffix, dpi=120, metadata=metadata)
     write_bytes(output, file.getvalue())
     if as_json:
         print_json({"file": str(output), **facts})
