@@ -71,7 +71,7 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     lines = [line for line in errors.splitlines() if line.startswith("exp1-")]
     assert sorted(line.split(":")[0] for line in lines) == names
     assert sorted(path.stem for path in out.glob("*.json")) == names
-    assert json.loads(printed)["summaries"][0]["seeds"] == 3
+    assert json.loads(printed)[0]["seeds"] == 3
     found = [json.loads((out / f"{name}.json").read_text()) for name in names]
     for name, metrics in zip(names, found, strict=True):
         assert sha256((out / name / "exp1.safetensors").read_bytes()) == metrics["sha256"]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from contextlib import redirect_stdout
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json, print_table, progress, table
+from mnistzoo.cli.console import JSON, progress
+from mnistzoo.cli.results import print_results
 
 if TYPE_CHECKING:
-    from mnistzoo.training.results import Summary
+    from mnistzoo.training.results import Result
     from mnistzoo.training.study import Engine
     from mnistzoo.training.trainer import Run
 
@@ -57,19 +58,9 @@ def study(
     grid_ = _names(networks), _names(recipes), _seeds(seeds)
     runs = grid(*grid_, epochs=epochs, holdout=holdout)
     todo = remaining(runs, out)
-    failed = _carry_out(todo, _engine(jobs or 1, ray), len(runs)) if todo else {}
-    summaries, files = _sum_up(out)
-    if as_json:
-        print_json(
-            {
-                "summaries": [asdict(summary) for summary in summaries],
-                "files": [str(file) for file in files],
-                "failed": failed,
-            }
-        )
-    else:
-        _print(summaries, files)
-    if failed:
+    whole = not todo or _carry_out(todo, _engine(jobs or 1, ray), len(runs))
+    _sum_up(out, as_json=as_json)
+    if not whole:
         raise typer.Exit(1)
 
 
@@ -92,47 +83,53 @@ def _engine(jobs: int, ray: str | None) -> Engine:
     return partial(local, jobs=jobs) if ray is None else partial(on_ray, address=ray)
 
 
-def _carry_out(todo: dict[Path, Run], engine: Engine, total: int) -> dict[str, str]:
-    """Train what is left to do; gives what went wrong, by the name of the run."""
+def _carry_out(todo: dict[Path, Run], engine: Engine, total: int) -> bool:
+    """Train what is left to do; gives whether all of it came to a result."""
     from mnistzoo.errors import TrainingError
     from mnistzoo.training.study import carry_out
 
-    failed = {}
+    whole = True
     # Ray tells of lost nodes on stdout, where only our results belong
     with redirect_stdout(sys.stderr), progress("runs") as bar:
         task = bar.add_task("study", total=total, completed=total - len(todo))
         for folder, outcome in carry_out(todo, engine):
             if isinstance(outcome, TrainingError):
-                failed[folder.name] = str(outcome)
+                whole = False
                 line = f"{folder.name}: {outcome}"
             else:
                 line = f"{folder.name}: {outcome.accuracy:.2%}, {outcome.seconds:.0f} s"
             bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
             bar.advance(task)
-    return failed
+    return whole
 
 
-def _sum_up(out: Path) -> tuple[list[Summary], list[Path]]:
-    """The summaries of all results in `out`, and the files written of them."""
+def _sum_up(out: Path, *, as_json: bool) -> None:
+    """Print all results in `out` summed up, and write them as study.csv and figures."""
+    from mnistzoo.errors import MissingExtraError
     from mnistzoo.files import write_bytes
-    from mnistzoo.training.results import load_results, summarize, to_csv
+    from mnistzoo.training.results import load_results, to_csv
 
     if not any(out.glob("*.json")):
-        return [], []
+        return  # every run failed
     results = load_results(out)
-    csv = write_bytes(out / "study.csv", to_csv(results).encode())
-    return summarize(results), [csv]
+    print_results(results, markdown=False, as_csv=False, as_json=as_json)
+    write_bytes(out / "study.csv", to_csv(results).encode())
+    try:
+        _draw(results, out)
+    except MissingExtraError as error:
+        print(f"mnistzoo: no figures: {error}", file=sys.stderr)
 
 
-def _print(summaries: list[Summary], files: list[Path]) -> None:
-    made = table("network", "recipe", "seeds", "accuracy, %", "lowest", "highest", "worst drop")
-    for row in summaries:
-        spread = "" if row.sd is None else f" ± {row.sd:.2%}".removesuffix("%")
-        made.add_row(
-            *(row.network, row.recipe, f"{row.seeds}"),
-            f"{row.mean:.2%}".removesuffix("%") + spread,
-            *(f"{value:.2%}".removesuffix("%") for value in (row.min, row.max, row.worst_drop)),
-        )
-    print_table(made)
-    for file in files:
-        print(file)
+def _draw(results: list[Result], out: Path) -> None:
+    """Draw the figures of a study, under the names that `mnistzoo plot` gives them."""
+    from mnistzoo import plots
+    from mnistzoo.files import write_bytes
+
+    figures = {
+        "curves.png": plots.curves(results),
+        "accuracy-vs-parameters.png": plots.accuracy_vs_params(results),
+    }
+    for name, figure in figures.items():
+        picture = io.BytesIO()
+        figure.savefig(picture, dpi=160)
+        write_bytes(out / name, picture.getvalue())
