@@ -109,10 +109,10 @@ def _sum_up(out: Path, *, as_json: bool) -> None:
     from mnistzoo.files import write_bytes
     from mnistzoo.training.results import load_results, to_csv
 
-    if not any(out.glob("*.json")):
-        return  # every run failed
-    results = load_results(out)
+    results = load_results(out) if any(out.glob("*.json")) else []
     print_results(results, markdown=False, as_csv=False, as_json=as_json)
+    if not results:
+        return  # every run failed
     write_bytes(out / "study.csv", to_csv(results).encode())
     try:
         _draw(results, out)
