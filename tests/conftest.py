@@ -65,11 +65,10 @@ class Added:
         for part in ("src", "weights", "docs/_ext", "docs/adding"):
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.pyc"))
         source = folder / "src" / "mnistzoo" / "architectures.py"
-        row = (ROOT / "docs" / "adding" / "row.py").read_text("utf8")
+        row = (ROOT / "docs" / "adding" / "row.txt").read_text("utf8")
         before, rows = source.read_text("utf8").split("_ROWS = (\n")
-        source.write_text(
-            f"{before}_ROWS = (\n{rows.replace(chr(10) + ')', chr(10) + row + ')', 1)}"
-        )
+        own, after = rows.split("\n)\n", 1)
+        source.write_text(f"{before}_ROWS = (\n{own}\n{row})\n{after}", encoding="utf8")
 
     def python(self, *args):
         """Run Python with the copy in place of the package, and give what it prints."""

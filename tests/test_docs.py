@@ -42,7 +42,7 @@ def desk(tmp_path, monkeypatch, test_images):
     "page", [p for p in OFFLINE if blocks(p, "python")], ids=lambda page: page.name
 )
 def test_python_blocks_run(page, desk, capsys):
-    """The Python blocks of a page run one after the other, and print what their comments promise."""
+    """A page's Python blocks run one after the other, and print what their comments promise."""
     if page.name == "export.md":
         from mnistzoo.export import export
 

@@ -26,8 +26,8 @@ WHY = {
     "10,000 official test images, with the weights that ship, which have another recipe.",
     "gains": "Differences of accuracies that are themselves of another kind (see the note on "
     "training images), and of networks trained otherwise. The study's own subtractions are right.",
-    "other-weights": "Training images too (the first 10,000, to be quick), but other weights: ours were trained with the `record` "
-    "recipe, the study's are not published.",
+    "other-weights": "Training images too (the first 10,000, to be quick), but other weights: "
+    "ours were trained with the `record` recipe, the study's are not published.",
     "one-pool": "The listing has one pool. With one pool the linear layer would not have 108 "
     "inputs: 12×3×3 needs a second one behind the fifth convolution.",
     "mebibytes": "The study's MB is 2^20 bytes, a mebibyte. Counted are the input, the parameters "
@@ -138,18 +138,16 @@ def experiments() -> Iterator[Figure]:
     yield Figure("exp4: convolutions", "7", str(len(_convs("exp4"))))
 
 
+_THOUSANDS = ("21K", "27.7K", "23.4K", "17K", "17.3K")
 _GAINS = ("+2.49%", "+2.21%", "+2.82%", "+0.25%")
 
 
 def progression() -> Iterator[Figure]:
     """Performance Progression, and Efficiency Analysis."""
-    for name, text in zip(
-        ("exp1", "exp2", "exp3", "exp4", "exp5"),
-        ("21K", "27.7K", "23.4K", "17K", "17.3K"),
-        strict=True,
-    ):
-        digits = 1 if "." in text else 0
-        yield Figure(f"{name}: parameters", text, f"{_rows()[name].params / 1000:.{digits}f}K")
+    for row, text in zip(studied(), _THOUSANDS, strict=True):
+        thousands = _rows()[row.name].params / 1000
+        found = f"{thousands:.1f}K" if "." in text else f"{thousands:.0f}K"
+        yield Figure(f"{row.name}: parameters", text, found)
     for (before, after), text in zip(pairwise(studied()), _GAINS, strict=True):
         yield from _gain(before, after, text)
     yield Figure("most accurate", "Exp 5", _best("accuracy", largest=True), "training-images")
@@ -201,7 +199,8 @@ _TABLE = (
 def layers() -> list[LayerRow]:
     """Layer-wise Output Shapes & Receptive Fields."""
     model = get_model("exp5")
-    found, before = {}, INPUT_SHAPE
+    found: dict[str, tuple[str, ...]] = {}
+    before: tuple[int, ...] = INPUT_SHAPE
     for row in model.summary():
         shape = row.output_shape or ()
         inputs = before if len(shape) == len(before) else (model.classifier.in_features,)
@@ -282,28 +281,22 @@ def log() -> Iterator[Figure]:
     """Training Details: the log of exp5."""
     batch = get_recipe("documented", "exp5").batch_size
     steps, train = math.ceil(60_000 / batch), on_training_images("exp5")
-    yield Figure("epoch 19: 59701/60000", "99.50%", _percent(59_701 / 60_000))
-    yield Figure("epoch 20: 59689/60000", "99.48%", _percent(59_689 / 60_000))
-    yield Figure(
-        "our weights on the first 10,000 of these",
-        "99.50%",
-        _percent(train.accuracy),
-        "other-weights",
-    )
-    yield Figure(
-        "images of the test set", "60000", str(len(mnist(train=False).labels)), "training-images"
-    )
-    yield Figure(f"steps an epoch, batch {batch}", "938", str(steps))
-    yield Figure("number of the last batch", "937", str(steps - 1))
-    yield Figure("seconds in epoch 19, at 39.33 it/s", "23", str(int(steps / 39.33)))
-    yield Figure("seconds in epoch 20, at 38.84 it/s", "24", str(int(steps / 38.84)))
+    tested = str(len(mnist(train=False).labels))
     least = (60_000 - 59_701) * math.log(2) / 60_000
-    yield Figure(
-        "average loss, the least possible with 59701 right", "0.0003", f"{least:.4f}", "loss"
+    ours = "our weights on the first 10,000 of these"
+    rows = (
+        ("epoch 19: 59701/60000", "99.50%", _percent(59_701 / 60_000), ""),
+        ("epoch 20: 59689/60000", "99.48%", _percent(59_689 / 60_000), ""),
+        (ours, "99.50%", _percent(train.accuracy), "other-weights"),
+        ("images of the test set", "60000", tested, "training-images"),
+        (f"steps an epoch, batch {batch}", "938", str(steps), ""),
+        ("number of the last batch", "937", str(steps - 1), ""),
+        ("seconds in epoch 19, at 39.33 it/s", "23", str(int(steps / 39.33)), ""),
+        ("seconds in epoch 20, at 38.84 it/s", "24", str(int(steps / 38.84)), ""),
+        ("average loss, the least with 59701 right", "0.0003", f"{least:.4f}", "loss"),
+        (f"average loss, {ours}", "0.0003", f"{train.nll:.4f}", "loss"),
     )
-    yield Figure(
-        "average loss of our weights there, nats an image", "0.0003", f"{train.nll:.4f}", "loss"
-    )
+    yield from (Figure(*row) for row in rows)
 
 
 SECTIONS = {

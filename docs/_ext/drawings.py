@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy.typing as npt
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ Layer = tuple[str, int, int]
 """A name, a kernel and a stride."""
 
 
-def progression(model: ConvNet, image: npt.NDArray[object]) -> Figure:
+def progression(model: ConvNet, image: npt.NDArray[Any]) -> Figure:
     """What the middle unit of each convolution and pool sees, over one digit."""
     rows = [row for row in model.summary() if row.kind in MAPS]
     columns = 3
@@ -39,7 +40,7 @@ def progression(model: ConvNet, image: npt.NDArray[object]) -> Figure:
     return figure
 
 
-def _window(axes: Axes, image: npt.NDArray[object], window: Sequence[tuple[int, int]]) -> None:
+def _window(axes: Axes, image: npt.NDArray[Any], window: Sequence[tuple[int, int]]) -> None:
     """A digit, its border, and a window that may reach beyond it."""
     axes.imshow(image, cmap="gray_r")
     axes.add_patch(Rectangle((-0.5, -0.5), 28, 28, fill=False, edgecolor="0.6", linewidth=1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ STACK = (
 )
 """The layers whose windows the page on receptive fields shows, one axis of them."""
 
-PARTS = {
+PARTS: dict[str, Callable[[], str]] = {
     "study": parts.study,
     "recipes": parts.recipes,
     "modules": parts.modules,
