@@ -6,13 +6,13 @@ from math import prod
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from mnistzoo.data.disputed import INDICES
 
 from drawings import progression
 from mnistzoo import plots, zoo
 from mnistzoo.analysis import Analysis, effective_receptive_field
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE
 from mnistzoo.cli.console import to_markdown
+from mnistzoo.data.disputed import INDICES
 from mnistzoo.data.mnist import mnist, normalize
 from mnistzoo.models import ConvNet, get_model
 from mnistzoo.training.evaluate import Evaluation, evaluate
