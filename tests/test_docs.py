@@ -10,6 +10,7 @@ from PIL import Image
 
 import documented
 import mnistzoo
+import reasons
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import app
@@ -118,8 +119,8 @@ def figures():
 
 def test_every_difference_from_the_study_has_a_reason(figures):
     """Where a figure is not the study's the page says why; no reason is without a figure."""
-    assert {figure.why for figure in figures if not figure.holds} <= set(documented.WHY)
-    assert {figure.why for figure in figures if figure.why} == set(documented.WHY)
+    assert {figure.why for figure in figures if not figure.holds} <= set(reasons.WHY)
+    assert {figure.why for figure in figures if figure.why} == set(reasons.WHY)
 
 
 def test_every_documented_figure_of_a_network_is_gone_through(figures):

@@ -12,11 +12,11 @@ import typer
 from typer.testing import CliRunner
 
 import documented
-from documented import Figure
 from mnistzoo.cli import app
 from mnistzoo.cli.console import to_markdown
 from mnistzoo.models import list_models
 from mnistzoo.training.recipe import RECIPES, get_recipe
+from reasons import WHY, Figure
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,7 +44,7 @@ def study() -> str:
         rows = [_row(figure, letters) for figure in section()]
         parts.append(to_markdown(("figure", "study", "computed", ""), rows) + "\n")
     parts.append("(why-they-differ)=\n## Why they differ\n")
-    parts += [f"- **{letter}**: {documented.WHY[why]}" for why, letter in letters.items()]
+    parts += [f"- **{letter}**: {WHY[why]}" for why, letter in letters.items()]
     return "\n".join(parts) + "\n"
 
 
