@@ -40,6 +40,27 @@ def python():
     return run
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of so many kB, writable or not; all are gone after the test."""
+    disks = []
+
+    def mount(size, *, writable=True, disk=None):
+        options = f"size={size}k" if disk is None else "remount"
+        place = disk or tmp_path / f"disk-{len(disks)}"
+        place.mkdir(exist_ok=True)
+        options += "" if writable else ",ro"
+        command = ["mount", "-t", "tmpfs", "-o", options, "mnistzoo", place]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a disk needs Linux and the right to")
+        disks.append(place)
+        return place
+
+    yield mount
+    for place in set(disks):
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
 @pytest.fixture(autouse=True)
 def _same_random_numbers():
     torch.manual_seed(0)
