@@ -5,9 +5,12 @@ import sys
 
 import pytest
 import torch
+from hypothesis import settings
 
 import mnistzoo
 
+settings.register_profile("untimed", deadline=None)  # a machine may be busy
+settings.load_profile("untimed")
 torch.set_num_threads(1)  # batches here are small: two threads would mostly wait for each other
 
 

@@ -20,7 +20,7 @@ def spoiled(draw, target):
 
 
 @pytest.mark.parametrize("target", TARGETS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_spoiled_bytes_are_refused_or_read(target, data):
     """Whatever is changed in a sound input, the reader accepts it or raises its own error."""
