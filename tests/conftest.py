@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 import mnistzoo
 
+settings.register_profile("untimed", deadline=None)  # a machine may be busy
+settings.load_profile("untimed")
 torch.set_num_threads(1)  # batches here are small: two threads would mostly wait for each other
 
 
@@ -47,6 +50,27 @@ def python():
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mount a disk of so many kB, writable or not; all are gone after the test."""
+    disks = []
+
+    def mount(size, *, writable=True, disk=None):
+        options = f"size={size}k" if disk is None else "remount"
+        place = disk or tmp_path / f"disk-{len(disks)}"
+        place.mkdir(exist_ok=True)
+        options += "" if writable else ",ro"
+        command = ["mount", "-t", "tmpfs", "-o", options, "mnistzoo", place]
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip("mounting a disk needs Linux and the right to")
+        disks.append(place)
+        return place
+
+    yield mount
+    for place in set(disks):
+        subprocess.run(["umount", "--lazy", place], check=True)
 
 
 @pytest.fixture(autouse=True)
