@@ -8,7 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnistzoo.data.disputed import DISPUTED, INDICES
-from mnistzoo.training.evaluate import BINS, Evaluation
+from mnistzoo.data.mnist import Digits
+from mnistzoo.errors import InputError
+from mnistzoo.models import get_model
+from mnistzoo.training.evaluate import BINS, Evaluation, evaluate
 
 EDGES = [1, 1 / 3, 2 / 3, 0.2, 0.6, 0.5]
 
@@ -79,3 +82,10 @@ def test_disputed_images_are_those_of_the_test_set(test_images):
         assert int(test_images.labels[image.index]) == image.label != image.guess
         assert image.for_label + image.for_guess + image.for_neither == 5
         assert image.for_label < 3
+
+
+def test_too_few_classes_are_an_error(test_images):
+    """A network of 3 classes cannot be judged by images of ten digits."""
+    few = Digits(test_images.images[:50], test_images.labels[:50])
+    with pytest.raises(InputError, match="0 to 9, got one of 3 classes"):
+        evaluate(get_model("exp1", num_classes=3), few)

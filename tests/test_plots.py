@@ -200,10 +200,10 @@ def test_reliability_shows_accuracy_and_counts(read):
     evaluation, _ = read
     upper, lower = plots.reliability(evaluation).axes
     bins = evaluation.reliability()
-    point, _, (bars,) = upper.containers[0].lines
+    _, _, (bars,) = upper.containers[0].lines
     full = [b for b in bins if b.count]
-    np.testing.assert_allclose(point.get_xdata(), [b.confidence for b in full])
-    np.testing.assert_allclose(point.get_ydata(), [b.correct / b.count for b in full])
+    points = [(b.confidence, b.correct / b.count) for b in full]
+    np.testing.assert_allclose(upper.containers[0].lines[0].get_xydata(), points)
     assert [patch.get_height() for patch in lower.patches] == [b.count for b in bins]
     from scipy.stats import binomtest
 

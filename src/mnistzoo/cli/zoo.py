@@ -20,6 +20,10 @@ from mnistzoo.cli.console import (
 if TYPE_CHECKING:
     from mnistzoo.zoo import Row
 
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all without any.")
+]
+
 HEADERS = ("network", "parameters", "MACs", "memory, MiB", "receptive field", "test accuracy")
 
 
@@ -65,12 +69,7 @@ def summary(
         print_table(analysis)
 
 
-def verify(
-    networks: Annotated[
-        list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all without any.")
-    ] = None,
-    as_json: JSON = False,
-) -> None:
+def verify(networks: Names = None, as_json: JSON = False) -> None:
     """Recompute every figure that the manifest states."""
     from mnistzoo.models import list_models
     from mnistzoo.zoo import verify
