@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 import mnistzoo
 from mnistzoo.cli import app, main
 
-COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train"]
+COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train", "study"]
 
 
 def run(*args):
