@@ -12,7 +12,7 @@ import mnistzoo
 from mnistzoo.cli import app, main
 from mnistzoo.errors import FileReadError, UnknownNameError
 
-COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train"]
+COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train", "study"]
 
 
 def run(*args):
