@@ -1,4 +1,4 @@
-"""The command that measures the pretrained networks on the official test set."""
+"""The command that measures networks on the official test set."""
 
 from __future__ import annotations
 
@@ -17,15 +17,12 @@ from mnistzoo.cli.console import (
     progress,
     table,
 )
+from mnistzoo.cli.source import HELP, METAVAR, load
 
 if TYPE_CHECKING:
     import torch
 
     from mnistzoo.training.evaluate import Evaluation
-
-Networks = Annotated[
-    list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all without any.")
-]
 
 HEADERS = (
     *("network", "correct", "of", "accuracy", "NLL, nats", "ECE"),
@@ -34,7 +31,10 @@ HEADERS = (
 
 
 def evaluate(
-    networks: Networks = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar=f"[{METAVAR}]...", help=f"{HELP} All names without any."),
+    ] = None,
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also print which digit was read as which.")
     ] = False,
@@ -44,7 +44,7 @@ def evaluate(
     markdown: MARKDOWN = False,
     as_json: JSON = False,
 ) -> None:
-    """Measure the pretrained networks on the 10,000 test images.
+    """Measure networks on the 10,000 test images.
 
     NLL is the mean negative log-likelihood, ECE the expected calibration error in 15 bins. Of the
     errors, some are on the 15 images whose label most people dispute; they count all the same, and
@@ -64,12 +64,10 @@ def evaluate(
 
 def _evaluate(networks: list[str] | None) -> dict[str, Evaluation]:
     from mnistzoo.data.mnist import mnist
-    from mnistzoo.models import get_model, list_models
+    from mnistzoo.models import list_models
     from mnistzoo.training.evaluate import evaluate
 
-    models = {
-        name: get_model(name, pretrained=True) for name in dict.fromkeys(networks or list_models())
-    }
+    models = {name: load(name) for name in dict.fromkeys(networks or list_models())}
     digits = mnist(train=False)
     results = {}
     with progress("images") as bar:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.cli.console import JSON, print_json
+from mnistzoo.cli.source import HELP, METAVAR, load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Draw figures.", no_args_is_help=True)
 
 Network = Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")]
+Source = Annotated[str, typer.Argument(metavar=METAVAR, help=HELP)]
 Folder = Annotated[Path, typer.Argument(help="Holds the metrics (*.json) of finished runs.")]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Picture to write (png, pdf or svg).")]
 
@@ -80,9 +82,9 @@ def accuracy_vs_parameters(
 
 @app.command()
 def confusion(
-    network: Network, output: Output = Path("confusion.png"), as_json: JSON = False
+    network: Source, output: Output = Path("confusion.png"), as_json: JSON = False
 ) -> None:
-    """Draw which digit of the test set a pretrained network reads as which."""
+    """Draw which digit of the test set a network reads as which."""
     from mnistzoo import plots
 
     evaluation, _ = _evaluate(network)
@@ -92,8 +94,8 @@ def confusion(
 
 
 @app.command()
-def errors(network: Network, output: Output = Path("errors.png"), as_json: JSON = False) -> None:
-    """Draw the test images that a pretrained network reads otherwise than labelled."""
+def errors(network: Source, output: Output = Path("errors.png"), as_json: JSON = False) -> None:
+    """Draw the test images that a network reads otherwise than labelled."""
     from mnistzoo import plots
     from mnistzoo.data.disputed import INDICES
 
@@ -115,9 +117,9 @@ def errors(network: Network, output: Output = Path("errors.png"), as_json: JSON 
 
 @app.command()
 def reliability(
-    network: Network, output: Output = Path("reliability.png"), as_json: JSON = False
+    network: Source, output: Output = Path("reliability.png"), as_json: JSON = False
 ) -> None:
-    """Draw how often a pretrained network is right on the test set when it is so sure."""
+    """Draw how often a network is right on the test set when it is so sure."""
     from mnistzoo import plots
 
     evaluation, _ = _evaluate(network)
@@ -128,13 +130,12 @@ def reliability(
 
 
 def _evaluate(network: str) -> tuple[Evaluation, Tensor]:
-    """What a pretrained network answers for the test images, and those images."""
+    """What a network answers for the test images, and those images."""
     from mnistzoo.data.mnist import mnist
-    from mnistzoo.models import get_model
     from mnistzoo.training.evaluate import evaluate
 
     digits = mnist(train=False)
-    return evaluate(get_model(network, pretrained=True), digits), digits.images
+    return evaluate(load(network), digits), digits.images
 
 
 def _finish(
@@ -154,8 +155,10 @@ def _finish(
     if suffix not in formats:
         raise InputError(f"expected a picture such as figure.png, got {output}; choose png or pdf.")
     file = io.BytesIO()
-    metadata = {"Description": json.dumps(facts)} if suffix == "png" else None
-    figure.savefig(file, format=suffix, dpi=130, metadata=metadata)
+    options: dict[str, Any] = {}
+    if suffix == "png":
+        options = {"metadata": {"Description": json.dumps(facts)}, "pil_kwargs": {"optimize": True}}
+    figure.savefig(file, format=suffix, dpi=120, **options)
     write_bytes(output, file.getvalue())
     if as_json:
         print_json({"file": str(output), **facts})

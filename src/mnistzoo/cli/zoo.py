@@ -16,10 +16,13 @@ from mnistzoo.cli.console import (
     progress,
     table,
 )
-from mnistzoo.cli.evaluate import Networks
 
 if TYPE_CHECKING:
     from mnistzoo.zoo import Row
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all without any.")
+]
 
 HEADERS = ("network", "parameters", "MACs", "memory, MiB", "receptive field", "test accuracy")
 
@@ -66,7 +69,7 @@ def summary(
         print_table(analysis)
 
 
-def verify(networks: Networks = None, as_json: JSON = False) -> None:
+def verify(networks: Names = None, as_json: JSON = False) -> None:
     """Recompute every figure that the manifest states."""
     from mnistzoo.models import list_models
     from mnistzoo.zoo import verify

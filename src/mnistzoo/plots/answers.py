@@ -83,7 +83,7 @@ def errors(
     """
     wrong = surest_errors(evaluation)
     rows = max(math.ceil(len(wrong[:MOST]) / COLUMNS), 1)
-    figure = new_figure(8.4, 0.6 + 1.14 * rows)
+    figure = new_figure(7.8, 0.6 + 1.07 * rows)
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
     for axes in panels:
         axes.axis("off")
@@ -106,11 +106,11 @@ def surest_errors(evaluation: Evaluation) -> list[int]:
 def _error(
     axes: Axes, evaluation: Evaluation, image: Tensor, index: int, *, disputed: bool
 ) -> None:
-    axes.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255)
+    axes.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
     label, answer = int(evaluation.labels[index]), int(evaluation.predictions[index])
     sure = float(evaluation.confidences[index])
     axes.set_title(
-        f"{label} → {answer}  {sure:.0%}", fontsize=9, pad=3, color=ALERT if disputed else INK
+        f"{label} → {answer}  {sure:.0%}", fontsize=8.5, pad=3, color=ALERT if disputed else INK
     )
     below: dict[str, Any] = {"ha": "center", "va": "top", "transform": axes.transAxes}
     axes.text(0.5, -0.02, f"#{index}", fontsize=7.5, color=MUTED, **below)

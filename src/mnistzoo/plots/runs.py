@@ -143,7 +143,7 @@ def _name(axes: Axes, network: str, summaries: Sequence[Summary]) -> None:
         xytext=(0, 8),
         textcoords="offset points",
         ha={"exp4": "right", "exp5": "left"}.get(network, "center"),  # those two are close
-        color=LOOKS[network].colour,
+        color=INK,
         fontweight="bold",
     )
 

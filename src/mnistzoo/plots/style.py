@@ -60,7 +60,9 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("drawing figures", "plot") from error
-    return Figure(figsize=(width, height), layout="constrained", facecolor=CARD)
+    figure = Figure(figsize=(width, height), facecolor=CARD)
+    figure.set_layout_engine("constrained", rect=(0.01, 0.01, 0.98, 0.98))
+    return figure
 
 
 def plain(axes: Axes) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mnistzoo.data.mnist import Digits, normalize
+from mnistzoo.errors import InputError
 from mnistzoo.models import ConvNet
 
 BATCH_SIZE = 500
@@ -138,6 +139,9 @@ def evaluate(
         model: gives log-probabilities for normalised images of shape `(N, 1, 28, 28)`.
         digits: the images and their labels.
         on_batch: called after each batch with the number of images in it.
+
+    Raises:
+        InputError: it has no class for some of the labels.
     """
     was_training, device = model.training, next(model.parameters()).device
     model.eval()
@@ -148,4 +152,10 @@ def evaluate(
             on_batch(len(images))
     finally:
         model.train(was_training)
-    return Evaluation(torch.cat(answers), digits.labels)
+    found = Evaluation(torch.cat(answers), digits.labels)
+    if (classes := found.log_probabilities.shape[1]) <= int(found.labels.max()):
+        raise InputError(
+            f"expected a network with a class for each label, 0 to {int(found.labels.max())}, got "
+            f"one of {classes} classes; take one that was trained on such images."
+        )
+    return found
