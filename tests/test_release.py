@@ -70,10 +70,9 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
     weights = {f"mnistzoo/pretrained/{name}": ROOT / "weights" / name for name in WEIGHTS}
     sources = {name: ROOT / "src" / name for name in python | NOT_PYTHON} | weights
     about = f"mnistzoo-{mnistzoo.__version__}.dist-info"
+    expected = [*sources, *(f"{about}/{name}" for name in DESCRIPTION)]
     with zipfile.ZipFile(built[1]) as wheel:
-        assert sorted(wheel.namelist()) == sorted(
-            [*sources, *(f"{about}/{n}" for n in DESCRIPTION)]
-        )
+        assert sorted(wheel.namelist()) == sorted(expected)
         for name, path in sources.items():
             assert wheel.read(name) == path.read_bytes(), name
 
