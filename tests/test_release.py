@@ -115,7 +115,7 @@ def floors(*groups):
 def test_the_lowest_versions_are_those_declared():
     """`.ci/lowest.txt` pins the declared floor of each requirement that the suite runs with."""
     project, extras = PROJECT["project"], PROJECT["project"]["optional-dependencies"]
-    tested = [extras[name] for name in ("demo", "export", "plot", "test")]
+    tested = [extras[name] for name in ("demo", "export", "plot", "ray", "test")]
     declared = floors(PROJECT["build-system"]["requires"], project["dependencies"], *tested)
     lines = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf8").splitlines()
     pinned = dict(line.split("==") for line in lines)

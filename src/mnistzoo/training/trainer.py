@@ -60,7 +60,9 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = any(torch.cpu.get_capabilities().get(x) for x in ("avx512_bf16", "amx_bf16"))
+        # Older releases do not say what the processor can do; float32 is right on all of them.
+        able = getattr(torch.cpu, "get_capabilities", dict)()
+        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
     return torch.bfloat16 if native else torch.float32
 
 
