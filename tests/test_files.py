@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnistzoo.errors import FileReadError, FileWriteError, MnistZooError
-from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.files import locked, make_folder, move, read_bytes, sha256, write_bytes
 
 
 @given(st.binary(max_size=300))
 def test_round_trip(tmp_path_factory, data):
     """What is written is read back, its digest is hashlib's, and nothing else is left beside it."""
     folder = tmp_path_factory.mktemp("files")
-    path = write_bytes(folder / "sub" / "file", data)
+    path = write_bytes(folder / "sub" / "sub" / "file", data)
     assert read_bytes(path, limit=300) == data
     assert sha256(data) == hashlib.sha256(data).hexdigest()
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
@@ -43,6 +43,91 @@ def test_unreadable(tmp_path, name):
     with pytest.raises(FileReadError, match="check the path"):
         read_bytes(tmp_path / name, limit=10)
     assert issubclass(FileReadError, (MnistZooError, OSError))
+
+
+def test_an_endless_device_is_not_held_in_memory():
+    """Reading stops at the limit by itself: what was read is as long as that, not longer."""
+    import tracemalloc
+
+    tracemalloc.start()
+    with pytest.raises(FileReadError):
+        read_bytes("/dev/zero", limit=100_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 400_000
+
+
+def test_a_folder_and_its_parents_are_made(tmp_path):
+    """However deep; one that is there stays as it is."""
+    folder = make_folder(str(tmp_path / "a" / "b" / "c"))
+    assert folder == tmp_path / "a" / "b" / "c"
+    (folder / "file").write_bytes(b"")
+    assert make_folder(folder) == folder
+    assert [path.name for path in folder.iterdir()] == ["file"]
+
+
+def test_a_file_takes_the_place_of_another(tmp_path):
+    """What was there is gone, and so is the old name; a file that is missing changes nothing."""
+    one, two = (write_bytes(tmp_path / name, name.encode()) for name in ("one", "two"))
+    move(one, two)
+    assert two.read_bytes() == b"one"
+    assert not one.exists()
+    with pytest.raises(FileWriteError, match="No such file"):
+        move(one, two)
+    assert two.read_bytes() == b"one"
+
+
+def free(folder, *, to_read=False):
+    """Whether the system would lock a folder at once, for one alone or for readers."""
+    import fcntl
+
+    kind = fcntl.LOCK_SH if to_read else fcntl.LOCK_EX
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such locks")
+def test_a_folder_is_locked(tmp_path):
+    """Alone or for readers together; free again afterwards, also when something was raised."""
+    with locked(tmp_path):
+        assert not free(tmp_path, to_read=True)
+    assert free(tmp_path)
+    with locked(tmp_path, shared=True), locked(tmp_path, shared=True):
+        assert free(tmp_path, to_read=True)
+        assert not free(tmp_path)
+    with pytest.raises(KeyError), locked(tmp_path):
+        raise KeyError
+    assert free(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs fork")
+def test_a_lock_does_not_outlive_its_block_in_a_child(tmp_path, python):
+    """A child forked inside holds the descriptor too, and yet the folder is free afterwards."""
+    out = python(
+        "import os, signal, sys\nfrom pathlib import Path\nfrom mnistzoo.files import locked\n"
+        "import fcntl\n"
+        "with locked(Path(sys.argv[1])):\n"
+        "    child = os.fork()\n"
+        "    if not child: signal.pause()\n"
+        "fd = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "try: fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB); print('free')\n"
+        "finally: os.kill(child, signal.SIGKILL)",
+        str(tmp_path),
+    )
+    assert out == "free\n"
+
+
+def test_what_cannot_be_locked_is_used_all_the_same(tmp_path):
+    """A folder that does not exist is no error here; the reading or writing says so."""
+    with locked(tmp_path / "absent"):
+        assert not (tmp_path / "absent").exists()
 
 
 def test_a_folder_in_the_way(tmp_path):

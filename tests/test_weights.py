@@ -20,6 +20,7 @@ from mnistzoo.weights import (
     read_manifest,
     read_metadata,
     save_state_dict,
+    shipped_file,
     write_manifest,
 )
 
@@ -79,6 +80,51 @@ def test_pretrained_checks_its_file(shipped, monkeypatch):
     shipped.unlink()
     with pytest.raises(FileReadError, match=r"exp1\.safetensors"):
         mnistzoo.exp1(pretrained=True)
+
+
+def test_the_shipped_file_is_known_by_its_tensors(shipped, monkeypatch):
+    """Equal tensors give the bytes of the file; another value, name or network does not."""
+    state = pretrained_state_dict("exp1")
+    assert shipped_file("exp1", state) == shipped.read_bytes()
+    assert shipped_file("exp2", state) is None
+    assert shipped_file("exp9", state) is None
+    assert shipped_file("exp1", {**state, "more": torch.zeros(1)}) is None
+    other = {name: tensor.clone() for name, tensor in state.items()}
+    other["classifier.bias"][3] += 1
+    assert shipped_file("exp1", other) is None
+    shipped.with_name("manifest.json").write_bytes((FOLDER / "manifest.json").read_bytes())
+    shipped.write_bytes(shipped.read_bytes()[:-1] + b"\0")
+    monkeypatch.setattr("mnistzoo.weights.FOLDER", shipped.parent)
+    with pytest.raises(WeightsError, match=rf"^{shipped} is not the file that was published"):
+        shipped_file("exp1", state)
+
+
+def test_what_is_saved_is_on_the_cpu_without_gradients_and_contiguous(tmp_path):
+    """Parameters, transposed views and parts of larger tensors are saved as plain values."""
+    large = torch.arange(12.0).view(3, 4)
+    state = {"a": torch.nn.Parameter(large), "b": large.T, "c": large[:, 1]}
+    save_state_dict(tmp_path / "x", state, {})
+    again = load_state_dict(tmp_path / "x")
+    assert all(torch.equal(again[name], state[name].detach()) for name in state)
+    assert not any(tensor.requires_grad for tensor in again.values())
+
+
+@pytest.mark.parametrize("size", [2**16, 2**16 + 1])
+def test_a_table_of_64_kib_is_the_largest_that_is_parsed(tmp_path, size):
+    """One byte more is refused from its stated length, before the parser sees it."""
+    (tmp_path / "x").write_bytes(struct.pack("<Q", size) + b"{}".ljust(size))
+    if size == 2**16:
+        assert load_state_dict(tmp_path / "x") == {}
+    else:
+        with pytest.raises(WeightsError, match="declares a table of 65,537 bytes"):
+            load_state_dict(tmp_path / "x")
+
+
+def test_accuracy_is_a_fraction_of_ten_thousand():
+    """9,955 correct images are 99.55 %."""
+    assert [entry.accuracy * 10_000 for entry in read_manifest().values()] == [
+        entry.correct for entry in read_manifest().values()
+    ]
 
 
 def test_no_such_pretrained():
@@ -179,6 +225,16 @@ def test_manifest_schema_is_closed(tmp_path, change):
     (tmp_path / "manifest.json").write_text(json.dumps(table))
     with pytest.raises(WeightsError, match="is not a manifest"):
         read_manifest(tmp_path)
+
+
+def test_a_manifest_of_64_kib_is_the_largest_that_is_read(tmp_path):
+    """White space behind it is no part of it, up to that length."""
+    data = (FOLDER / "manifest.json").read_bytes()
+    (tmp_path / "manifest.json").write_bytes(data.ljust(2**16))
+    assert read_manifest.__wrapped__(tmp_path) == read_manifest()
+    (tmp_path / "manifest.json").write_bytes(data.ljust(2**16 + 1))
+    with pytest.raises(FileReadError, match="larger than the 65,536 bytes"):
+        read_manifest.__wrapped__(tmp_path)
 
 
 @given(st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5) | st.binary())

@@ -28,10 +28,9 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int) -> bytes:
     try:
         with Path(path).open("rb") as file:
             data = file.read(limit + 1)
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, ValueError) as error:  # a null byte in the path is a ValueError
         raise FileReadError(
-            f"cannot read {os.fspath(path)}: {reason}; check the path and its permissions."
+            f"cannot read {os.fspath(path)}: {_reason(error)}; check the path and its permissions."
         ) from error
     if len(data) > limit:
         raise FileReadError(
@@ -39,6 +38,10 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int) -> bytes:
             "it is not a file that this library wrote."
         )
     return data
+
+
+def _reason(error: Exception) -> object:
+    return getattr(error, "strerror", None) or error
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
@@ -62,7 +65,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
                 os.fsync(file.fileno())
             temporary.replace(target)
     finally:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):
             temporary.unlink()
     return target
 
@@ -82,9 +85,9 @@ def _refusal_of(target: Path) -> Iterator[None]:
     """What the folder or the disk refuses, as an error that says what to do."""
     try:
         yield
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise FileWriteError(
-            f"cannot write {target}: {error.strerror or error}; "
+            f"cannot write {target}: {_reason(error)}; "
             "choose a folder that exists or can be made, is writable, and has room."
         ) from error
 

@@ -27,6 +27,9 @@ MAX_BYTES = 16 * 2**20
 MAX_HEADER_BYTES = 64 * 2**10
 """No table of tensors is parsed beyond this; a network of this library takes under 5 kB."""
 
+MAX_MANIFEST_BYTES = 64 * 2**10
+"""No manifest is parsed beyond this; that of the five networks takes under 4 kB."""
+
 METADATA_KEY = "mnistzoo"
 
 
@@ -77,12 +80,12 @@ def read_manifest(folder: Path = FOLDER) -> dict[str, Entry]:
     """The manifest of `folder`, by network name.
 
     Raises:
-        FileReadError: there is none.
+        FileReadError: there is none, or it is larger than 64 KiB.
         WeightsError: it is not JSON, or a field is missing, unknown or of another type.
     """
     path = folder / "manifest.json"
     try:
-        table = json.loads(read_bytes(path, limit=MAX_BYTES))
+        table = json.loads(read_bytes(path, limit=MAX_MANIFEST_BYTES))
         return {name: _entry(row) for name, row in table.items()}
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(

@@ -1,0 +1,82 @@
+"""How much memory each reader takes for the largest input that it reads to the end.
+
+    python tests/benchmarks/hostile.py
+
+Each is read in a process of its own; the figure is the growth of its resident memory's peak.
+"""
+
+import gzip
+import resource
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import mnistzoo
+from mnistzoo.checkpoint import CONFIG, LIMITS, WEIGHTS, decode
+from mnistzoo.data import opening
+from mnistzoo.data.mnist import TEST_LABELS, read_idx
+from mnistzoo.errors import MnistZooError
+from mnistzoo.weights import MAX_BYTES, MAX_MANIFEST_BYTES, load_state_dict, read_manifest
+
+
+def tensors() -> bytes:
+    """One tensor that fills a file of weights."""
+    count = MAX_BYTES // 4 - 64
+    table = f'{{"a":{{"dtype":"F32","shape":[{count}],"data_offsets":[0,{4 * count}]}}}}'
+    padded = table.ljust(MAX_BYTES - 8 - 4 * count).encode()
+    return len(padded).to_bytes(8, "little") + padded + bytes(4 * count)
+
+
+def brackets(size: int) -> bytes:
+    """The JSON that makes most objects of so many bytes."""
+    return b"[" + b"[]," * (size // 3 - 1) + b"[]]"
+
+
+def pixels(path: Path) -> None:
+    """As many pixels as a picture may have, of 16 bits, which no decoder shrinks on reading."""
+    side = int(opening.MAX_PIXELS**0.5)
+    Image.fromarray(np.zeros((side, side), np.uint16)).save(path, "PNG", compress_level=1)
+
+
+MAKE = {
+    "weights": lambda path: path.write_bytes(tensors()),
+    "config.json": lambda path: path.write_bytes(brackets(LIMITS[CONFIG])),
+    "manifest.json": lambda path: path.write_bytes(brackets(MAX_MANIFEST_BYTES)),
+    f"{TEST_LABELS.name}.gz": lambda path: path.write_bytes(gzip.compress(bytes(10_000_000))),
+    "picture": pixels,
+}
+READ = {
+    "weights": load_state_dict,
+    "config.json": lambda path: decode({CONFIG: path.read_bytes(), WEIGHTS: b""}, "it"),
+    "manifest.json": lambda path: read_manifest(path.parent),
+    f"{TEST_LABELS.name}.gz": lambda path: read_idx(TEST_LABELS, path.parent),
+    "picture": mnistzoo.transforms(),
+}
+
+
+def peak() -> int:
+    """The most resident memory so far, in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def main() -> None:
+    """Measure all; or read the one whose path is given."""
+    if len(sys.argv) > 1:
+        path, before = Path(sys.argv[1]), peak()
+        with suppress(MnistZooError):
+            READ[path.name](path)
+        print(f"{path.name}: {path.stat().st_size:,} bytes, {(peak() - before) / 1024:.0f} MiB")
+        return
+    for name, make in MAKE.items():
+        with tempfile.TemporaryDirectory() as folder:
+            make(Path(folder) / name)
+            subprocess.run([sys.executable, __file__, Path(folder) / name], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""Finding ink and drawing it anew, on pictures whose ink is known because it was drawn here."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from mnistzoo.data.glyphs import draw, parts
+from mnistzoo.data.ink import find_ink
+from mnistzoo.data.layout import main_digit
+from mnistzoo.errors import PictureError
+
+
+def pen(height, width, lines, thick):
+    """Where lines, each a list of points, put ink on a page: bool, `(height, width)`."""
+    page = Image.new("L", (width, height))
+    for line in lines:
+        ImageDraw.Draw(page).line(line, fill=255, width=thick, joint="curve")
+    return np.asarray(page) > 127
+
+
+SEVEN = [[(60, 60), (140, 60), (90, 180)]]
+
+
+def common(one, other):
+    """The share of all ink that is ink in both."""
+    return np.count_nonzero(one & other) / np.count_nonzero(one | other)
+
+
+def photograph(ink, paper, strength):
+    """A page with ink that takes away so much of the paper's light; float32."""
+    return np.asarray(paper * (1 - strength * ink), dtype=np.float32)
+
+
+@pytest.mark.parametrize("strength", [0.021, 0.1, 0.9])
+@pytest.mark.parametrize("brightness", [0.4, 1.0])
+def test_ink_on_even_paper_is_found_to_the_pixel(strength, brightness):
+    """From two hundredths of the paper's light on; all of it is of the typical density."""
+    ink = pen(240, 200, SEVEN, 9)
+    found = find_ink(photograph(ink, brightness, strength))
+    assert np.array_equal(found.mask, ink)
+    assert found.density.dtype == np.float32
+    assert np.allclose(found.density[ink], 1, atol=1e-4)
+    assert np.allclose(found.density[~ink], 0, atol=1e-4)
+
+
+def test_fainter_ink_is_none():
+    """Below two hundredths there is nothing."""
+    with pytest.raises(PictureError):
+        find_ink(photograph(pen(240, 200, SEVEN, 9), 0.8, 0.018))
+
+
+@pytest.mark.parametrize("side", [12, 40, 90, 380, 600])
+@pytest.mark.parametrize("light", [False, True])
+def test_ink_is_what_is_less(side, light):
+    """In pictures of any size, the lesser of two levels is ink, be it dark or light."""
+    ink = np.zeros((side, side), bool)
+    ink[side // 4 : side // 2, side // 3 : side // 2] = True
+    levels = np.where(ink, 0.2, 0.9).astype(np.float32)
+    found = find_ink(1 - levels if light else levels)
+    assert common(found.mask, ink) > (0.9 if side > 384 else 0.999)
+
+
+def shades(kind):
+    """Paper under uneven light, 300 × 260."""
+    y, x = np.mgrid[0:1:300j, 0:1:260j]
+    if kind == "slope":
+        return 0.35 + 0.55 * (0.7 * x + 0.3 * y)
+    if kind == "edge":
+        return np.where(x + 0.3 * y < 0.55, 0.85, 0.5)
+    return 0.9 - 0.5 * np.hypot(x - 0.5, y - 0.5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "light"),
+    [("slope", False), ("edge", False), ("lamp", False), ("slope", True), ("edge", True)],
+)
+def test_ink_under_uneven_light(kind, light):
+    """Slopes, the edge of a shadow and a lamp's falling off are paper, strokes on them ink."""
+    ink = pen(300, 260, [[(70, 90), (180, 80), (110, 230)]], 10)
+    paper = shades(kind)
+    levels = photograph(ink, paper, 0.6)
+    if light:
+        levels = np.asarray(np.where(ink, 0.95, 0.75 * paper - 0.1), dtype=np.float32)
+    assert common(find_ink(levels).mask, ink) > (0.75 if light else 0.85)
+
+
+@pytest.mark.parametrize("grain", [0.01, 0.03])
+def test_grain_is_no_ink(grain):
+    """Noise alone has no ink; strokes of ten deviations of it are found in it."""
+    noise = np.random.default_rng(0).normal(0, grain, (300, 260))
+    with pytest.raises(PictureError):
+        parts(find_ink(np.asarray(0.7 + noise, dtype=np.float32)))
+    ink = pen(300, 260, [[(70, 90), (180, 80), (110, 230)]], 10)
+    levels = photograph(ink, 0.7, 10 * grain / 0.7) + noise
+    assert common(find_ink(levels.astype(np.float32)).mask, ink) > 0.8
+
+
+def redrawn(ink, strength=0.8):
+    """The 28×28 picture that is made of the main digit on a page, from 0 to 1."""
+    found = find_ink(photograph(ink, 0.9, strength))
+    labelled, pieces = parts(found)
+    return draw(found, labelled, main_digit(pieces)) / 255
+
+
+def stroke_width(picture):
+    """The width of strokes in pixels: ink over the length of its middle line, nearly."""
+    fine = np.kron(picture, np.ones((8, 8))) > 0.5
+    inside = ndimage.distance_transform_edt(fine)
+    return 4 * np.median(inside[fine]) / 8
+
+
+@pytest.mark.parametrize("scale", [1, 2, 5])
+@pytest.mark.parametrize("thick", [4, 8, 12, 24])
+def test_strokes_are_as_wide_as_mnists(scale, thick):
+    """Pens of a thirtieth to a fifth of the digit come out 2 to 4 wide; the box is 20 long."""
+    seven = [[(x * scale, y * scale) for x, y in SEVEN[0]]]
+    seen = redrawn(pen(240 * scale, 200 * scale, seven, thick * scale))
+    assert 1.5 < stroke_width(seen) < 4.5
+    rows, columns = (np.flatnonzero(seen.max(axis) > 0.5) for axis in (1, 0))
+    assert np.ptp(rows) + 1 in (19, 20)
+    assert np.ptp(columns) + 1 < 20
+    assert ndimage.center_of_mass(seen) == pytest.approx((14, 14), abs=0.6)
+    assert seen.max() > 0.95
+
+
+def test_shape_is_kept():
+    """A digit twice as high as wide stays so, and one twice as wide as high."""
+    for height, width, expected in ((200, 100, (20, 10)), (100, 200, (10, 20))):
+        ink = np.zeros((300, 300), bool)
+        ink[50 : 50 + height, 50 : 50 + width] = True
+        ink[50 + 20 : 30 + height, 50 + 20 : 30 + width] = False
+        seen = redrawn(ink) > 0.5
+        assert (
+            np.ptp(np.flatnonzero(seen.any(1))) + 1,
+            np.ptp(np.flatnonzero(seen.any(0))) + 1,
+        ) == pytest.approx(expected, abs=1)
+
+
+def test_strokes_lie_where_they_lay():
+    """The drawing, brought back to the page, covers the ink, for a pen of usual width."""
+    ink = pen(240, 200, SEVEN, 16)
+    seen = redrawn(ink)
+    rows, columns = (np.flatnonzero(ink.any(axis)) for axis in (1, 0))
+    side = max(np.ptp(rows), np.ptp(columns)) + 1
+    theirs = ndimage.zoom(
+        ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] * 1.0, 20 / side
+    )
+    box = seen[np.ix_((seen > 0.5).any(1), (seen > 0.5).any(0))]
+    height, width = (min(a, b) for a, b in zip(box.shape, theirs.shape, strict=True))
+    assert common(box[:height, :width] > 0.5, theirs[:height, :width] > 0.5) > 0.75
+
+
+def test_other_pieces_are_left_out():
+    """Only the pieces asked for are drawn, also where others lie inside their box."""
+    ink = pen(240, 200, [*SEVEN, [(60, 150), (80, 150)]], 9)
+    found = find_ink(photograph(ink, 0.9, 0.8))
+    labelled, pieces = parts(found)
+    assert [piece.area for piece in pieces] == sorted((p.area for p in pieces), reverse=True)
+    assert len(pieces) == 2
+    alone = draw(found, labelled, pieces[:1])
+    assert np.abs(alone / 255 - redrawn(pen(240, 200, SEVEN, 9))).max() < 0.05
+    assert np.abs(draw(found, labelled, pieces) / 255.0 - alone / 255.0).max() > 0.5
+
+
+def test_parts_are_pieces_of_ink_without_specks():
+    """Pieces touch at corners too; what is shorter than 3 of 100 of the picture's side is dust."""
+    ink = np.zeros((200, 100), bool)
+    ink[20:120, 30:40] = ink[120:140, 40:50] = True
+    ink[150:156, 70] = True
+    ink[180:185, 70:75] = True
+    labelled, found = parts(find_ink(photograph(ink, 0.9, 0.8)))
+    assert [(part.box, part.area) for part in found] == [
+        ((30, 20, 50, 140), 1200),
+        ((70, 150, 71, 156), 6),
+    ]
+    assert np.count_nonzero(labelled == found[0].number) == 1200
