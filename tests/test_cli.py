@@ -10,8 +10,9 @@ from typer.testing import CliRunner
 
 import mnistzoo
 from mnistzoo.cli import app, main
+from mnistzoo.errors import FileReadError, UnknownNameError
 
-COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train"]
+COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train", "study"]
 
 
 def run(*args):
@@ -91,7 +92,7 @@ def test_train_writes_a_run(tmp_path, monkeypatch, test_images):
     metrics = json.loads(invoke("train", "exp1", *options, "--json"))
     assert metrics["seed"] == 3
     assert metrics["total"] == 200
-    assert (out / "exp1.safetensors").exists()
+    assert (out / "model.safetensors").exists()
     assert str(out) in invoke("train", "exp1", *options)
 
 
@@ -180,3 +181,19 @@ def test_read_finds_every_digit(pictures):
         assert start <= left < right <= start + 56
         assert 20 <= top < bottom <= 76
     assert "left" in invoke("read", pictures[1])
+
+
+def test_a_trained_folder_is_a_network(tmp_path):
+    """What a run leaves is evaluated, exported and reads pictures under its folder's name."""
+    mnistzoo.exp1(pretrained=True).save_pretrained(tmp_path)
+    evaluated = invoke("evaluate", str(tmp_path), "exp1", "--json")
+    of_folder, of_name = json.loads(evaluated).values()
+    assert of_folder == of_name
+
+
+def test_a_missing_folder_is_not_a_misspelt_name(tmp_path):
+    """A path that is not there is an error about a folder; a bare word, about a name."""
+    with pytest.raises(FileReadError, match="there is no folder"):
+        invoke("evaluate", str(tmp_path / "nothing"))
+    with pytest.raises(UnknownNameError, match="did you mean 'exp5'"):
+        invoke("evaluate", "exp55")

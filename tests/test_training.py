@@ -17,12 +17,13 @@ import mnistzoo
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
-from mnistzoo.training import runs
+from mnistzoo.training import runs, trainer
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.evaluate import evaluate
+from mnistzoo.training.muon import orthogonal
 from mnistzoo.training.recipe import Augmentation, get_recipe
 from mnistzoo.training.trainer import Run, Trainer
-from mnistzoo.weights import load_into, load_state_dict
+from mnistzoo.weights import load_state_dict, read_metadata
 
 BOUND = st.floats(0, 1)
 
@@ -106,9 +107,39 @@ def test_unknown_recipe():
         get_recipe("recrod", "exp5")
 
 
+@given(rows=st.integers(1, 20), columns=st.integers(1, 20), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_muon_steps_along_orthogonal_matrices(rows, columns, seed):
+    """Singular vectors stay, by torch's own decomposition, and singular values come near 1."""
+    generator = torch.Generator().manual_seed(seed)
+    left, _, right = torch.linalg.svd(
+        torch.randn(rows, columns, generator=generator), full_matrices=False
+    )
+    values = torch.rand(min(rows, columns), generator=generator) * 0.9 + 0.1
+    made = left.T @ orthogonal(left * values @ right) @ right.T
+    assert torch.all((made.diagonal() > 0.6) & (made.diagonal() < 1.3))
+    torch.testing.assert_close(made, torch.diag(made.diagonal()), atol=1e-4, rtol=0)
+
+
+def test_muon_keeps_the_norm_of_kernels(few):
+    """After a step each kernel has the norm √out_channels, and the other parameters have moved."""
+    recipe = replace(get_recipe("fast", "exp5"), batch_size=100)
+    trainer = Trainer(Run("exp5", recipe), few)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.train_epoch()
+    for name, parameter in trainer.model.named_parameters():
+        assert not torch.equal(parameter, before[name])
+        if parameter.ndim == 4:
+            assert parameter.detach().norm().item() == pytest.approx(
+                len(parameter) ** 0.5, rel=1e-4
+            )
+
+
 def test_training_learns(few):
     """Fifteen epochs on 300 images classify most of them, where chance gets a tenth."""
-    recipe = replace(get_recipe("record", "exp1"), epochs=15, batch_size=32, ema_decay=0.9)
+    recipe = replace(
+        get_recipe("record", "exp1"), epochs=15, batch_size=32, learning_rate=0.02, ema_decay=0.9
+    )
     trainer = Trainer(Run("exp1", recipe), few)
     for _ in range(recipe.epochs):
         trainer.train_epoch()
@@ -149,16 +180,17 @@ def small_mnist(monkeypatch, few):
 
 
 def test_a_run_leaves_weights_and_metrics(tmp_path, run, small_mnist, few):
-    """The folder holds the network that the metrics describe, and no checkpoint."""
+    """The folder holds the network that the metrics describe, ready to load, and no checkpoint."""
     metrics = runs.train(run, tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["exp5.safetensors", "metrics.json"]
+    files = ["README.md", "config.json", "metrics.json", "model.safetensors"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == files
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    assert sha256((tmp_path / "exp5.safetensors").read_bytes()) == metrics["sha256"]
+    assert sha256((tmp_path / "model.safetensors").read_bytes()) == metrics["sha256"]
     assert metrics["recipe"] == asdict(run.recipe)
     assert [row["epoch"] for row in metrics["epochs"]] == [1, 2]
-    model = mnistzoo.exp5()
-    load_into(model, load_state_dict(tmp_path / "exp5.safetensors"), "it")
-    assert evaluate(model, few).correct == metrics["correct"]
+    assert evaluate(mnistzoo.from_pretrained(tmp_path), few).correct == metrics["correct"]
+    made_by = read_metadata(tmp_path / "model.safetensors")
+    assert (made_by["recipe"], made_by["seed"]) == ("record", 0)
 
 
 def test_a_run_goes_on_to_the_same_digest(tmp_path, run, small_mnist):
@@ -223,18 +255,21 @@ def test_evaluation_agrees_with_counting(few):
     assert result.nll == pytest.approx(-log_likelihood / 300, abs=1e-5)
 
 
-def test_two_processes_train_one_network(tmp_path, small_mnist):
+def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
     """Under torchrun, two processes come to the weights that one process comes to.
 
-    Without batch norm the mean of their gradients is that of the whole batch, but for rounding.
+    Without batch norm the mean of their gradients is that of the whole batch, but for rounding,
+    which is small in float32.
     """
+    monkeypatch.setattr(trainer, "autocast_dtype", lambda device: torch.float32)
     recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=100)
     alone = runs.train(Run("exp1", recipe), tmp_path / "alone")
     script = tmp_path / "together.py"
     script.write_text(
-        "from dataclasses import replace\nfrom pathlib import Path\n"
+        "from dataclasses import replace\nfrom pathlib import Path\nimport torch\n"
         "from mnistzoo.data.mnist import Digits, mnist\n"
-        "from mnistzoo.training import runs\n"
+        "from mnistzoo.training import runs, trainer\n"
+        "trainer.autocast_dtype = lambda device: torch.float32\n"
         "from mnistzoo.training.distributed import processes\n"
         "from mnistzoo.training.recipe import get_recipe\n"
         "from mnistzoo.training.trainer import Run\n"
@@ -249,6 +284,6 @@ def test_two_processes_train_one_network(tmp_path, small_mnist):
     together = json.loads((tmp_path / "together" / "metrics.json").read_text())
     assert together["processes"] == 2
     assert together["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=1e-4)
-    one, two = (load_state_dict(tmp_path / p / "exp1.safetensors") for p in ("alone", "together"))
+    one, two = (load_state_dict(tmp_path / p / "model.safetensors") for p in ("alone", "together"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)

@@ -12,7 +12,7 @@ import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
 
@@ -58,7 +58,12 @@ class Checkpoint(NamedTuple):
     state: dict[str, Tensor]
 
 
-def encode(architecture: str, num_classes: int, state: dict[str, Tensor]) -> dict[str, bytes]:
+def encode(
+    architecture: str,
+    num_classes: int,
+    state: dict[str, Tensor],
+    made_by: dict[str, Any] | None = None,
+) -> dict[str, bytes]:
     """The bytes of `config.json` and `model.safetensors`, known to be readable again.
 
     The shipped weights are written as the very file that ships, so that they keep its SHA-256.
@@ -67,13 +72,14 @@ def encode(architecture: str, num_classes: int, state: dict[str, Tensor]) -> dic
         architecture: the network's name.
         num_classes: outputs of its classifier.
         state: its tensors.
+        made_by: what the file of weights is to say of how they were made.
 
     Raises:
         WeightsError: the network is larger than what is ever read.
     """
     weights = shipped_file(architecture, state)
     if weights is None:
-        weights = dump_state_dict(state, {"network": architecture})
+        weights = dump_state_dict(state, made_by or {"network": architecture})
     if len(weights) > MAX_BYTES:
         raise WeightsError(
             f"the weights take {len(weights):,} bytes, expected at most {MAX_BYTES:,}; "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -41,6 +41,7 @@ class Shareable(nn.Module):
         *,
         accuracy: float | None = None,
         dataset: str | None = None,
+        made_by: dict[str, Any] | None = None,
     ) -> None:
         """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
 
@@ -51,13 +52,14 @@ class Shareable(nn.Module):
             accuracy: what the card is to state, a fraction; for the shipped weights it is known.
             dataset: what `accuracy` was measured on, a name on the Hub; MNIST if the network has
                 ten classes and nothing else is given.
+            made_by: what the file of weights is to say of how they were made, JSON values.
 
         Raises:
             InputError: the accuracy cannot be stated so.
             WeightsError: the network is not as it was built, not float32, or not finite.
             FileWriteError: the folder or the disk refuses.
         """
-        write_folder(folder, without_edited(folder, self._files(accuracy, dataset)))
+        write_folder(folder, without_edited(folder, self._files(accuracy, dataset, made_by)))
 
     def push_to_hub(
         self,
@@ -112,10 +114,12 @@ class Shareable(nn.Module):
             create_pr=create_pr,
         )
 
-    def _files(self, accuracy: float | None, dataset: str | None) -> dict[str, bytes]:
+    def _files(
+        self, accuracy: float | None, dataset: str | None, made_by: dict[str, Any] | None = None
+    ) -> dict[str, bytes]:
         """The three files, once they are known to load again."""
         name, state = self.architecture.name, self.state_dict()
         check_state(self.blank().state_dict(), state, f"this {name}")
-        files = encode(name, self.num_classes, state)
+        files = encode(name, self.num_classes, state, made_by)
         config = decode(files, name).config
         return {**files, CARD: render(self, config, accuracy, dataset)}

@@ -142,6 +142,8 @@ def adopt(name: str, path: Path, folder: Path = FOLDER) -> Entry:
         FileWriteError: `folder` cannot be written.
         WeightsError: it does not fit the network, or does not say what made it.
     """
-    entry = entry_of(name, write_bytes(folder / path.name, read_bytes(path, limit=MAX_BYTES)))
+    entry = entry_of(
+        name, write_bytes(folder / f"{name}.safetensors", read_bytes(path, limit=MAX_BYTES))
+    )
     write_manifest({**read_manifest(folder), name: entry}, folder)
     return entry

@@ -7,7 +7,19 @@ import sys
 import typer
 
 from mnistzoo._version import __version__
-from mnistzoo.cli import analyze, demo, export, hub, plot, predict, train, zoo
+from mnistzoo.cli import (
+    analyze,
+    demo,
+    evaluate,
+    export,
+    hub,
+    plot,
+    predict,
+    results,
+    study,
+    train,
+    zoo,
+)
 from mnistzoo.errors import MnistZooError
 
 app = typer.Typer(
@@ -23,9 +35,11 @@ app.command("list")(zoo.list_)
 app.command()(zoo.summary)
 app.command()(analyze.analyze)
 app.add_typer(plot.app, name="plot")
-app.command()(zoo.evaluate)
+app.command()(evaluate.evaluate)
 app.command()(zoo.verify)
 app.command()(train.train)
+app.command()(study.study)
+app.command()(results.results)
 app.command()(hub.push)
 app.command()(hub.pull)
 app.command()(predict.predict)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import Analysis
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CSV = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
+MARKDOWN = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 
 
 def print_json(value: Any) -> None:
@@ -42,6 +44,19 @@ def table(*headers: str, title: str | None = None) -> Table:
     for index, header in enumerate(headers):
         made.add_column(header, justify="right" if index else "left")
     return made
+
+
+def print_rows(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, markdown: bool = False
+) -> None:
+    """Print rows of cells as a table of the terminal, or of Markdown."""
+    if markdown:
+        print(to_markdown(headers, rows))
+        return
+    made = table(*headers)
+    for row in rows:
+        made.add_row(*row)
+    print_table(made)
 
 
 def to_markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from mnistzoo.cli.console import JSON, print_json
-
-if TYPE_CHECKING:
-    from mnistzoo.models import ConvNet
+from mnistzoo.cli.source import HELP, METAVAR, load
 
 
 def export(
-    network: Annotated[
-        str,
-        typer.Argument(
-            metavar="NETWORK|FOLDER",
-            help="A name from `mnistzoo list`, or what `save_pretrained` or `mnistzoo pull` wrote.",
-        ),
-    ],
+    network: Annotated[str, typer.Argument(metavar=METAVAR, help=HELP)],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     format_: Annotated[
         str | None,
@@ -33,19 +25,9 @@ def export(
     """Write a network for ONNX, torch.export or ExecuTorch."""
     from mnistzoo.export import export
 
-    done = export(_load(network), out, format=format_, int8=int8)
+    done = export(load(network), out, format=format_, int8=int8)
     if as_json:
         print_json(asdict(done) | {"path": str(done.path)})
     else:
         kind = f"{done.format}, int8" if done.int8 else done.format
         print(f"{network} as {kind}: {done.bytes:,} bytes in {done.path}")
-
-
-def _load(network: str) -> ConvNet:
-    from mnistzoo.models import get_model, list_models
-
-    if network in list_models() or not Path(network).is_dir():
-        return get_model(network, pretrained=True)
-    from mnistzoo.pretrained import from_pretrained
-
-    return from_pretrained(network)

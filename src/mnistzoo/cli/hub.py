@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.cli.console import JSON, print_json
+from mnistzoo.cli.source import HELP, METAVAR, is_folder, load
 
 if TYPE_CHECKING:
     from mnistzoo.models import ConvNet
@@ -19,9 +20,7 @@ Token = Annotated[
 
 
 def push(
-    source: Annotated[
-        str, typer.Argument(help="A name from `mnistzoo list`, or a folder that holds a network.")
-    ],
+    source: Annotated[str, typer.Argument(metavar=METAVAR, help=HELP)],
     repo_id: Annotated[str, typer.Argument(help="The repository, as user/name.")],
     revision: Annotated[str | None, typer.Option(help="A branch; main without any.")] = None,
     private: Annotated[
@@ -44,7 +43,7 @@ def push(
 
     Weights, config and model card go there in one commit.
     """
-    model, card = _source(source)
+    model, card = _with_card(source)
     pushed = model.push_to_hub(
         repo_id,
         revision=revision,
@@ -64,15 +63,13 @@ def push(
         print("the card was kept, since it has been edited; delete README.md there to renew it")
 
 
-def _source(source: str) -> tuple[ConvNet, str | None]:
-    """A network by its name; or a folder's, with the folder's card."""
+def _with_card(source: str) -> tuple[ConvNet, str | None]:
+    """A network of the zoo; or a folder's, with the folder's card."""
     from mnistzoo.checkpoint import CARD, read_folder
-    from mnistzoo.models import get_model, list_models
     from mnistzoo.pretrained import from_files
 
-    is_folder = len(Path(source).parts) > 1 or Path(source).is_dir()
-    if source in list_models() or not is_folder:
-        return get_model(source, pretrained=True), None
+    if not is_folder(source):
+        return load(source), None
     files = read_folder(source)
     card = files.get(CARD)
     return from_files(files, source), None if card is None else card.decode(errors="replace")

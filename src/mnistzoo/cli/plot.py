@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnistzoo.cli.console import JSON, print_json
+from mnistzoo.cli.source import HELP, METAVAR, load
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from mnistzoo.training.evaluate import Evaluation
 
 app = typer.Typer(help="Draw figures.", no_args_is_help=True)
+
+Network = Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")]
+Source = Annotated[str, typer.Argument(metavar=METAVAR, help=HELP)]
+Folder = Annotated[Path, typer.Argument(help="Holds the metrics (*.json) of finished runs.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Picture to write (png, pdf or svg).")]
 
 
 @app.command("receptive-field")
 def receptive_field(
-    network: Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")],
+    network: Network,
     layer: Annotated[str, typer.Option(help="Path of a layer, such as features.conv5.")],
     image: Annotated[int, typer.Option(min=0, max=9999, help="Number of a test image.")] = 0,
     images: Annotated[
         int, typer.Option(min=1, max=10000, help="Test images to average the gradient over.")
     ] = 100,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Picture to write (png, pdf or svg).")
-    ] = Path("receptive-field.png"),
+    output: Output = Path("receptive-field.png"),
     as_json: JSON = False,
 ) -> None:
     """Draw what the central unit of a layer can see of a digit, and what it makes use of."""
@@ -40,16 +49,102 @@ def receptive_field(
     pixels = digits[:images, None] / 255
     effective = effective_receptive_field(model, (pixels - MEAN) / STD, layer)
     figure = plots.receptive_field(effective, digits[image].numpy(), f"{network} {layer}")
-    _save(figure, output)
-    if as_json:
-        share = effective.share_in_half
-        print_json({"file": str(output), "layer": layer, "share_in_half": share})
-    else:
-        print(f"{output}: {effective.share_in_half:.1%} of the energy in the middle half")
+    share = effective.share_in_half
+    text = f"{share:.1%} of the energy in the middle half"
+    _finish(figure, output, {"layer": layer, "share_in_half": share}, text, as_json=as_json)
 
 
-def _save(figure: Figure, output: Path) -> None:
-    """Write a figure whole or not at all."""
+@app.command()
+def curves(folder: Folder, output: Output = Path("curves.png"), as_json: JSON = False) -> None:
+    """Draw accuracy and training loss by epoch: the mean over seeds, and their range."""
+    from mnistzoo import plots
+    from mnistzoo.training.results import load_results
+
+    results = load_results(folder)
+    shown = [[r.network, r.recipe.name, r.seed, r.correct] for r in results]
+    figure = plots.curves(results)
+    _finish(figure, output, {"runs": shown}, f"{len(shown)} runs", as_json=as_json)
+
+
+@app.command("accuracy-vs-parameters")
+def accuracy_vs_parameters(
+    folder: Folder, output: Output = Path("accuracy-vs-parameters.png"), as_json: JSON = False
+) -> None:
+    """Draw accuracy over parameters: ours with the spread over seeds, the study's hollow."""
+    from mnistzoo import plots
+    from mnistzoo.training.results import load_results, summarize
+
+    results = load_results(folder)
+    shown = [asdict(summary) for summary in summarize(results)]
+    figure = plots.accuracy_vs_params(results)
+    _finish(figure, output, {"points": shown}, f"{len(results)} runs", as_json=as_json)
+
+
+@app.command()
+def confusion(
+    network: Source, output: Output = Path("confusion.png"), as_json: JSON = False
+) -> None:
+    """Draw which digit of the test set a network reads as which."""
+    from mnistzoo import plots
+
+    evaluation, _ = _evaluate(network)
+    facts = {"network": network, "confusion": evaluation.confusion.tolist()}
+    text = f"{len(evaluation.errors)} errors"
+    _finish(plots.confusion(evaluation, network), output, facts, text, as_json=as_json)
+
+
+@app.command()
+def errors(network: Source, output: Output = Path("errors.png"), as_json: JSON = False) -> None:
+    """Draw the test images that a network reads otherwise than labelled."""
+    from mnistzoo import plots
+    from mnistzoo.data.disputed import INDICES
+
+    evaluation, images = _evaluate(network)
+    shown = [
+        {
+            "index": index,
+            "label": int(evaluation.labels[index]),
+            "answer": int(evaluation.predictions[index]),
+            "probability": float(evaluation.confidences[index]),
+            "disputed": index in INDICES,
+        }
+        for index in plots.surest_errors(evaluation)
+    ]
+    figure = plots.errors(evaluation, images, INDICES, network)
+    facts = {"network": network, "errors": shown}
+    _finish(figure, output, facts, f"{len(shown)} errors", as_json=as_json)
+
+
+@app.command()
+def reliability(
+    network: Source, output: Output = Path("reliability.png"), as_json: JSON = False
+) -> None:
+    """Draw how often a network is right on the test set when it is so sure."""
+    from mnistzoo import plots
+
+    evaluation, _ = _evaluate(network)
+    bins = [asdict(bin_) for bin_ in evaluation.reliability()]
+    facts = {"network": network, "ece": evaluation.ece, "nll": evaluation.nll, "bins": bins}
+    text = f"ECE {evaluation.ece:.2%}, NLL {evaluation.nll:.4f} nats"
+    _finish(plots.reliability(evaluation, network), output, facts, text, as_json=as_json)
+
+
+def _evaluate(network: str) -> tuple[Evaluation, Tensor]:
+    """What a network answers for the test images, and those images."""
+    from mnistzoo.data.mnist import mnist
+    from mnistzoo.training.evaluate import evaluate
+
+    digits = mnist(train=False)
+    return evaluate(load(network), digits), digits.images
+
+
+def _finish(
+    figure: Figure, output: Path, facts: dict[str, Any], text: str, *, as_json: bool
+) -> None:
+    """Write a figure whole or not at all, and print what it shows.
+
+    A PNG also carries `facts` as its description, so that it can be told what it was drawn from.
+    """
     import io
 
     from mnistzoo.errors import InputError
@@ -60,5 +155,12 @@ def _save(figure: Figure, output: Path) -> None:
     if suffix not in formats:
         raise InputError(f"expected a picture such as figure.png, got {output}; choose png or pdf.")
     file = io.BytesIO()
-    figure.savefig(file, format=suffix, dpi=160)
+    options: dict[str, Any] = {}
+    if suffix == "png":
+        options = {"metadata": {"Description": json.dumps(facts)}, "pil_kwargs": {"optimize": True}}
+    figure.savefig(file, format=suffix, dpi=120, **options)
     write_bytes(output, file.getvalue())
+    if as_json:
+        print_json({"file": str(output), **facts})
+    else:
+        print(f"{output}: {text}")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistzoo.cli.console import JSON, print_json, print_table, table
+from mnistzoo.cli.source import HELP, METAVAR, load
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Model = Annotated[str, typer.Option(help="A name from `mnistzoo list`.")]
+Model = Annotated[str, typer.Option(metavar=METAVAR, help=HELP)]
 
 
 def predict(
@@ -23,9 +24,8 @@ def predict(
 ) -> None:
     """Read the one digit in each picture."""
     from mnistzoo.data.pictures import mnist_style
-    from mnistzoo.models import get_model
 
-    predictions = get_model(model, pretrained=True).predict(files)
+    predictions = load(model).predict(files)
     seen = {file: mnist_style(file) for file in files if show}
     if as_json:
         rows = [{"file": f} | asdict(p) for f, p in zip(files, predictions, strict=True)]
@@ -69,9 +69,7 @@ def read(
 
     They come line by line; places are in pixels.
     """
-    from mnistzoo.models import get_model
-
-    digits = get_model(model, pretrained=True).read(file)
+    digits = load(model).read(file)
     if as_json:
         print_json([asdict(digit) for digit in digits])
         return

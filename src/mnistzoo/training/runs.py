@@ -14,13 +14,14 @@ from typing import Any
 import torch
 
 from mnistzoo._version import __version__
+from mnistzoo.checkpoint import WEIGHTS
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import FileReadError, TrainingError
-from mnistzoo.files import read_bytes, write_bytes
+from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.models import ConvNet
 from mnistzoo.training.distributed import rank, world_size
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.trainer import Run, Trainer
-from mnistzoo.weights import save_state_dict
 
 MAX_BYTES = 2**28
 """No checkpoint or metrics file is read beyond this."""
@@ -35,10 +36,10 @@ def train(
 ) -> dict[str, Any]:
     """Train `run` in the folder `out`, from where an earlier try was cut off, and give its metrics.
 
-    Writes `<network>.safetensors` and then `metrics.json`, each in one step; of several processes
-    that train together, only the first writes. A folder that holds the finished run is left as it
-    is. After each epoch the network is judged on the test images, or on the held-out ones; nothing
-    in the run depends on what comes out.
+    Writes the network as `save_pretrained` does, so that `from_pretrained` loads it, and then
+    `metrics.json`; of several processes that train together, only the first writes. A folder that
+    holds the finished run is left as it is. After each epoch the network is judged on the test
+    images, or on the held-out ones; nothing in the run depends on what comes out.
 
     Args:
         run: what to train.
@@ -67,8 +68,10 @@ def train(
         epochs.append(row)
         _save_checkpoint(out, trainer, described, epochs, seconds)
         on_epoch(row)
-    metrics = _judge(trainer, judged) | {"seconds": seconds, "epochs": epochs}
-    return _save(out, trainer, described | metrics) if rank() == 0 else described | metrics
+    network = trainer.result
+    metrics = described | _judge(trainer, network, judged)
+    metrics |= {"seconds": seconds, "epochs": epochs}
+    return _save(out, run, network, metrics) if rank() == 0 else metrics
 
 
 def split(holdout: int) -> tuple[Digits, Digits]:
@@ -128,8 +131,8 @@ def _save_checkpoint(
     write_bytes(out / "checkpoint.pt", buffer.getvalue())
 
 
-def _judge(trainer: Trainer, judged: Digits) -> dict[str, Any]:
-    evaluation = evaluate(trainer.result, judged)
+def _judge(trainer: Trainer, network: ConvNet, judged: Digits) -> dict[str, Any]:
+    evaluation = evaluate(network, judged)
     return {
         "judged_on": "test" if trainer.run.holdout == 0 else "holdout",
         "correct": evaluation.correct,
@@ -142,16 +145,16 @@ def _judge(trainer: Trainer, judged: Digits) -> dict[str, Any]:
     }
 
 
-def _save(out: Path, trainer: Trainer, metrics: dict[str, Any]) -> dict[str, Any]:
-    run = trainer.run
+def _save(out: Path, run: Run, network: ConvNet, metrics: dict[str, Any]) -> dict[str, Any]:
     made_by = {
         "network": run.network,
         "recipe": run.recipe.name,
         "seed": run.seed,
         "versions": versions(),
     }
-    path = out / f"{run.network}.safetensors"
-    metrics["sha256"] = save_state_dict(path, trainer.result.state_dict(), made_by)
+    accuracy = metrics["correct"] / metrics["total"] if run.holdout == 0 else None
+    network.save_pretrained(out, accuracy=accuracy, made_by=made_by)
+    metrics["sha256"] = sha256(read_bytes(out / WEIGHTS, limit=MAX_BYTES))
     write_bytes(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return metrics

@@ -1,10 +1,10 @@
-"""Figures, drawn with matplotlib (extra `plot`)."""
+"""What one unit of a network can see of an image, and what it makes use of."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mnistzoo.errors import MissingExtraError
+from mnistzoo.plots.style import new_figure
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -15,19 +15,6 @@ if TYPE_CHECKING:
 
 THEORETICAL = "#0072b2"
 """Blue of a palette that colour-blind readers can tell apart from the heat map."""
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, outside of pyplot's global state.
-
-    Raises:
-        MissingExtraError: matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MissingExtraError("drawing figures", "plot") from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def receptive_field(

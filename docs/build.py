@@ -1,0 +1,37 @@
+"""Bring the tables and figures of a page up to date: `python docs/build.py [PAGE]...`.
+
+Each command that stands in a comment of the page is run in the repository's folder. What it prints
+takes the place of the lines up to `<!-- end -->`; a `plot` command writes its picture.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+PAGES = (ROOT / "docs/results.md", ROOT / "README.md")
+
+TABLE = re.compile(r"<!-- (mnistzoo .*) -->\n(?:\|.*\n)*<!-- end -->")
+FIGURE = re.compile(r"<!-- (mnistzoo plot .*) -->")
+
+
+def run(command: str) -> str:
+    """What a command of this installation prints."""
+    arguments = [sys.executable, "-m", *shlex.split(command)]
+    return subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def build(page: Path) -> None:
+    """Run the commands of one page, and write it anew."""
+    text = page.read_text(encoding="utf8")
+    for command in FIGURE.findall(text):
+        run(command)
+    text = TABLE.sub(lambda found: f"<!-- {found[1]} -->\n{run(found[1])}<!-- end -->", text)
+    page.write_text(text, encoding="utf8")
+
+
+if __name__ == "__main__":
+    for page in map(Path, sys.argv[1:] or PAGES):
+        build(page)

@@ -1,0 +1,73 @@
+"""The command that sums finished runs up, beside what the study documents."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mnistzoo.cli.console import CSV, JSON, MARKDOWN, print_json, print_rows
+
+if TYPE_CHECKING:
+    from mnistzoo.architectures import Architecture
+    from mnistzoo.training.results import Result, Summary
+
+RECIPES = ("documented", "record")
+"""In the order of the columns."""
+
+HEADERS = (
+    *("network", "study", "measured on"),
+    *(f"{name} {what}" for name in RECIPES for what in ("recipe", "range", "worst drop")),
+)
+
+
+def results(
+    folder: Annotated[Path, typer.Argument(help="Holds the metrics (*.json) of finished runs.")],
+    markdown: MARKDOWN = False,
+    as_csv: CSV = False,
+    as_json: JSON = False,
+) -> None:
+    """Compare finished runs with what the study documents: mean ± sd over seeds.
+
+    A cell says in brackets how many seeds it is of. The worst drop is how many percentage points
+    accuracy fell at most from one epoch to the next, after the first third of a run.
+    """
+    from mnistzoo.training.results import load_results
+
+    print_results(load_results(folder), markdown=markdown, as_csv=as_csv, as_json=as_json)
+
+
+def print_results(found: Sequence[Result], *, markdown: bool, as_csv: bool, as_json: bool) -> None:
+    """Print runs summed up: CSV has a line for each run, JSON and the tables their summaries."""
+    from mnistzoo.architectures import ARCHITECTURES
+    from mnistzoo.training.results import summarize, to_csv
+
+    summaries = {(s.network, s.recipe): s for s in summarize(found)}
+    if as_csv:
+        sys.stdout.write(to_csv(found))
+    elif as_json:
+        print_json([asdict(summary) for summary in summaries.values()])
+    else:
+        rows = [_cells(row, summaries) for row in ARCHITECTURES.values()]
+        print_rows(HEADERS, rows, markdown=markdown)
+
+
+def _cells(row: Architecture, summaries: dict[tuple[str, str], Summary]) -> tuple[str, ...]:
+    documented = row.documented_accuracy
+    study = ("-", "-") if documented is None else (f"{documented:.2%}", "training images")
+    ours = [cell for name in RECIPES for cell in _recipe_cells(summaries.get((row.name, name)))]
+    return row.name, *study, *ours
+
+
+def _recipe_cells(summary: Summary | None) -> tuple[str, str, str]:
+    if summary is None:
+        return "-", "-", "-"
+    images = "" if summary.judged_on == "test" else ", held-out images"
+    spread = "" if summary.sd is None else f" ± {100 * summary.sd:.2f}"
+    span = "-" if summary.sd is None else f"{100 * summary.min:.2f} to {summary.max:.2%}"
+    mean = f"{summary.mean:.2%}{spread} ({summary.seeds}{images})"
+    return mean, span, f"{100 * summary.worst_drop:.2f}"

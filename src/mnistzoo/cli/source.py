@@ -1,0 +1,39 @@
+"""The network that a command is given: by its name, or in a folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnistzoo.models import ConvNet
+
+METAVAR = "NETWORK|FOLDER"
+HELP = "A name from `mnistzoo list`, or a folder that `train`, `pull` or `save_pretrained` wrote."
+
+
+def is_folder(source: str) -> bool:
+    """Whether a folder is meant: it has the form of a path, or is there, and is no network's name.
+
+    A misspelt name is thus an error that tells the nearest name, not one about a missing folder.
+    """
+    from mnistzoo.models import list_models
+
+    path = Path(source)
+    return source not in list_models() and (len(path.parts) > 1 or path.is_dir())
+
+
+def load(source: str) -> ConvNet:
+    """A network of the zoo with its shipped weights, or a folder's.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        FileReadError: there is no such folder, or it lacks a file.
+        WeightsError: what was read is altered, foreign or incomplete.
+    """
+    from mnistzoo.models import get_model
+    from mnistzoo.pretrained import from_pretrained
+
+    if is_folder(source):
+        return from_pretrained(Path(source))
+    return get_model(source, pretrained=True)

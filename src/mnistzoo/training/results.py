@@ -1,0 +1,260 @@
+"""What finished runs came to: their `metrics.json` files read, summed up over seeds, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from operator import attrgetter
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.errors import DataError, InputError
+from mnistzoo.files import read_bytes
+from mnistzoo.training.recipe import RECIPES, Augmentation, Recipe
+
+MAX_BYTES = 2**22
+"""No metrics file is read beyond this; one of 30 epochs has 5 kB."""
+
+COLUMNS = (
+    *("network", "recipe", "seed", "judged_on", "correct", "total", "accuracy", "nll"),
+    *("epochs", "worst_drop", "seconds"),
+)
+"""Of the CSV: attributes of `Result`, but `recipe` is its name and `epochs` their number."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one pass over the training images came to.
+
+    Attributes:
+        epoch: its number, from 1.
+        loss: mean cross-entropy in nats over the augmented training images, while training.
+        train_accuracy: on the same images, a fraction.
+        accuracy: on the images that the run is judged on, after the pass; a fraction.
+    """
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run came to; the fields of its metrics file, under the same names.
+
+    Attributes:
+        network: what `get_model` calls it.
+        recipe: how it was trained.
+        seed: of the run.
+        judged_on: "test", or "holdout" where training images were kept aside.
+        correct: how many of those images the last epoch's network reads as they are labelled.
+        total: how many there are.
+        nll: mean negative log-likelihood of their labels, in nats.
+        seconds: the training's, without the judging.
+        epochs: all epochs of the recipe, in order.
+    """
+
+    network: str
+    recipe: Recipe
+    seed: int
+    judged_on: str
+    correct: int
+    total: int
+    nll: float
+    seconds: float
+    epochs: tuple[Epoch, ...]
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """Network, name of the recipe and seed: what runs are sorted by."""
+        return self.network, self.recipe.name, self.seed
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of the images read as they are labelled, after the last epoch."""
+        return self.correct / self.total
+
+    @property
+    def worst_drop(self) -> float:
+        """How far accuracy fell at most from one epoch to the next, both after the first third.
+
+        A fraction, 0 where it never fell. A third of the way, a one-cycle learning rate is past its
+        top and the moving average of the weights has forgotten where they began; the same share
+        goes for every recipe, so that they compare.
+        """
+        settled = [row.accuracy for row in self.epochs[len(self.epochs) // 3 :]]
+        drop = max([0.0, *(before - after for before, after in pairwise(settled))])
+        return round(drop * self.total) / self.total  # a whole number of images, exactly
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the runs of one network under one recipe came to, over their seeds.
+
+    Attributes:
+        network: what `get_model` calls it.
+        recipe: its name.
+        judged_on: "test" or "holdout".
+        seeds: how many runs there are.
+        mean: of their accuracies, a fraction.
+        sd: the sample's standard deviation of their accuracies; None for one run.
+        min: the lowest accuracy.
+        max: the highest accuracy.
+        worst_drop: the largest `Result.worst_drop` of them.
+        nll: mean of theirs, in nats.
+    """
+
+    network: str
+    recipe: str
+    judged_on: str
+    seeds: int
+    mean: float
+    sd: float | None
+    min: float
+    max: float
+    worst_drop: float
+    nll: float
+
+
+def load_results(folder: str | os.PathLike[str]) -> list[Result]:
+    """The runs whose metrics are the `*.json` files of a folder, by network, recipe and seed.
+
+    Raises:
+        DataError: there is none, or one is damaged; the message names the file.
+        FileReadError: one cannot be read.
+    """
+    paths = sorted(Path(folder).glob("*.json"))
+    if not paths:
+        raise DataError(
+            f"expected the metrics of finished runs (*.json) in {os.fspath(folder)}, found none; "
+            "name the folder that holds them."
+        )
+    return sorted(map(read_result, paths), key=attrgetter("key"))
+
+
+def read_result(path: str | os.PathLike[str]) -> Result:
+    """The run whose metrics file is at `path`.
+
+    Raises:
+        DataError: it is no metrics file of a finished run, or it is damaged.
+        FileReadError: it cannot be read.
+    """
+    try:
+        return _parse(json.loads(read_bytes(path, limit=MAX_BYTES)))
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise DataError(
+            f"{os.fspath(path)} is not the metrics of a finished run: {reason}; "
+            "train again, or take the file out of the folder."
+        ) from error
+
+
+def summarize(results: Iterable[Result]) -> list[Summary]:
+    """One summary for each network and recipe, in that order.
+
+    Raises:
+        InputError: runs under one name are not repetitions of each other: the recipe's settings or
+            the images judged on differ, or a seed is there twice.
+    """
+    groups = groupby(sorted(results, key=attrgetter("key")), key=lambda result: result.key[:2])
+    return [_summary(list(runs)) for _, runs in groups]
+
+
+def to_csv(results: Iterable[Result]) -> str:
+    """A line for each run, by network, recipe and seed, below a line of `COLUMNS`."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for result in sorted(results, key=attrgetter("key")):
+        own = {"recipe": result.recipe.name, "epochs": len(result.epochs)}
+        writer.writerow([own.get(column, getattr(result, column)) for column in COLUMNS])
+    return file.getvalue()
+
+
+def _summary(runs: Sequence[Result]) -> Summary:
+    first, accuracies = runs[0], [run.accuracy for run in runs]
+    _check_repetitions(runs)
+    return Summary(
+        network=first.network,
+        recipe=first.recipe.name,
+        judged_on=first.judged_on,
+        seeds=len(runs),
+        mean=mean(accuracies),
+        sd=stdev(accuracies) if len(runs) > 1 else None,
+        min=min(accuracies),
+        max=max(accuracies),
+        worst_drop=max(run.worst_drop for run in runs),
+        nll=mean(run.nll for run in runs),
+    )
+
+
+def _check_repetitions(runs: Sequence[Result]) -> None:
+    first, seeds = runs[0], [run.seed for run in runs]
+    name = f"{first.network} under {first.recipe.name}"
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"expected each seed of {name} once, got {seeds}; remove one of the runs.")
+    same = (first.recipe, first.judged_on, first.total)
+    if any((run.recipe, run.judged_on, run.total) != same for run in runs):
+        raise InputError(
+            f"expected the runs of {name} to differ in their seed only; the recipe's settings or "
+            "the images judged on differ too: keep such runs in folders of their own."
+        )
+
+
+def _parse(found: Any) -> Result:
+    """The run that a parsed metrics file describes; a fault is a KeyError, Type- or ValueError."""
+    if found["network"] not in ARCHITECTURES:
+        raise ValueError(f"there is no network {found['network']!r}")
+    if found["recipe"]["name"] not in RECIPES:
+        raise ValueError(f"there is no recipe {found['recipe']['name']!r}")
+    if found["judged_on"] not in {"test", "holdout"}:
+        raise ValueError(f"judged_on is {found['judged_on']!r}, neither test nor holdout")
+    recipe = found["recipe"] | {"augmentation": Augmentation(**found["recipe"]["augmentation"])}
+    total = _integer(found, "total", 1, 60_000)
+    epochs = tuple(_epoch(row, number) for number, row in enumerate(found["epochs"], 1))
+    result = Result(
+        network=found["network"],
+        recipe=Recipe(**recipe),
+        seed=_integer(found, "seed", 0, 2**63),
+        judged_on=found["judged_on"],
+        correct=_integer(found, "correct", 0, total),
+        total=total,
+        nll=_number(found, "nll", math.inf),
+        seconds=_number(found, "seconds", math.inf),
+        epochs=epochs,
+    )
+    if len(epochs) != result.recipe.epochs:
+        raise ValueError(f"expected {result.recipe.epochs} epochs, got {len(epochs)}")
+    return result
+
+
+def _epoch(row: Any, number: int) -> Epoch:
+    return Epoch(
+        epoch=_integer(row, "epoch", number, number),
+        loss=_number(row, "loss", math.inf),
+        train_accuracy=_number(row, "train_accuracy", 1.0),
+        accuracy=_number(row, "accuracy", 1.0),
+    )
+
+
+def _integer(found: Any, key: str, low: int, high: int) -> int:
+    value = found[key]
+    if type(value) is not int or not low <= value <= high:
+        raise ValueError(f"{key} is {value!r}, expected {low} to {high}")
+    return value
+
+
+def _number(found: Any, key: str, high: float) -> float:
+    value = found[key]
+    if type(value) not in (int, float) or not math.isfinite(value) or not 0 <= value <= high:
+        raise ValueError(f"{key} is {value!r}, expected a number from 0 to {high}")
+    return float(value)

@@ -1,0 +1,70 @@
+"""docs/results.md: its tables are what the commands print, its figures what they would draw."""
+
+import json
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mnistzoo.cli import app, evaluate
+from mnistzoo.cli import plot as plotting
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs/results.md").read_text(encoding="utf8")
+
+TABLES = re.findall(r"<!-- mnistzoo (.*) -->\n((?:\|.*\n)*)<!-- end -->", PAGE)
+FIGURES = re.findall(r"<!-- mnistzoo (plot .*) -o (\S+) -->\n!\[.+\]\((.+)\)", PAGE)
+
+
+@pytest.fixture(scope="module")
+def invoke():
+    """Run a command in the repository's folder, with each network evaluated once for all."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        measured = cache(lambda _: evaluate._evaluate(None))(None)
+        images = plotting._evaluate("exp1")[1]
+        patch.setattr(evaluate, "_evaluate", lambda _: measured)
+        patch.setattr(plotting, "_evaluate", lambda name: (measured[name], images))
+
+        def run(command):
+            result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+            return result.stdout
+
+        yield run
+
+
+@pytest.mark.parametrize(("command", "shown"), TABLES, ids=[command for command, _ in TABLES])
+def test_tables_are_what_the_commands_print(invoke, command, shown):
+    """Each table of the page is what the command above it prints now."""
+    assert shown == invoke(command)
+
+
+@pytest.mark.parametrize(("command", "path", "link"), FIGURES, ids=[p for _, p, _ in FIGURES])
+def test_figures_are_of_the_numbers_there_are(invoke, tmp_path, command, path, link):
+    """Each picture carries the facts that its command would draw now, and is small."""
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib", reason="an extra of the package")
+    assert ROOT / path == ROOT / "docs" / link
+    facts = json.loads(invoke(f"{command} -o {tmp_path / 'figure.png'} --json"))
+    del facts["file"]
+    with image.open(ROOT / path) as picture:
+        drawn = json.loads(picture.info["Description"])
+    assert flat(drawn) == pytest.approx(flat(facts), rel=1e-4, abs=1e-6)
+    assert (ROOT / path).stat().st_size < 150_000
+
+
+def flat(value, name=""):
+    """The leaves of nested lists and dictionaries by their place."""
+    if not isinstance(value, list | dict):
+        return {name: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {k: v for key, item in items for k, v in flat(item, f"{name}/{key}").items()}
+
+
+def test_the_page_has_all_of_them():
+    """No comment with a command goes unchecked."""
+    assert len(TABLES) + len(FIGURES) == PAGE.count("<!-- mnistzoo ") == 8
