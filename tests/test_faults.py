@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import mnistzoo
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
-from mnistzoo.errors import FileWriteError
+from mnistzoo.errors import FileWriteError, TrainingError
 from mnistzoo.export import export
 from mnistzoo.training import runs
 from mnistzoo.training.recipe import get_recipe
@@ -72,7 +72,7 @@ def test_training_killed_at_any_step(found):
     outcomes = found("train")
     _, after, finished, left, same = zip(*outcomes, strict=True)
     assert phases(left) == [4, 2, 0]
-    assert phases(after) == [None, True]
+    assert phases(after) == ["FileReadError", "whole"]
     assert phases(finished) == [False, True]
     assert all(same)
 
@@ -168,8 +168,22 @@ def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
     (disk / "ballast").unlink()
     metrics = runs.train(run, disk, on_batch=seen.append)
     assert len(seen) == 2
-    assert sorted(path.name for path in disk.iterdir()) == ["exp1.safetensors", "metrics.json"]
+    names = sorted(path.name for path in disk.iterdir())
+    assert names == ["README.md", "config.json", "metrics.json", "model.safetensors"]
     assert metrics["epochs"][0]["epoch"] == 1
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "metrics.json"])
+@pytest.mark.parametrize("content", [b"", b"[]", b"PK\3\4 no archive", b"\x80\2}q\0."])
+def test_a_damaged_run_is_named(name, content, tmp_path, monkeypatch):
+    """A file that no run wrote is an error that says what to delete; nothing is overwritten."""
+    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist()))
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    (tmp_path / name).write_bytes(content)
+    run = Run("exp1", replace(get_recipe("record", "exp1"), epochs=1))
+    with pytest.raises(TrainingError, match=rf"{name} is not what a run writes there; delete it"):
+        runs.train(run, tmp_path)
+    assert (tmp_path / name).read_bytes() == content
 
 
 def test_export_says_in_one_line_that_the_disk_is_full(small_disk):

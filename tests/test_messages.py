@@ -19,7 +19,14 @@ from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
 from mnistzoo.files import make_folder, move, read_bytes, write_bytes
 from mnistzoo.models import exp1, exp5
-from mnistzoo.weights import FOLDER, load_into, load_state_dict, read_manifest, read_metadata
+from mnistzoo.weights import (
+    FOLDER,
+    load_into,
+    load_state_dict,
+    pretrained_state_dict,
+    read_manifest,
+    read_metadata,
+)
 
 HERE = Path()
 """The folder of a test; each runs in one of its own."""
@@ -101,6 +108,10 @@ WEIGHTS = [
         lambda: load_state_dict("file"),
         "file is not a safetensors file of this library: it declares a table of 228,509,037,105 "
         "bytes, expected at most 65,536; only files in that format are read.",
+    ),
+    (
+        lambda: pretrained_state_dict("exp1x"),
+        "there is no pretrained network 'exp1x'; did you mean 'exp1'?",
     ),
     (
         lambda: read_metadata(foreign()),

@@ -14,6 +14,7 @@ from mnistzoo.errors import FileReadError, UnknownNameError, WeightsError
 from mnistzoo.files import sha256
 from mnistzoo.weights import (
     FOLDER,
+    _folder,
     load_into,
     load_state_dict,
     pretrained_state_dict,
@@ -80,6 +81,14 @@ def test_pretrained_checks_its_file(shipped, monkeypatch):
     shipped.unlink()
     with pytest.raises(FileReadError, match=r"exp1\.safetensors"):
         mnistzoo.exp1(pretrained=True)
+
+
+def test_weights_are_found_installed_and_in_a_checkout(tmp_path):
+    """In the package's own folder, if they are there; else at the top of the checkout."""
+    package = tmp_path / "src" / "mnistzoo"
+    assert _folder(package) == tmp_path / "weights"
+    (package / "pretrained").mkdir(parents=True)
+    assert _folder(package) == package / "pretrained"
 
 
 def test_the_shipped_file_is_known_by_its_tensors(shipped, monkeypatch):
@@ -205,6 +214,7 @@ def test_weights_of_another_network():
 def test_manifest_round_trip(tmp_path):
     """Writing what was read gives the shipped bytes again."""
     path = write_manifest(read_manifest(), tmp_path)
+    assert path == tmp_path / "manifest.json"
     assert path.read_bytes() == (FOLDER / "manifest.json").read_bytes()
 
 

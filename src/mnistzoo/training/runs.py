@@ -89,9 +89,20 @@ def _finished(out: Path, described: dict[str, Any]) -> dict[str, Any] | None:
     path = out / "metrics.json"
     if not path.exists():
         return None
-    metrics: dict[str, Any] = json.loads(read_bytes(path, limit=MAX_BYTES))
-    _check_same(out, described, {key: metrics.get(key) for key in described})
+    try:
+        metrics: dict[str, Any] = json.loads(read_bytes(path, limit=MAX_BYTES))
+        found = {key: metrics.get(key) for key in described}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise _damaged(path) from error
+    _check_same(out, described, found)
     return metrics
+
+
+def _damaged(path: Path) -> TrainingError:
+    return TrainingError(
+        f"{path} is not what a run writes there; delete it to go on without it, "
+        "or choose another folder."
+    )
 
 
 def _resume(
@@ -102,10 +113,15 @@ def _resume(
         data = read_bytes(out / "checkpoint.pt", limit=MAX_BYTES)
     except FileReadError:
         return [], 0.0
-    checkpoint = torch.load(io.BytesIO(data), weights_only=True)
-    _check_same(out, described, checkpoint["run"])
-    trainer.load_state_dict(checkpoint["trainer"])
-    return checkpoint["epochs"], checkpoint["seconds"]
+    try:
+        checkpoint = torch.load(io.BytesIO(data), weights_only=True)
+        _check_same(out, described, checkpoint["run"])
+        trainer.load_state_dict(checkpoint["trainer"])
+        return checkpoint["epochs"], checkpoint["seconds"]
+    except TrainingError:
+        raise
+    except Exception as error:  # what torch raises of a file that is none of its own has no end
+        raise _damaged(out / "checkpoint.pt") from error
 
 
 def _check_same(out: Path, described: dict[str, Any], found: dict[str, Any]) -> None:
