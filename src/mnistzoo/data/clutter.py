@@ -1,4 +1,4 @@
-"""What stands out in a picture and is no writing: lines of ruled paper, and the desk around a sheet.
+"""What stands out in a picture and is no writing: ruled lines, and the desk around a sheet.
 
 Both are told by shape alone, so a digit that fills its picture must not look like them.
 """
@@ -26,7 +26,8 @@ def find_rules(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which pixels of the ink are lines right across the picture; they may tilt by a few degrees.
 
     Found as readers of music find the staff: ink that is no taller than a rule in its column, in
-    rows of such pieces from one side to the other. Where a stroke crosses, ink is taller, and stays.
+    rows of such pieces across the picture. Where a stroke crosses, ink is taller, and stays.
+    Where there is one, rules cut short by a corner of the picture are others.
     """
     thickest = int(max(mask.shape) * THICKEST_RULE)
     if thickest == 0:
@@ -35,14 +36,22 @@ def find_rules(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _level_rules(mask: NDArray[np.bool_], thickest: int) -> NDArray[np.bool_]:
-    thin = _flat(mask & ~ndimage.binary_opening(mask, np.ones((thickest + 1, 1))), 2 * thickest)
+    tall = (thickest + 1) | 1
+    thick = ndimage.maximum_filter1d(ndimage.minimum_filter1d(mask, tall, 0), tall, 0)
+    thin = mask & ~thick
+    if thin.any(0).mean() <= COVERED:
+        return np.zeros_like(mask)
+    thin = _flat(thin, 2 * thickest)
     bridge = 2 * (mask.shape[1] // 8) + 1  # across the strokes that cut a rule in two
     rows, _ = ndimage.label(ndimage.maximum_filter(thin, (thickest | 1, bridge)))
     rows = np.where(thin, rows, 0)
-    rule = np.zeros(rows.max() + 1, np.bool_)
+    width = mask.shape[1]
+    across, aside = np.zeros((2, rows.max() + 1), np.bool_)
     for number, place in enumerate(ndimage.find_objects(rows), 1):
-        rule[number] = (rows[place] == number).any(0).sum() > COVERED * mask.shape[1]
-    return np.asarray(rule[rows])
+        columns = np.flatnonzero((rows[place] == number).any(0))
+        across[number] = len(columns) > COVERED * width
+        aside[number] = place[1].start < thickest or place[1].stop > width - thickest
+    return np.asarray((across | (aside & across.any()))[rows])
 
 
 def _flat(thin: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
@@ -52,8 +61,8 @@ def _flat(thin: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
     return np.array([False, *(width > max(least, 3 * height) for width, height in sides)])[labelled]
 
 
-def find_sheet(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """The rows and columns of a sheet that was taken for ink, as the desk is taken for paper.
+def find_sheet(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Where a sheet lies that was taken for ink, as more of the picture is desk; without its rim.
 
     A sheet is solid and nearly rectangular, takes a quarter of the picture or more, and what is
     written on it are holes.
@@ -61,13 +70,14 @@ def find_sheet(mask: NDArray[np.bool_]) -> tuple[slice, slice] | None:
     labelled, count = ndimage.label(mask)
     if count == 0:
         return None
-    number = 1 + int(np.argmax(np.bincount(labelled.ravel())[1:]))
-    place = ndimage.find_objects(labelled)[number - 1]
-    sheet = np.pad(labelled[place] == number, 1)
-    height, width = labelled[place].shape
+    largest = labelled == 1 + int(np.argmax(np.bincount(labelled.ravel())[1:]))
+    rows, columns = (np.flatnonzero(largest.any(axis)) for axis in (1, 0))
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
     if 4 * height * width < mask.size:
         return None
-    filled = np.count_nonzero(ndimage.binary_fill_holes(sheet))
-    across = 2 * float(ndimage.distance_transform_edt(sheet).max())
-    solid = across >= SOLID * max(height, width) and filled >= FULL * height * width
-    return place if solid and filled > np.count_nonzero(sheet) else None
+    filled = np.asarray(ndimage.binary_fill_holes(largest))
+    across = 2 * float(ndimage.distance_transform_edt(np.pad(largest, 1)).max())
+    solid = across >= SOLID * max(height, width) and filled.sum() >= FULL * height * width
+    if not solid or filled.sum() == largest.sum():
+        return None
+    return np.asarray(ndimage.binary_erosion(filled, iterations=2 + max(mask.shape) // 100))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from mnistzoo.data.ink import SMALL, Ink, no_ink
+from mnistzoo.data.ink import Ink, no_ink
 from mnistzoo.data.layout import Part, box_of, inside
 from mnistzoo.data.opening import GreyLevels
 
@@ -23,8 +23,12 @@ SPECK = 0.03
 DIGIT = 0.1
 """Ink as long as this share of its picture may be the digit, where other ink is at the edge."""
 
-STROKE_WIDTHS = (2.0, 4.0)
-"""Strokes are brought within these widths, in pixels of the 20×20 box: chosen, not measured."""
+PAGE = 128
+"""Smaller pictures show a digit alone, perhaps cropped close; its pieces at the edge are its own."""
+
+STROKE_WIDTHS = (2.25, 2.9)
+"""Strokes are brought within these widths, in pixels of the 20×20 box: the middle half of MNIST's,
+`python tests/benchmarks/strokes.py`."""
 
 
 def parts(ink: Ink) -> tuple[NDArray[np.int32], list[Part]]:
@@ -45,7 +49,7 @@ def parts(ink: Ink) -> tuple[NDArray[np.int32], list[Part]]:
     found = [part for part in found if part.length >= SPECK * side]
     if not found:
         raise no_ink()
-    if side > SMALL:
+    if side >= PAGE:
         found = inside(found, DIGIT * side)
     return labelled, sorted(found, key=lambda part: -part.area)
 
@@ -88,7 +92,7 @@ def _strokes(density: GreyLevels) -> GreyLevels:
     width = 4 * float(np.median(inside[ink])) / _FINE
     wanted = float(np.clip(width, *STROKE_WIDTHS))
     blurred = np.count_nonzero((share > 0.25) & (share < 0.75)) > np.count_nonzero(ink) / 2
-    if wanted == width or blurred:
+    if wanted == width or (blurred and wanted < width):
         return np.asarray(np.clip((share - 0.1) / 0.8, 0, 1), dtype=np.float32)
     outline = inside - ndimage.distance_transform_edt(~ink)
     thicker = (wanted - width) / 2 * _FINE

@@ -46,7 +46,8 @@ class Ink:
 def find_ink(levels: GreyLevels) -> Ink:
     """Separate ink from paper: estimate the light, divide by it, and take half of the ink's level.
 
-    Lines of ruled paper are paper. Where a sheet lies on a desk, the sheet alone is looked at.
+    Lines of ruled paper are paper. Where a sheet lies on a desk, it is continued beyond
+    its rim.
 
     Raises:
         PictureError: nothing stands out from the paper.
@@ -55,10 +56,9 @@ def find_ink(levels: GreyLevels) -> Ink:
     sheet = find_sheet(ink.mask) if max(levels.shape) > SMALL else None
     if sheet is None:
         return ink
+    nearest = ndimage.distance_transform_edt(~sheet, return_distances=False, return_indices=True)
     with suppress(PictureError):
-        inner = _separated(np.ascontiguousarray(levels[sheet]))
-        ink = Ink(np.zeros_like(ink.density), np.zeros_like(ink.mask))
-        ink.density[sheet], ink.mask[sheet] = inner.density, inner.mask
+        ink = _separated(levels[tuple(nearest)])
     return ink
 
 

@@ -45,11 +45,11 @@ def box_of(pieces: list[Part]) -> Box:
 
 
 def inside(found: list[Part], least: float) -> list[Part]:
-    """The pieces without those along the picture's edge: shadow, desk, the rim of a sheet.
+    """The pieces without those that run all along the edge of the picture: a desk, a shadow.
 
-    All of them, if no other is `least` long: a digit cropped close runs along the edge too.
+    All of them, if no other is `least` long: a digit cropped close may do so, too.
     """
-    within = [part for part in found if part.edge < part.length / 2]
+    within = [part for part in found if part.edge < part.length]
     return within if any(part.length >= least for part in within) else found
 
 
