@@ -58,7 +58,8 @@ def _flat(thin: NDArray[np.bool_], least: int) -> NDArray[np.bool_]:
     """The pieces that are wider than `least`, and far wider than high."""
     labelled, _ = ndimage.label(thin, np.ones((3, 3)))
     sides = [(x.stop - x.start, y.stop - y.start) for y, x in ndimage.find_objects(labelled)]
-    return np.array([False, *(width > max(least, 3 * height) for width, height in sides)])[labelled]
+    flat = np.array([False, *(width > max(least, 3 * height) for width, height in sides)])
+    return np.asarray(flat[labelled])
 
 
 def find_sheet(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:

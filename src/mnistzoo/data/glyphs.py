@@ -24,9 +24,9 @@ DIGIT = 0.1
 """Ink as long as this share of its picture may be the digit, where other ink is at the edge."""
 
 PAGE = 128
-"""Smaller pictures show a digit alone, perhaps cropped close; its pieces at the edge are its own."""
+"""Smaller pictures show a digit alone, perhaps cropped close; all pieces at the edge are its."""
 
-STROKE_WIDTHS = (2.25, 2.9)
+STROKE_WIDTHS = (2.25, 3.0)
 """Strokes are brought within these widths, in pixels of the 20×20 box: the middle half of MNIST's,
 `python tests/benchmarks/strokes.py`."""
 
