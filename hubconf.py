@@ -11,6 +11,13 @@ dependencies = ["torch", "safetensors"]
 _SOURCE = str(Path(__file__).resolve().parent / "src")
 sys.path.insert(0, _SOURCE)
 try:
-    from mnistzoo.models import exp1, exp2, exp3, exp4, exp5  # noqa: F401 - torch.hub finds them
+    from mnistzoo.models import (  # noqa: F401 - torch.hub finds them
+        exp1,
+        exp2,
+        exp3,
+        exp4,
+        exp5,
+        get_model,
+    )
 finally:
     sys.path.remove(_SOURCE)

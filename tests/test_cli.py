@@ -12,7 +12,8 @@ import mnistzoo
 from mnistzoo.cli import app, main
 from mnistzoo.errors import FileReadError, UnknownNameError
 
-COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train", "results", "plot"]
+COMMANDS = ["list", "summary", "evaluate", "predict", "verify"]
+COMMANDS += ["train", "study", "results", "plot"]
 
 
 def run(*args):

@@ -48,6 +48,15 @@ def test_what_is_written_is_what_is_read(tmp_path):
     assert load_results(tmp_path) == [made[1], made[0], made[2], made[3]]
 
 
+def test_settings_of_another_version(tmp_path):
+    """A recipe's setting that is not known is passed over where it was off, and named where on."""
+    made = result()
+    off, on = (asdict(made)["recipe"] | {"warm": warm} for warm in (False, True))
+    assert read_result(write(tmp_path, made, recipe=off)) == made
+    with pytest.raises(DataError, match="settings that are not known: warm"):
+        read_result(write(tmp_path, made, recipe=on))
+
+
 def test_committed_results_hold_together():
     """Each committed file has the name of its run, and its last epoch is what it came to."""
     for path in COMMITTED.glob("*.json"):

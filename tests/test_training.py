@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 import mnistzoo
 from mnistzoo.data.mnist import Digits
@@ -20,7 +19,6 @@ from mnistzoo.errors import FileWriteError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
 from mnistzoo.training import runs, trainer
 from mnistzoo.training.augment import affine_maps, warp
-from mnistzoo.training.calibrate import best_temperature, calibrate
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.recipe import Augmentation, get_recipe
 from mnistzoo.training.trainer import Run, Trainer
@@ -106,48 +104,6 @@ def test_unknown_recipe():
     """A misspelt recipe is an error that names the one meant."""
     with pytest.raises(UnknownNameError, match="did you mean 'record'"):
         get_recipe("recrod", "exp5")
-
-
-def test_augmentation_fades_at_the_end():
-    """It is whole until the last share of the steps, half in the middle of that, then gone."""
-    recipe = replace(get_recipe("record", "exp5"), fade=0.2)
-    whole = recipe.augmentation
-    assert recipe.augmentation_at(0.0) == recipe.augmentation_at(0.79) == whole
-    assert vars(recipe.augmentation_at(0.9)) == pytest.approx(vars(whole * 0.5))
-    assert vars(recipe.augmentation_at(1.0)) == pytest.approx(vars(Augmentation()))
-
-
-@given(
-    temperature=st.floats(0.2, 5),
-    logits=arrays(np.float32, (50, 10), elements=st.floats(-5, 5, width=32)),
-    seed=st.integers(0, 99),
-)
-@settings(deadline=None, max_examples=20)
-def test_the_temperature_is_found(temperature, logits, seed):
-    """Answers that are off by a known temperature get it back, within the noise of their labels."""
-    answers = torch.log_softmax(torch.from_numpy(logits).double(), dim=1).repeat(400, 1)
-    labels = torch.multinomial(
-        answers.exp(), 1, generator=torch.Generator().manual_seed(seed)
-    ).squeeze(1)
-    spread = answers.std()
-    assume(spread > 1)
-    found = best_temperature(answers * temperature, labels)
-    assert found == pytest.approx(temperature, rel=0.1)
-
-
-def test_calibration_changes_no_answer(few, run):
-    """A calibrated network answers the same, and its mean log-loss on those images is no more."""
-    trainer = Trainer(run, few)
-    trainer.train_epoch()
-    network = trainer.result
-    before = evaluate(network, few)
-    temperature = calibrate(network, few)
-    after = evaluate(network, few)
-    assert torch.equal(before.predictions, after.predictions)
-    assert after.nll <= before.nll
-    torch.testing.assert_close(
-        torch.log_softmax(before.log_probabilities / temperature, 1), after.log_probabilities
-    )
 
 
 def test_training_learns(few):

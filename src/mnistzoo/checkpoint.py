@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -17,8 +18,8 @@ from torch import Tensor
 
 from mnistzoo._version import __version__
 from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
-from mnistzoo.errors import FileReadError, WeightsError
-from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.errors import FileReadError, FileWriteError, WeightsError
+from mnistzoo.files import locked, make_folder, move, read_bytes, sha256, write_bytes
 from mnistzoo.weights import MAX_BYTES, dump_state_dict, parse_state_dict, shipped_file
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -115,21 +116,51 @@ def read_folder(folder: str | os.PathLike[str]) -> dict[str, bytes]:
             f"there is no folder {os.fspath(folder)}; name one that save_pretrained or "
             '`mnistzoo pull` wrote, or a repository of the Hub as "user/name".'
         )
-    names = [name for name in LIMITS if name != CARD or (here / name).exists()]
-    return {name: read_bytes(here / name, limit=LIMITS[name]) for name in names}
+    with locked(here, shared=True):
+        config = read_bytes(here / CONFIG, limit=LIMITS[CONFIG])
+        files = {CONFIG: config, WEIGHTS: read_bytes(_stated(here, config), limit=MAX_BYTES)}
+        if (here / CARD).exists():
+            files[CARD] = read_bytes(here / CARD, limit=LIMITS[CARD])
+    return files
 
 
 def write_folder(folder: str | os.PathLike[str], files: dict[str, bytes]) -> None:
-    """Write each file in one step, `config.json` last.
+    """Put a network into a folder, in place of the one that may be there.
 
-    A write that is broken off thus leaves a folder without a config, or with one that states
-    another digest than that of the weights: nothing that loads as another network.
+    At every moment one of the two can be read, whole, wherever the writing is broken off: the new
+    weights first lie beside the old ones, and writing `config.json`, which states their digest, is
+    the one step from the old network to the new. Then they take the old ones' place.
+
+    Args:
+        folder: made where it is missing.
+        files: `config.json`, `model.safetensors`, and perhaps the card.
 
     Raises:
         FileWriteError: the folder or the disk refuses.
     """
-    for name in sorted(files, key=lambda name: name == CONFIG):
-        write_bytes(Path(folder) / name, files[name])
+    with locked(here := make_folder(folder)):
+        if CARD in files:
+            write_bytes(here / CARD, files[CARD])
+        waiting = write_bytes(_waiting(here, sha256(files[WEIGHTS])), files[WEIGHTS])
+        try:
+            write_bytes(here / CONFIG, files[CONFIG])
+        except FileWriteError:
+            waiting.unlink()
+            raise
+        move(waiting, here / WEIGHTS)
+
+
+def _waiting(folder: Path, digest: str) -> Path:
+    """Where weights lie until `config.json` states their digest."""
+    return folder / f".{WEIGHTS}.{digest}"
+
+
+def _stated(folder: Path, config: bytes) -> Path:
+    """The weights that `config.json` states: those that wait, if their writer was broken off."""
+    stated = re.search(rb'"sha256": "([0-9a-f]{64})"', config)
+    if stated and (waiting := _waiting(folder, stated[1].decode())).exists():
+        return waiting
+    return folder / WEIGHTS
 
 
 def _parse_config(data: bytes, source: str) -> Config:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 from mnistzoo.errors import FileReadError, FileWriteError
@@ -44,7 +45,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, and take the
-    place of `path` in one step. Missing parent folders are made.
+    place of `path` in one step. Missing parent folders are made. A process that is killed meanwhile
+    may leave that temporary file, a hidden one that nothing reads.
 
     Raises:
         FileWriteError: the folder or the disk refuses; `path` is then as it was before.
@@ -52,18 +54,75 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
+        with _refusal_of(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return target
+
+
+def move(path: Path, target: Path) -> None:
+    """Let a file take the place of another in the same folder, in one step.
+
+    Raises:
+        FileWriteError: the folder refuses; both files are then as they were before.
+    """
+    with _refusal_of(target):
+        path.replace(target)
+
+
+@contextlib.contextmanager
+def _refusal_of(target: Path) -> Iterator[None]:
+    """What the folder or the disk refuses, as an error that says what to do."""
+    try:
+        yield
     except OSError as error:
         raise FileWriteError(
             f"cannot write {target}: {error.strerror or error}; "
             "choose a folder that exists or can be made, is writable, and has room."
         ) from error
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+    """Have a folder for oneself, or with `shared` together with others that only read it.
+
+    The lock is the system's, on the folder itself: it leaves no file behind, and it ends with the
+    process, however that ends. It holds among those that ask for it. Where there is no such lock
+    (on Windows, on some network drives, for a folder that does not exist), nothing is held.
+    """
+    try:
+        import fcntl
+
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
-    return target
+            fcntl.flock(
+                descriptor, fcntl.LOCK_UN
+            )  # a child forked meanwhile would go on holding it
+        os.close(descriptor)
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """The folder at `path`, made with its parents where it is missing.
+
+    Raises:
+        FileWriteError: it cannot be made.
+    """
+    folder = Path(path)
+    with _refusal_of(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,6 +1,8 @@
 """Pulls and pushes that go wrong: each ends in the right network or in one clear error."""
 
 import time
+from itertools import groupby
+from pathlib import Path
 
 import pytest
 from server import Fault
@@ -338,8 +340,8 @@ def test_two_pull_at_once_and_one_is_killed(lfs_hub, lfs_client, client_of, tmp_
     assert after == lfs_client.run(load, folder=tmp_path)
 
 
-def test_save_that_is_killed_leaves_nothing_that_loads_as_another(lfs_client, tmp_path):
-    """Whenever a save is killed, the folder holds one of the two networks whole, or is refused."""
+def test_save_that_is_killed_leaves_one_of_the_two_networks(lfs_client, tmp_path):
+    """Whenever a save is killed, the folder holds one of the two networks whole, or none yet."""
     outcomes = lfs_client.run(
         """
         import os, random, signal, time
@@ -367,4 +369,62 @@ def test_save_that_is_killed_leaves_nothing_that_loads_as_another(lfs_client, tm
         folder=tmp_path,
     )
     assert "whole" in outcomes
-    assert set(outcomes) <= {"whole", "WeightsError", "FileReadError"}
+    assert set(outcomes) <= {"whole", "FileReadError"}
+
+
+PULL_KILLED = """
+    import sys
+
+    sys.path.insert(0, tests)
+    from dying import deaths
+    from huggingface_hub import constants
+
+    def pull(number):
+        constants.HF_HUB_CACHE = f"{folder}/{number}/cache"
+        assert command("pull", "user/dying", f"{folder}/{number}/net")["status"] == 0
+
+    def held(source, **options):
+        try:
+            found = digest(mnistzoo.from_pretrained(source, **options))
+        except mnistzoo.MnistZooError as error:
+            return type(error).__name__
+        return {digest(old): "old", digest(new): "new"}.get(found, "torn")
+
+    old, new, result = fresh("exp1", 1), mnistzoo.from_pretrained("user/dying"), []
+    command("pull", "user/dying", f"{folder}/warm")  # what pulling imports is imported
+    for number, step in deaths(pull, lambda n: old.save_pretrained(f"{folder}/{n}/net")):
+        cached = {"cache_dir": f"{folder}/{number}/cache", "local_files_only": True}
+        result.append([step, held(f"{folder}/{number}/net"), held("user/dying", **cached)])
+        pull(number)
+        result[-1].append(held(f"{folder}/{number}/net"))
+"""
+
+
+def test_pull_that_is_killed_at_any_step(lfs_hub, lfs_client, files_of, tmp_path):
+    """The folder holds the old network or the new one, the cache nothing or the new one, whole."""
+    lfs_hub.faults.clear()
+    lfs_hub.make("user/dying", files_of("exp1", 2))
+    given = {"folder": tmp_path, "tests": Path(__file__).parents[1]}
+    steps, folder, cache, retried = zip(*lfs_client.run(PULL_KILLED, **given), strict=True)
+    assert steps.count("fsync") == 3
+    assert [state for state, _ in groupby(folder)] == ["old", "new"]
+    assert [state for state, _ in groupby(cache)] == ["HubError", "new"]
+    assert set(retried) == {"new"}
+
+
+def test_pull_onto_a_disk_without_room(lfs_hub, lfs_client, files_of, tmp_path, small_disk):
+    """A cache or a folder that is full or read-only is one error, and the same pull works later."""
+    lfs_hub.faults.clear()
+    lfs_hub.make("user/large", files_of("exp1", 3))
+    cache, folder = small_disk(48), small_disk(48)
+    pull = "result = digest(mnistzoo.from_pretrained('user/large', cache_dir=cache))"
+    message = lfs_client.fails("HubError", pull, cache=cache)
+    assert "No space left on device" in message
+    assert "check the connection and the disk" in message
+    done = lfs_client.run("result = command('pull', 'user/large', folder)", folder=folder / "net")
+    assert done["status"] == 1
+    assert "No space left on device; choose a folder" in done["err"]
+    assert done["err"].count("\n") == 1
+    small_disk(48, disk=cache, writable=False)
+    assert "Read-only file system" in lfs_client.fails("HubError", pull, cache=cache)
+    assert lfs_client.run(pull, cache=tmp_path / "elsewhere")

@@ -177,7 +177,7 @@ def test_pickle_is_never_opened(files):
     assert not Bomb.exploded
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7), data=st.booleans())
 def test_no_flipped_bit_loads_another_network(files_of, where, bit, data):
     """One bit flipped anywhere in either file is an error, or changes nothing that is loaded."""

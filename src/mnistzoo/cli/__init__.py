@@ -7,7 +7,19 @@ import sys
 import typer
 
 from mnistzoo._version import __version__
-from mnistzoo.cli import analyze, demo, evaluate, export, hub, plot, predict, results, train, zoo
+from mnistzoo.cli import (
+    analyze,
+    demo,
+    evaluate,
+    export,
+    hub,
+    plot,
+    predict,
+    results,
+    study,
+    train,
+    zoo,
+)
 from mnistzoo.errors import MnistZooError
 
 app = typer.Typer(
@@ -26,6 +38,7 @@ app.add_typer(plot.app, name="plot")
 app.command()(evaluate.evaluate)
 app.command()(zoo.verify)
 app.command()(train.train)
+app.command()(study.study)
 app.command()(results.results)
 app.command()(hub.push)
 app.command()(hub.pull)

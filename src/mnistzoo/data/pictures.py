@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _BATCH = 256
 
+_LOADED_IN = os.getpid()
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -180,7 +182,13 @@ def _scaled(
 
 @torch.inference_mode()
 def classify(network: nn.Module, digits: list[Tensor]) -> list[Prediction]:
-    """What `network` makes of pixels in MNIST's style, each uint8 of shape `(28, 28)`."""
+    """What `network` makes of pixels in MNIST's style, each uint8 of shape `(28, 28)`.
+
+    In a process forked from the one that loaded this module, torch is set to one thread: the
+    parent's threads are not there, and GNU's OpenMP would wait for them for ever.
+    """
+    if os.getpid() != _LOADED_IN:
+        torch.set_num_threads(1)
     if network.training:
         network = copy.deepcopy(network).eval()
     weight = next(network.parameters())

@@ -21,6 +21,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import Tensor, nn
 
 from mnistzoo.architectures import Conv, Pool
+from mnistzoo.errors import FileWriteError
 from mnistzoo.export.graph import INPUT, build
 from mnistzoo.models import ConvNet
 
@@ -46,7 +47,19 @@ def quantize(network: ConvNet, images: NDArray[np.float32]) -> onnx.ModelProto:
     Args:
         network: without batch norm.
         images: float32, `(N, 1, 28, 28)`, normalised; activations are scaled to their ranges here.
+
+    Raises:
+        FileWriteError: the system's folder for temporary files refuses.
     """
+    try:
+        return _quantize(network, images)
+    except OSError as error:
+        raise FileWriteError(
+            f"cannot write temporary files: {error}; set TMPDIR to a folder that has room."
+        ) from error
+
+
+def _quantize(network: ConvNet, images: NDArray[np.float32]) -> onnx.ModelProto:
     with TemporaryDirectory() as folder:
         plain, prepared, small = (Path(folder) / name for name in ("plain", "prepared", "small"))
         onnx.save(build(widened(network), rows=CHANNELS_IN), plain)

@@ -68,7 +68,7 @@ def train(
         epochs.append(row)
         _save_checkpoint(out, trainer, described, epochs, seconds)
         on_epoch(row)
-    network = trainer.finish()
+    network = trainer.result
     metrics = described | _judge(trainer, network, judged)
     metrics |= {"seconds": seconds, "epochs": epochs}
     return _save(out, run, network, metrics) if rank() == 0 else metrics

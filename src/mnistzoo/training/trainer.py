@@ -19,7 +19,6 @@ from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import TrainingError
 from mnistzoo.models import ConvNet, get_model
 from mnistzoo.training.augment import affine_maps, warp
-from mnistzoo.training.calibrate import calibrate
 from mnistzoo.training.distributed import device, rank, total, world_size
 from mnistzoo.training.recipe import Recipe
 
@@ -61,7 +60,9 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        native = any(torch.cpu.get_capabilities().get(x) for x in ("avx512_bf16", "amx_bf16"))
+        # Older releases do not say what the processor can do; float32 is right on all of them.
+        able = getattr(torch.cpu, "get_capabilities", dict)()
+        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
     return torch.bfloat16 if native else torch.float32
 
 
@@ -118,9 +119,7 @@ class Trainer:
         order = torch.randperm(len(self.digits.labels), generator=generator)
         loss_sum, correct = 0.0, 0.0
         for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
-            progress = (self.epoch + step / self.steps) / self.recipe.epochs
-            augmentation = self.recipe.augmentation_at(progress)
-            maps = affine_maps(len(index), INPUT_SHAPE[-1], augmentation, generator)
+            maps = affine_maps(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
             share = slice(rank(), None, world_size())
             loss, right = self._step(index[share].to(self.device), maps[share].to(self.device))
             if not math.isfinite(loss):
@@ -156,21 +155,6 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.model)
         return loss.item(), int((answers.argmax(1) == labels).sum())
-
-    def finish(self) -> ConvNet:
-        """The network of a run that is through; its confidence is set where the recipe says so."""
-        network = self.result
-        if self.recipe.calibrate:
-            calibrate(network, self._augmented())
-        return network
-
-    def _augmented(self) -> Digits:
-        """Every training image once, under the whole augmentation."""
-        generator = Generator().manual_seed(self.run.seed * SEED_STRIDE + self.epoch)
-        count, side = len(self.digits.labels), INPUT_SHAPE[-1]
-        maps = affine_maps(count, side, self.recipe.augmentation, generator).to(self.device)
-        warped = warp(self.digits.images[:, None].float(), maps)[:, 0]
-        return Digits(warped.round().to(torch.uint8).cpu(), self.digits.labels.cpu())
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on from here."""

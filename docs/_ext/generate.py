@@ -1,0 +1,57 @@
+"""Sphinx extension: before a build, write what comes from the library into `docs/_generated`."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import drawings
+import network_page
+import parts
+from mnistzoo.data.mnist import mnist
+from mnistzoo.models import get_model, list_models
+
+STACK = (
+    ("convolution 3", 3, 1),
+    ("convolution 3", 3, 1),
+    ("pool 2", 2, 2),
+    ("convolution 3", 3, 1),
+)
+"""The layers whose windows the page on receptive fields shows, one axis of them."""
+
+PARTS: dict[str, Callable[[], str]] = {
+    "study": parts.study,
+    "recipes": parts.recipes,
+    "modules": parts.modules,
+    "commands": parts.commands,
+    "list": lambda: parts.printed("list", "--markdown"),
+}
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Have `write` called before pages are read."""
+    app.connect("builder-inited", lambda app: write(Path(app.srcdir) / "_generated"))
+    return {"parallel_read_safe": True}
+
+
+def write(folder: Path) -> None:
+    """Write every generated page, part and picture anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in ("networks", "parts", "pictures"):
+        (folder / name).mkdir(parents=True)
+    for name, part in PARTS.items():
+        (folder / "parts" / f"{name}.md").write_text(part(), encoding="utf8")
+    for name in list_models():
+        network_page.write(name, folder / "networks")
+    _pictures(folder / "pictures")
+
+
+def _pictures(folder: Path) -> None:
+    """Those of the page on receptive fields."""
+    network_page.save(drawings.cone(STACK, 12), folder / "cone.svg")
+    digits, model = mnist(), get_model("exp5", pretrained=True)
+    image = digits.images[0].numpy()
+    network_page.save(drawings.progression(model, image), folder / "progression.svg")
+    network_page.effective(model, "features.conv5", folder / "effective.svg")

@@ -1,0 +1,112 @@
+"""A study: networks × recipes × seeds in one folder, which can be cut off and goes on.
+
+An engine carries the runs out: `local` or `on_ray`. Each trains every run on one thread, so that
+its weights depend neither on the engine nor on how many runs go on at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.errors import TrainingError, UnknownNameError
+from mnistzoo.files import read_bytes, write_bytes
+from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.results import MAX_BYTES, Result, read_result
+from mnistzoo.training.trainer import Run
+
+Engine = Callable[[Mapping[Path, Run]], Iterator[tuple[Path, TrainingError | None]]]
+"""Takes folders and what to train in each; gives each folder once, when its run is over.
+
+The folder is then as `train` leaves it, or comes with what went wrong.
+"""
+
+RETRIES = 3
+"""How often an engine starts a run again whose process, or whose machine, died without a word."""
+
+TEST_IMAGES = 10_000
+"""What a run without a holdout is judged on."""
+
+
+def grid(
+    networks: Iterable[str],
+    recipes: Iterable[str],
+    seeds: Iterable[int],
+    *,
+    epochs: int | None = None,
+    holdout: int = 0,
+) -> list[Run]:
+    """The runs of a study, each once; `epochs` is in place of the recipes' own numbers.
+
+    Raises:
+        UnknownNameError: there is no such network or recipe.
+    """
+    runs = []
+    for network, recipe, seed in product(networks, recipes, seeds):
+        if network not in ARCHITECTURES:
+            raise UnknownNameError("network", network, ARCHITECTURES)
+        chosen = get_recipe(recipe, network)
+        runs.append(Run(network, replace(chosen, epochs=epochs or chosen.epochs), seed, holdout))
+    return list(dict.fromkeys(runs))
+
+
+def remaining(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
+    """The runs that have no result in `out` yet, each under the folder where it is trained.
+
+    The result of a run is `out/NETWORK-RECIPE-SEED.json`, its folder `out/NETWORK-RECIPE-SEED`.
+
+    Raises:
+        TrainingError: `out` holds results that are no repetitions of these runs.
+        DataError: a result there is damaged.
+    """
+    folders = {out / f"{run.network}-{run.recipe.name}-{run.seed}": run for run in runs}
+    kinds = {(run.network, run.recipe.name): _kind(run) for run in folders.values()}
+    for path in sorted(out.glob("*.json")):
+        _check(path, path.stem, kinds)
+    for folder in folders:
+        if (folder / "metrics.json").exists() and not _result_path(folder).exists():
+            _check(folder / "metrics.json", folder.name, kinds)
+            _publish(folder)  # cut off between the two
+    return {folder: run for folder, run in folders.items() if not _result_path(folder).exists()}
+
+
+def carry_out(
+    folders: Mapping[Path, Run], engine: Engine
+) -> Iterator[tuple[Path, Result | TrainingError]]:
+    """Train what `remaining` gave; give each folder with its run's result, or what went wrong.
+
+    A result is written in one step, when its run's weights and metrics are there; it is never
+    written again. A run that fails leaves none and stops no other.
+    """
+    for folder, error in engine(folders):
+        yield folder, error or _publish(folder)
+
+
+def _publish(folder: Path) -> Result:
+    metrics = read_bytes(folder / "metrics.json", limit=MAX_BYTES)
+    return read_result(write_bytes(_result_path(folder), metrics))
+
+
+def _result_path(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.json")
+
+
+def _kind(run: Run) -> tuple[object, ...]:
+    """What all runs of a network and recipe share, told from the `Run`."""
+    judged = ("holdout", run.holdout) if run.holdout else ("test", TEST_IMAGES)
+    return run.recipe, *judged
+
+
+def _check(path: Path, name: str, kinds: Mapping[tuple[str, str], tuple[object, ...]]) -> None:
+    result = read_result(path)
+    if "-".join(map(str, result.key)) != name:
+        raise TrainingError(f"{path} is the result of another run: {result.key}; take it away.")
+    found = result.recipe, result.judged_on, result.total
+    if found != kinds.get((result.network, result.recipe.name), found):
+        raise TrainingError(
+            f"{path} is of a run with other epochs, settings or images to judge by than this "
+            f"study's {result.network} under {result.recipe.name}; choose another folder."
+        )

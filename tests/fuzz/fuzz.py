@@ -1,0 +1,43 @@
+"""Search for bytes that one of this library's readers cannot stand, guided by coverage.
+
+    python tests/fuzz/fuzz.py TARGET [-runs=1000000] [other options of libFuzzer]
+
+TARGET is one of weights, config, idx, picture, manifest. Needs atheris (Linux or macOS). Ends with
+status 0 after the runs, or at the first input after which anything but this library's errors
+escapes; that input is then left in the working folder as `crash-…`.
+"""
+
+import atexit
+import shutil
+import sys
+import tempfile
+
+import atheris
+
+with atheris.instrument_imports(include=["mnistzoo", "PIL", "json", "gzip", "safetensors"]):
+    import targets
+    from PIL import (  # noqa: F401 - else imported, and not instrumented, when a file needs them
+        BmpImagePlugin,
+        GifImagePlugin,
+        JpegImagePlugin,
+        PngImagePlugin,
+        PpmImagePlugin,
+        TiffImagePlugin,
+        WebPImagePlugin,
+    )
+
+DEFAULTS = ["-runs=1000000", "-rss_limit_mb=1024", "-timeout=10", "-max_len=4096", "-seed=1"]
+
+
+def main() -> None:
+    """Fuzz one target; what is found new goes to a folder that is thrown away."""
+    target, *options = sys.argv[1:]
+    found = tempfile.mkdtemp(prefix="fuzz-")
+    atexit.register(shutil.rmtree, found)  # libFuzzer ends the process itself
+    folders = [found, str(targets.CORPUS / target)]
+    atheris.Setup([sys.argv[0], *DEFAULTS, *options, *folders], targets.TARGETS[target])
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""What reads bytes from outside, each as a function that may only raise this library's errors.
+
+`fuzz.py` runs them under atheris, `test_hostile.py` under Hypothesis; `corpus/` holds where both
+begin. A target fails when anything but a `MnistZooError` escapes, or when what it accepts is not
+what it should be.
+"""
+
+import atexit
+import functools
+import gzip
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.checkpoint import CONFIG, WEIGHTS, decode
+from mnistzoo.data import opening
+from mnistzoo.data.mnist import IDXFile, read_idx
+from mnistzoo.errors import MnistZooError, WeightsError
+from mnistzoo.models import blank
+from mnistzoo.weights import Entry, check_state, parse_state_dict, read_manifest
+
+CORPUS = Path(__file__).parent / "corpus"
+
+IDX_CONTENT = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, *range(6)])
+"""Two rows of three bytes, in the format of MNIST's files."""
+
+
+@functools.cache
+def folder() -> Path:
+    """A folder in memory, where there is one, for what is only read from files."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    made = Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory))
+    atexit.register(shutil.rmtree, made)
+    return made
+
+
+@functools.cache
+def own(architecture: str) -> dict[str, torch.Tensor]:
+    """The tensors that a network of ten classes has, without values."""
+    return blank(architecture, 10).state_dict()
+
+
+TARGETS: dict[str, Callable[[bytes], bool]] = {}
+
+
+def target(read: Callable[[bytes], None]) -> Callable[[bytes], bool]:
+    """A target says whether it accepts bytes; whatever else is raised comes through."""
+
+    @functools.wraps(read)
+    def run(data: bytes) -> bool:
+        try:
+            read(data)
+        except MnistZooError:
+            return False
+        return True
+
+    TARGETS[read.__name__] = run
+    return run
+
+
+@target
+def weights(data: bytes) -> None:
+    """A file of weights; or after a J its table, a zero byte and its tensors, made into a file."""
+    if data[:1] == b"J":
+        table, _, tensors = data[1:].partition(b"\0")
+        data = len(table).to_bytes(8, "little") + table + tensors
+    state = parse_state_dict(data, "it")
+    assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+    with suppress(WeightsError):
+        check_state(own("exp1"), state, "it")
+
+
+@target
+def config(data: bytes) -> None:
+    """The two files of a network, apart by a zero byte; DIGEST stands for that of the weights."""
+    text, _, tensors = data.partition(b"\0")
+    text = text.replace(b"DIGEST", hashlib.sha256(tensors).hexdigest().encode())
+    found, state = decode({CONFIG: text, WEIGHTS: tensors}, "it")
+    assert found.architecture in ARCHITECTURES
+    assert 1 <= found.num_classes <= 2**16
+    with suppress(WeightsError):
+        check_state(own(found.architecture), state, "it")
+
+
+@target
+def idx(data: bytes) -> None:
+    """An IDX file as it lies there, or what it holds if the first byte is Z."""
+    if data[:1] == b"Z":
+        data = gzip.compress(data[1:], 1)
+    (folder() / "x.gz").write_bytes(data)
+    digest = hashlib.sha256(IDX_CONTENT).hexdigest()
+    assert read_idx(IDXFile("x", (2, 3), digest), folder()).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@target
+def picture(data: bytes) -> None:
+    """The bytes of a picture: whatever is accepted is grey levels from 0 to 1.
+
+    Larger pictures are refused here from 2**14 pixels on, so that a million of them take minutes.
+    """
+    usual, opening.MAX_PIXELS = opening.MAX_PIXELS, 2**14
+    try:
+        levels = opening.open_grey(data).levels
+    finally:
+        opening.MAX_PIXELS = usual
+    assert levels.dtype == np.float32
+    assert levels.ndim == 2
+    assert 0 <= levels.min() <= levels.max() <= 1.0001
+
+
+@target
+def manifest(data: bytes) -> None:
+    """A manifest: whatever is accepted is a table of entries."""
+    (folder() / "manifest.json").write_bytes(data)
+    table = read_manifest.__wrapped__(folder())
+    assert all(type(entry) is Entry for entry in table.values())
+    assert all(type(entry.correct) is int for entry in table.values())
+
+
+def seeds(target: str) -> list[bytes]:
+    """Where the search in a target begins: sound inputs, and those that once went wrong."""
+    return [path.read_bytes() for path in sorted((CORPUS / target).iterdir())]

@@ -1,0 +1,25 @@
+"""A network that was added (`docs/adding.md`) goes to the Hub and comes back."""
+
+import json
+import os
+
+from server import WRITER
+
+
+def test_an_added_network_goes_up_and_comes_back(lfs_hub, added, tmp_path, monkeypatch):
+    """`push` puts the very file on the Hub that was adopted, and `pull` brings it back."""
+    for name in [name for name in os.environ if name.startswith("HF_")]:
+        monkeypatch.delenv(name)
+    settings = {"HF_ENDPOINT": lfs_hub.url, "HF_HOME": tmp_path / "home", "HF_TOKEN": WRITER}
+    for name, value in {**settings, "NO_PROXY": "127.0.0.1", "HF_HUB_DISABLE_XET": "1"}.items():
+        monkeypatch.setenv(name, str(value))
+    lfs_hub.faults.clear()
+    pushed, pulled = added.commands(
+        "push exp6 user/added --json", f"pull user/added {tmp_path / 'down'} --json"
+    )
+    assert json.loads(pushed)["changed"]
+    assert json.loads(pulled)["architecture"] == "exp6"
+    adopted = (added.folder / "weights" / "exp6.safetensors").read_bytes()
+    assert (tmp_path / "down" / "model.safetensors").read_bytes() == adopted
+    code = "import sys, mnistzoo; print(mnistzoo.from_pretrained(sys.argv[1]).num_params())"
+    assert int(added.python("-c", code, tmp_path / "down")) == 5306

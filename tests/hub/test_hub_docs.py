@@ -1,0 +1,27 @@
+"""The page on the Hub, run against the server on the loopback."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "docs" / "hub.md").read_text("utf8"), re.DOTALL | re.MULTILINE
+)
+RUN = """
+import contextlib, io, os
+os.chdir(folder)
+with contextlib.redirect_stdout(io.StringIO()) as out:
+    exec(block, {})
+result = out.getvalue().splitlines()
+"""
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_python_blocks_run(hub, client, block, tmp_path):
+    """Each block runs with the real client, and prints what its comments promise."""
+    hub.repos.pop("user/name", None)
+    (tmp_path / "hubconf.py").symlink_to(ROOT / "hubconf.py")
+    printed = client.run(RUN, block=block, folder=str(tmp_path))
+    assert printed == re.findall(r"^print\(.*\)\s+# (.*)$", block, re.MULTILINE)

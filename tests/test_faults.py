@@ -1,0 +1,189 @@
+"""Real faults: processes killed at each step, disks that are full, many processes and threads."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import mnistzoo
+from mnistzoo.cli import app
+from mnistzoo.data.mnist import Digits
+from mnistzoo.errors import FileWriteError
+from mnistzoo.export import export
+from mnistzoo.training import runs
+from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.trainer import Run
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and POSIX's signals")
+
+
+@pytest.fixture
+def found(tmp_path):
+    """What an action of `faulty.py` finds."""
+
+    def run(action):
+        (tmp_path / "folder").mkdir()
+        done = subprocess.run(
+            [sys.executable, Path(__file__).parent / "faulty.py", action, tmp_path / "folder"],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    return run
+
+
+def phases(values):
+    """The values in order, each as often as it begins anew."""
+    return [value for value, _ in groupby(values)]
+
+
+def test_save_killed_at_any_step(found):
+    """Nothing, then the old network, then the new one, whole: no other state, and a retry works."""
+    outcomes = found("save")
+    steps, after, retried = zip(*outcomes, strict=True)
+    assert steps.count("os.rename") == 8  # two saves of three files, and the weights once more
+    assert steps.count("write") == 6
+    assert phases(after) == ["FileReadError", "old", "new"]
+    assert set(retried) == {"new"}
+
+
+def test_save_killed_in_the_middle_of_a_write(found):
+    """Wherever in a file the system stops the process, the old network is there."""
+    *cut, whole = found("save_midway")
+    assert [outcome[1:] for outcome in cut] == [[True, "old"]] * 6
+    assert whole[1:] == [False, "new"]
+
+
+def test_training_killed_at_any_step(found):
+    """No finished epoch is lost, weights are whole or absent, and a retry ends in the same bytes.
+
+    A run of two epochs has four steps; `left` is how many of them the retry takes.
+    """
+    outcomes = found("train")
+    _, after, finished, left, same = zip(*outcomes, strict=True)
+    assert phases(left) == [4, 2, 0]
+    assert phases(after) == [None, True]
+    assert phases(finished) == [False, True]
+    assert all(same)
+
+
+def test_export_killed_at_any_step(found):
+    """The file is the old one or the new one, byte for byte."""
+    steps, after = zip(*found("write_export"), strict=True)
+    assert {"open", "write", "fsync", "os.rename"} <= set(steps)
+    assert phases(after) == ["old", "new"]
+
+
+def test_thirty_two_processes_in_one_folder(found):
+    """All save and load at once: each load gives one of the saved networks, never an error."""
+    assert found("crowd") == ["0", "1", "2", "3"]
+
+
+def test_forks_after_a_load_give_the_same_answers(found):
+    """Also where the parent's threads, which a child does not have, have been at work."""
+    assert found("fork") == [0, 0]
+
+
+def test_threads_that_predict_at_once_give_the_same_answers(found):
+    """Sixteen threads, 512 pictures: equal to the last bit."""
+    assert found("threads") == 0
+
+
+@pytest.fixture
+def pair():
+    """Two networks of one architecture, and how to tell which of them a folder holds."""
+    models = {name: mnistzoo.exp1() for name in ("old", "new")}
+
+    def held(folder):
+        weight = mnistzoo.from_pretrained(folder).classifier.weight
+        return [name for name, model in models.items() if weight.equal(model.classifier.weight)]
+
+    return models["old"], models["new"], held
+
+
+def fill(disk, left):
+    """Leave so many kB of a disk."""
+    room = os.statvfs(disk)
+    (disk / "ballast").write_bytes(bytes(room.f_bavail * room.f_bsize - left * 1024))
+
+
+@pytest.mark.parametrize("size", [0, 4, 40, 84, 88])
+def test_a_full_disk_keeps_the_old_network(size, small_disk, pair):
+    """Wherever the room ends, the error says so, the old network loads, and no part is left.
+
+    The weights take 84 kB of it, the card and the config 4 each; all of it is 88.
+    """
+    old, new, held = pair
+    folder = small_disk(400)
+    old.save_pretrained(folder)
+    fill(folder, size)
+    before = sorted(path.name for path in folder.iterdir())
+    if size < 88:
+        with pytest.raises(FileWriteError, match=r"No space left on device; .* has room"):
+            new.save_pretrained(folder)
+        assert held(folder) == ["old"]
+    else:
+        new.save_pretrained(folder)
+        assert held(folder) == ["new"]
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_read_only_disk(small_disk, pair):
+    """What is there is read; saving, training and exporting say that the disk is read-only."""
+    old, new, held = pair
+    disk = small_disk(400)
+    old.save_pretrained(disk / "net")
+    small_disk(400, disk=disk, writable=False)
+    assert held(disk / "net") == ["old"]
+    few = Run("exp1", replace(get_recipe("record", "exp1"), epochs=1))
+    for write in (
+        lambda: new.save_pretrained(disk / "net"),
+        lambda: new.save_pretrained(disk / "other"),
+        lambda: export(new, disk / "exp1.onnx"),
+        lambda: runs.train(few, disk, on_batch=pytest.fail),
+    ):
+        with pytest.raises(FileWriteError, match="Read-only file system; choose a folder"):
+            write()
+    assert held(disk / "net") == ["old"]
+
+
+def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
+    """The last checkpoint stays; with room again, the run goes on from it."""
+    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist()))
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    run = Run("exp1", replace(get_recipe("record", "exp1"), epochs=2, batch_size=20))
+    disk, seen = small_disk(2000), []
+    with pytest.raises(FileWriteError, match="No space left on device"):
+        runs.train(run, disk, on_epoch=lambda row: fill(disk, 0))
+    (disk / "ballast").unlink()
+    metrics = runs.train(run, disk, on_batch=seen.append)
+    assert len(seen) == 2
+    assert sorted(path.name for path in disk.iterdir()) == ["exp1.safetensors", "metrics.json"]
+    assert metrics["epochs"][0]["epoch"] == 1
+
+
+def test_export_says_in_one_line_that_the_disk_is_full(small_disk):
+    """The command ends with status 1 and leaves nothing."""
+    disk = small_disk(64)
+    done = CliRunner().invoke(app, ["export", "exp1", str(disk / "exp1.onnx")])
+    assert isinstance(done.exception, FileWriteError)
+    assert "\n" not in str(done.exception)
+    assert list(disk.iterdir()) == []
+
+
+def test_int8_export_without_room_for_its_temporary_files(small_disk, tmp_path, monkeypatch):
+    """A temporary folder that is full is named as such."""
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk(16)))
+    with pytest.raises(FileWriteError, match="TMPDIR"):
+        export(mnistzoo.exp1(pretrained=True), tmp_path / "exp1.onnx", int8=True)
+    assert not (tmp_path / "exp1.onnx").exists()

@@ -1,0 +1,148 @@
+"""What is published: the wheel, the archive of sources, and the versions they are tested with."""
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+import mnistzoo
+from mnistzoo.files import sha256
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib  # pytest brings it along
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
+
+NOT_PYTHON = {
+    "mnistzoo/py.typed",
+    "mnistzoo/demo.js",
+    "mnistzoo/data/files/NOTICE.md",
+    "mnistzoo/data/files/t10k-images-idx3-ubyte.gz",
+    "mnistzoo/data/files/t10k-labels-idx1-ubyte.gz",
+    "mnistzoo/data/files/train-images-idx3-ubyte.gz",
+    "mnistzoo/data/files/train-labels-idx1-ubyte.gz",
+}
+WEIGHTS = {"manifest.json", *(f"{name}.safetensors" for name in mnistzoo.list_models())}
+DESCRIPTION = {
+    "METADATA",
+    "WHEEL",
+    "RECORD",
+    "entry_points.txt",
+    "licenses/LICENSE",
+    "licenses/src/mnistzoo/data/files/NOTICE.md",
+}
+
+needs_hatchling = pytest.mark.skipif(
+    importlib.util.find_spec("hatchling") is None, reason="the extra [test] is not installed"
+)
+
+
+def build(source, out, umask=-1):
+    """Build the archive of sources and the wheel of `source`; their paths."""
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", out]
+    subprocess.run(command, cwd=source, umask=umask, check=True, capture_output=True)
+    (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
+    return sdist, wheel
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The archive of sources and the wheel, built from this tree."""
+    return build(ROOT, tmp_path_factory.mktemp("built"))
+
+
+@needs_hatchling
+def test_the_wheel_holds_the_package_and_nothing_else(built):
+    """The wheel is the Python files of `src`, the listed data, the weights, and their licences."""
+    python = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
+    weights = {f"mnistzoo/pretrained/{name}": ROOT / "weights" / name for name in WEIGHTS}
+    sources = {name: ROOT / "src" / name for name in python | NOT_PYTHON} | weights
+    about = f"mnistzoo-{mnistzoo.__version__}.dist-info"
+    expected = [*sources, *(f"{about}/{name}" for name in DESCRIPTION)]
+    with zipfile.ZipFile(built[1]) as wheel:
+        assert sorted(wheel.namelist()) == sorted(expected)
+        for name, path in sources.items():
+            assert wheel.read(name) == path.read_bytes(), name
+
+
+@needs_hatchling
+def test_the_archive_of_sources_holds_the_tree(built):
+    """The archive of sources has the library, its tests and docs, and what is said about them."""
+    with tarfile.open(built[0]) as archive:
+        names = {name.split("/")[1] for name in archive.getnames()}
+    listed = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
+    assert names == {*listed, "pyproject.toml", "PKG-INFO", ".gitignore"}
+
+
+@needs_hatchling
+def test_two_builds_are_one(built, tmp_path):
+    """The archive of sources, unpacked elsewhere, builds itself and the wheel byte for byte.
+
+    The second build has other times, another folder and another umask.
+    """
+    shutil.unpack_archive(built[0], tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    for path in unpacked.rglob("*.py"):
+        path.touch()
+    again = build(unpacked, tmp_path / "out", umask=0o077)
+    assert [sha256(path.read_bytes()) for path in again] == [
+        sha256(path.read_bytes()) for path in built
+    ]
+
+
+def floors(*groups):
+    """The lowest version that each requirement allows, by name."""
+    found = {}
+    for requirement in map(Requirement, [line for group in groups for line in group]):
+        lowest = [s.version for s in requirement.specifier if s.operator == ">="]
+        if requirement.name != PROJECT["project"]["name"]:
+            (found[requirement.name],) = map(Version, lowest)
+    return found
+
+
+def test_the_lowest_versions_are_those_declared():
+    """`.ci/lowest.txt` pins the declared floor of each requirement that the suite runs with."""
+    project, extras = PROJECT["project"], PROJECT["project"]["optional-dependencies"]
+    tested = [extras[name] for name in ("demo", "export", "plot", "ray", "test")]
+    declared = floors(PROJECT["build-system"]["requires"], project["dependencies"], *tested)
+    lines = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf8").splitlines()
+    pinned = dict(line.split("==") for line in lines)
+    assert {name: Version(version) for name, version in pinned.items()} == declared
+
+
+@pytest.mark.skipif(not (ROOT / ".github").is_dir(), reason="the archive of sources has no hosting")
+def test_the_workflow_runs_every_supported_python():
+    """The matrix begins at the lowest Python that the package takes, and has the classifiers'."""
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf8"))
+    matrix = workflow["jobs"]["suite"]["strategy"]["matrix"]
+    prefix = "Programming Language :: Python :: 3."
+    classifiers = [c for c in PROJECT["project"]["classifiers"] if c.startswith(prefix)]
+    assert [f"{prefix[:-2]}{python}" for python in matrix["python"]] == classifiers
+    allowed = SpecifierSet(PROJECT["project"]["requires-python"])
+    lowest, (lowest_set,) = matrix["python"][0], matrix["include"]
+    assert lowest in allowed
+    assert f"3.{int(lowest.split('.')[1]) - 1}.99" not in allowed
+    assert lowest_set == {"python": lowest, "versions": "lowest"}
+
+
+def test_the_version_is_the_same_everywhere():
+    """The changelog begins with the version of the package, and the citation names it."""
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf8")
+    headings = [line for line in changelog.splitlines() if line.startswith("## ")]
+    assert headings[0].split()[1] == mnistzoo.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf8"))
+    assert citation["version"] == mnistzoo.__version__
+    assert citation["license"] == PROJECT["project"]["license"]
+    assert citation["abstract"] == PROJECT["project"]["description"]

@@ -1,0 +1,117 @@
+"""The documentation as pages: built without a warning, complete, self-contained, fit for a phone.
+
+It is built anew, unless `--site` names where it has been built; that needs the extra `docs`.
+"""
+
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import mnistzoo
+
+DOCS = Path(__file__).parent.parent / "docs"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("sphinx", "furo", "myst_parser", "matplotlib"))),
+    reason="the extra [docs] is not installed",
+)
+needs_browser = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
+    reason="needs selenium, and Debian's packages chromium and chromium-driver",
+)
+
+LOADED = """
+const wide = document.documentElement.scrollWidth;
+const broken = [...document.images].filter(i => !i.naturalWidth).map(i => i.src);
+const loaded = performance.getEntriesByType("resource").map(entry => entry.name);
+return [wide, broken, loaded.filter(name => !/^(file|data|blob):/.test(name))];
+"""
+
+
+@pytest.fixture(scope="module")
+def site(request, tmp_path_factory):
+    """Where the pages are."""
+    if built := request.config.getoption("--site"):
+        return Path(built)
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return out
+
+
+@pytest.fixture(scope="module")
+def phone():
+    """A browser whose window is 390 pixels wide."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    for option in ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"):
+        options.add_argument(option)
+    metrics = {"width": 390, "height": 844, "pixelRatio": 2}
+    options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
+    options.binary_location = CHROMIUM
+    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield browser
+    browser.quit()
+
+
+def test_every_page_is_built_and_reachable(site):
+    """There is a page for each source and for each network, and the front page leads to it."""
+    front = (site / "index.html").read_text("utf8")
+    sources = [page.stem for page in DOCS.glob("*.md")]
+    networks = [f"_generated/networks/{name}" for name in mnistzoo.list_models()]
+    assert len(networks) >= 5
+    for page in [*sources, *networks]:
+        assert (site / f"{page}.html").exists()
+        assert f'href="{page}.html"' in front or page == "index"
+
+
+def test_no_page_loads_anything_from_elsewhere(site):
+    """Scripts, styles, pictures and fonts come with the pages; only links lead away."""
+    for file in site.rglob("*"):
+        if file.suffix == ".html":
+            text = file.read_text("utf8")
+            tags = re.findall(r"<(?:script|link|img|iframe|source|object)\b[^>]*>", text)
+            outside = [
+                tag for tag in tags if re.search(r"""(?:src|href|data)=["'](?:https?:)?//""", tag)
+            ]
+            assert outside == [], file
+        elif file.suffix == ".css":
+            assert not re.search(
+                r"""(?:@import|url\()\s*["']?(?:https?:)?//""", file.read_text("utf8")
+            )
+
+
+def test_the_pages_of_networks_show_what_is_measured(site):
+    """Each has its parameters, its accuracy and its digest, and a picture of its wrong answers."""
+    for name, entry in mnistzoo.weights.read_manifest().items():
+        page = (site / "_generated" / "networks" / f"{name}.html").read_text("utf8")
+        for figure in (f"{entry.num_params:,}", f"{entry.accuracy:.2%}", entry.sha256):
+            assert figure in page
+        assert f"{name}-errors.svg" in page
+
+
+def test_private_names_stay_out_of_the_reference(site):
+    """The reference has the public functions, and no name that starts with an underscore."""
+    text = (site / "api.html").read_text("utf8")
+    documented = set(re.findall(r'id="(mnistzoo\.[\w.]+)"', text))
+    assert {"mnistzoo.models.get_model", "mnistzoo.analysis.analyze"} <= documented
+    assert not [name for name in documented if re.search(r"\._(?!_)", name)]
+
+
+@needs_browser
+def test_it_fits_a_phone(site, phone):
+    """At 390 pixels no page is wider than the window, no picture is missing, nothing is fetched."""
+    for page in sorted(site.rglob("*.html")):
+        phone.get(page.as_uri())
+        wide, broken, elsewhere = phone.execute_script(LOADED)
+        assert (wide, broken, elsewhere) == (390, [], []), page

@@ -1,0 +1,219 @@
+"""Studies: what is left to do, what a kill leaves behind, and what comes out in the end."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mnistzoo.cli import app
+from mnistzoo.errors import DataError, TrainingError, UnknownNameError
+from mnistzoo.files import sha256
+from mnistzoo.training.study import grid, remaining
+from mnistzoo.weights import load_state_dict
+
+DOCUMENTS = Path(__file__).parents[1] / "docs" / "results"
+
+COMMAND = """
+from mnistzoo.data.mnist import Digits, mnist
+from mnistzoo.training import recipe, runs
+
+few = Digits(*(tensor[:300] for tensor in mnist()))
+runs.mnist = lambda train: few
+recipe._CHOSEN["record"]["exp2"] = {"learning_rate": 1e30}
+
+if __name__ == "__main__":
+    from mnistzoo.cli import main
+
+    main()
+"""
+"""The command line where MNIST has 300 images and exp2 diverges, in every process of a study."""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start the command of `COMMAND`, with a holdout of 100 images."""
+    script = tmp_path / "command.py"
+    script.write_text(COMMAND)
+    started = []
+
+    def start(*args):
+        command = [sys.executable, "-W", "error", script, *args, "--holdout", "100"]
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen(command, **streams))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for(condition):
+    """What `condition` gives, as soon as it gives anything."""
+    end = time.monotonic() + 300
+    while not (found := condition()):
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    return found
+
+
+def workers(study):
+    """The processes that train for a running study: its children, but for the resource tracker."""
+    children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
+    return [pid for pid in children if b"--multiprocessing-fork" in command_of(pid)]
+
+
+def command_of(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
+def state(out):
+    """Digest and time of each result."""
+    paths = sorted(out.glob("*.json"))
+    return {path.name: (sha256(path.read_bytes()), path.stat().st_mtime_ns) for path in paths}
+
+
+def check_whole(out):
+    """Whatever in a study's folder has a name to load it by is whole."""
+    for path in [*out.glob("*.json"), *out.glob("*/metrics.json")]:
+        metrics = json.loads(path.read_text())
+        folder = path.parent if path.name == "metrics.json" else path.with_suffix("")
+        weights = folder / f"{metrics['network']}.safetensors"
+        assert sha256(weights.read_bytes()) == metrics["sha256"]
+    for path in out.glob("*/*.safetensors"):
+        load_state_dict(path)
+    for path in out.glob("*/checkpoint.pt"):
+        torch.load(path, weights_only=True)
+
+
+def test_a_grid_has_each_run_once():
+    """Networks × recipes × seeds, whatever is named twice, with the epochs that were asked for."""
+    runs = grid(["exp1", "exp5", "exp1"], ["record", "documented"], [0, 1, 0], epochs=3)
+    assert len(runs) == len(set(runs)) == 2 * 2 * 2
+    assert {run.recipe.epochs for run in runs} == {3}
+    assert {run.recipe.epochs for run in grid(["exp5"], ["documented"], [0])} == {20}
+
+
+@pytest.mark.parametrize(("network", "recipe"), [("exp6", "record"), ("exp1", "recrod")])
+def test_a_grid_of_unknown_names(network, recipe):
+    """A misspelt network or recipe is an error before anything is trained."""
+    with pytest.raises(UnknownNameError, match="did you mean"):
+        grid([network], [recipe], [0])
+
+
+def test_what_has_a_result_is_not_left_to_do(tmp_path):
+    """Only runs without a result remain, each with a folder of its own."""
+    shutil.copy(DOCUMENTS / "exp1-record-0.json", tmp_path)
+    left = remaining(grid(["exp1"], ["record"], [0, 1]), tmp_path)
+    assert {folder: run.seed for folder, run in left.items()} == {tmp_path / "exp1-record-1": 1}
+
+
+def test_a_run_cut_off_before_its_result(tmp_path):
+    """A folder with weights and metrics, but no result beside it, is finished: nothing is lost."""
+    folder = tmp_path / "exp1-record-0"
+    folder.mkdir()
+    shutil.copy(DOCUMENTS / "exp1-record-0.json", folder / "metrics.json")
+    assert remaining(grid(["exp1"], ["record"], [0]), tmp_path) == {}
+    assert state(tmp_path).keys() == {"exp1-record-0.json"}
+
+
+@pytest.mark.parametrize("place", ["exp1-record-0.json", "exp1-record-0/metrics.json"])
+@pytest.mark.parametrize("other", [{"epochs": 1}, {"holdout": 10_000}])
+def test_a_folder_of_another_study(tmp_path, place, other):
+    """Other epochs or another holdout are refused, also where the result is of another seed."""
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    shutil.copy(DOCUMENTS / "exp1-record-0.json", tmp_path / place)
+    with pytest.raises(TrainingError, match="choose another folder"):
+        remaining(grid(["exp1"], ["record"], [0, 1], **other), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [place.split("/")[0]]
+
+
+def test_a_result_under_another_name(tmp_path):
+    """A result that is not the run its name says counts for neither."""
+    shutil.copy(DOCUMENTS / "exp1-record-0.json", tmp_path / "exp1-record-1.json")
+    with pytest.raises(TrainingError, match="another run"):
+        remaining(grid(["exp1"], ["record"], [1]), tmp_path)
+
+
+def test_a_damaged_result(tmp_path):
+    """A result that was cut short is an error that names it, and is not trained over."""
+    text = (DOCUMENTS / "exp1-record-0.json").read_text()
+    (tmp_path / "exp1-record-0.json").write_text(text[:-100])
+    with pytest.raises(DataError, match=r"exp1-record-0\.json"):
+        remaining(grid(["exp1"], ["record"], [0]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options", [["--jobs", "2", "--ray", "auto"], ["--seeds", "0,x"], ["--jobs", "0"]]
+)
+def test_wrong_usage(tmp_path, options):
+    """One engine, whole seeds, and at least one job: anything else is wrong usage."""
+    result = CliRunner().invoke(app, ["study", str(tmp_path / "out"), *options])
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_killed_and_started_again(tmp_path, start):
+    """Killed at any moment, a study loses nothing finished, and leaves nothing half-written.
+
+    Its processes go with it. Started again it comes to the weights that `train` comes to, and
+    what was finished is not written again.
+    """
+    out = tmp_path / "out"
+    options = ["--networks", "exp1", "--seeds", "0,1,2", "--epochs", "25", "--jobs", "2"]
+    finished = {}
+    for pattern in "*/checkpoint.pt", "*/exp1.safetensors", "*.json":
+        seen = set(out.glob(pattern))
+        study = start("study", out, *options)
+        wait_for(lambda seen=seen, pattern=pattern: set(out.glob(pattern)) - seen)
+        children = workers(study)
+        study.send_signal(signal.SIGKILL)
+        wait_for(lambda children=children: not any(map(command_of, children)))
+        check_whole(out)
+        assert finished.items() <= state(out).items()
+        finished = state(out)
+    assert 1 <= len(finished) < 3
+    study = start("study", out, *options, "--json")
+    printed, _ = study.communicate()
+    assert study.returncode == 0
+    check_whole(out)
+    assert finished.items() <= state(out).items()
+    assert len(state(out)) == json.loads(printed)[0]["seeds"] == 3
+    rows = list(csv.DictReader((out / "study.csv").read_text().splitlines()))
+    assert [row["seed"] for row in rows] == ["0", "1", "2"]
+    alone = start("train", "exp1", "--seed", "2", "--epochs", "25", "--out", tmp_path / "alone")
+    alone.communicate()
+    metrics = json.loads((tmp_path / "alone" / "metrics.json").read_text())
+    assert json.loads((out / "exp1-record-2.json").read_text())["sha256"] == metrics["sha256"]
+
+
+def test_a_killed_process_and_a_run_that_fails(tmp_path, start):
+    """A process that is killed is replaced; a run that diverges is reported, and stops no other."""
+    out = tmp_path / "out"
+    options = ["--networks", "exp1,exp2", "--seeds", "0", "--epochs", "25", "--jobs", "2"]
+    study = start("study", out, *options)
+    wait_for(lambda: list(out.glob("exp1-record-0/checkpoint.pt")))
+    for pid in workers(study):
+        os.kill(int(pid), signal.SIGKILL)
+    printed, errors = study.communicate()
+    assert study.returncode == 1
+    assert state(out).keys() == {"exp1-record-0.json"}
+    check_whole(out)
+    lines = sorted(errors.splitlines())
+    assert [line.split(":")[0] for line in lines] == ["exp1-record-0", "exp2-record-0"]
+    assert "the loss of exp2 became nan" in lines[1]
+    cells = {line.split()[0]: line.split() for line in printed.splitlines() if "exp" in line}
+    assert "(1," in cells["exp1"]  # one seed
+    assert "(1," not in cells["exp2"]
