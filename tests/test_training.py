@@ -20,6 +20,7 @@ from mnistzoo.files import sha256
 from mnistzoo.training import runs, trainer
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.evaluate import evaluate
+from mnistzoo.training.muon import orthogonal
 from mnistzoo.training.recipe import Augmentation, get_recipe
 from mnistzoo.training.trainer import Run, Trainer
 from mnistzoo.weights import load_state_dict, read_metadata
@@ -104,6 +105,34 @@ def test_unknown_recipe():
     """A misspelt recipe is an error that names the one meant."""
     with pytest.raises(UnknownNameError, match="did you mean 'record'"):
         get_recipe("recrod", "exp5")
+
+
+@given(rows=st.integers(1, 20), columns=st.integers(1, 20), seed=st.integers(0, 99))
+@settings(deadline=None)
+def test_muon_steps_along_orthogonal_matrices(rows, columns, seed):
+    """Singular vectors stay, by torch's own decomposition, and singular values come near 1."""
+    generator = torch.Generator().manual_seed(seed)
+    left, _, right = torch.linalg.svd(
+        torch.randn(rows, columns, generator=generator), full_matrices=False
+    )
+    values = torch.rand(min(rows, columns), generator=generator) * 0.9 + 0.1
+    made = left.T @ orthogonal(left * values @ right) @ right.T
+    assert torch.all((made.diagonal() > 0.6) & (made.diagonal() < 1.3))
+    torch.testing.assert_close(made, torch.diag(made.diagonal()), atol=1e-4, rtol=0)
+
+
+def test_muon_keeps_the_norm_of_kernels(few):
+    """After a step each kernel has the norm √out_channels, and the other parameters have moved."""
+    recipe = replace(get_recipe("fast", "exp5"), batch_size=100)
+    trainer = Trainer(Run("exp5", recipe), few)
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    trainer.train_epoch()
+    for name, parameter in trainer.model.named_parameters():
+        assert not torch.equal(parameter, before[name])
+        if parameter.ndim == 4:
+            assert parameter.detach().norm().item() == pytest.approx(
+                len(parameter) ** 0.5, rel=1e-4
+            )
 
 
 def test_training_learns(few):

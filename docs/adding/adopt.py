@@ -6,5 +6,5 @@ from pathlib import Path
 from mnistzoo.zoo import adopt
 
 network, run = sys.argv[1:]
-entry = adopt(network, Path(run) / f"{network}.safetensors")
+entry = adopt(network, Path(run) / "model.safetensors")
 print(f"{network}: {entry.correct:,} of the 10,000 test images")

@@ -26,7 +26,7 @@ def study(
         str, typer.Option(metavar="NAME,...", help="Names from `mnistzoo list`.")
     ] = "exp1,exp2,exp3,exp4,exp5",
     recipes: Annotated[
-        str, typer.Option(metavar="NAME,...", help="documented, record, or both.")
+        str, typer.Option(metavar="NAME,...", help="Of documented, record and fast.")
     ] = "record",
     seeds: Annotated[
         str, typer.Option(metavar="NUMBER,...", help="One run for each of them.")

@@ -14,7 +14,7 @@ from mnistzoo.cli.console import JSON, print_json, progress
 def train(
     network: Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")],
     out: Annotated[Path, typer.Option(help="The folder for weights and metrics.json.")],
-    recipe: Annotated[str, typer.Option(help="documented or record.")] = "record",
+    recipe: Annotated[str, typer.Option(help="documented, record or fast.")] = "record",
     seed: Annotated[int, typer.Option(min=0)] = 0,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="In place of the recipe's own number.")

@@ -48,6 +48,8 @@ class Recipe:
             (He et al. 2015, arXiv:1502.01852), without which seven layers start out dead when
             there is no batch norm. Otherwise torch's own.
         momentum: of the descent; 0.9 in the study.
+        kernel_rate: the highest learning rate of the convolutions' weights, where `muon.Muon` is
+            to train them; None trains them like all other parameters.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Recipe:
     augmentation: Augmentation
     he_init: bool
     momentum: float = 0.9
+    kernel_rate: float | None = None
 
 
 DOCUMENTED = Recipe(
@@ -107,7 +110,28 @@ The learning rates in `_CHOSEN` are those at which networks without batch norm t
 those images, and the lengths are what there was time for.
 """
 
-_CHOSEN: dict[str, dict[str, dict[str, int | float]]] = {
+FAST = Recipe(
+    name="fast",
+    epochs=1,
+    batch_size=64,
+    learning_rate=0.1,
+    nesterov=True,
+    weight_decay=1e-4,
+    one_cycle=True,
+    label_smoothing=0.0,
+    ema_decay=0.95,
+    augmentation=Augmentation(),
+    he_init=True,
+    kernel_rate=0.06,
+)
+"""99 % of the test images, soon: one pass over the training images as they are.
+
+Settled for exp5 on the last 10,000 training images: of one pass, Muon made more than any batch size
+and rate of plain descent that was tried. The other networks have no batch norm, which Muon needs
+here; `_CHOSEN` gives them two passes of plain descent, and no claim is made for them.
+"""
+
+_CHOSEN: dict[str, dict[str, dict[str, int | float | None]]] = {
     "documented": {
         "exp1": {"batch_size": 128, "epochs": 10},
         "exp2": {"batch_size": 128, "epochs": 10},
@@ -119,9 +143,15 @@ _CHOSEN: dict[str, dict[str, dict[str, int | float]]] = {
         "exp3": {"learning_rate": 0.03, "epochs": 12},
         "exp4": {"learning_rate": 0.03, "epochs": 24},
     },
+    "fast": {
+        "exp1": {"learning_rate": 0.05, "epochs": 2, "kernel_rate": None},
+        "exp2": {"learning_rate": 0.03, "epochs": 2, "kernel_rate": None},
+        "exp3": {"learning_rate": 0.03, "epochs": 2, "kernel_rate": None},
+        "exp4": {"learning_rate": 0.03, "epochs": 2, "kernel_rate": None},
+    },
 }
 
-RECIPES = {recipe.name: recipe for recipe in (DOCUMENTED, RECORD)}
+RECIPES = {recipe.name: recipe for recipe in (DOCUMENTED, RECORD, FAST)}
 
 
 def get_recipe(name: str, network: str) -> Recipe:
@@ -132,4 +162,4 @@ def get_recipe(name: str, network: str) -> Recipe:
     """
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
-    return replace(RECIPES[name], **_CHOSEN[name].get(network, {}))  # type: ignore[arg-type]  # the fields are ints and floats
+    return replace(RECIPES[name], **_CHOSEN[name].get(network, {}))  # type: ignore[arg-type]  # the fields are numbers or None

@@ -20,6 +20,7 @@ from mnistzoo.errors import TrainingError
 from mnistzoo.models import ConvNet, get_model
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.distributed import device, rank, total, world_size
+from mnistzoo.training.muon import Muon
 from mnistzoo.training.recipe import Recipe
 
 WARMUP = 0.15
@@ -61,7 +62,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         # Older releases do not say what the processor can do; float32 is right on all of them.
-        able = getattr(torch.cpu, "get_capabilities", dict)()
+        able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
     return torch.bfloat16 if native else torch.float32
 
@@ -183,18 +184,16 @@ def _he_init(model: nn.Module) -> None:
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> SGD:
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    ones, rows, kernels = ([p for p in model.parameters() if p.ndim == n] for n in (1, 2, 4))
+    decayed: dict[str, Any] = {"weight_decay": recipe.weight_decay}
+    by_muon = {"lr": recipe.kernel_rate, "kernels": True, "momentum": 0, "nesterov": False}
     groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others},
+        {"params": ones},
+        {"params": rows, **decayed},
+        {"params": kernels, **(decayed if recipe.kernel_rate is None else by_muon)},
     ]
-    return SGD(
-        groups,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-    )
+    kind = SGD if recipe.kernel_rate is None else Muon
+    return kind(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
 
 
 def _scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
@@ -202,7 +201,7 @@ def _scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
         return StepLR(optimizer, step_size=STEP_EPOCHS, gamma=0.1)
     return OneCycleLR(
         optimizer,
-        max_lr=recipe.learning_rate,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
         total_steps=recipe.epochs * steps,
         pct_start=WARMUP,
         cycle_momentum=False,
