@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import MissingExtraError
-from mnistzoo.models import get_model
+from mnistzoo.models import get_model, list_models
 from mnistzoo.training.evaluate import evaluate
-from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.recipe import RECIPES, get_recipe
 from mnistzoo.training.results import Epoch, Result
 
 pytest.importorskip("matplotlib", reason="an extra of the package")
@@ -23,6 +23,7 @@ pytest.importorskip("matplotlib", reason="an extra of the package")
 from mnistzoo import plots
 from mnistzoo.plots import style
 from mnistzoo.plots.answers import BAR
+from mnistzoo.plots.runs import FILLS, SIZES
 
 BACKGROUNDS = "#ffffff", "#0d1117"
 """GitHub's, light and dark."""
@@ -107,6 +108,14 @@ RUNS = [
     run("exp5", "record", 1, [0.95, 0.98, 0.994]),
     run("exp5", "record", 2, [0.97, 0.97, 0.996]),
 ]
+
+
+def test_every_recipe_has_a_mark_of_its_own():
+    """No two recipes' marks are filled alike, and none is hollow as the study's figures are."""
+    assert set(FILLS) == set(RECIPES)
+    assert len({*FILLS.values(), "none"}) == len(RECIPES) + 1
+    assert set(SIZES) == {*FILLS.values(), "none"}
+    assert set(style.LOOKS) == set(list_models())
 
 
 def test_curves_are_mean_and_range():

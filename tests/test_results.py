@@ -197,6 +197,8 @@ def test_the_command_compares_with_the_study(tmp_path):
     assert last[:3] == ["exp5", "99.50%", "training images"]
     assert last[3:6] == ["99.53% ± 0.10 (3)", "99.42 to 99.61%", "10.00"]
     assert "99.53% ± 0.10 (3)" in invoke(tmp_path)
+    write(tmp_path, result(recipe="fast"))
+    assert "fast recipe" in invoke(tmp_path, "--markdown")
 
 
 def test_the_command_prints_json_and_csv(tmp_path):
