@@ -140,7 +140,7 @@ _CHOSEN: dict[str, dict[str, dict[str, int | float | None]]] = {
     "record": {
         "exp1": {"learning_rate": 0.05, "epochs": 14},
         "exp2": {"learning_rate": 0.03, "epochs": 12},
-        "exp3": {"learning_rate": 0.03, "epochs": 12},
+        "exp3": {"learning_rate": 0.03, "epochs": 20},
         "exp4": {"learning_rate": 0.03, "epochs": 24},
     },
     "fast": {
