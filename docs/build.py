@@ -20,7 +20,7 @@ FIGURE = re.compile(r"<!-- (mnistzoo plot .*) -->")
 def run(command: str) -> str:
     """What a command of this installation prints."""
     arguments = [sys.executable, "-m", *shlex.split(command)]
-    return subprocess.run(arguments, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(arguments, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def build(page: Path) -> None:

@@ -12,7 +12,8 @@ import mnistzoo
 from mnistzoo.cli import app, main
 from mnistzoo.errors import FileReadError, UnknownNameError
 
-COMMANDS = ["list", "summary", "evaluate", "predict", "verify", "train", "study"]
+COMMANDS = ["list", "summary", "evaluate", "predict", "verify"]
+COMMANDS += ["train", "study", "results", "plot"]
 
 
 def run(*args):
@@ -71,6 +72,17 @@ def test_evaluate_agrees_with_the_manifest():
     assert measured["correct"] == mnistzoo.weights.read_manifest()["exp1"].correct
     assert sum(map(sum, measured["confusion"])) == measured["total"] == 10_000
     assert sum(measured["confusion"][i][i] for i in range(10)) == measured["correct"]
+
+
+def test_evaluate_lists_disputed_images_apart():
+    """Their errors are counted apart, and accuracy without them is that of the 9,985 others."""
+    measured = json.loads(invoke("evaluate", "exp1", "--json"))["exp1"]
+    listed = json.loads(invoke("evaluate", "exp1", "--disputed", "--json"))
+    wrong = [row for row in listed if row["answers"]["exp1"] != row["label"]]
+    assert measured["disputed_errors"] == len(wrong)
+    errors = measured["total"] - measured["correct"] - len(wrong)
+    assert measured["accuracy_without_disputed"] == 1 - errors / 9_985
+    assert 0 < measured["ece"] < 0.01
 
 
 def test_evaluate_prints_a_table():

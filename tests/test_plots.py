@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import MissingExtraError
-from mnistzoo.models import get_model
+from mnistzoo.models import get_model, list_models
 from mnistzoo.training.evaluate import evaluate
-from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.recipe import RECIPES, get_recipe
 from mnistzoo.training.results import Epoch, Result
 
 pytest.importorskip("matplotlib", reason="an extra of the package")
@@ -23,6 +23,7 @@ pytest.importorskip("matplotlib", reason="an extra of the package")
 from mnistzoo import plots
 from mnistzoo.plots import style
 from mnistzoo.plots.answers import BAR
+from mnistzoo.plots.runs import FILLS, SIZES
 
 BACKGROUNDS = "#ffffff", "#0d1117"
 """GitHub's, light and dark."""
@@ -109,6 +110,14 @@ RUNS = [
 ]
 
 
+def test_every_recipe_has_a_mark_of_its_own():
+    """No two recipes' marks are filled alike, and none is hollow as the study's figures are."""
+    assert set(FILLS) == set(RECIPES)
+    assert len({*FILLS.values(), "none"}) == len(RECIPES) + 1
+    assert set(SIZES) == {*FILLS.values(), "none"}
+    assert set(style.LOOKS) == set(list_models())
+
+
 def test_curves_are_mean_and_range():
     """Each recipe has a row; a line is the mean over seeds, the band their smallest and largest."""
     figure = plots.curves(RUNS)
@@ -188,7 +197,10 @@ def test_errors_shows_each_wrong_image(read):
     assert len(used) == len(wrong)
     for axes, n in zip(used, wrong, strict=True):
         label, answer = int(evaluation.labels[n]), int(probabilities[n].argmax())
-        assert axes.get_title() == f"{label} → {answer}  {float(probabilities[n].max()):.0%}"
+        digits, percent = axes.get_title().rsplit(" ", 1)
+        assert digits.strip() == f"{label}→{answer}"
+        sure = 100 * float(probabilities[n].max())
+        assert percent == ">99%" if sure >= 99.5 else abs(int(percent[:-1]) - sure) <= 0.5
         assert torch.equal(torch.tensor(axes.images[0].get_array().data), images[n])
         assert axes.texts[0].get_text() == f"#{n}"
     assert [axes.axison for axes in used] == [True] + [False] * (len(wrong) - 1)

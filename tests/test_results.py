@@ -8,7 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from mnistzoo.cli import app
 from mnistzoo.errors import DataError, FileReadError, InputError
 from mnistzoo.training.recipe import get_recipe
 from mnistzoo.training.results import (
@@ -44,6 +46,15 @@ def test_what_is_written_is_what_is_read(tmp_path):
     for one in made:
         write(tmp_path, one)
     assert load_results(tmp_path) == [made[1], made[0], made[2], made[3]]
+
+
+def test_settings_of_another_version(tmp_path):
+    """A recipe's setting that is not known is passed over where it was off, and named where on."""
+    made = result()
+    off, on = (asdict(made)["recipe"] | {"warm": warm} for warm in (False, True))
+    assert read_result(write(tmp_path, made, recipe=off)) == made
+    with pytest.raises(DataError, match="settings that are not known: warm"):
+        read_result(write(tmp_path, made, recipe=on))
 
 
 def test_committed_results_hold_together():
@@ -164,3 +175,36 @@ def test_csv_reads_back():
     assert [float(row["worst_drop"]) for row in rows] == [0.0, 0.1]
     assert [float(row["accuracy"]) for row in rows] == [0.9, 0.9]
     assert {(row["recipe"], row["epochs"]) for row in rows} == {("documented", "3")}
+
+
+def invoke(*args):
+    """Run `results` and give what it printed."""
+    result = CliRunner().invoke(app, ["results", *map(str, args)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_the_command_compares_with_the_study(tmp_path):
+    """Each network has its documented figure; ours are mean ± sd (seeds), or a dash."""
+    correct = [9_955, 9_942, 9_961]
+    for seed, right in enumerate(correct):
+        write(tmp_path, result((0.1, 0.4, 0.3), network="exp5", seed=seed, correct=right))
+    write(tmp_path, replace(result(recipe="record"), judged_on="holdout"))
+    rows = invoke(tmp_path, "--markdown").splitlines()
+    first, last = ([cell.strip() for cell in row.split("|")[1:-1]] for row in (rows[2], rows[-1]))
+    assert first[:6] == ["exp1", "91.73%", "training images", "-", "-", "-"]
+    assert first[6:] == ["90.00% (1, held-out images)", "-", "0.00"]
+    assert last[:3] == ["exp5", "99.50%", "training images"]
+    assert last[3:6] == ["99.53% ± 0.10 (3)", "99.42 to 99.61%", "10.00"]
+    assert "99.53% ± 0.10 (3)" in invoke(tmp_path)
+    write(tmp_path, result(recipe="fast"))
+    assert "fast recipe" in invoke(tmp_path, "--markdown")
+
+
+def test_the_command_prints_json_and_csv(tmp_path):
+    """JSON has a summary for each network and recipe, CSV a line for each run."""
+    for seed in range(3):
+        write(tmp_path, result(seed=seed))
+    (summary,) = json.loads(invoke(tmp_path, "--json"))
+    assert summary == asdict(summarize(load_results(tmp_path))[0])
+    assert invoke(tmp_path, "--csv") == to_csv(load_results(tmp_path))

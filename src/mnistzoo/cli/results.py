@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from mnistzoo.training.results import Result, Summary
 
 RECIPES = ("documented", "record")
-"""In the order of the columns."""
-
-HEADERS = (
-    *("network", "study", "measured on"),
-    *(f"{name} {what}" for name in RECIPES for what in ("recipe", "range", "worst drop")),
-)
+"""Those that always have columns, in their order; others have them where there are runs."""
 
 
 def results(
@@ -52,14 +47,18 @@ def print_results(found: Sequence[Result], *, markdown: bool, as_csv: bool, as_j
     elif as_json:
         print_json([asdict(summary) for summary in summaries.values()])
     else:
-        rows = [_cells(row, summaries) for row in ARCHITECTURES.values()]
-        print_rows(HEADERS, rows, markdown=markdown)
+        recipes = list(dict.fromkeys([*RECIPES, *(recipe for _, recipe in summaries)]))
+        ours = [f"{name} {what}" for name in recipes for what in ("recipe", "range", "worst drop")]
+        rows = [_cells(row, recipes, summaries) for row in ARCHITECTURES.values()]
+        print_rows(("network", "study", "measured on", *ours), rows, markdown=markdown)
 
 
-def _cells(row: Architecture, summaries: dict[tuple[str, str], Summary]) -> tuple[str, ...]:
+def _cells(
+    row: Architecture, recipes: Sequence[str], summaries: dict[tuple[str, str], Summary]
+) -> tuple[str, ...]:
     documented = row.documented_accuracy
     study = ("-", "-") if documented is None else (f"{documented:.2%}", "training images")
-    ours = [cell for name in RECIPES for cell in _recipe_cells(summaries.get((row.name, name)))]
+    ours = [cell for name in recipes for cell in _recipe_cells(summaries.get((row.name, name)))]
     return row.name, *study, *ours
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from mnistzoo.data.clutter import find_rules, find_sheet
 from mnistzoo.data.opening import GreyLevels
 from mnistzoo.errors import PictureError
 
@@ -44,19 +46,47 @@ class Ink:
 def find_ink(levels: GreyLevels) -> Ink:
     """Separate ink from paper: estimate the light, divide by it, and take half of the ink's level.
 
+    Lines of ruled paper are paper. Where a sheet lies on a desk, it is continued beyond
+    its rim.
+
     Raises:
         PictureError: nothing stands out from the paper.
     """
+    ink = _separated(levels)
+    sheet = find_sheet(ink.mask) if max(levels.shape) > SMALL else None
+    if sheet is None:
+        return ink
+    nearest = ndimage.distance_transform_edt(~sheet, return_distances=False, return_indices=True)
+    with suppress(PictureError):
+        ink = _separated(levels[tuple(nearest)])
+    return ink
+
+
+def _separated(levels: GreyLevels) -> Ink:
     contrast = _contrast(levels)
     paper, grain = _paper(contrast)
     contrast = contrast - paper
-    candidates = contrast[contrast > max(NOISE_FACTOR * grain, MIN_CONTRAST)]
+    while True:
+        level, threshold = _level(contrast, NOISE_FACTOR * grain)
+        mask = contrast > threshold
+        rules = find_rules(mask)
+        if not rules.any():
+            return Ink(np.clip(contrast / level, 0, 1).astype(np.float32), mask)
+        blur = ndimage.binary_dilation(rules, np.ones((3, 3)), 2)
+        contrast[rules | (blur & ~mask)] = 0
+
+
+def _level(contrast: GreyLevels, noise: float) -> tuple[float, float]:
+    """How dark the typical ink is, and from where on a pixel is ink.
+
+    Raises:
+        PictureError: nothing stands out from the paper.
+    """
+    candidates = contrast[contrast > max(noise, MIN_CONTRAST)]
     if not candidates.size:
         raise no_ink()
     level = float(np.quantile(candidates, 0.9))
-    threshold = max(level / 2, NOISE_FACTOR * grain)
-    density = np.clip(contrast / level, 0, 1).astype(np.float32)
-    return Ink(density, contrast > threshold)
+    return level, max(level / 2, noise)
 
 
 def no_ink() -> PictureError:

@@ -13,16 +13,29 @@ Box: TypeAlias = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Part:
-    """A connected piece of ink: its number in the labelled picture, its box and its area."""
+    """A connected piece of ink.
+
+    Attributes:
+        number: what it has in the labelled picture.
+        box: what it fits into.
+        area: pixels.
+        edge: pixels of it on the outermost rows and columns of the picture.
+    """
 
     number: int
     box: Box
     area: int
+    edge: int = 0
 
     @property
     def height(self) -> int:
         """Rows from top to bottom."""
         return self.box[3] - self.box[1]
+
+    @property
+    def length(self) -> int:
+        """Its longer side."""
+        return max(self.box[2] - self.box[0], self.height)
 
 
 def box_of(pieces: list[Part]) -> Box:
@@ -31,10 +44,19 @@ def box_of(pieces: list[Part]) -> Box:
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
+def inside(found: list[Part], least: float) -> list[Part]:
+    """The pieces without those that run all along the edge of the picture: a desk, a shadow.
+
+    All of them, if no other is `least` long: a digit cropped close may do so, too.
+    """
+    within = [part for part in found if part.edge < part.length]
+    return within if any(part.length >= least for part in within) else found
+
+
 def main_digit(found: list[Part]) -> list[Part]:
     """The largest piece of ink, and what belongs to it: near, and not too small."""
     main = max(found, key=lambda part: part.area)
-    reach = 0.25 * max(main.box[2] - main.box[0], main.height)
+    reach = 0.25 * main.length
     return [p for p in found if p.area >= 0.03 * main.area and _gap(p.box, main.box) <= reach]
 
 

@@ -109,8 +109,9 @@ def _error(
     axes.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
     label, answer = int(evaluation.labels[index]), int(evaluation.predictions[index])
     sure = float(evaluation.confidences[index])
+    percent = f"{sure:.0%}" if sure < 0.995 else ">99%"  # never "100%" of what is wrong
     axes.set_title(
-        f"{label} → {answer}  {sure:.0%}", fontsize=8.5, pad=3, color=ALERT if disputed else INK
+        f"{label}→{answer}  {percent}", fontsize=8.5, pad=3, color=ALERT if disputed else INK
     )
     below: dict[str, Any] = {"ha": "center", "va": "top", "transform": axes.transAxes}
     axes.text(0.5, -0.02, f"#{index}", fontsize=7.5, color=MUTED, **below)

@@ -8,7 +8,7 @@ import json
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import groupby, pairwise
 from operator import attrgetter
 from pathlib import Path
@@ -218,12 +218,11 @@ def _parse(found: Any) -> Result:
         raise ValueError(f"there is no recipe {found['recipe']['name']!r}")
     if found["judged_on"] not in {"test", "holdout"}:
         raise ValueError(f"judged_on is {found['judged_on']!r}, neither test nor holdout")
-    recipe = found["recipe"] | {"augmentation": Augmentation(**found["recipe"]["augmentation"])}
     total = _integer(found, "total", 1, 60_000)
     epochs = tuple(_epoch(row, number) for number, row in enumerate(found["epochs"], 1))
     result = Result(
         network=found["network"],
-        recipe=Recipe(**recipe),
+        recipe=_recipe(found["recipe"]),
         seed=_integer(found, "seed", 0, 2**63),
         judged_on=found["judged_on"],
         correct=_integer(found, "correct", 0, total),
@@ -235,6 +234,15 @@ def _parse(found: Any) -> Result:
     if len(epochs) != result.recipe.epochs:
         raise ValueError(f"expected {result.recipe.epochs} epochs, got {len(epochs)}")
     return result
+
+
+def _recipe(found: Any) -> Recipe:
+    """The recipe; a setting that another version knew is no fault where it was off."""
+    known = {field.name for field in fields(Recipe)}
+    if foreign := sorted(key for key in found if key not in known and found[key]):
+        raise ValueError(f"its recipe has settings that are not known: {', '.join(foreign)}")
+    settings = {key: value for key, value in found.items() if key in known}
+    return Recipe(**settings | {"augmentation": Augmentation(**found["augmentation"])})
 
 
 def _epoch(row: Any, number: int) -> Epoch:
