@@ -74,7 +74,7 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     assert json.loads(printed)[0]["seeds"] == 3
     found = [json.loads((out / f"{name}.json").read_text()) for name in names]
     for name, metrics in zip(names, found, strict=True):
-        assert sha256((out / name / "exp1.safetensors").read_bytes()) == metrics["sha256"]
+        assert sha256((out / name / "model.safetensors").read_bytes()) == metrics["sha256"]
     assert [metrics["seed"] for metrics in found] == GRID["seeds"]
     assert found[0]["sha256"] == alone["sha256"]
     assert len(list(temporary.glob("mnistzoo-*"))) <= 1  # of the task that was killed

@@ -90,7 +90,7 @@ def check_whole(out):
     for path in [*out.glob("*.json"), *out.glob("*/metrics.json")]:
         metrics = json.loads(path.read_text())
         folder = path.parent if path.name == "metrics.json" else path.with_suffix("")
-        weights = folder / f"{metrics['network']}.safetensors"
+        weights = folder / "model.safetensors"
         assert sha256(weights.read_bytes()) == metrics["sha256"]
     for path in out.glob("*/*.safetensors"):
         load_state_dict(path)
@@ -174,7 +174,7 @@ def test_killed_and_started_again(tmp_path, start):
     out = tmp_path / "out"
     options = ["--networks", "exp1", "--seeds", "0,1,2", "--epochs", "25", "--jobs", "2"]
     finished = {}
-    for pattern in "*/checkpoint.pt", "*/exp1.safetensors", "*.json":
+    for pattern in "*/checkpoint.pt", "*/model.safetensors", "*.json":
         seen = set(out.glob(pattern))
         study = start("study", out, *options)
         wait_for(lambda seen=seen, pattern=pattern: set(out.glob(pattern)) - seen)

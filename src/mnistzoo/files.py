@@ -112,10 +112,8 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
     finally:
-        with contextlib.suppress(OSError):
-            fcntl.flock(
-                descriptor, fcntl.LOCK_UN
-            )  # a child forked meanwhile would go on holding it
+        with contextlib.suppress(OSError):  # a child forked meanwhile would go on holding it
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 

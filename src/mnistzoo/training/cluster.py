@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from mnistzoo.checkpoint import write_folder
 from mnistzoo.errors import InputError, MissingExtraError, MnistZooError, TrainingError
 from mnistzoo.files import write_bytes
 from mnistzoo.training.runs import train
@@ -46,7 +47,7 @@ def on_ray(
         while pending:
             done, _ = ray.wait(list(pending))
             folder = pending.pop(done[0])
-            yield folder, _fetch(ray, done[0], folder, folders[folder])
+            yield folder, _fetch(ray, done[0], folder)
     finally:
         ray.shutdown()
 
@@ -71,8 +72,8 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _task(run: Run) -> tuple[bytes, bytes] | str:
-    """On some node: train, and give the weights and the metrics file, or what went wrong."""
+def _task(run: Run) -> dict[str, bytes] | str:
+    """On some node: train, and give the files of the run's folder, or what went wrong."""
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="mnistzoo-") as name:
         folder = Path(name)
@@ -80,11 +81,10 @@ def _task(run: Run) -> tuple[bytes, bytes] | str:
             train(run, folder)
         except MnistZooError as error:
             return str(error)
-        weights = (folder / f"{run.network}.safetensors").read_bytes()
-        return weights, (folder / "metrics.json").read_bytes()
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def _fetch(ray: Any, done: Any, folder: Path, run: Run) -> TrainingError | None:
+def _fetch(ray: Any, done: Any, folder: Path) -> TrainingError | None:
     """Write what a finished task gives into the run's folder, as `train` would."""
     try:
         value = ray.get(done)
@@ -93,8 +93,8 @@ def _fetch(ray: Any, done: Any, folder: Path, run: Run) -> TrainingError | None:
         return TrainingError(f"the run failed on the cluster: {reason}; start the study again.")
     if isinstance(value, str):
         return TrainingError(value)
-    weights, metrics = value
-    write_bytes(folder / f"{run.network}.safetensors", weights)
+    metrics = value.pop("metrics.json")
+    write_folder(folder, value)
     write_bytes(folder / "metrics.json", metrics)
     (folder / "checkpoint.pt").unlink(missing_ok=True)  # of a try on this machine
     return None
