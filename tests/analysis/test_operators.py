@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import mnistzoo
 from analysis.oracle import compare
 
 
@@ -137,3 +138,29 @@ def test_separate_axes_of_a_one_dimensional_network():
     """Networks of one axis, and a recurrent one over it, which sees all that came before."""
     chain = nn.Sequential(nn.Conv1d(2, 3, 3, stride=2), nn.ReLU(), nn.MaxPool1d(2))
     assert compare(chain, (2, 31)).size == (5,)
+
+
+IN_PLACE = [
+    *(nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.Threshold, nn.RReLU),
+    *(nn.Hardtanh, nn.Hardsigmoid, nn.Hardswish, nn.SiLU, nn.Mish),
+]
+ACTIVATIONS = [
+    *(nn.GELU, nn.PReLU, nn.Sigmoid, nn.LogSigmoid, nn.Softplus, nn.Softshrink, nn.Hardshrink),
+    *(nn.Tanh, nn.Tanhshrink, nn.Softsign),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, {}) for kind in ACTIVATIONS),
+        *((kind, {"inplace": inplace}) for kind in IN_PLACE for inplace in (False, True)),
+    ],
+)
+def test_an_activation_alters_no_window(kind, options):
+    """A convolution sees the same with and without an activation of torch behind it."""
+    values = (0.1, 0.0) if kind is nn.Threshold else ()
+    conv = nn.Conv2d(1, 2, 3, stride=2, padding=1)
+    network = nn.Sequential(conv, kind(*values, **options)).eval()
+    field = mnistzoo.receptive_field(network, (1, 9, 9))
+    assert field == mnistzoo.receptive_field(conv, (1, 9, 9))

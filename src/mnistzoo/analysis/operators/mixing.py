@@ -20,6 +20,17 @@ POINTWISE = [
     "detach",
     "dropout",
     "hardswish",
+    "hardtanh",
+    "hardsigmoid",
+    "leaky_relu",
+    "elu",
+    "celu",
+    "selu",
+    "mish",
+    "threshold",
+    "rrelu_with_noise",
+    "log_sigmoid_forward",
+    "ldexp",
     "_to_copy",
     "lift_fresh",
     "native_dropout",
@@ -29,7 +40,7 @@ POINTWISE = [
     "where",
     "masked_fill",
 ]
-"""Pointwise operators that torch does not tag as such."""
+"""Pointwise operators that torch does not tag as such; in 2.6, some only in their in-place form."""
 
 rule(*POINTWISE)(pointwise)
 
