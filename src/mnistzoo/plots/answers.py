@@ -147,7 +147,7 @@ def reliability(evaluation: Evaluation, title: str = "") -> Figure:
         label="accuracy in each bin, 95 % interval",
     )
     upper.set(ylabel="how often right", ylim=(0, 1.02))
-    upper.legend(frameon=False, loc="upper left")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     measured = f"ECE {evaluation.ece:.2%}, NLL {evaluation.nll:.4f} nats"
     upper.set_title(f"{title}: {measured}".removeprefix(": "))
     for axes in (upper, lower):
