@@ -48,7 +48,8 @@ def start(tmp_path):
     def start(*args):
         command = [sys.executable, "-W", "error", script, *args, "--holdout", "100"]
         streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        started.append(subprocess.Popen(command, **streams))
+        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the runs of a study have
+        started.append(subprocess.Popen(command, env=one_thread, **streams))
         return started[-1]
 
     yield start
