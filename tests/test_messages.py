@@ -193,7 +193,7 @@ DATA = [
     ),
     (
         lambda: picture("null\0"),
-        "cannot read 'null\\x00': embedded null byte; check the path and its permissions.",
+        "cannot read 'null\\x00': …embedded null …; check the path and its permissions.",
     ),
     (
         lambda: picture("file"),
