@@ -40,12 +40,14 @@ def test_digits_of_every_origin_are_read(model, digits, origin):
     assert np.count_nonzero(read == digits[1].numpy()) >= least
 
 
-def test_other_people_are_read(model):
-    """Of scikit-learn's 1,797 digits of 8×8, by 43 people, every fourth is taken: 94 % are read."""
+@pytest.mark.parametrize("side", [8, 64, 128])
+def test_other_people_are_read(model, side):
+    """Of every fourth of scikit-learn's 1,797 digits, by 43 people, 95 % are read at any size."""
     data = load_digits()
-    pictures = list(np.rint(data.images[::4] * 255 / 16).astype(np.uint8))
+    small = np.rint(data.images[::4] * 255 / 16).astype(np.uint8)
+    pictures = [Image.fromarray(picture).resize((side, side)) for picture in small]
     read = [prediction.label for prediction in predict(model, pictures)]
-    assert np.mean(read == data.target[::4]) >= 0.94
+    assert np.mean(read == data.target[::4]) >= 0.95
 
 
 @pytest.mark.parametrize("origin", ["ruled", "squared"])

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from mnistzoo.data.ink import Ink, no_ink
+from mnistzoo.data.ink import PAGE, Ink, no_ink
 from mnistzoo.data.layout import Part, box_of, inside
 from mnistzoo.data.opening import GreyLevels
 
@@ -22,9 +22,6 @@ SPECK = 0.03
 
 DIGIT = 0.1
 """Ink as long as this share of its picture may be the digit, where other ink is at the edge."""
-
-PAGE = 128
-"""Smaller pictures show a digit alone, perhaps cropped close; all pieces at the edge are its."""
 
 STROKE_WIDTHS = (2.25, 3.0)
 """Strokes are brought within these widths, in pixels of the 20×20 box: the middle half of MNIST's,

@@ -23,8 +23,15 @@ NOISE_FACTOR = 5.0
 CLEAN = 1.0
 """Where light is even, fewer pixels than this times the ink's are between ink and paper."""
 
+FLAT = 0.15
+"""Where so large a share of the pixels has one level, that is the paper's: no light changes it."""
+
 SMALL = 40
 """No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""
+
+PAGE = 128
+"""Smaller pictures show a digit alone, perhaps cropped close: no desk, and all at the edge is ink
+of its own."""
 
 _BACKGROUND_SIDE = 96
 """The light is estimated on a picture shrunk to this side: its changes are slow, ink is thin."""
@@ -53,7 +60,7 @@ def find_ink(levels: GreyLevels) -> Ink:
         PictureError: nothing stands out from the paper.
     """
     ink = _separated(levels)
-    sheet = find_sheet(ink.mask) if max(levels.shape) > SMALL else None
+    sheet = find_sheet(ink.mask) if max(levels.shape) >= PAGE else None
     if sheet is None:
         return ink
     nearest = ndimage.distance_transform_edt(~sheet, return_distances=False, return_indices=True)
@@ -102,7 +109,8 @@ def _contrast(levels: GreyLevels) -> GreyLevels:
     if max(levels.shape) > 4 * _BACKGROUND_SIDE:  # the grain of a photograph, not thin strokes
         levels = ndimage.gaussian_filter(levels, 0.8)
     low, high = np.quantile(levels, [0.02, 0.98])
-    if max(levels.shape) <= SMALL or _is_clean(levels, low, high):
+    even = _is_flat(levels, low, high) or _is_clean(levels, low, high)
+    if max(levels.shape) <= SMALL or even:
         dark = _share(levels < (low + high) / 2) <= _share(levels > (low + high) / 2)
         paper = np.float32(high if dark else 1 - low)
         return _against(levels if dark else 1 - levels, paper)
@@ -114,6 +122,12 @@ def _contrast(levels: GreyLevels) -> GreyLevels:
 def _against(levels: GreyLevels, paper: GreyLevels | np.float32) -> GreyLevels:
     fraction = (paper - levels) / np.maximum(paper, np.float32(0.2))  # the dark exaggerates grain
     return np.asarray(fraction, dtype=np.float32)
+
+
+def _is_flat(levels: GreyLevels, low: float, high: float) -> bool:
+    """Whether the paper has no grain and no shade, as in a picture that was drawn or enlarged."""
+    counts = np.bincount(np.rint(levels * 255).astype(np.uint8).ravel())
+    return bool(high - low > MIN_CONTRAST and counts.max() > FLAT * levels.size)
 
 
 def _is_clean(levels: GreyLevels, low: float, high: float) -> bool:
