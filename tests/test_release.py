@@ -144,5 +144,6 @@ def test_the_version_is_the_same_everywhere():
     assert headings[0].split()[1] == mnistzoo.__version__
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf8"))
     assert citation["version"] == mnistzoo.__version__
-    assert citation["license"] == PROJECT["project"]["license"]
+    of_images = citation["references"][-1]["license"]
+    assert f"{citation['license']} AND {of_images}" == PROJECT["project"]["license"]
     assert citation["abstract"] == PROJECT["project"]["description"]

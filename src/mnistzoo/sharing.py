@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mnistzoo.hub import Pushed
 
 
-class Shareable(nn.Module):
+class Shareable(nn.Module, ABC):
     """A network that can be saved to a folder, or pushed to the Hugging Face Hub.
 
     Attributes:
@@ -27,13 +28,13 @@ class Shareable(nn.Module):
     architecture: Architecture
 
     @property
+    @abstractmethod
     def num_classes(self) -> int:
         """Outputs of the classifier."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blank(self) -> nn.Module:
         """The same network as it was built, its tensors without memory and without values."""
-        raise NotImplementedError
 
     def save_pretrained(
         self,
