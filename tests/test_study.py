@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from typer.testing import CliRunner
 
 from mnistzoo.cli import app
@@ -194,6 +195,9 @@ def test_killed_and_started_again(tmp_path, start):
     assert len(state(out)) == json.loads(printed)[0]["seeds"] == 3
     rows = list(csv.DictReader((out / "study.csv").read_text().splitlines()))
     assert [row["seed"] for row in rows] == ["0", "1", "2"]
+    with Image.open(out / "curves.png") as picture:
+        drawn = json.loads(picture.info["Description"])["runs"]
+    assert [(network, seed) for network, _, seed, _ in drawn] == [("exp1", n) for n in range(3)]
     alone = start("train", "exp1", "--seed", "2", "--epochs", "25", "--out", tmp_path / "alone")
     alone.communicate()
     metrics = json.loads((tmp_path / "alone" / "metrics.json").read_text())

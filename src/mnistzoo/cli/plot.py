@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mnistzoo.training.evaluate import Evaluation
+    from mnistzoo.training.results import Result
 
 app = typer.Typer(help="Draw figures.", no_args_is_help=True)
 
@@ -61,9 +63,8 @@ def curves(folder: Folder, output: Output = Path("curves.png"), as_json: JSON = 
     from mnistzoo.training.results import load_results
 
     results = load_results(folder)
-    shown = [[r.network, r.recipe.name, r.seed, r.correct] for r in results]
-    figure = plots.curves(results)
-    _finish(figure, output, {"runs": shown}, f"{len(shown)} runs", as_json=as_json)
+    facts, text = runs_shown(results), f"{len(results)} runs"
+    _finish(plots.curves(results), output, facts, text, as_json=as_json)
 
 
 @app.command("accuracy-vs-parameters")
@@ -72,12 +73,11 @@ def accuracy_vs_parameters(
 ) -> None:
     """Draw accuracy over parameters: ours with the spread over seeds, the study's hollow."""
     from mnistzoo import plots
-    from mnistzoo.training.results import load_results, summarize
+    from mnistzoo.training.results import load_results
 
     results = load_results(folder)
-    shown = [asdict(summary) for summary in summarize(results)]
-    figure = plots.accuracy_vs_params(results)
-    _finish(figure, output, {"points": shown}, f"{len(results)} runs", as_json=as_json)
+    facts, text = points_shown(results), f"{len(results)} runs"
+    _finish(plots.accuracy_vs_params(results), output, facts, text, as_json=as_json)
 
 
 @app.command()
@@ -138,10 +138,20 @@ def _evaluate(network: str) -> tuple[Evaluation, Tensor]:
     return evaluate(load(network), digits), digits.images
 
 
-def _finish(
-    figure: Figure, output: Path, facts: dict[str, Any], text: str, *, as_json: bool
-) -> None:
-    """Write a figure whole or not at all, and print what it shows.
+def runs_shown(results: Sequence[Result]) -> dict[str, Any]:
+    """What the figure of the curves is drawn from."""
+    return {"runs": [[r.network, r.recipe.name, r.seed, r.correct] for r in results]}
+
+
+def points_shown(results: Sequence[Result]) -> dict[str, Any]:
+    """What the figure of accuracy over parameters is drawn from."""
+    from mnistzoo.training.results import summarize
+
+    return {"points": [asdict(summary) for summary in summarize(results)]}
+
+
+def write_figure(figure: Figure, output: Path, facts: dict[str, Any]) -> None:
+    """Write a figure whole or not at all.
 
     A PNG also carries `facts` as its description, so that it can be told what it was drawn from.
     """
@@ -160,6 +170,13 @@ def _finish(
         options = {"metadata": {"Description": json.dumps(facts)}, "pil_kwargs": {"optimize": True}}
     figure.savefig(file, format=suffix, dpi=120, **options)
     write_bytes(output, file.getvalue())
+
+
+def _finish(
+    figure: Figure, output: Path, facts: dict[str, Any], text: str, *, as_json: bool
+) -> None:
+    """Write a figure, and print what it shows."""
+    write_figure(figure, output, facts)
     if as_json:
         print_json({"file": str(output), **facts})
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from contextlib import redirect_stdout
 from functools import partial
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistzoo.cli.console import JSON, progress
+from mnistzoo.cli.plot import points_shown, runs_shown, write_figure
 from mnistzoo.cli.results import print_results
 
 if TYPE_CHECKING:
@@ -123,13 +123,7 @@ def _sum_up(out: Path, *, as_json: bool) -> None:
 def _draw(results: list[Result], out: Path) -> None:
     """Draw the figures of a study, under the names that `mnistzoo plot` gives them."""
     from mnistzoo import plots
-    from mnistzoo.files import write_bytes
 
-    figures = {
-        "curves.png": plots.curves(results),
-        "accuracy-vs-parameters.png": plots.accuracy_vs_params(results),
-    }
-    for name, figure in figures.items():
-        picture = io.BytesIO()
-        figure.savefig(picture, dpi=160)
-        write_bytes(out / name, picture.getvalue())
+    write_figure(plots.curves(results), out / "curves.png", runs_shown(results))
+    points = out / "accuracy-vs-parameters.png"
+    write_figure(plots.accuracy_vs_params(results), points, points_shown(results))
