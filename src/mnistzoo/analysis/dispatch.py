@@ -27,8 +27,7 @@ VALUES_NEEDED = frozenset(
 """Operators whose result, or its shape, depends on values."""
 
 SHOWN = frozenset(("mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"))
-"""Functions that have rows besides those of `sliding`."""
-
+"""Functions that have rows besides those of `sliding` and `resizing`."""
 
 SAME_SHAPE = frozenset(
     (
@@ -207,9 +206,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
 
     def _note(self, name: str, call: Call, layout: Layout | None) -> None:
         macs = macs_of(name, call)
-        rule = RULES.get(name)
-        moves = layout is not None and rule is not None and rule.__module__.endswith("sliding")
-        if self.calls and (macs or moves or (layout and name in SHOWN)):
+        moves = name in RULES and RULES[name].__module__.endswith(("sliding", "resizing"))
+        if self.calls and (macs or (layout and (moves or name in SHOWN))):
             self.calls.function(name.removesuffix("_with_indices"), call.result, layout, macs)
 
     def _place(self) -> str:

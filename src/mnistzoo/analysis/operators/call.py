@@ -107,3 +107,9 @@ def dims_of(value: int | Sequence[int] | None, ndim: int) -> list[int]:
         return list(range(ndim))
     values = [value] if isinstance(value, int) else value
     return [positive(dim, ndim) for dim in values]
+
+
+def spatial(call: Call, axes: int) -> list[int]:
+    """The last `axes` dimensions of what `call` reads."""
+    ndim = len(call.source.dims)
+    return list(range(ndim - axes, ndim))

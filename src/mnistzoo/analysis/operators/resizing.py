@@ -1,0 +1,122 @@
+"""Interpolations: what each unit of a resized map is a weighted sum of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import lru_cache
+from math import ceil, floor
+
+import numpy as np
+
+from mnistzoo.analysis.layout import Layout, dim_size
+from mnistzoo.analysis.operators.call import Call, rule, spatial
+from mnistzoo.analysis.spans import Ints, Step
+
+Taps = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
+"""From units in and out, the scale and `align_corners`: the units read, clipped and not."""
+
+
+def _resized(call: Call, find: Taps, axes: int) -> Layout:
+    layout, steps = call.source, {}
+    corners = bool(call.get("align_corners", False))
+    for axis, index in enumerate(spatial(call, axes)):
+        layout = layout.as_axis(index)
+        units, made = dim_size(layout.dims[index]), call.shape[index]
+        scale = _scale(call, axis, units, made)
+        steps[index] = _resize_step(find, units, made, scale, corners)
+    return layout.stepped(steps)
+
+
+def _scale(call: Call, axis: int, units: int, made: int) -> Fraction:
+    """Units read per unit made; as torch does, from the factor asked for where there is one."""
+    axes = len(call.shape) - 2
+    names = ("scales",) if axes == 1 else ("scales_d", "scales_h", "scales_w")[3 - axes :]
+    factors = call.get("scale_factors")
+    factor = factors[axis] if factors else call.get(names[axis])
+    return 1 / Fraction(factor).limit_denominator(10**6) if factor else Fraction(units, made)
+
+
+@lru_cache(maxsize=256)
+def _resize_step(find: Taps, units: int, made: int, scale: Fraction, corners: bool) -> Step:
+    taps, unclipped = find(units, made, scale, corners)
+    stride = Fraction(units - 1, made - 1) if corners and made > 1 and units > 1 else scale
+    return Step.read(taps, stride, unclipped)
+
+
+def _nearest(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
+    taps = np.array([floor(i * scale) for i in range(made)])[:, None]
+    return np.minimum(taps, units - 1), taps
+
+
+def _nearest_exact(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
+    taps = np.array([floor((i + Fraction(1, 2)) * scale) for i in range(made)])[:, None]
+    return np.minimum(taps, units - 1), taps
+
+
+def _sources(units: int, made: int, scale: Fraction, corners: bool) -> list[Fraction]:
+    """Where each unit made lies among the units read."""
+    if corners:
+        return [i * Fraction(units - 1, max(made - 1, 1)) for i in range(made)]
+    half = Fraction(1, 2)
+    return [(i + half) * scale - half for i in range(made)]
+
+
+def _linear(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    places = _sources(units, made, scale, corners)
+    unclipped = np.array([(floor(place), ceil(place)) for place in places])
+    return np.clip(unclipped, 0, units - 1), unclipped
+
+
+def _cubic(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    places = _sources(units, made, scale, corners)
+    around = [range(-1, 3) if place.denominator > 1 else (0, 0, 0, 0) for place in places]
+    unclipped = np.array([[floor(p) + t for t in ts] for p, ts in zip(places, around, strict=True)])
+    return np.clip(unclipped, 0, units - 1), unclipped
+
+
+def _antialiased(
+    units: int, made: int, scale: Fraction, corners: bool, half: int
+) -> tuple[Ints, Ints]:
+    """Taps of a filter of `half` units either side, widened where it makes the map smaller."""
+    stride = Fraction(units - 1, max(made - 1, 1)) if corners else scale
+    support = half * max(stride, Fraction(1))
+    middles = [(i + Fraction(1, 2)) * stride for i in range(made)]
+    starts = [floor(middle - support + Fraction(1, 2)) for middle in middles]
+    stops = [floor(middle + support + Fraction(1, 2)) for middle in middles]
+    longest = max(stop - start for start, stop in zip(starts, stops, strict=True))
+    unclipped = np.minimum(
+        np.array(starts)[:, None] + np.arange(longest), np.array(stops)[:, None] - 1
+    )
+    return np.clip(unclipped, 0, units - 1), unclipped
+
+
+def _linear_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    return _antialiased(units, made, scale, corners, 1)
+
+
+def _cubic_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
+    return _antialiased(units, made, scale, corners, 2)
+
+
+_RESIZES: dict[str, Taps] = {
+    "upsample_nearest": _nearest,
+    "_upsample_nearest_exact": _nearest_exact,
+    "upsample_linear": _linear,
+    "upsample_bilinear": _linear,
+    "upsample_trilinear": _linear,
+    "upsample_bicubic": _cubic,
+    "_upsample_bilinear2d_aa": _linear_aa,
+    "_upsample_bicubic2d_aa": _cubic_aa,
+}
+
+
+@rule(*(f"{name}{axes}d" for name in _RESIZES for axes in (1, 2, 3) if "_aa" not in name))
+def _resize(call: Call) -> Layout:
+    name = call.func._schema.name.removeprefix("aten::")
+    return _resized(call, _RESIZES[name[:-2]], int(name[-2]))
+
+
+@rule("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
+def _resize_antialiased(call: Call) -> Layout:
+    return _resized(call, _RESIZES[call.func._schema.name.removeprefix("aten::")], 2)
