@@ -13,15 +13,8 @@ from typer.testing import CliRunner
 from mnistzoo.cli import app
 from mnistzoo.errors import DataError, FileReadError, InputError
 from mnistzoo.training.recipe import get_recipe
-from mnistzoo.training.results import (
-    COLUMNS,
-    Epoch,
-    Result,
-    load_results,
-    read_result,
-    summarize,
-    to_csv,
-)
+from mnistzoo.training.results import Epoch, Result, load_results, read_result
+from mnistzoo.training.summary import COLUMNS, summarize, to_csv
 
 COMMITTED = Path(__file__).parent.parent / "docs/results"
 

@@ -145,7 +145,7 @@ def runs_shown(results: Sequence[Result]) -> dict[str, Any]:
 
 def points_shown(results: Sequence[Result]) -> dict[str, Any]:
     """What the figure of accuracy over parameters is drawn from."""
-    from mnistzoo.training.results import summarize
+    from mnistzoo.training.summary import summarize
 
     return {"points": [asdict(summary) for summary in summarize(results)]}
 

@@ -14,7 +14,8 @@ from mnistzoo.cli.console import CSV, JSON, MARKDOWN, print_json, print_rows
 
 if TYPE_CHECKING:
     from mnistzoo.architectures import Architecture
-    from mnistzoo.training.results import Result, Summary
+    from mnistzoo.training.results import Result
+    from mnistzoo.training.summary import Summary
 
 RECIPES = ("documented", "record")
 """Those that always have columns, in their order; others have them where there are runs."""
@@ -39,7 +40,7 @@ def results(
 def print_results(found: Sequence[Result], *, markdown: bool, as_csv: bool, as_json: bool) -> None:
     """Print runs summed up: CSV has a line for each run, JSON and the tables their summaries."""
     from mnistzoo.architectures import ARCHITECTURES
-    from mnistzoo.training.results import summarize, to_csv
+    from mnistzoo.training.summary import summarize, to_csv
 
     summaries = {(s.network, s.recipe): s for s in summarize(found)}
     if as_csv:

@@ -107,7 +107,8 @@ def _sum_up(out: Path, *, as_json: bool) -> None:
     """Print all results in `out` summed up, and write them as study.csv and figures."""
     from mnistzoo.errors import MissingExtraError
     from mnistzoo.files import write_bytes
-    from mnistzoo.training.results import load_results, to_csv
+    from mnistzoo.training.results import load_results
+    from mnistzoo.training.summary import to_csv
 
     results = load_results(out) if any(out.glob("*.json")) else []
     print_results(results, markdown=False, as_csv=False, as_json=as_json)

@@ -11,7 +11,8 @@ from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.models import get_model
 from mnistzoo.plots.style import CARD, INK, LOOKS, MUTED, accuracy_axis, new_figure, plain, within
 from mnistzoo.training.recipe import RECIPES
-from mnistzoo.training.results import Epoch, Result, Summary, summarize
+from mnistzoo.training.results import Epoch, Result
+from mnistzoo.training.summary import Summary, summarize
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
