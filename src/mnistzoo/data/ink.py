@@ -25,8 +25,8 @@ CLEAN = 1.0
 
 FLAT, RIVAL = 0.15, 0.25
 """Paper without grain or shade: more than this share of the pixels has one level, and no level
-apart from it, as a shadow's might be, has this share of their number. Chosen on scikit-learn's digits
-enlarged as pictures mostly are (those called seen in `tests/benchmarks/origins.py`)."""
+apart from it, as a shadow might be, has this share of their number. Chosen on scikit-learn's
+digits enlarged as pictures mostly are (those called seen in `tests/benchmarks/origins.py`)."""
 
 SMALL = 40
 """No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""
