@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 import mnistzoo
 from analysis.oracle import compare
@@ -65,6 +68,27 @@ def _written_in_strides(x):
     return out
 
 
+def _written_row(x):
+    out = x.new_zeros(x.shape)
+    out[:, :, -3] = x[:, :, 2]
+    return out
+
+
+def _written_column(x):
+    out = x * 1
+    out.permute(0, 1, 3, 2)[:, :, 1].add_(x[..., 10])
+    return out
+
+
+def _outer(x):
+    """Every second row with every column of every row: one axis, of two lengths, in two places."""
+    return (x.unsqueeze(4) * x[:, :, ::2].permute(0, 1, 3, 2).unsqueeze(2)).sum(4)
+
+
+def _mean_beside(x):
+    return torch.cat([x.mean(2, keepdim=True), x, x.new_ones(1, 4, 2, x.shape[3])], dim=2)
+
+
 def _unfolded(x):
     n, c, h, _ = x.shape
     columns = F.unfold(x, 3, padding=1, stride=(1, 2))
@@ -103,6 +127,11 @@ FUNCTIONS = {
     "interpolate corners": lambda x: F.interpolate(
         x, (19, 23), mode="bilinear", align_corners=True
     ),
+    "interpolate smaller": lambda x: F.interpolate(x, (5, 6), mode="bilinear", antialias=True),
+    "interpolate smaller corners": lambda x: F.interpolate(
+        x, (5, 4), mode="bicubic", antialias=True, align_corners=True
+    ),
+    "interpolate linear": lambda x: F.interpolate(x.flatten(0, 1), 20, mode="linear")[None],
     "channel shuffle": _shuffle,
     "channel shuffle of torch": lambda x: F.channel_shuffle(x, 2),
     "pixel unshuffle": lambda x: F.pixel_unshuffle(x[..., :10], 2),
@@ -122,6 +151,10 @@ FUNCTIONS = {
     "power pool": lambda x: F.lp_pool2d(x, 2, (3, 2), ceil_mode=True),
     "in place": _written_in_place,
     "in place, in strides": _written_in_strides,
+    "in place, a row": _written_row,
+    "in place, a column": _written_column,
+    "outer product": _outer,
+    "mean beside": _mean_beside,
     "where": lambda x: torch.where(x > 9, x, x.roll(1, 3)) + x,
 }
 MADE = {"pixel unshuffle": 16, "space to depth": 16}
@@ -132,6 +165,88 @@ def test_every_unit_sees_what_has_a_gradient(name):
     """Between two convolutions, an operator leaves exactly the pixels that have a gradient."""
     torch.manual_seed(0)
     compare(Function(FUNCTIONS[name], made=MADE.get(name, 4)), (1, 12, 13), noise=1e-15)
+
+
+STRIDES = {
+    "every third": (lambda x: x[..., ::3], (1, 3)),
+    "by index": (lambda x: x.index_select(2, torch.tensor([1, 5, 9])), (4, 1)),
+    "by index, unevenly": (lambda x: x[..., torch.tensor([0, 1, 5])], (1, Fraction(5, 2))),
+    "by index, backwards": (lambda x: x[..., torch.tensor([8, 4, 0])], (1, 1)),
+    "each twice": (lambda x: x.repeat_interleave(2, 2), (Fraction(1, 2), 1)),
+    "each three times": (lambda x: x[..., None].expand(-1, -1, -1, -1, 3).flatten(3), (1, 1 / 3)),
+    "mean over blocks": (lambda x: x.unflatten(2, (6, 2)).mean(3), (2, 1)),
+    "every second of blocks": (
+        lambda x: x.unflatten(2, (3, 4))[:, :, :, ::2].flatten(2, 3),
+        (2, 1),
+    ),
+    "smaller": (lambda x: F.interpolate(x, (6, 13), mode="bilinear", antialias=True), (2, 1)),
+    "corners": (
+        lambda x: F.interpolate(x, (23, 7), mode="bicubic", align_corners=True),
+        (Fraction(1, 2), 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", STRIDES)
+def test_strides_of_functions(name):
+    """From one unit to the next, so many pixels on the mean."""
+    function, stride = STRIDES[name]
+    field = mnistzoo.receptive_field(Apply(function), (1, 12, 13), "")
+    assert field.stride == pytest.approx(stride)
+
+
+class Apply(nn.Module):
+    """A function alone."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        return self.function(x)
+
+
+@pytest.mark.parametrize("corners", [False, True])
+@pytest.mark.parametrize("sizes", [(12, 17), (11, 9), (12, 5), (13, 6), (12, 4), (9, 1), (7, 21)])
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_antialiased_interpolations_read_what_torch_reads(mode, sizes, corners):
+    """Of pictures with one white row each, those show in a row of the result that it sees."""
+    units, made = sizes
+    options = {"mode": mode, "antialias": True, "align_corners": corners}
+    pictures = torch.eye(units, dtype=torch.float64)[:, None, :, None].expand(-1, 1, -1, units)
+    shown = F.interpolate(pictures, (made, units), **options)[:, 0, :, 0].abs() > 1e-12
+    resize = Apply(lambda x: F.interpolate(x, (made, units), **options))
+    field = mnistzoo.receptive_field(resize, (1, units, units), "")
+    for row in range(made):
+        seen = shown[:, row].nonzero().flatten().tolist()
+        assert field.pixels((row, 0))[0] == (seen[0], seen[-1])
+
+
+WRITES = {
+    "unbind": lambda out, x: out.unbind(2)[4].copy_(x[:, :, 6]),
+    "split": lambda out, x: out.split(5, dim=2)[1].copy_(x[:, :, :5]),
+    "split unevenly": lambda out, x: out.split([7, 2, 3], dim=2)[1].copy_(x[:, :, :2]),
+    "tensor_split": lambda out, x: out.tensor_split([3, 8], dim=2)[1].copy_(x[:, :, 1:6]),
+}
+PLACES = {"unbind": (4, 6, 1), "split": (5, 0, 5), "split unevenly": (7, 0, 2)}
+PLACES["tensor_split"] = (3, 1, 5)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_is_written_to_one_of_several_views(name):
+    """Rows that were copied see the rows that they were copied from, and the others nothing."""
+
+    def copied(x):
+        out = x.new_zeros(x.shape)
+        WRITES[name](out, x)
+        return out
+
+    to, start, count = PLACES[name]
+    field = mnistzoo.receptive_field(Apply(copied), (1, 12, 13), "")
+    for row in range(12):
+        source = row - to + start
+        expected = (source, source) if to <= row < to + count else None
+        assert field.pixels((row, 5))[0] == expected
 
 
 def test_separate_axes_of_a_one_dimensional_network():
@@ -164,3 +279,23 @@ def test_an_activation_alters_no_window(kind, options):
     network = nn.Sequential(conv, kind(*values, **options)).eval()
     field = mnistzoo.receptive_field(network, (1, 9, 9))
     assert field == mnistzoo.receptive_field(conv, (1, 9, 9))
+
+
+def test_macs_are_those_that_torch_counts():
+    """Half the operations of torch's own counter, also where keys outnumber queries."""
+    networks = {
+        "attention": (
+            lambda x: F.scaled_dot_product_attention(x[:, :, 1:], x, x),
+            (2, 7, 8),
+        ),
+        "batched": (lambda x: x @ x.transpose(1, 2), (7, 8)),
+        "matrix": (lambda x: x[0] @ x[0].T, (7, 8)),
+        "linear": (nn.Linear(8, 3), (7, 8)),
+        "grouped": (nn.Conv2d(4, 6, 3, stride=2, groups=2), (4, 9, 8)),
+        "transposed": (nn.ConvTranspose2d(4, 6, (3, 2), stride=2, groups=2), (4, 9, 8)),
+    }
+    for name, (function, shape) in networks.items():
+        counter = FlopCounterMode(display=False)
+        with counter, torch.no_grad():
+            function(torch.rand(1, *shape))
+        assert 2 * mnistzoo.analyze(Apply(function), shape).macs == counter.get_total_flops(), name

@@ -6,7 +6,9 @@ import csv
 import io
 
 from rich.console import Console
+from torch import nn
 
+import mnistzoo
 from mnistzoo.models import exp5
 
 
@@ -45,3 +47,75 @@ def test_an_analysis_is_a_sequence():
     assert len(summary) == len(list(summary)) == 24
     assert summary[0].path == "features.conv1"
     assert [row.path for row in summary[-1:]] == ["classifier"]
+
+
+class Pooled(nn.Module):
+    """Layers of every kind that a row can be of: uneven, without a window, global, unused."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, (3, 1), stride=(2, 1))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.spare = nn.Linear(4, 250)
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        return self.pool(self.conv(x)).flatten(1)
+
+
+POOLED = """\
+layer  kind               output shape  parameters    MACs  receptive field  stride  padding
+conv   Conv2d             2×250×40               8  60,000              3×1     2×1        0
+pool   AdaptiveAvgPool2d  2×1×1                             501×40 (global)
+spare  Linear             unused             1,250
+input 1×501×40: 1,258 parameters (1,250 unused), 60,000 MACs, 0.23 MiB, receptive field 3×1"""
+
+
+def test_text_is_aligned():
+    """Numbers stand right, names left; totals come last, and nothing is left at the lines' ends."""
+    assert str(mnistzoo.analyze(Pooled(), (1, 501, 40))) == POOLED
+
+
+def test_a_terminals_table_is_the_text():
+    """Drawn by rich, the columns hold the same, numbers to the right and names to the left."""
+    summary = mnistzoo.analyze(Pooled(), (1, 501, 40))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(summary)
+    lines = console.export_text().splitlines()
+    drawn = [line.strip("│").split("│") for line in lines if line.startswith("│")]
+    assert [[cell.strip() for cell in row] for row in drawn] == summary.cells()
+    for row in drawn:
+        for column, cell in zip(summary.columns, row, strict=True):
+            text, width = cell.strip(), len(cell) - 2
+            left = column in ("layer", "kind", "output shape")
+            assert cell == f" {text.ljust(width) if left else text.rjust(width)} "
+    assert lines[-1].strip() == summary.caption()
+
+
+def test_the_record_holds_what_the_rows_hold():
+    """As JSON has it: the input, the totals, and each layer with its receptive field."""
+    conv = {"size": [3, 1], "stride": [2, 1], "padding": [0, 0], "is_global": False}
+    pool = {"size": [501, 40], "stride": [0, 0], "padding": [0, 0], "is_global": True}
+    layers = [
+        ("conv", "Conv2d", [2, 250, 40], 8, 0, 60_000, conv),
+        ("pool", "AdaptiveAvgPool2d", [2, 1, 1], 0, 0, 0, {**pool, "local": None}),
+        ("spare", "Linear", None, 1250, 1250, 0, None),
+    ]
+    keys = ("path", "kind", "output_shape", "num_params", "unused_params", "macs")
+    assert mnistzoo.analyze(Pooled(), (1, 501, 40)).to_dict() == {
+        "input_shape": [1, 501, 40],
+        "num_params": 1258,
+        "unused_params": 1250,
+        "macs": 60_000,
+        "memory_mib": (501 * 40 + 2 * 2 * 250 * 40 + 1258) * 4 / 2**20,
+        "receptive_field": conv,
+        "layers": [dict(zip((*keys, "receptive_field"), row, strict=True)) for row in layers],
+    }
+
+
+def test_a_record_of_what_is_local_and_global():
+    """Behind a norm over the whole map, the window that moves is kept beside the whole."""
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2))
+    field = mnistzoo.analyze(network, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
+    assert field["is_global"]
+    assert field["size"] == [9, 9]
+    assert field["local"]["size"] == [3, 3]

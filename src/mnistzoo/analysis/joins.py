@@ -122,9 +122,20 @@ def _placed(layout: Layout, index: int, axis: int, start: int, size: int) -> Lay
     step = Step.read(inside(shifted, units), 1, shifted)
     if axes_of(layout.dims[index]):
         return layout.stepped({index: step})
-    whole: Dim = (Factor(size, axis, 1),)
-    reach = layout.reaches[axis]
-    spans = reach.whole.through(Step(step.window, np.minimum(step.taps, 0)))
+    return constant_along(layout, index, axis, step)
+
+
+def constant_along(layout: Layout, index: int, axis: int, step: Step) -> Layout:
+    """A layout that is the same all along a dimension, put where taps of `step` are not negative.
+
+    Args:
+        layout: no dimension of it runs along `axis`.
+        index: the dimension, which runs along `axis` then.
+        axis: what other units along the dimension are units of, or may be.
+        step: a tap for each entry that the dimension is to have.
+    """
+    whole: Dim = (Factor(len(step.taps), axis, 1),)
+    spans = layout.reaches[axis].whole.through(Step(step.window, np.minimum(step.taps, 0)))
     constant = Reach(None, None, spans, is_global=True)
     dims = (*layout.dims[:index], whole, *layout.dims[index + 1 :])
     return Layout(dims, layout.reaches).with_reach(axis, constant)

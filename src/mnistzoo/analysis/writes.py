@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from mnistzoo.analysis.joins import merged
+from mnistzoo.analysis.joins import constant_along, merged
 from mnistzoo.analysis.layout import Layout, axes_of, dim_size, plain
 from mnistzoo.analysis.operators.call import Call, dims_of, positive
-from mnistzoo.analysis.spans import Step, inside
+from mnistzoo.analysis.spans import Ints, Step, inside
 from mnistzoo.analysis.window import Window
 from mnistzoo.errors import UnknownOperatorError
 
@@ -78,8 +78,20 @@ def _spliced(
         window = Window(1, Fraction(1, entries.step), Fraction(entries.start, entries.step))
         layout = layout.stepped({index: Step(window, taps)}) if units != size else layout
     else:
-        layout = layout.with_dim(index, plain(size))
+        layout = _constant(layout, index, taps)
     if old is not None and axes_of(old.dims[index]):
         kept = np.where(taps < 0, np.arange(size)[:, None], -1)
         old = old.stepped({index: Step(Window(), inside(kept, size))})
     return merged([layout, old], shape) or layout
+
+
+def _constant(layout: Layout, index: int, taps: Ints) -> Layout:
+    """What is the same all along a dimension, put where taps are not negative.
+
+    Elsewhere nothing is seen, if it can be told which axis the dimension runs along: the one that
+    no other does. Else the whole dimension is taken to see it.
+    """
+    free = set(range(len(layout.reaches))) - layout.live()
+    if len(free) == 1:
+        return constant_along(layout, index, free.pop(), Step(Window(), taps))
+    return layout.with_dim(index, plain(len(taps)))

@@ -79,16 +79,26 @@ def _antialiased(
     units: int, made: int, scale: Fraction, corners: bool, half: int
 ) -> tuple[Ints, Ints]:
     """Taps of a filter of `half` units either side, widened where it makes the map smaller."""
-    stride = Fraction(units - 1, max(made - 1, 1)) if corners else scale
-    support = half * max(stride, Fraction(1))
-    middles = [(i + Fraction(1, 2)) * stride for i in range(made)]
-    starts = [floor(middle - support + Fraction(1, 2)) for middle in middles]
-    stops = [floor(middle + support + Fraction(1, 2)) for middle in middles]
-    longest = max(stop - start for start, stop in zip(starts, stops, strict=True))
-    unclipped = np.minimum(
-        np.array(starts)[:, None] + np.arange(longest), np.array(stops)[:, None] - 1
-    )
-    return np.clip(unclipped, 0, units - 1), unclipped
+    if corners:
+        scale = Fraction(units - 1, made - 1) if made > 1 else Fraction(0)
+    width = max(scale, Fraction(1))
+    middles = [(i + Fraction(1, 2)) * scale for i in range(made)]
+    rows = [_weighted(middle, width, half) for middle in middles]
+    inner = [[tap for tap in row if 0 <= tap < units] for row in rows]
+    return _rectangular(inner), _rectangular(rows)
+
+
+def _weighted(middle: Fraction, width: Fraction, half: int) -> list[int]:
+    """The units that such a filter gives a weight: at whole distances but 0 it has none."""
+    first, last = ceil(middle - half * width), floor(middle + half * width)
+    distances = {t: (t + Fraction(1, 2) - middle) / width for t in range(first - 1, last + 1)}
+    return [t for t, d in distances.items() if abs(d) < half and (d == 0 or d.denominator > 1)]
+
+
+def _rectangular(rows: list[list[int]]) -> Ints:
+    """Rows of numbers made as long as the longest, by their last number again."""
+    longest = max(map(len, rows))
+    return np.array([row + row[-1:] * (longest - len(row)) for row in rows])
 
 
 def _linear_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
