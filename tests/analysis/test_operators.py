@@ -132,6 +132,7 @@ FUNCTIONS = {
         x, (5, 4), mode="bicubic", antialias=True, align_corners=True
     ),
     "interpolate linear": lambda x: F.interpolate(x.flatten(0, 1), 20, mode="linear")[None],
+    "interpolate by factors": lambda x: F.interpolate(x, scale_factor=(1.3, 0.7), mode="bilinear"),
     "channel shuffle": _shuffle,
     "channel shuffle of torch": lambda x: F.channel_shuffle(x, 2),
     "pixel unshuffle": lambda x: F.pixel_unshuffle(x[..., :10], 2),
@@ -141,6 +142,10 @@ FUNCTIONS = {
     "mean over an axis": lambda x: x * x.mean(2, keepdim=True),
     "sum over both": lambda x: x + x.sum((2, 3), keepdim=True),
     "softmax over an axis": lambda x: x.softmax(3) ** 2,
+    "softmax in blocks": lambda x: x.unflatten(2, (3, 4)).softmax(3).flatten(2, 3) ** 2,
+    "softmax over a mean": lambda x: (
+        x + x.mean(3, keepdim=True).unflatten(2, (4, 3)).softmax(3).flatten(2, 3)
+    ),
     "instance norm": F.instance_norm,
     "group norm": lambda x: F.group_norm(x, 2),
     "layer norm": lambda x: F.layer_norm(x.permute(0, 2, 3, 1), [4]).permute(0, 3, 1, 2) ** 3,

@@ -1,6 +1,6 @@
 """Which mutants to run, and what became of them; `mutmut` makes and runs them.
 
-    python tests/benchmarks/mutants.py sample 300 mnistzoo.analysis   # always the same names
+    python tests/benchmarks/mutants.py sample 300 0    # of all, drawn with the seed 0
     python tests/benchmarks/mutants.py table                          # in Markdown
 
 `mutmut run` makes the mutants first; give it the names that `sample` prints, or none for all.
@@ -26,10 +26,9 @@ def mutants() -> dict[str, int | None]:
     return found
 
 
-def sample(count: str, *prefixes: str) -> None:
-    """Print so many names from among those that begin with one of the prefixes."""
-    names = [name for name in mutants() if name.startswith(prefixes or ("",))]
-    print("\n".join(random.Random(0).sample(names, min(int(count), len(names)))))
+def sample(count: str, seed: str) -> None:
+    """Print so many names."""
+    print("\n".join(random.Random(int(seed)).sample(list(mutants()), int(count))))
 
 
 def table() -> None:
