@@ -47,6 +47,9 @@ def cluster(temporary):
         made.shutdown()
 
 
+@pytest.mark.filterwarnings(  # Ray 2.52 leaves a file open that it starts a node with
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
 def test_a_node_is_killed(tmp_path, temporary, cluster):
     """With a node killed in the middle of a run, each run ends up there, and is counted once.
 

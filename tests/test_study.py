@@ -216,7 +216,7 @@ def test_a_killed_process_and_a_run_that_fails(tmp_path, start):
     assert study.returncode == 1
     assert state(out).keys() == {"exp1-record-0.json"}
     check_whole(out)
-    lines = sorted(errors.splitlines())
+    lines = sorted(line for line in errors.splitlines() if line.startswith("exp"))
     assert [line.split(":")[0] for line in lines] == ["exp1-record-0", "exp2-record-0"]
     assert "the loss of exp2 became nan" in lines[1]
     cells = {line.split()[0]: line.split() for line in printed.splitlines() if "exp" in line}
