@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from mnistzoo.data.glyphs import draw, parts
-from mnistzoo.data.ink import find_ink
+from mnistzoo.data.ink import _paper, find_ink
 from mnistzoo.data.layout import main_digit
 from mnistzoo.errors import PictureError
 
@@ -83,6 +83,17 @@ def test_ink_under_uneven_light(kind, light):
     if light:
         levels = np.asarray(np.where(ink, 0.95, 0.75 * paper - 0.1), dtype=np.float32)
     assert common(find_ink(levels).mask, ink) > (0.75 if light else 0.85)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
+def test_paper_and_its_grain_are_those_of_the_lower_tail(share):
+    """Of a normal distribution, its mean and its deviation, nearly so with ink beside it."""
+    rng = np.random.default_rng(0)
+    contrast = rng.normal(0.05, 0.02, 40_000)
+    contrast[: int(share * 40_000)] = 0.8
+    paper, grain = _paper(contrast.astype(np.float32))
+    assert paper == pytest.approx(0.05, abs=0.02 * (0.02 + 2 * share))
+    assert grain == pytest.approx(0.02, rel=0.03 + share)
 
 
 @pytest.mark.parametrize("grain", [0.01, 0.03])

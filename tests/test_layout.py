@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from mnistzoo.data.layout import Part, box_of, digits, in_reading_order, main_digit
+from mnistzoo.data.layout import Part, box_of, digits, in_reading_order, inside, main_digit
 
 
 def piece(left, top, width, height, area=None):
@@ -129,3 +129,13 @@ def test_a_digit_goes_to_the_line_that_it_is_most_beside():
     assert in_reading_order([upper, lower, between]) == [upper, lower, between]
     between = [piece(200, 45, 50, 100)]
     assert in_reading_order([upper, lower, between]) == [upper, between, lower]
+
+
+def test_what_lies_all_along_the_edge_is_no_digit():
+    """A piece of ink goes whose every place along its length is at the edge, if others are left."""
+    along = Part(1, (0, 0, 6, 50), 300, edge=50)
+    nearly = Part(2, (0, 60, 6, 110), 300, edge=49)
+    apart = Part(3, (40, 40, 60, 80), 400)
+    assert inside([along, nearly, apart], 40) == [nearly, apart]
+    assert inside([along, apart], 41) == [along, apart]
+    assert inside([along, apart], 40) == [apart]

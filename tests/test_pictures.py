@@ -415,3 +415,14 @@ def test_importing_a_network_imports_no_picture_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_of_the_most_bytes_is_read(tmp_path, test_images, monkeypatch):
+    """Of exactly as many bytes as a picture may take one is read, of one more it is refused."""
+    path = tmp_path / "digit.png"
+    Image.fromarray(test_images.images[0].numpy()).save(path)
+    monkeypatch.setattr(opening, "MAX_BYTES", path.stat().st_size)
+    assert mnist_style(path).shape == (28, 28)
+    monkeypatch.setattr(opening, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(PictureError, match="save it smaller"):
+        mnist_style(path)

@@ -27,6 +27,14 @@ def test_energy_of_one_convolution_is_its_squared_kernel():
     assert found.share_in_half == pytest.approx(float(found.energy[4, 4]))
 
 
+def test_networks_of_one_axis_are_measured_too():
+    """Along one axis a unit uses each place as much as its weight squared."""
+    conv = nn.Conv1d(1, 1, 3, bias=False)
+    found = effective_receptive_field(nn.Sequential(conv), torch.rand(2, 1, 9), "0")
+    expected = conv.weight.detach()[0, 0].double().square()
+    torch.testing.assert_close(found.energy[3:6], expected / expected.sum())
+
+
 def test_energy_lies_inside_the_theoretical_window():
     """Nothing outside the window has a gradient, and the network is left as it was."""
     torch.manual_seed(0)

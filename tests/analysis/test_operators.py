@@ -77,6 +77,7 @@ def _written_row(x):
 def _written_column(x):
     out = x * 1
     out.permute(0, 1, 3, 2)[:, :, 1].add_(x[..., 10])
+    out.transpose(-1, -2)[:, :, -2].add_(x[..., 0])
     return out
 
 
@@ -174,6 +175,11 @@ def test_every_unit_sees_what_has_a_gradient(name):
 
 STRIDES = {
     "every third": (lambda x: x[..., ::3], (1, 3)),
+    "one three times": (lambda x: x[..., torch.tensor([4, 4, 4])], (1, 1)),
+    "by a factor": (
+        lambda x: F.interpolate(x[0], scale_factor=0.7, mode="linear")[None],
+        (1, 1 / 0.7),
+    ),
     "by index": (lambda x: x.index_select(2, torch.tensor([1, 5, 9])), (4, 1)),
     "by index, unevenly": (lambda x: x[..., torch.tensor([0, 1, 5])], (1, Fraction(5, 2))),
     "by index, backwards": (lambda x: x[..., torch.tensor([8, 4, 0])], (1, 1)),
@@ -225,6 +231,14 @@ def test_antialiased_interpolations_read_what_torch_reads(mode, sizes, corners):
     for row in range(made):
         seen = shown[:, row].nonzero().flatten().tolist()
         assert field.pixels((row, 0))[0] == (seen[0], seen[-1])
+
+
+def test_a_write_in_strides_sees_one_pixel():
+    """Every second entry sees the pixel it was written from, its neighbours none."""
+    field = mnistzoo.receptive_field(Apply(_written_in_strides), (4, 12, 5), "")
+    assert field.size == (1, 1)
+    assert field.stride == (1, Fraction(1, 2))
+    assert [field.pixels((3, column))[1] for column in range(4)] == [(0, 0), None, (1, 1), None]
 
 
 WRITES = {

@@ -49,6 +49,18 @@ def test_an_analysis_is_a_sequence():
     assert [row.path for row in summary[-1:]] == ["classifier"]
 
 
+def test_markdown_reads_back_to_the_cells():
+    """Below the names and how they are aligned, a line for each row; then the caption."""
+    summary = exp5().summary()
+    table, caption = summary.to_markdown().split("\n\n")
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+    assert lines[0] == list(summary.columns)
+    assert lines[1] == ["---", "---", "---", *["---:"] * 5]
+    assert lines[2:] == summary.cells()
+    assert caption == f"{summary.caption()}\n"
+    assert "unused" not in caption
+
+
 class Pooled(nn.Module):
     """Layers of every kind that a row can be of: uneven, without a window, global, unused."""
 

@@ -36,11 +36,6 @@ class Spans:
         pixels = np.arange(units)
         return cls(pixels, pixels)
 
-    @classmethod
-    def empty(cls, units: int) -> Spans:
-        """No unit sees anything."""
-        return cls(np.full(units, NOTHING), np.full(units, -1))
-
     def __len__(self) -> int:
         return len(self.first)
 

@@ -19,22 +19,12 @@ def _matmul(one: Any, other: Any) -> int:
     return int(prod(one.shape) * other.shape[-1])
 
 
-def _attention(call: Call) -> int:
-    query, key, value = (tensor.shape for tensor in call.args[:3])
-    return int(prod(query[:-1]) * key[-2] * (query[-1] + value[-1]))
-
-
 _FORMULAS: dict[str, Callable[[Call], int]] = {
     "convolution": _convolution,
     "mm": lambda call: _matmul(*call.args[:2]),
     "bmm": lambda call: _matmul(*call.args[:2]),
     "addmm": lambda call: _matmul(*call.args[1:3]),
     "baddbmm": lambda call: _matmul(*call.args[1:3]),
-    "_scaled_dot_product_flash_attention": _attention,
-    "_scaled_dot_product_efficient_attention": _attention,
-    "_scaled_dot_product_cudnn_attention": _attention,
-    "_scaled_dot_product_flash_attention_for_cpu": _attention,
-    "_scaled_dot_product_fused_attention_overrideable": _attention,
 }
 
 

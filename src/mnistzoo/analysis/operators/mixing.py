@@ -160,22 +160,6 @@ def _matvec(call: Call) -> Layout | None:
     return merged([x and x.with_dims(x.dims[:-1]) for x in summed], call.shape)
 
 
-@rule(
-    "_scaled_dot_product_flash_attention",
-    "_scaled_dot_product_efficient_attention",
-    "_scaled_dot_product_cudnn_attention",
-    "_scaled_dot_product_flash_attention_for_cpu",
-    "_scaled_dot_product_fused_attention_overrideable",
-)
-def _attention(call: Call) -> Layout | None:
-    query, key, value = (call.layout_of(tensor) for tensor in call.args[:3])
-    rows = len(call.shape) - 2
-    key = key and key.smeared(rows).with_dim(rows, plain(1))
-    value = value and value.smeared(rows).with_dim(rows, plain(1))
-    channels = [x and x.reduced(rows + 1) for x in (query, key)]
-    return merged([*channels, value], call.shape)
-
-
 @rule("grid_sampler_2d", "grid_sampler_3d")
 def _grid_sampler(call: Call) -> Layout | None:
     """Where it reads depends on values, so that each unit may see everything."""
