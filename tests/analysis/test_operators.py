@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import mnistzoo
-from analysis.oracle import compare
+from analysis.oracle import compare, seen_by_gradient
 
 
 class Function(nn.Module):
@@ -76,7 +76,7 @@ def _written_row(x):
 
 def _written_column(x):
     out = x * 1
-    out.permute(0, 1, 3, 2)[:, :, 1].add_(x[..., 10])
+    out.permute(0, 1, -1, -2)[:, :, 1].add_(x[..., 10])
     out.transpose(-1, -2)[:, :, -2].add_(x[..., 0])
     return out
 
@@ -239,6 +239,55 @@ def test_a_write_in_strides_sees_one_pixel():
     assert field.size == (1, 1)
     assert field.stride == (1, Fraction(1, 2))
     assert [field.pixels((3, column))[1] for column in range(4)] == [(0, 0), None, (1, 1), None]
+
+
+SIZES = {
+    "smaller": (lambda x: F.interpolate(x, (6, 13), mode="bilinear", antialias=True), (4, 1)),
+    "a third": (lambda x: F.interpolate(x, (4, 13), mode="bilinear", antialias=True), (5, 1)),
+    "a quarter, bicubic": (
+        lambda x: F.interpolate(x, (3, 13), mode="bicubic", antialias=True),
+        (16, 1),
+    ),
+    "twice, bilinear": (lambda x: F.interpolate(x, (24, 13), mode="bilinear"), (2, 1)),
+    "by index, unevenly": (lambda x: x[:, :, torch.tensor([0, 1, 5, 6])], (3, 1)),
+    "adaptive": (lambda x: F.adaptive_avg_pool2d(x, (5, 13)), (4, 1)),
+}
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_of_functions(name):
+    """The one window of all units holds what each sees, and touches it on either side."""
+    function, size = SIZES[name]
+    field = mnistzoo.receptive_field(Apply(function), (1, 12, 13), "")
+    rows = mnistzoo.analyze(Apply(function), (1, 12, 13))[-1].output_shape[1]
+    seen = [field.pixels((row, 0))[0] for row in range(rows)]
+    windows = [field.interval((row, 0))[0] for row in range(rows)]
+    assert field.size == size
+    left, right = zip(
+        *((a - c, d - b) for (a, b), (c, d) in zip(seen, windows, strict=True)), strict=True
+    )
+    assert min(left) == min(right) == 0
+
+
+CROSSED = {
+    "plus its transpose": lambda x: x + x.transpose(2, 3) ** 2,
+    "beside its transpose": lambda x: torch.cat([x, x.transpose(2, 3)], dim=3),
+    "rows in an order that is computed": lambda x: x.index_select(2, x[0, 0, :, 0].argsort()[:5]),
+}
+
+
+@pytest.mark.parametrize("name", CROSSED)
+def test_what_has_no_window_of_its_own_sees_no_less_than_has_a_gradient(name):
+    """Where an axis comes from two places, units may be said to see more, but never less."""
+    function = CROSSED[name]
+    field = mnistzoo.receptive_field(Apply(function), (1, 9, 9), "")
+    image = torch.rand(1, 1, 9, 9, dtype=torch.float64, requires_grad=True)
+    output = function(image)
+    for unit in [(0, 0), (1, 7), (4, 4), (3, 8)]:
+        for seen, found in zip(
+            field.pixels(unit), seen_by_gradient(output, image, unit), strict=True
+        ):
+            assert seen[0] <= found[0] <= found[1] <= seen[1]
 
 
 WRITES = {
