@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 
 import pytest
 import torch
@@ -219,11 +220,12 @@ class Apply(nn.Module):
 
 @pytest.mark.parametrize("corners", [False, True])
 @pytest.mark.parametrize("sizes", [(12, 17), (11, 9), (12, 5), (13, 6), (12, 4), (9, 1), (7, 21)])
+@pytest.mark.parametrize("antialias", [False, True])
 @pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
-def test_antialiased_interpolations_read_what_torch_reads(mode, sizes, corners):
+def test_interpolations_read_what_torch_reads(mode, antialias, sizes, corners):
     """Of pictures with one white row each, those show in a row of the result that it sees."""
     units, made = sizes
-    options = {"mode": mode, "antialias": True, "align_corners": corners}
+    options = {"mode": mode, "antialias": antialias, "align_corners": corners}
     pictures = torch.eye(units, dtype=torch.float64)[:, None, :, None].expand(-1, 1, -1, units)
     shown = F.interpolate(pictures, (made, units), **options)[:, 0, :, 0].abs() > 1e-12
     resize = Apply(lambda x: F.interpolate(x, (made, units), **options))
@@ -290,6 +292,19 @@ def test_what_has_no_window_of_its_own_sees_no_less_than_has_a_gradient(name):
             assert seen[0] <= found[0] <= found[1] <= seen[1]
 
 
+def test_what_is_written_to_a_transposed_matrix():
+    """A row of the transposed is a column of the matrix."""
+
+    def written(x):
+        out = x.new_zeros(9, 7)
+        out.t()[2].copy_(x[0, 0, :, 4])
+        return out[None, None]
+
+    field = mnistzoo.receptive_field(Apply(written), (1, 9, 9), "")
+    assert field.pixels((5, 2)) == ((5, 5), (4, 4))
+    assert field.pixels((5, 3))[1] is None
+
+
 WRITES = {
     "unbind": lambda out, x: out.unbind(2)[4].copy_(x[:, :, 6]),
     "split": lambda out, x: out.split(5, dim=2)[1].copy_(x[:, :, :5]),
@@ -315,6 +330,21 @@ def test_what_is_written_to_one_of_several_views(name):
         source = row - to + start
         expected = (source, source) if to <= row < to + count else None
         assert field.pixels((row, 5))[0] == expected
+
+
+FOLDED_BACK = {"roll", "where", "reflection padding", "replication padding"}
+"""They put pixels where no window that moves evenly can hold them."""
+
+
+@pytest.mark.parametrize("name", sorted(FUNCTIONS.keys() - FOLDED_BACK))
+def test_windows_hold_what_units_see(name):
+    """The one window of all units, at each of them, holds the pixels that it sees."""
+    network = Function(FUNCTIONS[name], made=MADE.get(name, 4))
+    analysis = mnistzoo.analyze(network, (1, 12, 13))
+    field = analysis[-1].receptive_field
+    for unit in product(*map(range, analysis[-1].output_shape[1:])):
+        for window, seen in zip(field.interval(unit), field.pixels(unit), strict=True):
+            assert seen is None or window[0] <= seen[0] <= seen[1] <= window[1]
 
 
 def test_separate_axes_of_a_one_dimensional_network():
