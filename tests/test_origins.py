@@ -114,6 +114,8 @@ def test_a_sheet_is_found_where_it_lies():
     found = find_sheet(mask)
     assert found[60:240, 110:340].all()
     assert found.sum() < 200 * 250
+    mask[5:8, 5:8] = True
+    assert np.array_equal(find_sheet(mask), found), "a speck before it"
     mask[50:200, 100:240] = False
     assert find_sheet(mask) is None
 
