@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from mnistzoo.data.glyphs import draw, parts
-from mnistzoo.data.ink import _paper, find_ink
+from mnistzoo.data.ink import _is_flat, _paper, find_ink
 from mnistzoo.data.layout import main_digit
 from mnistzoo.errors import PictureError
 
@@ -83,6 +83,18 @@ def test_ink_under_uneven_light(kind, light):
     if light:
         levels = np.asarray(np.where(ink, 0.95, 0.75 * paper - 0.1), dtype=np.float32)
     assert common(find_ink(levels).mask, ink) > (0.75 if light else 0.85)
+
+
+def test_only_paper_without_grain_or_shade_is_flat():
+    """A drawing enlarged has flat paper; a board whose grain is cut off at black has not."""
+    chalk = pen(300, 260, SEVEN, 9)
+    drawn = np.asarray(Image.fromarray(chalk).convert("L").resize((60, 70), Image.Resampling.BOX))
+    enlarged = np.asarray(Image.fromarray(drawn).resize((260, 300)), dtype=np.float32) / 255
+    grain = np.random.default_rng(0).normal(0.01, 0.03, chalk.shape)
+    board = np.clip(0.6 * chalk + grain, 0, 1).astype(np.float32)
+    assert np.mean(board == 0) > 0.3
+    half = np.where(np.arange(260) < 160, 0.9, 0.6) * (1 - 0.5 * chalk)
+    assert [_is_flat(levels, 0, 1) for levels in (enlarged, board, half)] == [True, False, False]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])

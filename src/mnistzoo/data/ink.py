@@ -23,10 +23,12 @@ NOISE_FACTOR = 5.0
 CLEAN = 1.0
 """Where light is even, fewer pixels than this times the ink's are between ink and paper."""
 
-FLAT, RIVAL = 0.15, 0.25
-"""Paper without grain or shade: more than this share of the pixels has one level, and no level
-apart from it, as a shadow might be, has this share of their number. Chosen on scikit-learn's
-digits enlarged as pictures mostly are (those called seen in `tests/benchmarks/origins.py`)."""
+FLAT, SHARP, RIVAL = 0.15, 0.7, 0.25
+"""Paper without grain or shade: more than the first share of the pixels has one level, and of those
+within 4 levels of it more than the second, where grain that is cut off at black has fewer; no level
+apart from it, as a shadow's might be, has the third share of its number. Chosen on scikit-learn's
+digits, enlarged (those called seen in `tests/benchmarks/origins.py`), and on photographs made from
+training images, of which no more than a hundredth are taken for flat."""
 
 SMALL = 40
 """No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""
@@ -129,11 +131,9 @@ def _against(levels: GreyLevels, paper: GreyLevels | np.float32) -> GreyLevels:
 def _is_flat(levels: GreyLevels, low: float, high: float) -> bool:
     """Whether the paper has no grain and no shade, as in a digit that was drawn or enlarged."""
     counts = np.bincount(np.rint(levels * 255).astype(np.uint8).ravel(), minlength=256)
-    most = counts.max()
-    apart = counts[np.abs(np.arange(256) - counts.argmax()) > 25]
-    return bool(
-        high - low > MIN_CONTRAST and most > FLAT * levels.size and apart.max() < RIVAL * most
-    )
+    away, most = np.abs(np.arange(256) - counts.argmax()), counts.max()
+    sharp = most > FLAT * levels.size and most > SHARP * counts[away <= 4].sum()
+    return bool(high - low > MIN_CONTRAST and sharp and counts[away > 25].max() < RIVAL * most)
 
 
 def _is_clean(levels: GreyLevels, low: float, high: float) -> bool:
