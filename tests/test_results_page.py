@@ -57,7 +57,7 @@ def test_figures_are_of_the_numbers_there_are(invoke, tmp_path, command, path, l
     for name, value in facts.items():
         exact = isinstance(value, str | None)
         assert drawn[name] == (value if exact else pytest.approx(value, rel=1e-4, abs=1e-6)), name
-    assert (ROOT / path).stat().st_size < 200_000
+    assert (ROOT / path).stat().st_size < 150_000
 
 
 def flat(value, name=""):

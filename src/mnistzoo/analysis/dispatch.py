@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.calls import Calls, tensors_of
 from mnistzoo.analysis.layout import Layout
-from mnistzoo.analysis.operators import RULES, Call, macs_of
+from mnistzoo.analysis.operators import MOVING, RULES, Call, macs_of
 from mnistzoo.analysis.operators.call import Layouts, Rule
 from mnistzoo.analysis.operators.mixing import CONSTANT, pointwise
 from mnistzoo.analysis.writes import written
@@ -26,8 +26,8 @@ VALUES_NEEDED = frozenset(
 )
 """Operators whose result, or its shape, depends on values."""
 
-SHOWN = frozenset(("mean", "_adaptive_avg_pool2d", "_adaptive_avg_pool3d"))
-"""Functions that have rows besides those of `sliding` and `resizing`."""
+SHOWN = MOVING | {"mean"}
+"""Functions that have rows, beside those with multiply-accumulates."""
 
 SAME_SHAPE = frozenset(
     (
@@ -206,8 +206,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
 
     def _note(self, name: str, call: Call, layout: Layout | None) -> None:
         macs = macs_of(name, call)
-        moves = name in RULES and RULES[name].__module__.endswith(("sliding", "resizing"))
-        if self.calls and (macs or (layout and (moves or name in SHOWN))):
+        if self.calls and (macs or (layout and name in SHOWN)):
             self.calls.function(name.removesuffix("_with_indices"), call.result, layout, macs)
 
     def _place(self) -> str:

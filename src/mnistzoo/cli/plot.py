@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -165,11 +165,23 @@ def write_figure(figure: Figure, output: Path, facts: dict[str, Any]) -> None:
     if suffix not in formats:
         raise InputError(f"expected a picture such as figure.png, got {output}; choose png or pdf.")
     file = io.BytesIO()
-    options: dict[str, Any] = {}
-    if suffix == "png":
-        options = {"metadata": {"Description": json.dumps(facts)}, "pil_kwargs": {"optimize": True}}
-    figure.savefig(file, format=suffix, dpi=120, **options)
-    write_bytes(output, file.getvalue())
+    figure.savefig(file, format=suffix, dpi=120)
+    write_bytes(output, _described(file, facts) if suffix == "png" else file.getvalue())
+
+
+def _described(png: IO[bytes], facts: dict[str, Any]) -> bytes:
+    """A PNG with `facts` as its description, in 256 colours, which a figure has enough of."""
+    import io
+
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info, file = PngInfo(), io.BytesIO()
+    info.add_text("Description", json.dumps(facts))
+    with Image.open(png) as picture:
+        drawn = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    drawn.save(file, "PNG", optimize=True, pnginfo=info)
+    return file.getvalue()
 
 
 def _finish(

@@ -28,7 +28,7 @@ FLAT, SHARP, RIVAL = 0.15, 0.7, 0.25
 within 4 levels of it more than the second, where grain that is cut off at black has fewer; no level
 apart from it, as a shadow's might be, has the third share of its number. Chosen on scikit-learn's
 digits, enlarged (those called seen in `tests/benchmarks/origins.py`), and on photographs made from
-training images, of which no more than a hundredth are taken for flat."""
+training images."""
 
 SMALL = 40
 """No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""

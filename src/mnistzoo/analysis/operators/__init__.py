@@ -7,3 +7,8 @@ from mnistzoo.analysis.operators import sliding as sliding
 from mnistzoo.analysis.operators.call import RULES as RULES
 from mnistzoo.analysis.operators.call import Call as Call
 from mnistzoo.analysis.operators.macs import macs_of as macs_of
+
+MOVING = frozenset(
+    name for name, rule in RULES.items() if rule.__module__ in (sliding.__name__, resizing.__name__)
+)
+"""Operators that move a window along an axis; those that were called as functions have rows."""
