@@ -23,13 +23,13 @@ from mnistzoo.training.recipe import get_recipe
 from mnistzoo.training.trainer import Run
 
 
-def network(seed: int) -> mnistzoo.models.ConvNet:
+def network(seed: int) -> mnistzoo.network.ConvNet:
     """An exp1 that its seed tells from others."""
     torch.manual_seed(seed)
     return exp1().eval()
 
 
-def held(folder: Path, networks: dict[str, mnistzoo.models.ConvNet]) -> str:
+def held(folder: Path, networks: dict[str, mnistzoo.network.ConvNet]) -> str:
     """The name of the network that a folder holds; else the class of the error."""
     try:
         found = mnistzoo.from_pretrained(folder).state_dict()
@@ -54,7 +54,7 @@ def save(folder: Path) -> list[list[str]]:
     return outcomes
 
 
-def _save_over(networks: dict[str, mnistzoo.models.ConvNet], here: Path) -> None:
+def _save_over(networks: dict[str, mnistzoo.network.ConvNet], here: Path) -> None:
     """Save one, then the other; the first finds no folder."""
     networks["old"].save_pretrained(here)
     networks["new"].save_pretrained(here)

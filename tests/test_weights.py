@@ -12,18 +12,15 @@ from safetensors.torch import save
 import mnistzoo
 from mnistzoo.errors import FileReadError, UnknownNameError, WeightsError
 from mnistzoo.files import sha256
-from mnistzoo.weights import (
+from mnistzoo.manifest import (
     FOLDER,
     _folder,
-    load_into,
-    load_state_dict,
     pretrained_state_dict,
     read_manifest,
-    read_metadata,
-    save_state_dict,
     shipped_file,
     write_manifest,
 )
+from mnistzoo.weights import load_into, load_state_dict, read_metadata, save_state_dict
 
 SHAPES = st.lists(st.integers(0, 4), max_size=4)
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64])
@@ -75,7 +72,7 @@ def test_pretrained_checks_its_file(shipped, monkeypatch):
     """exp1(pretrained=True) fails on an altered file, and names what to do."""
     shipped.with_name("manifest.json").write_bytes((FOLDER / "manifest.json").read_bytes())
     shipped.write_bytes(shipped.read_bytes()[:-1] + b"\0")
-    monkeypatch.setattr("mnistzoo.weights.FOLDER", shipped.parent)
+    monkeypatch.setattr("mnistzoo.manifest.FOLDER", shipped.parent)
     with pytest.raises(WeightsError, match="install it again"):
         mnistzoo.exp1(pretrained=True)
     shipped.unlink()
@@ -103,7 +100,7 @@ def test_the_shipped_file_is_known_by_its_tensors(shipped, monkeypatch):
     assert shipped_file("exp1", other) is None
     shipped.with_name("manifest.json").write_bytes((FOLDER / "manifest.json").read_bytes())
     shipped.write_bytes(shipped.read_bytes()[:-1] + b"\0")
-    monkeypatch.setattr("mnistzoo.weights.FOLDER", shipped.parent)
+    monkeypatch.setattr("mnistzoo.manifest.FOLDER", shipped.parent)
     with pytest.raises(WeightsError, match=rf"^{shipped} is not the file that was published"):
         shipped_file("exp1", state)
 

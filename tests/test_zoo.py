@@ -10,7 +10,7 @@ import pytest
 import mnistzoo
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.weights import FOLDER, read_manifest, write_manifest
+from mnistzoo.manifest import FOLDER, read_manifest, write_manifest
 
 AT_LEAST = {"exp1": 9890, "exp2": 9930, "exp3": 9930, "exp4": 9940, "exp5": 9950}
 

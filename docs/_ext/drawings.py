@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from mnistzoo.analysis.window import IDENTITY, Window
-from mnistzoo.models import ConvNet
+from mnistzoo.network import ConvNet
 
 BLUE = "#0072b2"
 

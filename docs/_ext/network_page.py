@@ -14,9 +14,10 @@ from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE
 from mnistzoo.cli.console import to_markdown
 from mnistzoo.data.disputed import INDICES
 from mnistzoo.data.mnist import mnist, normalize
-from mnistzoo.models import ConvNet, get_model
+from mnistzoo.manifest import Entry, read_manifest
+from mnistzoo.models import get_model
+from mnistzoo.network import ConvNet
 from mnistzoo.training.evaluate import Evaluation, evaluate
-from mnistzoo.weights import Entry, read_manifest
 
 
 def write(name: str, folder: Path) -> None:

@@ -19,7 +19,7 @@ from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.checkpoint import CARD, LIMITS, Config
 from mnistzoo.errors import InputError
 from mnistzoo.files import read_bytes, sha256
-from mnistzoo.weights import read_manifest
+from mnistzoo.manifest import read_manifest
 
 MNIST = "ylecun/mnist"
 """The data set's name on the Hub."""

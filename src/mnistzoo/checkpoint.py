@@ -20,7 +20,8 @@ from mnistzoo._version import __version__
 from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
 from mnistzoo.errors import FileReadError, FileWriteError, WeightsError
 from mnistzoo.files import locked, make_folder, move, read_bytes, sha256, write_bytes
-from mnistzoo.weights import MAX_BYTES, dump_state_dict, parse_state_dict, shipped_file
+from mnistzoo.manifest import shipped_file
+from mnistzoo.weights import MAX_BYTES, dump_state_dict, parse_state_dict
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 

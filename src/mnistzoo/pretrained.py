@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from mnistzoo.checkpoint import decode, read_folder
-from mnistzoo.models import ConvNet, blank
+from mnistzoo.network import ConvNet, blank
 from mnistzoo.weights import check_state
 
 

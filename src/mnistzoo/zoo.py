@@ -9,18 +9,10 @@ from typing import Any
 from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import UnknownNameError
 from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.manifest import FOLDER, Entry, read_manifest, write_manifest
 from mnistzoo.models import get_model, list_models
 from mnistzoo.training.evaluate import evaluate
-from mnistzoo.weights import (
-    FOLDER,
-    MAX_BYTES,
-    Entry,
-    load_into,
-    load_state_dict,
-    read_manifest,
-    read_metadata,
-    write_manifest,
-)
+from mnistzoo.weights import MAX_BYTES, load_into, load_state_dict, read_metadata
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from mnistzoo.cli.console import to_markdown
 from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import MissingExtraError
 from mnistzoo.export import export
-from mnistzoo.models import ConvNet
-from mnistzoo.weights import read_manifest
+from mnistzoo.manifest import read_manifest
+from mnistzoo.network import ConvNet
 
 NETWORKS = sys.argv[1:] or mnistzoo.list_models()
 BURSTS = 40

@@ -21,7 +21,8 @@ from mnistzoo.checkpoint import CONFIG, LIMITS, WEIGHTS, decode
 from mnistzoo.data import opening
 from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
-from mnistzoo.weights import MAX_BYTES, MAX_MANIFEST_BYTES, load_state_dict, read_manifest
+from mnistzoo.manifest import MAX_MANIFEST_BYTES, read_manifest
+from mnistzoo.weights import MAX_BYTES, load_state_dict
 
 
 def tensors() -> bytes:

@@ -23,8 +23,9 @@ from mnistzoo.checkpoint import CONFIG, WEIGHTS, decode
 from mnistzoo.data import opening
 from mnistzoo.data.mnist import IDXFile, read_idx
 from mnistzoo.errors import MnistZooError, WeightsError
-from mnistzoo.models import blank
-from mnistzoo.weights import Entry, check_state, parse_state_dict, read_manifest
+from mnistzoo.manifest import Entry, read_manifest
+from mnistzoo.network import blank
+from mnistzoo.weights import check_state, parse_state_dict
 
 CORPUS = Path(__file__).parent / "corpus"
 

@@ -18,23 +18,19 @@ from mnistzoo.analysis.operators.mixing import CONSTANT, pointwise
 from mnistzoo.analysis.writes import written
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
-VALUES_NEEDED = frozenset(
-    (
-        *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
-        *("_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
-    )
-)
+VALUES_NEEDED = {
+    *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
+    *("_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
+}
 """Operators whose result, or its shape, depends on values."""
 
 SHOWN = MOVING | {"mean"}
 """Functions that have rows, beside those with multiply-accumulates."""
 
-SAME_SHAPE = frozenset(
-    (
-        *("relu", "sigmoid", "silu", "gelu", "hardswish", "hardsigmoid", "hardtanh", "tanh"),
-        *("leaky_relu", "elu", "mul", "add", "sub", "_softmax", "_log_softmax", "_safe_softmax"),
-    )
-)
+SAME_SHAPE = {
+    *("relu", "sigmoid", "silu", "gelu", "hardswish", "hardsigmoid", "hardtanh", "tanh"),
+    *("leaky_relu", "elu", "mul", "add", "sub", "_softmax", "_log_softmax", "_safe_softmax"),
+}
 """Operators whose result has the shape and the dtype of arguments that agree in both."""
 
 

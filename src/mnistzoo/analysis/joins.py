@@ -7,7 +7,8 @@ from functools import reduce
 
 import numpy as np
 
-from mnistzoo.analysis.layout import PLAIN, Dim, Factor, Layout, axes_of, dim_size, plain
+from mnistzoo.analysis.factors import PLAIN, Dim, Factor, axes_of, dim_size, plain
+from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.reach import Reach
 from mnistzoo.analysis.spans import Step, inside
 

@@ -6,8 +6,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from mnistzoo.analysis.factors import axes_of, dim_size, plain
 from mnistzoo.analysis.joins import constant_along, merged
-from mnistzoo.analysis.layout import Layout, axes_of, dim_size, plain
+from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators.call import Call, dims_of, positive
 from mnistzoo.analysis.spans import Ints, Step, inside
 from mnistzoo.analysis.window import Window

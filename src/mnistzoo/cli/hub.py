@@ -12,7 +12,7 @@ from mnistzoo.cli.console import JSON, print_json
 from mnistzoo.cli.source import HELP, METAVAR, is_folder, load
 
 if TYPE_CHECKING:
-    from mnistzoo.models import ConvNet
+    from mnistzoo.network import ConvNet
 
 Token = Annotated[
     str | None, typer.Option(help="An access token; HF_TOKEN or the stored one without any.")

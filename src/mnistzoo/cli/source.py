@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnistzoo.models import ConvNet
+    from mnistzoo.network import ConvNet
 
 METAVAR = "NETWORK|FOLDER"
 HELP = "A name from `mnistzoo list`, or a folder that `train`, `pull` or `save_pretrained` wrote."

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from mnistzoo.data.grey import GreyLevels
 from mnistzoo.data.ink import PAGE, Ink, no_ink
 from mnistzoo.data.layout import Part, box_of, inside
-from mnistzoo.data.opening import GreyLevels
 
 SIDE, BOX = 28, 20
 """MNIST's pictures are 28×28; the longer side of a digit's box in them is 20."""

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from mnistzoo.data.clutter import find_rules, find_sheet
-from mnistzoo.data.opening import GreyLevels
+from mnistzoo.data.grey import GreyLevels
 from mnistzoo.errors import PictureError
 
 MIN_CONTRAST = 0.02

@@ -1,4 +1,4 @@
-"""Opening a picture of any kind: a file, bytes, a PIL image, an array or a tensor, as grey levels.
+"""Opening a picture of any kind: a file, bytes, a PIL image, an array or a tensor.
 
 Everything that Pillow may raise or warn of ends here, as one of this library's own errors.
 """
@@ -6,7 +6,6 @@ Everything that Pillow may raise or warn of ends here, as one of this library's 
 from __future__ import annotations
 
 import io
-import math
 import os
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mnistzoo.data.grey import WORKING_SIDE, GreyLevels, grey_levels, shrink, shrink_factor
 from mnistzoo.errors import FileReadError, InputError, MnistZooError, PictureError
 
 if TYPE_CHECKING:
@@ -28,22 +28,14 @@ if TYPE_CHECKING:
         str | os.PathLike[str] | bytes | bytearray | Image.Image | NDArray[Any] | Tensor
     )
 
-GreyLevels: TypeAlias = NDArray[np.float32]
-
 MAX_PIXELS = 2**26
 """Larger pictures are refused from their header: 67 megapixels, more than most cameras take."""
 
 MAX_BYTES = 2**28
 """Files beyond this are refused: an uncompressed picture of `MAX_PIXELS` pixels takes no more."""
 
-WORKING_SIDE = 1600
-"""Pictures with a longer side are shrunk by averaging: pen strokes keep at least half a pixel."""
-
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
 """What is read from files. Pillow's others start other programs or hold no photographs."""
-
-_LUMA = (0.299, 0.587, 0.114)
-"""Shares of red, green and blue in luminance: ITU-R Recommendation BT.601."""
 
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)
 """The EXIF tag of how the camera was held, and its values that swap width and height."""
@@ -169,10 +161,10 @@ def _from_image(image: Image.Image, size: tuple[int, int] | None = None) -> Grey
     if image.getexif().get(_ORIENTATION) in _SIDEWAYS:
         width, height = height, width
     image = _plain(ImageOps.exif_transpose(image))
-    factor = _shrink_factor(*image.size)
+    factor = shrink_factor(*image.size)
     if factor > 1 and image.mode in ("L", "RGB", "RGBA"):
         image = image.reduce(factor)
-    return Grey(_shrink(_grey(np.asarray(image))), (width, height))
+    return Grey(shrink(grey_levels(np.asarray(image))), (width, height))
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -205,65 +197,4 @@ def _from_array(array: NDArray[Any], form: str) -> Grey:
         )
     height, width = array.shape[:2]
     _check_size(width, height)
-    return Grey(_shrink(_grey(array)), (width, height))
-
-
-def _grey(pixels: NDArray[Any]) -> GreyLevels:
-    """Luminance from 0 to 1, whatever the dtype and the channels."""
-    full = _full_scale(pixels)
-    planes = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, 2, 0))
-    scaled: list[GreyLevels] = [np.divide(plane, full, dtype=np.float32) for plane in planes]
-    if len(scaled) < 3:
-        return scaled[0]
-    shares = np.array(_LUMA, np.float32)
-    grey: GreyLevels = np.tensordot(shares, np.stack(scaled[:3]), axes=1)
-    return _on_paper(grey, scaled[3]) if len(scaled) == 4 else grey
-
-
-def _full_scale(pixels: NDArray[Any]) -> float:
-    """What white is among these pixels: 1, 255 or 65,535."""
-    if pixels.dtype.kind not in "buif":
-        raise InputError(f"expected pixels that are numbers, got dtype {pixels.dtype}.")
-    low, high = float(pixels.min()), float(pixels.max())
-    if not np.isfinite([low, high]).all():
-        raise InputError("expected finite pixels, got NaN or infinity; repair the array.")
-    scales = {"b": (1.0,), "f": (1.0, 255.0, 65535.0)}.get(pixels.dtype.kind, (255.0, 65535.0))
-    if low < 0 or high > scales[-1]:
-        raise InputError(
-            "expected pixels from 0 to 1 (floating point), 255 or 65,535, "
-            f"got {low:g} to {high:g}; hand pictures over before they are normalised."
-        )
-    return next(scale for scale in scales if high <= scale)
-
-
-def _on_paper(grey: GreyLevels, alpha: GreyLevels) -> GreyLevels:
-    """What is drawn, on a ground that shows it where the picture is transparent.
-
-    A drawing on nothing is put on white, or on black if it is light; a picture that is mostly
-    opaque, a photograph with clear corners perhaps, is continued in its own median level.
-    """
-    total = float(alpha.sum())
-    ground = 1.0 if total == 0 or float((grey * alpha).sum()) < 0.5 * total else 0.0
-    if 2 * total > alpha.size:
-        ground = float(np.median(grey[alpha > 0.5]))
-    return grey * alpha + np.float32(ground) * (1 - alpha)
-
-
-def _without_copies(levels: GreyLevels) -> GreyLevels:
-    """A picture enlarged by repeating its pixels, as it was before: steps are no edges of ink."""
-    steps = [np.flatnonzero((np.diff(levels, axis=axis) != 0).any(1 - axis)) + 1 for axis in (0, 1)]
-    factor = math.gcd(*levels.shape, *(int(np.gcd.reduce(step)) for step in steps if step.size))
-    return levels[::factor, ::factor]
-
-
-def _shrink_factor(width: int, height: int) -> int:
-    return -(-max(width, height) // WORKING_SIDE)
-
-
-def _shrink(levels: GreyLevels) -> GreyLevels:
-    from PIL import Image
-
-    factor = _shrink_factor(levels.shape[1], levels.shape[0])
-    if factor > 1:
-        levels = np.asarray(Image.fromarray(levels).reduce(factor))
-    return np.ascontiguousarray(_without_copies(levels))
+    return Grey(shrink(grey_levels(array)), (width, height))

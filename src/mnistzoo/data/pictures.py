@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mnistzoo.data.grey import GreyLevels
 from mnistzoo.data.mnist import normalize
-from mnistzoo.data.opening import GreyLevels, open_grey
+from mnistzoo.data.opening import open_grey
 from mnistzoo.errors import InputError, MnistZooError
 
 if TYPE_CHECKING:

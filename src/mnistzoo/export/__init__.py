@@ -15,7 +15,7 @@ from mnistzoo._version import __version__
 from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.files import sha256, write_bytes
-from mnistzoo.models import ConvNet
+from mnistzoo.network import ConvNet
 
 FORMATS = ("onnx", "pt2", "pte")
 """ONNX; a program of `torch.export`; a program of ExecuTorch."""

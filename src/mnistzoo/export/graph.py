@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mnistzoo._version import __version__
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.models import ConvNet
+from mnistzoo.network import ConvNet
 
 OPSET = 17
 IR_VERSION = 8

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from mnistzoo.architectures import Conv, Pool
 from mnistzoo.errors import FileWriteError
 from mnistzoo.export.graph import INPUT, build
-from mnistzoo.models import ConvNet
+from mnistzoo.network import ConvNet
 
 CHANNELS_IN, CHANNELS_OUT = 4, 16
 """What the quick kernels of ONNX Runtime need: a multiple of 4 channels in (four 8-bit products

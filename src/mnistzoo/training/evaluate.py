@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import InputError
-from mnistzoo.models import ConvNet
+from mnistzoo.network import ConvNet
 
 BATCH_SIZE = 500
 

@@ -18,7 +18,7 @@ from mnistzoo.checkpoint import WEIGHTS
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import FileReadError, TrainingError
 from mnistzoo.files import read_bytes, sha256, write_bytes
-from mnistzoo.models import ConvNet
+from mnistzoo.network import ConvNet
 from mnistzoo.training.distributed import rank, world_size
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.trainer import Run, Trainer

@@ -17,7 +17,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import TrainingError
-from mnistzoo.models import ConvNet, get_model
+from mnistzoo.models import get_model
+from mnistzoo.network import ConvNet
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.distributed import device, rank, total, world_size
 from mnistzoo.training.muon import Muon

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from mnistzoo.analysis.factors import plain
 from mnistzoo.analysis.joins import merged, product
-from mnistzoo.analysis.layout import Layout, plain
+from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
 
 

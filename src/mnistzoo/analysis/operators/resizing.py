@@ -9,7 +9,8 @@ from math import ceil, floor
 
 import numpy as np
 
-from mnistzoo.analysis.layout import Layout, dim_size
+from mnistzoo.analysis.factors import dim_size
+from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators.call import Call, rule, spatial
 from mnistzoo.analysis.spans import Ints, Step
 

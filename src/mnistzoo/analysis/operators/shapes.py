@@ -7,8 +7,9 @@ from fractions import Fraction
 import numpy as np
 import torch
 
+from mnistzoo.analysis.factors import axes_of, dim_size, plain
 from mnistzoo.analysis.joins import concatenated, merged
-from mnistzoo.analysis.layout import Layout, axes_of, dim_size, plain
+from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
 from mnistzoo.analysis.spans import Step
 from mnistzoo.errors import UnknownOperatorError

@@ -8,8 +8,9 @@ from functools import lru_cache
 
 import numpy as np
 
+from mnistzoo.analysis.factors import dim_size, plain
 from mnistzoo.analysis.joins import merged
-from mnistzoo.analysis.layout import Layout, dim_size, plain
+from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators.call import Call, positive, rule, spatial
 from mnistzoo.analysis.spans import Ints, Slide, Step, inside, sliding, transposed
 
