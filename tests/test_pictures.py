@@ -118,6 +118,21 @@ def test_files_agree(page, kind, tmp_path):
         assert difference(mnist_style(source), mnist_style(page)) < 4
 
 
+@pytest.mark.parametrize("kind", ["TGA", "PCX", "SGI"])
+def test_formats_that_are_not_read(page, kind):
+    """What Pillow could decode is refused where this library does not name its format."""
+    with pytest.raises(PictureError, match="not a picture in a format that is read"):
+        mnist_style(encoded(page.convert("RGB"), kind))
+
+
+def test_a_large_photograph_keeps_its_size(page):
+    """A JPEG that is decoded smaller than it is stored is told as large as it is stored."""
+    large = page.resize((page.width * 20, page.height * 20))
+    opened = opening.open_grey(encoded(large, "JPEG"))
+    assert opened.size == large.size
+    assert max(opened.levels.shape) <= opening.WORKING_SIDE
+
+
 def test_ink_may_be_light(page):
     """A negative gives the same digit."""
     negative = Image.fromarray(255 - np.asarray(page))

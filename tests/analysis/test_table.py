@@ -131,3 +131,11 @@ def test_a_record_of_what_is_local_and_global():
     assert field["is_global"]
     assert field["size"] == [9, 9]
     assert field["local"]["size"] == [3, 3]
+
+
+def test_a_record_of_fractions():
+    """Behind an enlargement a unit moves by half a pixel, which JSON has as floating point."""
+    network = nn.Sequential(nn.Upsample(scale_factor=2), nn.MaxPool2d(3, stride=1))
+    field = mnistzoo.analyze(network, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
+    assert field["stride"] == [0.5, 0.5]
+    assert all(isinstance(side, int | float) for side in field["size"] + field["padding"])

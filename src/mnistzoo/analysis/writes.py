@@ -46,7 +46,7 @@ def written(view: Call, number: int, layout: Layout, old: Layout | None) -> Layo
 
 def _inverse(view: Call, ndim: int) -> list[int]:
     order = list(range(ndim))
-    if "dims" in view.kwargs or len(view.args) == 2:
+    if len(view.args) == 2:
         order = dims_of(view["dims"], ndim)
     elif ndim > 1:
         one = positive(view.get("dim0", -2), ndim)
