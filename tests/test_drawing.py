@@ -44,6 +44,31 @@ def test_ink_on_even_paper_is_found_to_the_pixel(strength, brightness):
     assert np.allclose(found.density[~ink], 0, atol=1e-4)
 
 
+def test_ink_darker_than_most_is_as_dense():
+    """Density ends at one, and paper that is lighter than most has none."""
+    ink, levels = pen(240, 200, SEVEN, 9), np.full((240, 200), 0.8, np.float32)
+    levels[ink] = 0.4
+    levels[60:64, 80:90], levels[200:220, 20:60] = 0.0, 0.9
+    found = find_ink(levels)
+    assert found.density.min() == 0
+    assert found.density.max() == 1
+    assert found.density[61, 85] == 1
+
+
+def test_soft_edges_stay_where_rules_are_taken_away():
+    """The half-dark pixels beside a stroke are kept; those beside a rule go with it."""
+    ink = pen(300, 256, SEVEN, 9)
+    levels = 1 - 0.6 * ndimage.gaussian_filter(ink.astype(np.float32), 1.0)
+    plain = find_ink(levels).density
+    ruled = levels.copy()
+    ruled[250:252] = 0.4
+    ruled[[249, 252]] = 0.85
+    density = find_ink(ruled).density
+    assert np.count_nonzero((plain > 0.05) & (plain < 0.45)) > 100
+    assert np.abs(density[:240] - plain[:240]).max() < 0.02
+    assert density[240:].max() < 0.02
+
+
 def test_fainter_ink_is_none():
     """Below two hundredths there is nothing."""
     with pytest.raises(PictureError):

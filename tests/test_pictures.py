@@ -133,6 +133,16 @@ def test_a_large_photograph_keeps_its_size(page):
     assert max(opened.levels.shape) <= opening.WORKING_SIDE
 
 
+@pytest.mark.parametrize("factor", [1, 2, 5])
+def test_copies_of_pixels_are_taken_back(digits, factor):
+    """A digit enlarged by repeating its pixels is opened as it was, and its size is told."""
+    enlarged = np.kron(digits[0], np.ones((factor, factor), np.uint8))
+    opened = opening.open_grey(enlarged)
+    assert opened.size == (28 * factor, 28 * factor)
+    assert np.array_equal(opened.levels, opening.open_grey(digits[0]).levels)
+    assert opened.levels.shape == (28, 28)
+
+
 def test_ink_may_be_light(page):
     """A negative gives the same digit."""
     negative = Image.fromarray(255 - np.asarray(page))
