@@ -1,10 +1,15 @@
-"""What units see along one axis where nothing moves with them, which few networks come to."""
+"""What units see along one axis, in cases that few networks come to."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
+
+import pytest
 
 from mnistzoo.analysis.reach import Reach
+from mnistzoo.analysis.window import Window
+from mnistzoo.errors import AnalysisError
 
 
 def test_neighbours_of_what_does_not_move():
@@ -14,3 +19,34 @@ def test_neighbours_of_what_does_not_move():
     assert smeared.whole.first.tolist() == [0, 0, 0, 3, 3, 3]
     assert smeared.whole.last.tolist() == [2, 2, 2, 5, 5, 5]
     assert (smeared.window, smeared.local, smeared.is_global) == (None, None, True)
+
+
+def moving(units, size, stride):
+    """Units whose window moves by `stride`."""
+    return replace(Reach.identity(units), window=Window(size, stride))
+
+
+@pytest.mark.parametrize(
+    ("units", "size", "stride", "together"),
+    [
+        (2, 3, 2, False),
+        (50, 1, Fraction(51, 50), True),
+        (51, 1, Fraction(51, 50), False),
+        (51, 2, Fraction(51, 50), True),
+        (3, 9, Fraction(7, 5), True),
+        (3, 9, Fraction(9, 5), True),
+        (3, 9, 2, False),
+        (1, 1, 2, True),
+    ],
+)
+def test_strides_that_are_nearly_one(units, size, stride, together):
+    """Branches join if their strides are less than half apart, and drift less than a window."""
+    one, other = moving(units, size, 1), moving(units, size, stride)
+    for first, second in ((one, other), (other, one)):
+        if not together:
+            with pytest.raises(AnalysisError, match="strides of the branches"):
+                first.union(second)
+            continue
+        window = first.union(second).window
+        assert window.stride == 1
+        assert window.size == size + (stride - 1) * (units - 1)
