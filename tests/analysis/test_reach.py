@@ -36,7 +36,7 @@ def moving(units, size, stride):
         (3, 9, Fraction(7, 5), True),
         (3, 9, Fraction(9, 5), True),
         (3, 9, 2, False),
-        (1, 1, 2, True),
+        (1, 1, Fraction(9, 4), True),
     ],
 )
 def test_strides_that_are_nearly_one(units, size, stride, together):
