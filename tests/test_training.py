@@ -26,6 +26,7 @@ from mnistzoo.training.trainer import Run, Trainer
 from mnistzoo.weights import load_state_dict, read_metadata
 
 BOUND = st.floats(0, 1)
+PARTS = ("weight", "bias")
 
 
 @pytest.fixture
@@ -133,6 +134,66 @@ def test_muon_keeps_the_norm_of_kernels(few):
             assert parameter.detach().norm().item() == pytest.approx(
                 len(parameter) ** 0.5, rel=1e-4
             )
+
+
+def test_a_pass_takes_as_many_images_as_the_recipe_says(few):
+    """Of 300 images a pass takes 128 and no more, others each time, in two steps of 64."""
+    trainer = Trainer(Run("exp1", replace(get_recipe("fast", "exp1"), images=128)), few)
+    taken = []
+    step = trainer._step
+    trainer._step = lambda index, maps: taken.append(index) or step(index, maps)
+    trainer.train_epoch()
+    trainer.train_epoch()
+    assert [len(index) for index in taken] == [64, 64, 64, 64]
+    first, second = set(torch.cat(taken[:2]).tolist()), set(torch.cat(taken[2:]).tolist())
+    assert len(first) == len(second) == 128
+    assert first != second
+
+
+def test_frozen_convolutions_stop_learning(few, run):
+    """After the share of steps that the recipe says, the first two keep their weights."""
+    recipe = replace(run.recipe, epochs=4, frozen_convs=2, frozen_after=0.5)
+    trainer = Trainer(replace(run, recipe=recipe), few)
+
+    def after(epochs):
+        for _ in range(epochs):
+            trainer.train_epoch()
+        return {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+
+    half, end = after(2), after(2)
+    kept = {name for name in half if torch.equal(half[name], end[name])}
+    first = {f"features.{kind}{n}.{p}" for kind in ("conv", "bn") for n in (1, 2) for p in PARTS}
+    assert kept == first
+
+
+def test_frozen_convolutions_stay_so_when_a_run_goes_on(few, run):
+    """A run stopped after the freezing ends in the same weights."""
+    recipe = replace(get_recipe("fast", "exp5"), epochs=3)
+    whole, begun, resumed = (Trainer(Run("exp5", recipe), few) for _ in range(3))
+    for _ in range(3):
+        whole.train_epoch()
+    begun.train_epoch()
+    begun.train_epoch()
+    resumed.load_state_dict(begun.state_dict())
+    resumed.train_epoch()
+    ends = whole.result.state_dict(), resumed.result.state_dict()
+    assert all(torch.equal(one, two) for one, two in zip(*map(dict.values, ends), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": True}, torch.bfloat16),
+        ({"cpu_name": "Intel Xeon", "avx512_bf16": True, "amx_bf16": False}, torch.float32),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": True}, torch.bfloat16),
+        ({"cpu_name": "AMD EPYC", "avx512_bf16": False}, torch.float32),
+        ({}, torch.float32),
+    ],
+)
+def test_bfloat16_where_it_is_faster(monkeypatch, able, expected):
+    """With AMX, or with AVX-512 BF16 on processors that are not Intel's."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert trainer.autocast_dtype(torch.device("cpu")) == expected
 
 
 def test_training_learns(few):
@@ -255,14 +316,17 @@ def test_evaluation_agrees_with_counting(few):
     assert result.nll == pytest.approx(-log_likelihood / 300, abs=1e-5)
 
 
+_FROZEN = {"frozen_convs": 1, "frozen_after": 0.5}
+
+
 def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
     """Under torchrun, two processes come to the weights that one process comes to.
 
     Without batch norm the mean of their gradients is that of the whole batch, but for rounding,
-    which is small in float32.
+    which is small in float32. Half-way, the first convolution stops learning.
     """
     monkeypatch.setattr(trainer, "autocast_dtype", lambda device: torch.float32)
-    recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=100)
+    recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=100, **_FROZEN)
     alone = runs.train(Run("exp1", recipe), tmp_path / "alone")
     script = tmp_path / "together.py"
     script.write_text(
@@ -275,7 +339,8 @@ def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
         "from mnistzoo.training.trainer import Run\n"
         "few = Digits(*(tensor[:300] for tensor in mnist()))\n"
         "runs.mnist = lambda train: few\n"
-        "recipe = replace(get_recipe('record', 'exp1'), epochs=2, batch_size=100)\n"
+        "recipe = replace(get_recipe('record', 'exp1'), epochs=2, batch_size=100,\n"
+        f"    **{_FROZEN})\n"
         "with processes():\n"
         f"    runs.train(Run('exp1', recipe), Path({str(tmp_path / 'together')!r}))\n"
     )

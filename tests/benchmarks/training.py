@@ -54,12 +54,13 @@ def documented_loop(root: Path) -> Iterator[int]:
             yield len(labels)
 
 
-def library(recipe: str) -> Iterator[int]:
-    """Take one step after another with the library's trainer."""
+def library(recipe: str, dtype: torch.dtype | None = None) -> Iterator[int]:
+    """Take one step after another with the library's trainer, in the type that it chooses."""
     digits = mnistzoo.mnist(train=True)
     part = Digits(digits.images[:1280], digits.labels[:1280])
     endless = replace(get_recipe(recipe, "exp5"), epochs=10_000)
     trainer = Trainer(Run("exp5", endless), part)
+    trainer.dtype = dtype or trainer.dtype
     done: list[int] = []
     while True:
         trainer.train_epoch(done.append)
@@ -83,6 +84,8 @@ def main() -> None:
             "documented loop": documented_loop(Path(folder)),
             "trainer, documented recipe": library("documented"),
             "trainer, record recipe": library("record"),
+            "the same, in float32": library("record", torch.float32),
+            "the same, in bfloat16": library("record", torch.bfloat16),
         }
         speeds: dict[str, list[float]] = {name: [] for name in loops}
         for _ in range(ROUNDS):

@@ -36,13 +36,14 @@ def train(
     chosen = get_recipe(recipe, network)
     chosen = replace(chosen, epochs=epochs or chosen.epochs)
     run = Run(network, chosen, seed, holdout)
+    images = min(60_000 - holdout, chosen.images or 60_000)
     with processes(), progress("images") as bar:
-        task = bar.add_task(network, total=chosen.epochs * (60_000 - holdout))
+        task = bar.add_task(network, total=chosen.epochs * images)
 
         def show(row: dict[str, float]) -> None:
             if rank() > 0:
                 return
-            bar.update(task, completed=row["epoch"] * (60_000 - holdout))
+            bar.update(task, completed=row["epoch"] * images)
             bar.console.print(
                 f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
                 f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"

@@ -32,11 +32,11 @@ class Muon(SGD):
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # as SGD's own
         """One step; `closure` is as for `torch.optim.SGD`."""
         kernels = [p for g in self.param_groups if g.get("kernels") for p in g["params"]]
-        for weight in kernels:
-            assert weight.grad is not None, "every kernel takes part in the loss"
+        learning = [weight for weight in kernels if weight.grad is not None]
+        for weight in learning:
             weight.grad = _direction(weight.grad, self.state[weight])
         loss: float | None = super().step(closure)
-        for weight in kernels:
+        for weight in learning:
             weight.mul_(len(weight) ** 0.5 / weight.norm())
         return loss
 

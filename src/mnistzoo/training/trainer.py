@@ -54,18 +54,20 @@ class Run:
 
 
 def autocast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the device multiplies it natively, else float32.
+    """bfloat16 where the device multiplies it faster than float32, else float32.
 
-    Elsewhere bfloat16 is emulated, which is slower than float32. The choice depends on the
-    device alone, so that a run can be repeated.
+    Many processors emulate it. Intel's with AVX-512 BF16 but without AMX multiply it natively, and
+    still train these networks in less time in float32 (`tests/benchmarks/training.py`). The choice
+    depends on the device alone, so that a run can be repeated.
     """
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        faster = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         # Older releases do not say what the processor can do; float32 is right on all of them.
-        able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
-        native = any(able.get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return torch.bfloat16 if native else torch.float32
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        intel = str(able.get("cpu_name", "")).startswith("Intel")
+        faster = able.get("amx_bf16") or (able.get("avx512_bf16") and not intel)
+    return torch.bfloat16 if faster else torch.float32
 
 
 class Trainer:
@@ -89,10 +91,11 @@ class Trainer:
             if self.recipe.he_init:
                 _he_init(model)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
-        self.forward = DistributedDataParallel(self.model) if world_size() > 1 else self.model
+        self.forward = _joined(self.model)
         self.dtype = autocast_dtype(self.device)
         self.optimizer = _optimizer(self.model, self.recipe)
-        self.steps = math.ceil(len(digits.labels) / self.recipe.batch_size)
+        self.images = min(len(digits.labels), self.recipe.images or len(digits.labels))
+        self.steps = math.ceil(self.images / self.recipe.batch_size)
         self.scheduler = _scheduler(self.optimizer, self.recipe, self.steps)
         self.average = _average(self.model, self.recipe)
         self.epoch = 0
@@ -118,10 +121,11 @@ class Trainer:
         """
         self.model.train()
         generator = Generator().manual_seed(self.run.seed * SEED_STRIDE + self.epoch)
-        order = torch.randperm(len(self.digits.labels), generator=generator)
+        order = torch.randperm(len(self.digits.labels), generator=generator)[: self.images]
         loss_sum, correct = 0.0, 0.0
         for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
             maps = affine_maps(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
+            self._freeze(self.epoch * self.steps + step)
             share = slice(rank(), None, world_size())
             loss, right = self._step(index[share].to(self.device), maps[share].to(self.device))
             if not math.isfinite(loss):
@@ -137,6 +141,16 @@ class Trainer:
             self.scheduler.step()
         loss_sum, correct = total(loss_sum, correct)
         return {"loss": loss_sum / len(order), "train_accuracy": correct / len(order)}
+
+    def _freeze(self, step: int) -> None:
+        """Stop training the first convolutions, where the recipe does so by this step."""
+        if step < self.recipe.frozen_after * self.recipe.epochs * self.steps:
+            return
+        first = _first_convs(self.model, self.recipe.frozen_convs)
+        if any(parameter.requires_grad for parameter in first):
+            for parameter in first:
+                parameter.requires_grad_(False)
+            self.forward = _joined(self.model)
 
     def _step(self, index: Tensor, maps: Tensor) -> tuple[float, int]:
         """One step on some images: the loss on them, and how many were classified correctly."""
@@ -175,6 +189,18 @@ class Trainer:
             ("scheduler", self.scheduler),
         ]
         return parts if self.average is None else [*parts, ("average", self.average)]
+
+
+def _joined(model: ConvNet) -> nn.Module:
+    """The network as it is trained: gradients are averaged over the processes, if there are."""
+    return DistributedDataParallel(model) if world_size() > 1 else model
+
+
+def _first_convs(model: ConvNet, count: int) -> list[nn.Parameter]:
+    """The parameters of the first `count` convolutions, and of their batch norms."""
+    first = {f"{kind}{number}" for kind in ("conv", "bn") for number in range(1, count + 1)}
+    children = model.features.named_children()
+    return [p for name, layer in children if name in first for p in layer.parameters()]
 
 
 def _he_init(model: nn.Module) -> None:
