@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mnistzoo import MnistZooError, analyze, receptive_field
+from mnistzoo.analysis.guard import traceable
 from mnistzoo.errors import AnalysisError
 
 
@@ -116,6 +117,14 @@ def test_lazy_and_meta_modules():
     filled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).to("meta")
     assert receptive_field(filled, (3, 8, 8)).size == (3, 3)
     assert all(parameter.is_meta for parameter in filled.parameters())
+
+
+def test_the_copy_of_a_lazy_module_takes_no_memory():
+    """Whatever in it is filled already is without data in the copy that is traced."""
+    lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3))
+    copied = traceable(lazy)
+    assert all(tensor.is_meta for tensor in [*copied.parameters(), *copied.buffers()])
+    assert not any(tensor.is_meta for tensor in lazy[:2].state_dict().values())
 
 
 def test_large_weights_are_not_copied():

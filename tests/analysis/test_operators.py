@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mnistzoo
 from analysis.oracle import compare, seen_by_gradient
+from mnistzoo.analysis.operators import call
 
 
 class Function(nn.Module):
@@ -141,6 +142,8 @@ FUNCTIONS = {
     "pixel shuffle": lambda x: F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2),
     "space to depth": lambda x: _space_to_depth(x[..., :10]),
     "mean over blocks": _mean_over_blocks,
+    "mean across blocks": lambda x: x.unflatten(2, (3, 4)).mean(2),
+    "mean over a middle digit": lambda x: x.unflatten(2, (2, 3, 2)).mean(3).flatten(2, 3),
     "mean over an axis": lambda x: x * x.mean(2, keepdim=True),
     "sum over both": lambda x: x + x.sum((2, 3), keepdim=True),
     "softmax over an axis": lambda x: x.softmax(3) ** 2,
@@ -405,3 +408,10 @@ def test_macs_are_those_that_torch_counts():
         with counter, torch.no_grad():
             counted(torch.rand(1, *shape))
         assert 2 * mnistzoo.analyze(Apply(function), shape).macs == counter.get_total_flops(), name
+
+
+def test_a_rule_is_entered_under_all_its_names(monkeypatch):
+    """The table has the function itself under each name, and the function stays what it was."""
+    monkeypatch.setattr(call, "RULES", {"relu": print})
+    assert call.rule("one", "other")(len) is len
+    assert call.RULES == {"relu": print, "one": len, "other": len}
