@@ -61,6 +61,12 @@ def test_a_rule_goes_on_behind_strokes(gap, taken):
     assert np.array_equal(find_rules(mask), mask & taken)
 
 
+def test_a_rule_may_climb_by_single_pixels():
+    """Pieces too short to be rules are one where they touch at their corners."""
+    mask = ruled(*((40 + i, 41 + i, 8 * i, 8 * i + 8) for i in range(WIDTH // 8)))
+    assert np.array_equal(find_rules(mask), mask)
+
+
 def test_pictures_of_few_pixels_have_no_rules():
     """With 63 pixels along its longer side a picture has none, with 64 it has."""
     for side, found in ((63, False), (64, True)):

@@ -256,6 +256,7 @@ SIZES = {
     "twice, bilinear": (lambda x: F.interpolate(x, (24, 13), mode="bilinear"), (2, 1)),
     "by index, unevenly": (lambda x: x[:, :, torch.tensor([0, 1, 5, 6])], (3, 1)),
     "adaptive": (lambda x: F.adaptive_avg_pool2d(x, (5, 13)), (4, 1)),
+    "blocks of four": (lambda x: x.unflatten(2, (3, 4)).softmax(3).flatten(2, 3), (7, 1)),
 }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from mnistzoo.analysis.reach import Reach
+from mnistzoo.analysis.spans import Step
 from mnistzoo.analysis.window import Window
 from mnistzoo.errors import AnalysisError
 
@@ -50,3 +52,11 @@ def test_strides_that_are_nearly_one(units, size, stride, together):
         window = first.union(second).window
         assert window.stride == 1
         assert window.size == size + (stride - 1) * (units - 1)
+
+
+def test_a_step_without_units():
+    """Reading nothing, it keeps its stride, and its taps."""
+    taps = np.empty((0, 2), dtype=np.int64)
+    step = Step.read(taps, Fraction(3, 2))
+    assert step.window == Window(1, Fraction(3, 2), 0)
+    assert step.taps is taps
