@@ -9,9 +9,7 @@ from mnistzoo.errors import UnknownNameError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """A random smooth map for each image: an affine one, and small bends on top of it.
-
-    The magnitudes of the affine map are drawn uniformly from ± their bounds.
+    """A random affine map for each image; every magnitude is drawn uniformly from ± its bound.
 
     Attributes:
         degrees: rotation.
@@ -20,10 +18,6 @@ class Augmentation:
         translate: shift along each axis, in pixels.
         zoom_probability: how often the image is cropped to its middle 22 × 22 pixels and
             enlarged to 28 × 28, as the study does it.
-        elastic: standard deviation, in pixels and along each axis, of the shifts at the nodes of
-            a 6 × 6 grid across the image; between them the shift is interpolated. Elastic
-            distortion in the manner of Simard et al. 2003 (ICDAR, "Best practices for
-            convolutional neural networks applied to visual document analysis").
     """
 
     degrees: float = 0.0
@@ -31,7 +25,6 @@ class Augmentation:
     shear: float = 0.0
     translate: float = 0.0
     zoom_probability: float = 0.0
-    elastic: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import TrainingError
 from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
-from mnistzoo.training.augment import sampling_grids, warp
+from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.distributed import device, rank, total, world_size
 from mnistzoo.training.muon import Muon
 from mnistzoo.training.recipe import Recipe
@@ -124,10 +124,10 @@ class Trainer:
         order = torch.randperm(len(self.digits.labels), generator=generator)[: self.images]
         loss_sum, correct = 0.0, 0.0
         for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
-            grids = sampling_grids(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
+            maps = affine_maps(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
             self._freeze(self.epoch * self.steps + step)
             share = slice(rank(), None, world_size())
-            loss, right = self._step(index[share].to(self.device), grids[share].to(self.device))
+            loss, right = self._step(index[share].to(self.device), maps[share].to(self.device))
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss of {self.run.network} became {loss} in epoch {self.epoch + 1}, "
@@ -152,9 +152,9 @@ class Trainer:
                 parameter.requires_grad_(False)
             self.forward = _joined(self.model)
 
-    def _step(self, index: Tensor, grids: Tensor) -> tuple[float, int]:
+    def _step(self, index: Tensor, maps: Tensor) -> tuple[float, int]:
         """One step on some images: the loss on them, and how many were classified correctly."""
-        images = warp(normalize(self.digits.images[index]), grids)
+        images = warp(normalize(self.digits.images[index]), maps)
         images = images.contiguous(memory_format=torch.channels_last)
         labels = self.digits.labels[index]
         use = self.dtype != torch.float32
