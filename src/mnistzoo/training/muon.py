@@ -61,5 +61,5 @@ def orthogonal(matrix: Tensor) -> Tensor:
     x: Tensor = matrix / (matrix.norm() + 1e-7)
     for _ in range(ITERATIONS):
         gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x
