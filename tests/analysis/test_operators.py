@@ -45,6 +45,12 @@ def _mean_over_blocks(x):
     return x.view(n, c, h // 2, 2, w).mean(3)
 
 
+def _rows_in_another_order(x):
+    """Rows 0, 4, 8, 1, …, beside what a pool makes of them."""
+    y = x.unflatten(2, (3, 4)).transpose(2, 3).flatten(2, 3)
+    return y + F.avg_pool2d(y, 1) ** 2
+
+
 def _channels_last_linear(x):
     return F.linear(x.permute(0, 2, 3, 1), torch.ones(4, 4, dtype=x.dtype)).permute(0, 3, 1, 2)
 
@@ -142,6 +148,7 @@ FUNCTIONS = {
     "pixel shuffle": lambda x: F.pixel_shuffle(x.repeat(1, 4, 1, 1), 2),
     "space to depth": lambda x: _space_to_depth(x[..., :10]),
     "mean over blocks": _mean_over_blocks,
+    "rows in another order": _rows_in_another_order,
     "mean across blocks": lambda x: x.unflatten(2, (3, 4)).mean(2),
     "mean over a middle digit": lambda x: x.unflatten(2, (2, 3, 2)).mean(3).flatten(2, 3),
     "mean over an axis": lambda x: x * x.mean(2, keepdim=True),
@@ -278,6 +285,9 @@ def test_sizes_of_functions(name):
 CROSSED = {
     "plus its transpose": lambda x: x + x.transpose(2, 3) ** 2,
     "beside its transpose": lambda x: torch.cat([x, x.transpose(2, 3)], dim=3),
+    "beside its transpose, as tokens": lambda x: (
+        torch.cat([x, x.transpose(2, 3)], dim=3).flatten(2).unflatten(2, (9, 18))
+    ),
     "rows in an order that is computed": lambda x: x.index_select(2, x[0, 0, :, 0].argsort()[:5]),
 }
 

@@ -157,9 +157,6 @@ def product(one: Layout | None, other: Layout | None, shape: Sequence[int]) -> L
     both = one is not None and other is not None
     left = one and _contracted(one, len(one.dims) - 1, both)
     right = other and _contracted(other, len(other.dims) - 2, both)
-    left = left and Layout((*left.dims[:-1], plain(1)), left.reaches)
-    if right is not None and len(right.dims) >= 2:
-        right = Layout((*right.dims[:-2], plain(1), right.dims[-1]), right.reaches)
     return merged([left, right], shape)
 
 
