@@ -5,8 +5,8 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from mnistzoo.data.glyphs import draw, parts
-from mnistzoo.data.ink import _is_flat, _paper, find_ink
+from mnistzoo.data.glyphs import _centred, draw, parts
+from mnistzoo.data.ink import _is_clean, _is_flat, _paper, find_ink
 from mnistzoo.data.layout import main_digit
 from mnistzoo.errors import PictureError
 
@@ -120,6 +120,24 @@ def test_only_paper_without_grain_or_shade_is_flat():
     assert np.mean(board == 0) > 0.3
     half = np.where(np.arange(260) < 160, 0.9, 0.6) * (1 - 0.5 * chalk)
     assert [_is_flat(levels, 0, 1) for levels in (enlarged, board, half)] == [True, False, False]
+
+
+@pytest.mark.parametrize(("ink", "clean"), [(0.3, True), (0.55, False)])
+def test_two_levels_are_clean_only_far_apart(ink, clean):
+    """In a scan or a drawing the ink has less than half the light of the paper."""
+    levels = np.full((60, 60), 1.0, np.float32)
+    levels[20:40, 28:32] = ink
+    assert _is_clean(levels, ink, 1.0) == clean
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (19, 19), (0, 19), (10, 9)])
+def test_a_digit_heavy_at_one_end_stays_whole(row, column):
+    """Its centre of mass goes to the middle as far as the picture reaches."""
+    digit = np.zeros((20, 20), np.float32)
+    digit[row, column] = 1
+    drawn = np.argwhere(_centred(digit))
+    expected = [side + min(max(14 - side, 0), 8) for side in (row, column)]
+    assert drawn.tolist() == [expected]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
