@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 
 from mnistzoo.cli import app, evaluate
 from mnistzoo.cli import plot as plotting
+from mnistzoo.training.results import load_results
+from mnistzoo.training.summary import summarize
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf8")
@@ -71,3 +73,21 @@ def flat(value, name=""):
 def test_the_page_has_all_of_them():
     """No comment with a command goes unchecked."""
     assert len(TABLES) + len(FIGURES) == PAGE.count("<!-- mnistzoo ") == 8
+
+
+def test_what_is_said_of_the_aims():
+    """The page names the networks whose mean is below what was asked for, and those below aims."""
+    means = {
+        row.network: row.mean
+        for row in summarize(load_results(ROOT / "docs/results"))
+        if row.recipe == "record"
+    }
+
+    def below(name):
+        line = re.search(rf"^\| {name} \|(.*)\|$", PAGE, re.MULTILINE)
+        bars = [float(cell.strip(" %")) / 100 for cell in line[1].split("|")]
+        return [network for network, bar in zip(means, bars, strict=True) if means[network] < bar]
+
+    said = f'Below "at least" are {" and ".join(below("at least"))}, and all five are below'
+    assert said in PAGE
+    assert below("aim") == list(means)
