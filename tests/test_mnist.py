@@ -55,6 +55,11 @@ def test_the_canonical_bytes(name):
     assert hashlib.md5(content).hexdigest() == CANONICAL_MD5[name]
 
 
+def test_the_test_images_are_what_is_given_unasked():
+    """As in the signature that the front door documents, `train=False`."""
+    assert len(mnistzoo.mnist().labels) == 10_000
+
+
 def test_what_is_returned_may_be_changed():
     """Writing into the tensors of one call does not reach the next."""
     mnistzoo.mnist().images.zero_()

@@ -119,11 +119,19 @@ def test_lazy_and_meta_modules():
     assert all(parameter.is_meta for parameter in filled.parameters())
 
 
+def _tensors(module):
+    return [*module.parameters(), *module.buffers()]
+
+
 def test_the_copy_of_a_lazy_module_takes_no_memory():
     """Whatever in it is filled already is without data in the copy that is traced."""
-    lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3))
+    lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3)).double()
+    lazy.append(nn.LazyBatchNorm2d(dtype=torch.float16))
+    lazy[0].bias.requires_grad_(False)
     copied = traceable(lazy)
-    assert all(tensor.is_meta for tensor in [*copied.parameters(), *copied.buffers()])
+    for made, found in zip(_tensors(copied), _tensors(lazy), strict=True):
+        assert (made.dtype, made.requires_grad) == (found.dtype, found.requires_grad)
+    assert all(tensor.is_meta for tensor in _tensors(copied))
     assert not any(tensor.is_meta for tensor in lazy[:2].state_dict().values())
 
 

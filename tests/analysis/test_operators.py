@@ -185,6 +185,7 @@ def test_every_unit_sees_what_has_a_gradient(name):
 
 
 STRIDES = {
+    "one after the other": (lambda x: torch.cat([x[:, :, 4:], x[:, :, :3]], dim=2), (1, 1)),
     "every third": (lambda x: x[..., ::3], (1, 3)),
     "one three times": (lambda x: x[..., torch.tensor([4, 4, 4])], (1, 1)),
     "by a factor": (

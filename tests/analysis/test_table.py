@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import OrderedDict, defaultdict
+from html.parser import HTMLParser
 
 from rich.console import Console
 from torch import nn
@@ -101,6 +103,45 @@ def test_a_terminals_table_is_the_text():
             left = column in ("layer", "kind", "output shape")
             assert cell == f" {text.ljust(width) if left else text.rjust(width)} "
     assert lines[-1].rstrip() == summary.caption()
+
+
+def test_totals_stand_left_below_a_wide_table():
+    """Drawn by rich, the caption begins where the table does, however wide it is."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    network = nn.Sequential(OrderedDict([("a" * 90, nn.Conv2d(1, 1, 3))]))
+    summary = mnistzoo.analyze(network, (1, 9, 9))
+    console.print(summary)
+    assert console.export_text().splitlines()[-1].rstrip() == summary.caption()
+
+
+class Cells(HTMLParser):
+    """The text in a page, by the tag that it stands in."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside, self.found = [], defaultdict(list)
+
+    def handle_starttag(self, tag, attrs):  # noqa: D102 - the parser's own method
+        self.inside.append(tag)
+
+    def handle_endtag(self, tag):  # noqa: D102 - as above
+        assert self.inside.pop() == tag
+
+    def handle_data(self, data):  # noqa: D102 - as above
+        self.found[self.inside[-1]].append(data)
+
+
+def test_html_reads_back_to_the_cells():
+    """A notebook shows names, cells and totals, and nothing beside them."""
+    summary = exp5().summary()
+    page = Cells()
+    page.feed(summary._repr_html_())
+    assert page.inside == []
+    assert page.found == {
+        "caption": [summary.caption()],
+        "th": list(summary.columns),
+        "td": [cell for row in summary.cells() for cell in row if cell],
+    }
 
 
 def test_the_record_holds_what_the_rows_hold():
