@@ -2,13 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from mnistzoo.data.glyphs import _centred, draw, parts
+from mnistzoo.data.glyphs import _centred, _strokes, draw, parts
 from mnistzoo.data.ink import _is_clean, _is_flat, _paper, find_ink
 from mnistzoo.data.layout import main_digit
 from mnistzoo.errors import PictureError
+
+COUNT = st.integers(0, 300)
 
 
 def pen(height, width, lines, thick):
@@ -122,12 +126,55 @@ def test_only_paper_without_grain_or_shade_is_flat():
     assert [_is_flat(levels, 0, 1) for levels in (enlarged, board, half)] == [True, False, False]
 
 
-@pytest.mark.parametrize(("ink", "clean"), [(0.3, True), (0.55, False)])
+def pixels_of(counts):
+    """A picture with so many pixels of each level."""
+    return np.repeat(np.float32(list(counts)), list(counts.values()))
+
+
+@pytest.mark.parametrize(("ink", "clean"), [(0.3, True), (0.5, False), (0.55, False)])
 def test_two_levels_are_clean_only_far_apart(ink, clean):
     """In a scan or a drawing the ink has less than half the light of the paper."""
-    levels = np.full((60, 60), 1.0, np.float32)
-    levels[20:40, 28:32] = ink
-    assert _is_clean(levels, ink, 1.0) == clean
+    assert _is_clean(pixels_of({ink: 80, 1.0: 3520}), ink, 1.0) == clean
+
+
+@given(dark=COUNT, darkish=COUNT, between=COUNT, lightish=COUNT, light=COUNT)
+def test_little_lies_between_clean_levels(dark, darkish, between, lightish, light):
+    """Fewer pixels than are ink lie in the middle half, its ends left out."""
+    counts = {0.0: dark, 0.25: darkish, 0.5: between, 0.75: lightish, 1.0: light}
+    clean = between < min(dark + darkish, lightish + light)
+    assert _is_clean(pixels_of(counts), 0.0, 1.0) == clean
+
+
+@pytest.mark.parametrize(("low", "high", "flat"), [(0.0, 0.02, False), (0.0, 0.03, True)])
+def test_flat_paper_needs_ink(low, high, flat):
+    """Where all is within the least contrast there is none."""
+    assert _is_flat(pixels_of({1.0: 900, 0.5: 100}), low, high) == flat
+
+
+@given(paper=COUNT, near=COUNT, far=COUNT, apart=COUNT, rest=st.integers(0, 60))
+def test_flat_paper_has_one_level(paper, near, far, apart, rest):
+    """Its share of all pixels, of those near it, and the largest other level bound what is flat."""
+    levels = {100: paper, 104: near, 105: far, 126: apart} | {150 + i: 1 for i in range(rest)}
+    if max(levels, key=levels.get) != 100 or list(levels.values()).count(paper) > 1:
+        return
+    whole = sum(levels.values())
+    flat = paper > 0.15 * whole and paper > 0.7 * (paper + near) and apart < 0.25 * paper
+    if apart == 0:
+        flat = flat and (1 if rest else 0) < 0.25 * paper
+    pixels = pixels_of({level / 255: count for level, count in levels.items()})
+    assert _is_flat(pixels, 0.0, 1.0) == flat
+
+
+@pytest.mark.parametrize(
+    ("grey", "rows", "kept"),
+    [(0.6, 33, True), (0.6, 32, False), (0.3, 17, True), (0.3, 16, False), (0.75, 60, False)],
+)
+def test_grey_levels_of_wide_strokes_stay_where_half_is_grey(grey, rows, kept):
+    """Beside 32 rows of ink: rows between a quarter and three quarters as dark outweigh half."""
+    density = np.concatenate([np.full((32, 64), 1.0), np.full((rows, 64), grey)])
+    drawn = _strokes(density.astype(np.float32))
+    as_it_is = np.pad(np.clip((density - 0.1) / 0.8, 0, 1), 16)
+    assert np.allclose(drawn, as_it_is, atol=1e-6) == kept
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (19, 19), (0, 19), (10, 9)])
