@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from mnistzoo.data.glyphs import _centred, _strokes, draw, parts
-from mnistzoo.data.ink import _is_clean, _is_flat, _paper, find_ink
+from mnistzoo.data.ink import Ink, _contrast, _is_clean, _is_flat, _paper, find_ink
 from mnistzoo.data.layout import main_digit
 from mnistzoo.errors import PictureError
 
@@ -143,6 +143,27 @@ def test_little_lies_between_clean_levels(dark, darkish, between, lightish, ligh
     counts = {0.0: dark, 0.25: darkish, 0.5: between, 0.75: lightish, 1.0: light}
     clean = between < min(dark + darkish, lightish + light)
     assert _is_clean(pixels_of(counts), 0.0, 1.0) == clean
+
+
+@pytest.mark.parametrize(("ink", "paper"), [(0.1, 0.9), (0.75, 0.25), (0.0, 1.0), (1.0, 0.125)])
+def test_contrast_is_a_share_of_the_papers_light(ink, paper):
+    """In a small picture, of the light that dark ink takes away; light ink is turned over first."""
+    levels = np.full((28, 28), paper, np.float32)
+    levels[8:20, 12:16] = ink
+    taken = (paper - ink) / paper if ink < paper else (ink - paper) / (1 - paper)
+    expected = np.where(levels == np.float32(ink), taken, 0)
+    np.testing.assert_allclose(_contrast(levels), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("side", "length", "found"), [(128, 13, 1), (128, 12, 2), (127, 13, 2), (300, 30, 1)]
+)
+def test_what_lies_along_the_edge_of_a_page_is_no_ink(side, length, found):
+    """From 128 pixels on, where something else is a tenth as long as the picture."""
+    mask = np.zeros((side, side), bool)
+    mask[:, :3] = True
+    mask[50 : 50 + length, 60:65] = True
+    assert len(parts(Ink(mask.astype(np.float32), mask))[1]) == found
 
 
 @pytest.mark.parametrize(("low", "high", "flat"), [(0.0, 0.02, False), (0.0, 0.03, True)])

@@ -17,6 +17,7 @@ from PIL import Image
 
 import mnistzoo
 from mnistzoo.data import opening
+from mnistzoo.data.grey import grey_levels, shrink_factor
 from mnistzoo.data.mnist import mnist, normalize
 from mnistzoo.data.pictures import mnist_style
 from mnistzoo.errors import FileReadError, InputError, MnistZooError, PictureError
@@ -94,6 +95,30 @@ def test_transform_is_for_datasets(digits, tmp_path):
     image, _ = ImageFolder(str(tmp_path), transform=transform)[0]
     assert image.dtype == torch.float32
     assert torch.equal(image, normalize(digits[:1])[0])
+
+
+@pytest.mark.parametrize(
+    ("white", "dtype", "scale"),
+    [
+        *((True, bool, 1), (255, np.uint8, 255), (200, np.uint16, 255), (256, np.uint16, 65535)),
+        *((65535, np.uint16, 65535), (65535, np.int64, 65535), (0.5, np.float64, 1)),
+        *((1.0, np.float32, 1), (1.5, np.float32, 255), (255.0, np.float32, 255)),
+        *((255.5, np.float64, 65535), (65535.0, np.float32, 65535)),
+    ],
+)
+def test_white_is_one(white, dtype, scale):
+    """The scale is the least of 1 (floating point), 255 and 65,535 that holds all pixels."""
+    levels = grey_levels(np.array([[0, white]], dtype))
+    assert levels.dtype == np.float32
+    assert levels.tolist() == [[0.0, float(np.float32(white) / np.float32(scale))]]
+
+
+@pytest.mark.parametrize(
+    ("sides", "factor"), [((1600, 9), 1), ((9, 1601), 2), ((3200, 3200), 2), ((3201, 1), 3)]
+)
+def test_large_pictures_are_shrunk_to_1600(sides, factor):
+    """By the least whole number that brings the longer side there."""
+    assert shrink_factor(*sides) == factor
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "I", "F", "CMYK"])
