@@ -17,7 +17,7 @@ from PIL import Image
 
 import mnistzoo
 from mnistzoo.data import opening
-from mnistzoo.data.grey import grey_levels, shrink_factor
+from mnistzoo.data.grey import grey_levels, shrink, shrink_factor
 from mnistzoo.data.mnist import mnist, normalize
 from mnistzoo.data.pictures import mnist_style
 from mnistzoo.errors import FileReadError, InputError, MnistZooError, PictureError
@@ -119,6 +119,13 @@ def test_white_is_one(white, dtype, scale):
 def test_large_pictures_are_shrunk_to_1600(sides, factor):
     """By the least whole number that brings the longer side there."""
     assert shrink_factor(*sides) == factor
+
+
+def test_a_large_picture_is_the_mean_of_its_blocks():
+    """Twice as wide as may be, it is shrunk by two along both sides."""
+    levels = np.random.default_rng(0).random((10, 3200), np.float32)
+    blocks = levels.reshape(5, 2, 1600, 2).mean((1, 3))
+    np.testing.assert_allclose(shrink(levels), blocks, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "I;16", "I", "F", "CMYK"])

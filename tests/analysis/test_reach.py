@@ -60,3 +60,10 @@ def test_a_step_without_units():
     step = Step.read(taps, Fraction(3, 2))
     assert step.window == Window(1, Fraction(3, 2), 0)
     assert step.taps is taps
+
+
+def test_neighbours_of_what_moves_by_two():
+    """Of blocks of three units, each 2 pixels from the last, a unit sees 4 more on either side."""
+    reach = moving(6, 5, 2).smeared(3, 1)
+    assert (reach.window.size, reach.window.stride) == (5 + 2 * 4, 2)
+    assert reach.whole.first.tolist() == [0, 0, 0, 3, 3, 3]
