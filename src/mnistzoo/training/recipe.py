@@ -53,7 +53,7 @@ class Recipe:
         images: how many of the training images, drawn anew, a pass takes; None takes all.
         frozen_convs: how many of the first convolutions, with their batch norm, stop learning
             before the end, since they settle first (Brock et al. 2017, arXiv:1706.04983); their
-            half of the backward pass is then not computed.
+            part of the backward pass is then not computed.
         frozen_after: the share of all steps after which they do.
     """
 
