@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import mnistzoo
 from mnistzoo.cli import app, evaluate
 from mnistzoo.cli import plot as plotting
 from mnistzoo.training.results import load_results
@@ -73,6 +74,17 @@ def flat(value, name=""):
 def test_the_page_has_all_of_them():
     """No comment with a command goes unchecked."""
     assert len(TABLES) + len(FIGURES) == PAGE.count("<!-- mnistzoo ") == 8
+
+
+def test_every_run_is_there():
+    """Five seeds of exp5 and three of the others, under both recipes, as the page says."""
+    runs = {result.key for result in load_results(ROOT / "docs/results")}
+    assert runs == {
+        (network, recipe, seed)
+        for network in mnistzoo.list_models()
+        for recipe in ("documented", "record")
+        for seed in range(5 if network == "exp5" else 3)
+    }
 
 
 def test_what_is_said_of_the_aims():
