@@ -100,3 +100,18 @@ _ROWS = (
 )
 
 ARCHITECTURES: dict[str, Architecture] = {row.name: row for row in _ROWS}
+
+TEACHER = Architecture(
+    "teacher",
+    (
+        *(Conv(32, padding=1), Conv(48), Pool()),
+        *(Conv(64, padding=1), Conv(64), Pool()),
+        *(Conv(128, padding=1), Conv(128, padding=1), Conv(64, padding=1)),
+    ),
+    batch_norm=True,
+    title="Teacher, not of the study",
+)
+"""A wider network, on whose answers others are trained; no weights of it ship."""
+
+BUILDABLE: dict[str, Architecture] = {**ARCHITECTURES, TEACHER.name: TEACHER}
+"""What training can build and a folder can hold: the five, and the teacher."""

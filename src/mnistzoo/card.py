@@ -15,7 +15,7 @@ from pathlib import Path
 
 from torch import nn
 
-from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.checkpoint import CARD, LIMITS, Config
 from mnistzoo.errors import InputError
 from mnistzoo.files import read_bytes, sha256
@@ -124,7 +124,7 @@ def render(model: nn.Module, config: Config, accuracy: float | None, dataset: st
     name = config.architecture
     parts = [
         _metadata(config, result, dataset or _trained_on(config)),
-        f"# {name}: {ARCHITECTURES[name].title}\n",
+        f"# {name}: {BUILDABLE[name].title}\n",
         f"A small convolutional network for images of 28×28 pixels, {config.num_classes} classes, "
         f"{sum(p.numel() for p in model.parameters()):,} parameters.\n",
         _accuracy(result),

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, get_type_hints
 from torch import Tensor
 
 from mnistzoo._version import __version__
-from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
+from mnistzoo.architectures import BUILDABLE, MEAN, STD
 from mnistzoo.errors import FileReadError, FileWriteError, WeightsError
 from mnistzoo.files import locked, make_folder, move, read_bytes, sha256, write_bytes
 from mnistzoo.manifest import shipped_file
@@ -184,8 +184,8 @@ def _config(row: object) -> Config:
         if type(row[name]) is not kind:
             raise ValueError(f"expected {name} to be {kind.__name__}, got {row[name]!r}")
     config = Config(**row)
-    if config.architecture not in ARCHITECTURES:
-        known = ", ".join(ARCHITECTURES)
+    if config.architecture not in BUILDABLE:
+        known = ", ".join(BUILDABLE)
         raise ValueError(f"expected an architecture of {known}, got {config.architecture!r}")
     if not 1 <= config.num_classes <= MAX_CLASSES:
         raise ValueError(f"expected 1 to {MAX_CLASSES} classes, got {config.num_classes}")

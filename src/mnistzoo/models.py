@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnistzoo.architectures import ARCHITECTURES, NUM_CLASSES
+from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, NUM_CLASSES
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.manifest import pretrained_state_dict
 from mnistzoo.network import ConvNet
@@ -27,14 +27,14 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
         InputError: `pretrained` with another `num_classes` than the weights have.
         WeightsError: the file of weights is not the one that was published.
     """
-    if name not in ARCHITECTURES:
+    if name not in BUILDABLE:
         raise UnknownNameError("network", name, ARCHITECTURES)
     if pretrained and num_classes != NUM_CLASSES:
         raise InputError(
             f"the pretrained weights have {NUM_CLASSES} classes, got num_classes={num_classes}; "
             f"load them as they are and call model.reset_classifier({num_classes})."
         )
-    model = ConvNet(ARCHITECTURES[name], num_classes=num_classes)
+    model = ConvNet(BUILDABLE[name], num_classes=num_classes)
     if pretrained:
         load_into(model, pretrained_state_dict(name), f"the pretrained {name}")
         model.eval()

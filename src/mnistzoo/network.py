@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import torch
 from torch import Tensor, nn
 
-from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
 from mnistzoo.errors import InputError
 from mnistzoo.folding import fold_batch_norm
 from mnistzoo.sharing import Shareable
@@ -207,4 +207,4 @@ def _check_images(images: Tensor) -> None:
 def blank(name: str, num_classes: int) -> ConvNet:
     """A network whose tensors have names, shapes and dtypes, but no memory and no values."""
     with torch.device("meta"):
-        return ConvNet(ARCHITECTURES[name], num_classes=num_classes)
+        return ConvNet(BUILDABLE[name], num_classes=num_classes)

@@ -36,20 +36,27 @@ def train(
     chosen = get_recipe(recipe, network)
     chosen = replace(chosen, epochs=epochs or chosen.epochs)
     run = Run(network, chosen, seed, holdout)
-    images = min(60_000 - holdout, chosen.images or 60_000)
     with processes(), progress("images") as bar:
-        task = bar.add_task(network, total=chosen.epochs * images)
+        parts = [each for each in (run.teacher, run) if each]
+        images = {each: min(60_000 - holdout, each.recipe.images or 60_000) for each in parts}
+        tasks = {
+            each: bar.add_task(each.network, total=each.recipe.epochs * images[each])
+            for each in parts
+        }
 
-        def show(row: dict[str, float]) -> None:
+        def advance(trained: Run, count: int) -> None:
+            bar.advance(tasks[trained], count)
+
+        def show(trained: Run, row: dict[str, float]) -> None:
             if rank() > 0:
                 return
-            bar.update(task, completed=row["epoch"] * images)
+            bar.update(tasks[trained], completed=row["epoch"] * images[trained])
             bar.console.print(
-                f"epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
+                f"{trained.network}, epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
                 f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"
             )
 
-        metrics = train(run, out, on_batch=lambda count: bar.advance(task, count), on_epoch=show)
+        metrics = train(run, out, on_batch=advance, on_epoch=show)
     if "sha256" not in metrics:
         return  # another process wrote the files, and prints
     if as_json:

@@ -81,7 +81,7 @@ def _task(run: Run) -> dict[str, bytes] | str:
             train(run, folder)
         except MnistZooError as error:
             return str(error)
-        return {path.name: path.read_bytes() for path in folder.iterdir()}
+        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def _fetch(ray: Any, done: Any, folder: Path) -> TrainingError | None:

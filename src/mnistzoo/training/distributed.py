@@ -43,6 +43,12 @@ def rank() -> int:
     return dist.get_rank() if dist.is_initialized() else 0
 
 
+def barrier() -> None:
+    """Go on when every process has come here."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def total(*numbers: float) -> list[float]:
     """Each number summed over the processes."""
     sums = torch.tensor(numbers, dtype=torch.float64, device=device())

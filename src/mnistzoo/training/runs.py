@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,24 +19,30 @@ from mnistzoo.checkpoint import WEIGHTS
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import FileReadError, TrainingError
 from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
-from mnistzoo.training.distributed import rank, world_size
+from mnistzoo.training.distributed import barrier, rank, world_size
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.trainer import Run, Trainer
+from mnistzoo.weights import load_into, load_state_dict
 
 MAX_BYTES = 2**28
 """No checkpoint or metrics file is read beyond this."""
+
+OnBatch = Callable[[Run, int], object]
+OnEpoch = Callable[[Run, dict[str, float]], object]
 
 
 def train(
     run: Run,
     out: Path,
     *,
-    on_batch: Callable[[int], object] = lambda _: None,
-    on_epoch: Callable[[dict[str, float]], object] = lambda _: None,
+    on_batch: OnBatch = lambda run, count: None,
+    on_epoch: OnEpoch = lambda run, row: None,
 ) -> dict[str, Any]:
     """Train `run` in the folder `out`, from where an earlier try was cut off, and give its metrics.
 
+    A teacher is trained first, in `out/teacher`, and is what a run of its own would come to there.
     Writes the network as `save_pretrained` does, so that `from_pretrained` loads it, and then
     `metrics.json`; of several processes that train together, only the first writes. A folder that
     holds the finished run is left as it is. After each epoch the network is judged on the test
@@ -44,8 +51,9 @@ def train(
     Args:
         run: what to train.
         out: the folder; made where it is missing.
-        on_batch: called after each step with the number of images in it.
-        on_epoch: called with each epoch's row of the metrics, also those done in an earlier try.
+        on_batch: called after each step with `run`, or its teacher's, and the number of images.
+        on_epoch: called with the same and each epoch's row of the metrics, also for epochs done in
+            an earlier try.
 
     Raises:
         TrainingError: the loss is no longer finite, or `out` holds another run.
@@ -55,23 +63,40 @@ def train(
     if (finished := _finished(out, described)) is not None:
         return finished
     training, judged = split(run.holdout)
-    trainer = Trainer(run, training)
+    teacher, taught_by = _teacher(run, out, on_batch, on_epoch)
+    trainer = Trainer(run, training, teacher)
     epochs, seconds = _resume(out, trainer, described)
     for row in epochs:
-        on_epoch(row)
+        on_epoch(run, row)
     _save_checkpoint(out, trainer, described, epochs, seconds)  # fails now rather than later
     while trainer.epoch < run.recipe.epochs:
         start = time.perf_counter()
-        row = trainer.train_epoch(on_batch)
+        row = trainer.train_epoch(partial(on_batch, run))
         seconds += time.perf_counter() - start
         row |= {"epoch": trainer.epoch, "accuracy": evaluate(trainer.result, judged).accuracy}
         epochs.append(row)
         _save_checkpoint(out, trainer, described, epochs, seconds)
-        on_epoch(row)
+        on_epoch(run, row)
     network = trainer.result
     metrics = described | _judge(trainer, network, judged)
-    metrics |= {"seconds": seconds, "epochs": epochs}
+    metrics |= taught_by | {"seconds": seconds, "epochs": epochs}
     return _save(out, run, network, metrics) if rank() == 0 else metrics
+
+
+def _teacher(
+    run: Run, out: Path, on_batch: OnBatch, on_epoch: OnEpoch
+) -> tuple[ConvNet | None, dict[str, Any]]:
+    """The network that `run` learns from, if any, and what its metrics say of it."""
+    if run.teacher is None:
+        return None, {}
+    folder = out / "teacher"
+    metrics = train(run.teacher, folder, on_batch=on_batch, on_epoch=on_epoch)
+    barrier()  # only the first process wrote the file
+    network = get_model(run.teacher.network)
+    path = folder / WEIGHTS
+    load_into(network, load_state_dict(path, expected_sha256=metrics.get("sha256")), str(path))
+    told = ("correct", "nll", "seconds", "sha256")
+    return network.eval(), {"teacher": {key: metrics.get(key) for key in told}}
 
 
 def split(holdout: int) -> tuple[Digits, Digits]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -22,7 +22,7 @@ from mnistzoo.network import ConvNet
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.distributed import device, rank, total, world_size
 from mnistzoo.training.muon import Muon
-from mnistzoo.training.recipe import Recipe
+from mnistzoo.training.recipe import Recipe, get_recipe
 
 WARMUP = 0.15
 """The share of a one-cycle schedule in which the learning rate rises."""
@@ -52,6 +52,15 @@ class Run:
     seed: int = 0
     holdout: int = 0
 
+    @property
+    def teacher(self) -> Run | None:
+        """The run that makes the recipe's teacher: same seed and images, no more epochs."""
+        if self.recipe.teacher is None:
+            return None
+        recipe = get_recipe(self.recipe.name, self.recipe.teacher)
+        epochs = min(recipe.epochs, self.recipe.epochs)
+        return Run(self.recipe.teacher, replace(recipe, epochs=epochs), self.seed, self.holdout)
+
 
 def autocast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device multiplies it faster than float32, else float32.
@@ -79,9 +88,10 @@ class Trainer:
     Args:
         run: what to train.
         digits: the training images and their labels.
+        teacher: the network that `run.teacher` comes to, where there is one, in evaluation mode.
     """
 
-    def __init__(self, run: Run, digits: Digits) -> None:
+    def __init__(self, run: Run, digits: Digits, teacher: ConvNet | None = None) -> None:
         self.run, self.recipe = run, run.recipe
         self.device = device()
         self.digits = Digits(*(tensor.to(self.device) for tensor in digits))
@@ -91,6 +101,7 @@ class Trainer:
             if self.recipe.he_init:
                 _he_init(model)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
         self.forward = _joined(self.model)
         self.dtype = autocast_dtype(self.device)
         self.optimizer = _optimizer(self.model, self.recipe)
@@ -160,9 +171,7 @@ class Trainer:
         use = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=use):
             answers = self.forward(images)
-        loss = nn.functional.cross_entropy(
-            answers.float(), labels, label_smoothing=self.recipe.label_smoothing
-        )
+        loss = self._loss(answers.float(), images, labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         self.optimizer.step()
@@ -171,6 +180,24 @@ class Trainer:
         if self.average is not None:
             self.average.update_parameters(self.model)
         return loss.item(), int((answers.argmax(1) == labels).sum())
+
+    def _loss(self, answers: Tensor, images: Tensor, labels: Tensor) -> Tensor:
+        """The cross-entropy with the labels, or how far the answers are from the teacher's.
+
+        The latter is the Kullback–Leibler divergence of the softened answers; times the squared
+        temperature its gradients are as large at any temperature (Hinton et al. 2015).
+        """
+        if self.teacher is None:
+            smoothing = self.recipe.label_smoothing
+            return nn.functional.cross_entropy(answers, labels, label_smoothing=smoothing)
+        use = self.dtype != torch.float32
+        with torch.no_grad(), torch.autocast(self.device.type, dtype=self.dtype, enabled=use):
+            taught = self.teacher(images).float()
+        own, others = (
+            (scores / self.recipe.temperature).log_softmax(dim=1) for scores in (answers, taught)
+        )
+        far = nn.functional.kl_div(own, others, reduction="batchmean", log_target=True)
+        return far * self.recipe.temperature**2
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on from here."""
