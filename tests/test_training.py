@@ -37,8 +37,14 @@ def few(test_images):
 
 @pytest.fixture
 def run():
-    """A run of two epochs."""
-    return Run("exp5", replace(get_recipe("record", "exp5"), epochs=2, batch_size=64))
+    """A run of two epochs, on labels."""
+    return Run("exp5", replace(get_recipe("record", "exp5"), epochs=2, teacher=None))
+
+
+@pytest.fixture
+def taught(run):
+    """A run of two epochs, on the answers of a teacher, which comes to them in two epochs too."""
+    return replace(run, recipe=replace(run.recipe, teacher="teacher"))
 
 
 def test_the_identity_leaves_images_alone(normalized):
@@ -258,14 +264,14 @@ def test_a_run_goes_on_to_the_same_digest(tmp_path, run, small_mnist):
     """Stopped after its first epoch and started again, a run ends in the same bytes."""
     whole = runs.train(run, tmp_path / "whole")
 
-    def stop(row):
+    def stop(trained, row):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         runs.train(run, tmp_path / "cut", on_epoch=stop)
     assert (tmp_path / "cut" / "checkpoint.pt").exists()
     seen = []
-    resumed = runs.train(run, tmp_path / "cut", on_epoch=lambda row: seen.append(row["epoch"]))
+    resumed = runs.train(run, tmp_path / "cut", on_epoch=lambda _, row: seen.append(row["epoch"]))
     assert seen == [1, 2]
     assert resumed["sha256"] == whole["sha256"]
 
@@ -274,6 +280,84 @@ def test_a_finished_run_is_not_done_again(tmp_path, run, small_mnist):
     """The second call gives the first one's metrics and takes no step."""
     first = runs.train(run, tmp_path)
     assert runs.train(run, tmp_path, on_batch=pytest.fail) == first
+
+
+def test_a_teacher_is_a_run_of_its_own(tmp_path, taught, small_mnist):
+    """It is trained first, in a folder inside, to the bytes that it comes to by itself."""
+    alone = runs.train(taught.teacher, tmp_path / "alone")
+    seen = []
+    metrics = runs.train(
+        taught, tmp_path / "run", on_epoch=lambda run, row: seen.append((run.network, row["epoch"]))
+    )
+    assert seen == [("teacher", 1), ("teacher", 2), ("exp5", 1), ("exp5", 2)]
+    inside = tmp_path / "run" / "teacher"
+    assert sha256((inside / "model.safetensors").read_bytes()) == alone["sha256"]
+    assert metrics["teacher"]["sha256"] == alone["sha256"]
+    assert metrics["teacher"]["correct"] == alone["correct"]
+    assert mnistzoo.from_pretrained(inside).architecture.name == "teacher"
+
+
+def test_a_teacher_sees_no_more_than_its_pupil(taught):
+    """Its run has the same seed and held-out images, and not more epochs than either recipe."""
+    teacher = replace(taught, seed=5, holdout=100).teacher
+    assert (teacher.seed, teacher.holdout, teacher.recipe.epochs) == (5, 100, 2)
+    assert teacher.teacher is None
+    longer = replace(taught, recipe=replace(taught.recipe, epochs=1000)).teacher
+    assert longer.recipe == get_recipe("record", "teacher")
+
+
+@pytest.mark.parametrize("last", [("teacher", 1), ("teacher", 2), ("exp5", 1)])
+def test_a_run_with_a_teacher_goes_on_to_the_same_digest(tmp_path, taught, small_mnist, last):
+    """Stopped in its teacher's training, after it, or in its own, it ends in the same bytes."""
+    whole = runs.train(taught, tmp_path / "whole")
+
+    def stop(trained, row):
+        if (trained.network, row["epoch"]) == last:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        runs.train(taught, tmp_path / "cut", on_epoch=stop)
+    resumed = runs.train(taught, tmp_path / "cut")
+    assert resumed["sha256"] == whole["sha256"]
+    assert resumed["teacher"]["sha256"] == whole["teacher"]["sha256"]
+
+
+def test_a_network_learns_its_teachers_answers(few):
+    """Under labels that are all wrong it comes to read most images as its teacher does."""
+    recipe = replace(
+        get_recipe("record", "exp1"), epochs=15, batch_size=32, learning_rate=0.02, ema_decay=0.9
+    )
+    recipe = replace(recipe, teacher="teacher")
+    wrong = Digits(few.images, (few.labels + 1) % 10)
+    pupil = Trainer(Run("exp1", recipe), wrong, mnistzoo.exp5(pretrained=True))
+    for _ in range(recipe.epochs):
+        pupil.train_epoch()
+    assert evaluate(pupil.result, few).accuracy > 0.8
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0, 5.0])
+def test_distillation_is_a_divergence(monkeypatch, few, taught, temperature):
+    """The loss is T² Σ p (log p - log q) of softened answers, worked out in NumPy."""
+    monkeypatch.setattr(trainer, "autocast_dtype", lambda device: torch.float32)
+    teacher = mnistzoo.exp5(pretrained=True)
+    recipe = replace(taught.recipe, temperature=temperature)
+    pupil = Trainer(replace(taught, network="exp1", recipe=recipe), few, teacher)
+    images = (few.images[:, None] / 255 - 0.1307) / 0.3081
+    with torch.no_grad():
+        scores = [network(images).double().numpy() for network in (pupil.model, teacher)]
+        loss = pupil._loss(pupil.model(images), images, few.labels).item()
+    q, p = (np.exp(s / temperature) for s in scores)
+    q, p = (each / each.sum(axis=1, keepdims=True) for each in (q, p))
+    expected = temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()
+    assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_missing_teacher(few, run, taught):
+    """A recipe with a teacher never trains on the labels instead, nor the other way round."""
+    with pytest.raises(TrainingError, match="teacher is teacher; hand over"):
+        Trainer(taught, few)
+    with pytest.raises(TrainingError, match="teacher is None"):
+        Trainer(run, few, mnistzoo.exp5())
 
 
 def test_a_folder_of_another_run(tmp_path, run, small_mnist):

@@ -89,10 +89,18 @@ class Trainer:
         run: what to train.
         digits: the training images and their labels.
         teacher: the network that `run.teacher` comes to, where there is one, in evaluation mode.
+
+    Raises:
+        TrainingError: there is no teacher where the recipe has one, or there is one all the same.
     """
 
     def __init__(self, run: Run, digits: Digits, teacher: ConvNet | None = None) -> None:
         self.run, self.recipe = run, run.recipe
+        if (teacher is None) != (run.teacher is None):
+            raise TrainingError(
+                f"the recipe's teacher is {self.recipe.teacher}; hand over that network, trained, "
+                "or take a recipe without (dataclasses.replace(recipe, teacher=None))."
+            )
         self.device = device()
         self.digits = Digits(*(tensor.to(self.device) for tensor in digits))
         with torch.random.fork_rng(devices=[]):
