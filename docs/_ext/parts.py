@@ -12,9 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 import documented
+from mnistzoo.architectures import BUILDABLE
 from mnistzoo.cli import app
 from mnistzoo.cli.console import to_markdown
-from mnistzoo.models import list_models
 from mnistzoo.training.recipe import RECIPES, get_recipe
 from reasons import WHY, Figure
 
@@ -81,7 +81,7 @@ def recipes() -> str:
     flat = {name: _flat(asdict(recipe)) for name, recipe in RECIPES.items()}
     fields = [field for field in next(iter(flat.values())) if field != "name"]
     rows = [(f"`{field}`", *(_value(row[field]) for row in flat.values())) for field in fields]
-    own = [(name, *(_own(recipe, name) for recipe in RECIPES)) for name in list_models()]
+    own = [(name, *(_own(recipe, name) for recipe in RECIPES)) for name in BUILDABLE]
     return (
         f"{to_markdown(('field', *flat), rows)}\n\n"
         "And what a network has of its own, in place of that:\n\n"
@@ -106,7 +106,7 @@ def _value(value: object) -> str:
 
 def _own(recipe: str, network: str) -> str:
     base, own = _flat(asdict(RECIPES[recipe])), _flat(asdict(get_recipe(recipe, network)))
-    return ", ".join(f"{key} {own[key]}" for key in base if own[key] != base[key]) or "–"
+    return ", ".join(f"{key} {_value(own[key])}" for key in base if own[key] != base[key]) or "–"
 
 
 def modules() -> str:

@@ -26,7 +26,8 @@ class Epoch:
 
     Attributes:
         epoch: its number, from 1.
-        loss: mean cross-entropy in nats over the augmented training images, while training.
+        loss: mean over the augmented training images, while training, in nats: the cross-entropy
+            with the labels or, under a recipe with a teacher, the divergence from its answers.
         train_accuracy: on the same images, a fraction.
         accuracy: on the images that the run is judged on, after the pass; a fraction.
     """
