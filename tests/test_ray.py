@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError, MissingExtraError, TrainingError
 from mnistzoo.files import sha256
-from mnistzoo.training.cluster import on_ray
+from mnistzoo.training import runs
+from mnistzoo.training.cluster import _task, on_ray
 from mnistzoo.training.runs import train
 from mnistzoo.training.study import grid, remaining
 
@@ -84,6 +86,17 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     assert found[0]["sha256"] == alone["sha256"]
     assert len(list(temporary.glob("mnistzoo-*"))) <= 1  # of the task that was killed
     assert remaining(grid(**GRID, **SHORT), out) == {}
+
+
+def test_what_comes_back_from_a_node(monkeypatch, test_images):
+    """The files of the run's own folder: of a teacher, trained in a folder inside, none."""
+    few = Digits(*(tensor[:300] for tensor in test_images))
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    (run,) = grid(["exp5"], ["record"], [0], epochs=1)
+    assert run.teacher is not None
+    files = _task(run)
+    assert files.keys() == {"README.md", "config.json", "metrics.json", "model.safetensors"}
+    assert json.loads(files["metrics.json"])["teacher"]["sha256"]
 
 
 @pytest.mark.parametrize("address", ["", "local", "here", "ray://127.0.0.1:1", "127.0.0.1:"])

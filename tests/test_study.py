@@ -29,7 +29,7 @@ from mnistzoo.training import recipe, runs
 
 few = Digits(*(tensor[:300] for tensor in mnist()))
 runs.mnist = lambda train: few
-recipe._CHOSEN["record"]["exp2"] = {"learning_rate": 1e30}
+recipe._CHOSEN["record"]["exp2"] |= {"learning_rate": 1e30}
 
 if __name__ == "__main__":
     from mnistzoo.cli import main

@@ -407,7 +407,8 @@ def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
     """Under torchrun, two processes come to the weights that one process comes to.
 
     Without batch norm the mean of their gradients is that of the whole batch, but for rounding,
-    which is small in float32. Half-way, the first convolution stops learning.
+    which is small in float32. Half-way, the first convolution stops learning. A teacher is trained
+    by both, too, and both learn from the file that the first one wrote.
     """
     monkeypatch.setattr(trainer, "autocast_dtype", lambda device: torch.float32)
     recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=100, **_FROZEN)
@@ -427,11 +428,16 @@ def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
         f"    **{_FROZEN})\n"
         "with processes():\n"
         f"    runs.train(Run('exp1', recipe), Path({str(tmp_path / 'together')!r}))\n"
+        "    recipe = replace(recipe, teacher='teacher')\n"
+        f"    runs.train(Run('exp1', recipe), Path({str(tmp_path / 'taught')!r}))\n"
     )
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     subprocess.run([sys.executable, *torchrun, script], check=True, capture_output=True)
     together = json.loads((tmp_path / "together" / "metrics.json").read_text())
     assert together["processes"] == 2
+    taught = json.loads((tmp_path / "taught" / "metrics.json").read_text())
+    teacher = (tmp_path / "taught" / "teacher" / "model.safetensors").read_bytes()
+    assert taught["teacher"]["sha256"] == sha256(teacher)
     assert together["epochs"][0]["loss"] == pytest.approx(alone["epochs"][0]["loss"], rel=1e-4)
     one, two = (load_state_dict(tmp_path / p / "model.safetensors") for p in ("alone", "together"))
     for name, tensor in one.items():
