@@ -123,9 +123,9 @@ class Added:
 def added(tmp_path_factory):
     """`docs/adding.md` done to a copy of the package: the row put in, trained, adopted.
 
-    It is trained on 500 images only; the row and the script are the page's own.
+    It is trained on 500 images only, without a teacher; the row and the script are the page's own.
     """
     made = Added(tmp_path_factory.mktemp("added"))
-    made.commands("train exp6 --recipe record --out runs/exp6-0 --epochs 1 --holdout 59500")
+    made.commands("train exp6 --recipe documented --out runs/exp6-0 --epochs 1 --holdout 59500")
     made.python("docs/adding/adopt.py", "exp6", "runs/exp6-0")
     return made

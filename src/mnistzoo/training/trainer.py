@@ -179,7 +179,8 @@ class Trainer:
         use = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=use):
             answers = self.forward(images)
-        loss = self._loss(answers.float(), images, labels)
+            taught = self._taught(images)
+        loss = _loss(self.recipe, answers.float(), labels, taught)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         self.optimizer.step()
@@ -189,23 +190,10 @@ class Trainer:
             self.average.update_parameters(self.model)
         return loss.item(), int((answers.argmax(1) == labels).sum())
 
-    def _loss(self, answers: Tensor, images: Tensor, labels: Tensor) -> Tensor:
-        """The cross-entropy with the labels, or how far the answers are from the teacher's.
-
-        The latter is the Kullback–Leibler divergence of the softened answers; times the squared
-        temperature its gradients are as large at any temperature (Hinton et al. 2015).
-        """
-        if self.teacher is None:
-            smoothing = self.recipe.label_smoothing
-            return nn.functional.cross_entropy(answers, labels, label_smoothing=smoothing)
-        use = self.dtype != torch.float32
-        with torch.no_grad(), torch.autocast(self.device.type, dtype=self.dtype, enabled=use):
-            taught = self.teacher(images).float()
-        own, others = (
-            (scores / self.recipe.temperature).log_softmax(dim=1) for scores in (answers, taught)
-        )
-        far = nn.functional.kl_div(own, others, reduction="batchmean", log_target=True)
-        return far * self.recipe.temperature**2
+    @torch.no_grad()
+    def _taught(self, images: Tensor) -> Tensor | None:
+        """The teacher's answers, where there is one."""
+        return None if self.teacher is None else self.teacher(images)
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on from here."""
@@ -224,6 +212,22 @@ class Trainer:
             ("scheduler", self.scheduler),
         ]
         return parts if self.average is None else [*parts, ("average", self.average)]
+
+
+def _loss(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    """The cross-entropy with the labels, or how far the answers are from those that are taught.
+
+    The latter is the Kullback–Leibler divergence of the softened answers; times the squared
+    temperature its gradients are as large at any temperature (Hinton et al. 2015).
+    """
+    if taught is None:
+        smoothing = recipe.label_smoothing
+        return nn.functional.cross_entropy(answers, labels, label_smoothing=smoothing)
+    own, others = (
+        (scores / recipe.temperature).log_softmax(dim=1) for scores in (answers, taught.float())
+    )
+    far = nn.functional.kl_div(own, others, reduction="batchmean", log_target=True)
+    return far * recipe.temperature**2
 
 
 def _joined(model: ConvNet) -> nn.Module:
