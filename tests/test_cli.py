@@ -117,6 +117,7 @@ def test_train_writes_a_run(tmp_path, monkeypatch, test_images):
         (["list", "--sort", "size"], "there is no column 'size'"),
         (["predict", "absent.png"], "absent.png"),
         (["train", "exp1", "--recipe", "recrod", "--out", "x"], "did you mean 'record'"),
+        (["train", "techer", "--out", "x"], "did you mean 'teacher'"),
     ],
 )
 def test_errors_are_one_line(args, message, monkeypatch, capsys):

@@ -14,9 +14,9 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mnistzoo.architectures import INPUT_SHAPE
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
 from mnistzoo.data.mnist import Digits, normalize
-from mnistzoo.errors import TrainingError
+from mnistzoo.errors import TrainingError, UnknownNameError
 from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
 from mnistzoo.training.augment import affine_maps, warp
@@ -45,12 +45,19 @@ class Run:
         seed: of the initial weights, the order of the images, and the augmentation.
         holdout: how many of the last training images are kept aside; the run is then judged on
             them, and the test images are never read.
+
+    Raises:
+        UnknownNameError: there is no such network.
     """
 
     network: str
     recipe: Recipe
     seed: int = 0
     holdout: int = 0
+
+    def __post_init__(self) -> None:
+        if self.network not in BUILDABLE:
+            raise UnknownNameError("network", self.network, BUILDABLE)
 
     @property
     def teacher(self) -> Run | None:
