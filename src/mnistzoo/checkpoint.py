@@ -36,7 +36,7 @@ class Config:
     """What `config.json` says.
 
     Attributes:
-        architecture: one of `mnistzoo.list_models()`.
+        architecture: one of `mnistzoo.list_models()`, or "teacher".
         num_classes: outputs of the classifier.
         mean: subtracted from pixels on a scale of 0 to 1.
         std: what they are then divided by.

@@ -18,7 +18,7 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
     """One network by name.
 
     Args:
-        name: one of `list_models()`.
+        name: one of `list_models()`, or "teacher": what others are trained on, without weights.
         pretrained: load the shipped weights, and set evaluation mode.
         num_classes: outputs of the classifier.
 
