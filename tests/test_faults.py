@@ -164,9 +164,9 @@ def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
     run = Run("exp1", replace(get_recipe("record", "exp1"), epochs=2, batch_size=20))
     disk, seen = small_disk(2000), []
     with pytest.raises(FileWriteError, match="No space left on device"):
-        runs.train(run, disk, on_epoch=lambda row: fill(disk, 0))
+        runs.train(run, disk, on_epoch=lambda *_: fill(disk, 0))
     (disk / "ballast").unlink()
-    metrics = runs.train(run, disk, on_batch=seen.append)
+    metrics = runs.train(run, disk, on_batch=lambda _, count: seen.append(count))
     assert len(seen) == 2
     names = sorted(path.name for path in disk.iterdir())
     assert names == ["README.md", "config.json", "metrics.json", "model.safetensors"]
