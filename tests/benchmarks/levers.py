@@ -102,7 +102,7 @@ def taught(run: Run | None) -> ConvNet | None:
         return None
     with tempfile.TemporaryDirectory() as folder:
         made = train(run, Path(folder))
-        print(f"{run.network:30}{made['correct']:8,}  nll {made['nll']:.4f}", flush=True)
+        print(f"{'the teacher itself':30}{made['correct']:8,}  nll {made['nll']:.4f}", flush=True)
         return from_pretrained(folder)
 
 
