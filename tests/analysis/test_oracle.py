@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 import torch
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -97,6 +97,7 @@ layers = (
 
 @settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(layers | mirrors, min_size=1, max_size=5), st.integers(8, 20))
+@example([Crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(2)], 8)  # empty between
 def test_every_unit_sees_exactly_the_pixels_that_have_a_gradient(chain, length):
     """Borders included, at every unit of the last layer: the first and the last pixel agree."""
     module = nn.Sequential(*chain)
@@ -114,6 +115,7 @@ def test_every_unit_sees_exactly_the_pixels_that_have_a_gradient(chain, length):
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(layers, min_size=1, max_size=5), st.integers(8, 20))
+@example([Crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(3)], 8)  # empty between
 def test_windows_hold_what_units_see(chain, length):
     """The one window of a layer holds what each of its units sees (nothing being mirrored)."""
     module = nn.Sequential(*chain)

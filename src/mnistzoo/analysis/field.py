@@ -43,7 +43,8 @@ class ReceptiveField:
     def of(cls, reaches: Sequence[Reach]) -> ReceptiveField:
         """The record of what the axes of a tensor see."""
         local = _record(
-            [reach.window for reach in reaches], [reach.local or reach.whole for reach in reaches]
+            [reach.window for reach in reaches],
+            [reach.whole if reach.local is None else reach.local for reach in reaches],
         )
         if not any(reach.is_global for reach in reaches) and local is not None:
             return local

@@ -43,7 +43,7 @@ class Reach:
         whole = self.whole.through(step)
         window = self.window and self.window.then(step.window)
         if self.local is None or self.local is self.whole:
-            return Reach(window, self.local and whole, whole, self.is_global)
+            return Reach(window, None if self.local is None else whole, whole, self.is_global)
         return Reach(window, self.local.through(step), whole, self.is_global)
 
     def collapsed(self) -> Reach:
