@@ -19,12 +19,11 @@ from mnistzoo.checkpoint import WEIGHTS
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import FileReadError, TrainingError
 from mnistzoo.files import read_bytes, sha256, write_bytes
-from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
+from mnistzoo.pretrained import from_pretrained
 from mnistzoo.training.distributed import barrier, rank, world_size
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.trainer import Run, Trainer
-from mnistzoo.weights import load_into, load_state_dict
 
 MAX_BYTES = 2**28
 """No checkpoint or metrics file is read beyond this."""
@@ -91,12 +90,9 @@ def _teacher(
         return None, {}
     folder = out / "teacher"
     metrics = train(run.teacher, folder, on_batch=on_batch, on_epoch=on_epoch)
-    barrier()  # only the first process wrote the file
-    network = get_model(run.teacher.network)
-    path = folder / WEIGHTS
-    load_into(network, load_state_dict(path, expected_sha256=metrics.get("sha256")), str(path))
+    barrier()  # only the first process wrote the files
     told = ("correct", "nll", "seconds", "sha256")
-    return network.eval(), {"teacher": {key: metrics.get(key) for key in told}}
+    return from_pretrained(folder), {"teacher": {key: metrics.get(key) for key in told}}
 
 
 def split(holdout: int) -> tuple[Digits, Digits]:
