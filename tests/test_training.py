@@ -17,7 +17,7 @@ import mnistzoo
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
-from mnistzoo.training import runs, trainer
+from mnistzoo.training import descent, runs, trainer
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.muon import orthogonal
@@ -340,7 +340,7 @@ def test_distillation_is_a_divergence(run, temperature):
     """The loss is T² Σ p (log p - log q) of softened answers, worked out in NumPy."""
     recipe = replace(run.recipe, temperature=temperature)
     answers, taught = torch.randn(2, 50, 10, generator=torch.Generator().manual_seed(0)) * 5
-    loss = trainer._loss(recipe, answers, torch.zeros(50, dtype=torch.long), taught).item()
+    loss = descent.loss(recipe, answers, torch.zeros(50, dtype=torch.long), taught).item()
     q, p = (np.exp(scores.double().numpy() / temperature) for scores in (answers, taught))
     q, p = (each / each.sum(axis=1, keepdims=True) for each in (q, p))
     expected = temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()

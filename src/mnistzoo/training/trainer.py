@@ -10,26 +10,16 @@ from typing import Any, cast
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim import SGD
-from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
 from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import TrainingError, UnknownNameError
 from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
+from mnistzoo.training import descent
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.distributed import device, rank, total, world_size
-from mnistzoo.training.muon import Muon
 from mnistzoo.training.recipe import Recipe, get_recipe
-
-WARMUP = 0.15
-"""The share of a one-cycle schedule in which the learning rate rises."""
-
-STEP_EPOCHS = 15
-"""The epoch of the study after which its learning rate is a tenth."""
-
 
 SEED_STRIDE = 10_000
 """Each epoch draws from a generator of its own, so that a resumed run need not save one."""
@@ -119,11 +109,11 @@ class Trainer:
         self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
         self.forward = _joined(self.model)
         self.dtype = autocast_dtype(self.device)
-        self.optimizer = _optimizer(self.model, self.recipe)
+        self.optimizer = descent.optimizer(self.model, self.recipe)
         self.images = min(len(digits.labels), self.recipe.images or len(digits.labels))
         self.steps = math.ceil(self.images / self.recipe.batch_size)
-        self.scheduler = _scheduler(self.optimizer, self.recipe, self.steps)
-        self.average = _average(self.model, self.recipe)
+        self.scheduler = descent.scheduler(self.optimizer, self.recipe, self.steps)
+        self.average = descent.average(self.model, self.recipe)
         self.epoch = 0
 
     @property
@@ -187,7 +177,7 @@ class Trainer:
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=use):
             answers = self.forward(images)
             taught = self._taught(images)
-        loss = _loss(self.recipe, answers.float(), labels, taught)
+        loss = descent.loss(self.recipe, answers.float(), labels, taught)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         self.optimizer.step()
@@ -221,22 +211,6 @@ class Trainer:
         return parts if self.average is None else [*parts, ("average", self.average)]
 
 
-def _loss(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
-    """The cross-entropy with the labels, or how far the answers are from those that are taught.
-
-    The latter is the Kullback–Leibler divergence of the softened answers; times the squared
-    temperature its gradients are as large at any temperature (Hinton et al. 2015).
-    """
-    if taught is None:
-        smoothing = recipe.label_smoothing
-        return nn.functional.cross_entropy(answers, labels, label_smoothing=smoothing)
-    own, others = (
-        (scores / recipe.temperature).log_softmax(dim=1) for scores in (answers, taught.float())
-    )
-    far = nn.functional.kl_div(own, others, reduction="batchmean", log_target=True)
-    return far * recipe.temperature**2
-
-
 def _joined(model: ConvNet) -> nn.Module:
     """The network as it is trained: gradients are averaged over the processes, if there are.
 
@@ -260,35 +234,3 @@ def _he_init(model: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every convolution here has one
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> SGD:
-    ones, rows, kernels = ([p for p in model.parameters() if p.ndim == n] for n in (1, 2, 4))
-    decayed: dict[str, Any] = {"weight_decay": recipe.weight_decay}
-    by_muon = {"lr": recipe.kernel_rate, "kernels": True, "momentum": 0, "nesterov": False}
-    groups: list[dict[str, Any]] = [
-        {"params": ones},
-        {"params": rows, **decayed},
-        {"params": kernels, **(decayed if recipe.kernel_rate is None else by_muon)},
-    ]
-    kind = SGD if recipe.kernel_rate is None else Muon
-    return kind(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
-
-
-def _scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
-    if not recipe.one_cycle:
-        return StepLR(optimizer, step_size=STEP_EPOCHS, gamma=0.1)
-    return OneCycleLR(
-        optimizer,
-        max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=recipe.epochs * steps,
-        pct_start=WARMUP,
-        cycle_momentum=False,
-    )
-
-
-def _average(model: ConvNet, recipe: Recipe) -> AveragedModel | None:
-    if recipe.ema_decay is None:
-        return None
-    average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]  # torch's own
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)

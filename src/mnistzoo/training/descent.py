@@ -1,0 +1,86 @@
+"""What a recipe says of the descent: the loss, the optimizer, its schedule, the moving average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mnistzoo.training.muon import Muon
+from mnistzoo.training.recipe import Recipe
+
+WARMUP = 0.15
+"""The share of a one-cycle schedule in which the learning rate rises."""
+
+STEP_EPOCHS = 15
+"""The epoch of the study after which its learning rate is a tenth."""
+
+
+def loss(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+    """The cross-entropy with the labels, or how far the answers are from those that are taught.
+
+    The latter is the Kullback–Leibler divergence of the softened answers; times the squared
+    temperature its gradients are as large at any temperature (Hinton et al. 2015,
+    arXiv:1503.02531).
+
+    Args:
+        recipe: whose smoothing or temperature holds.
+        answers: the network's scores, shape `(N, classes)`.
+        labels: shape `(N,)`.
+        taught: the teacher's scores, shape `(N, classes)`; None where there is no teacher.
+
+    Returns:
+        A scalar, in nats, the mean over the images.
+    """
+    if taught is None:
+        smoothing = recipe.label_smoothing
+        return nn.functional.cross_entropy(answers, labels, label_smoothing=smoothing)
+    own, others = (
+        (scores / recipe.temperature).log_softmax(dim=1) for scores in (answers, taught.float())
+    )
+    far = nn.functional.kl_div(own, others, reduction="batchmean", log_target=True)
+    return far * recipe.temperature**2
+
+
+def optimizer(model: nn.Module, recipe: Recipe) -> SGD:
+    """The descent of the recipe; weight decay is on what has two axes or more."""
+    ones, rows, kernels = ([p for p in model.parameters() if p.ndim == n] for n in (1, 2, 4))
+    decayed: dict[str, Any] = {"weight_decay": recipe.weight_decay}
+    by_muon = {"lr": recipe.kernel_rate, "kernels": True, "momentum": 0, "nesterov": False}
+    groups: list[dict[str, Any]] = [
+        {"params": ones},
+        {"params": rows, **decayed},
+        {"params": kernels, **(decayed if recipe.kernel_rate is None else by_muon)},
+    ]
+    kind = SGD if recipe.kernel_rate is None else Muon
+    return kind(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+
+
+def scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
+    """The learning rate over time: one step of it for each step of one cycle, else for each epoch.
+
+    Args:
+        optimizer: whose rates it sets.
+        recipe: which schedule, and over how many epochs.
+        steps: of the optimizer in an epoch.
+    """
+    if not recipe.one_cycle:
+        return StepLR(optimizer, step_size=STEP_EPOCHS, gamma=0.1)
+    return OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=recipe.epochs * steps,
+        pct_start=WARMUP,
+        cycle_momentum=False,
+    )
+
+
+def average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
+    """The moving average of the weights and running statistics, where the recipe keeps one."""
+    if recipe.ema_decay is None:
+        return None
+    average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]  # torch's own
+    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
