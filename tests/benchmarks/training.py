@@ -2,15 +2,19 @@
 
 Run by hand: `python tests/benchmarks/training.py [SECONDS]`. The documented loop is the usual
 one with the study's transforms: torchvision's data set, a `DataLoader` with two workers, batch 64.
-The loops take turns in one run, since other work on the machine slows all of them.
+The loops take turns in one run, since other work on the machine slows all of them. "Two at once" is
+two processes with one thread each, as `mnistzoo study --jobs 2` trains them, and counts both.
 """
 
 import gzip
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -27,6 +31,7 @@ from mnistzoo.training.trainer import Run, Trainer
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
 ROUNDS = 3
+JOBS = 2
 
 
 def documented_loop(root: Path) -> Iterator[int]:
@@ -78,28 +83,53 @@ def images_a_second(loop: Iterator[int]) -> float:
     return images / (time.perf_counter() - start)
 
 
+@cache
+def alone(recipe: Recipe) -> Iterator[int]:
+    """The trainer in a process of its own, on one thread, where this was called before or not."""
+    torch.set_num_threads(1)
+    return library(recipe)
+
+
+def alone_a_second(recipe: Recipe) -> float:
+    """How many images that trainer gets through."""
+    return images_a_second(alone(recipe))
+
+
+def at_once(pool: ProcessPoolExecutor, recipe: Recipe) -> float:
+    """How many images the processes of `pool` get through, each for itself."""
+    return sum(pool.map(alone_a_second, [recipe] * JOBS))
+
+
 def main() -> None:
     """Print each loop's median and range, and the ratio to the documented loop."""
-    record = get_recipe("record", "exp5")
+    record, documented = (get_recipe(name, "exp5") for name in ("record", "documented"))
     on_labels = replace(record, teacher=None)
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ProcessPoolExecutor(JOBS, get_context("spawn")) as pool,
+    ):
         loops = {
             "documented loop": documented_loop(Path(folder)),
-            "trainer, documented recipe": library(get_recipe("documented", "exp5")),
+            "trainer, documented recipe": library(documented),
             "trainer, record recipe": library(record),
             "the same, on labels": library(on_labels),
             "the same, in float32": library(on_labels, torch.float32),
             "the same, in bfloat16": library(on_labels, torch.bfloat16),
         }
-        speeds: dict[str, list[float]] = {name: [] for name in loops}
+        measures: dict[str, Callable[[], float]] = {
+            **{name: partial(images_a_second, loop) for name, loop in loops.items()},
+            "documented recipe, two at once": partial(at_once, pool, documented),
+            "record, on labels, two at once": partial(at_once, pool, on_labels),
+        }
+        speeds: dict[str, list[float]] = {name: [] for name in measures}
         for _ in range(ROUNDS):
-            for name, loop in loops.items():
-                speeds[name].append(images_a_second(loop))
+            for name, measure in measures.items():
+                speeds[name].append(measure())
     base = median(speeds["documented loop"])
     print(f"{torch.get_num_threads()} threads, images a second: median (least, most), ratio")
     for name, values in speeds.items():
         middle = median(values)
-        print(f"{name:28}{middle:8.0f} ({min(values):.0f}, {max(values):.0f}){middle / base:7.2f}")
+        print(f"{name:32}{middle:8.0f} ({min(values):.0f}, {max(values):.0f}){middle / base:7.2f}")
 
 
 if __name__ == "__main__":

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mnistzoo.cli.console import JSON, print_json, progress
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from mnistzoo.training.trainer import Run
 
 
 def train(
@@ -28,7 +33,7 @@ def train(
 
     Under `torchrun`, its processes train one network together.
     """
-    from mnistzoo.training.distributed import processes, rank
+    from mnistzoo.training.distributed import processes
     from mnistzoo.training.recipe import get_recipe
     from mnistzoo.training.runs import train
     from mnistzoo.training.trainer import Run
@@ -37,26 +42,8 @@ def train(
     chosen = replace(chosen, epochs=epochs or chosen.epochs)
     run = Run(network, chosen, seed, holdout)
     with processes(), progress("images") as bar:
-        parts = [each for each in (run.teacher, run) if each]
-        images = {each: min(60_000 - holdout, each.recipe.images or 60_000) for each in parts}
-        tasks = {
-            each: bar.add_task(each.network, total=each.recipe.epochs * images[each])
-            for each in parts
-        }
-
-        def advance(trained: Run, count: int) -> None:
-            bar.advance(tasks[trained], count)
-
-        def show(trained: Run, row: dict[str, float]) -> None:
-            if rank() > 0:
-                return
-            bar.update(tasks[trained], completed=row["epoch"] * images[trained])
-            bar.console.print(
-                f"{trained.network}, epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
-                f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"
-            )
-
-        metrics = train(run, out, on_batch=advance, on_epoch=show)
+        bars = _Bars(bar, run)
+        metrics = train(run, out, on_batch=bars.advance, on_epoch=bars.show)
     if "sha256" not in metrics:
         return  # another process wrote the files, and prints
     if as_json:
@@ -64,3 +51,32 @@ def train(
     else:
         judged = f"{metrics['correct']:,} of {metrics['total']:,} {metrics['judged_on']} images"
         print(f"{network}, seed {seed}: {judged}; weights and metrics.json are in {out}")
+
+
+class _Bars:
+    """A bar for the run and one for its teacher, and a line for each epoch."""
+
+    def __init__(self, bar: Progress, run: Run) -> None:
+        self.bar = bar
+        runs = [each for each in (run.teacher, run) if each]
+        self.images = {
+            each: min(60_000 - run.holdout, each.recipe.images or 60_000) for each in runs
+        }
+        self.tasks = {
+            each: bar.add_task(each.network, total=each.recipe.epochs * count)
+            for each, count in self.images.items()
+        }
+
+    def advance(self, run: Run, count: int) -> None:
+        self.bar.advance(self.tasks[run], count)
+
+    def show(self, run: Run, row: dict[str, float]) -> None:
+        from mnistzoo.training.distributed import rank
+
+        if rank() > 0:
+            return
+        self.bar.update(self.tasks[run], completed=row["epoch"] * self.images[run])
+        self.bar.console.print(
+            f"{run.network}, epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
+            f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"
+        )
