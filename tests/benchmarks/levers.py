@@ -1,145 +1,256 @@
-"""What each lever of a recipe gives, judged on the last 10,000 training images, never on the test.
+"""What a change to a recipe gives, judged on the last 10,000 training images, never on the test.
 
-Run by hand: `python tests/benchmarks/levers.py exp5 [--epochs 16] [--seed 0] [LEVER…]`. Each row is
-one run on the first 50,000 training images, on one thread: the images read correctly, as the mean
-over the last fifth of the epochs, which is steadier than the last. One run each: differences of
-under 5 images are within what another seed gives. But for the lever "teacher" they learn from the
-labels; the teacher itself is trained first, on the same images, and printed too.
+Run by hand, one run a call, on the first 50,000 training images and one thread:
+
+    python tests/benchmarks/levers.py exp5 epochs=16 teacher=null weight_decay=1e-3
+    python tests/benchmarks/levers.py exp5 epochs=16 teacher=null --with dropout=0.2 --seed 1
+    python tests/benchmarks/levers.py exp5 --recipe fast images=40000
+
+FIELD=VALUE sets a field of the recipe; `augmentation=1.4` is 1.4 times that of `record`. What a
+recipe has no field for is a function below. A teacher is trained first, on the same images, as a
+run trains its own, and printed too; `--teachers FOLDER` keeps it for the next call. Printed is how
+many images were read correctly, the mean over the last fifth of the epochs, which is steadier than
+the last.
 """
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import AdamW
 
-from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, TEACHER
+from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architecture, Conv
 from mnistzoo.network import ConvNet
 from mnistzoo.pretrained import from_pretrained
+from mnistzoo.training import descent
 from mnistzoo.training.evaluate import Evaluation, evaluate
-from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.recipe import RECORD, Augmentation, Recipe, get_recipe
 from mnistzoo.training.runs import split, train
 from mnistzoo.training.trainer import Run, Trainer
 
 HOLDOUT = 10_000
 
 
+def wider(row: Architecture, factor: int) -> Architecture:
+    """The same layers with `factor` times as many channels."""
+    layers = (
+        replace(layer, out_channels=layer.out_channels * factor)
+        if isinstance(layer, Conv)
+        else layer
+        for layer in row.layers
+    )
+    return replace(row, name=f"{row.name}-wide", layers=tuple(layers))
+
+
+VARIANTS = {
+    f"{name}-bn": replace(row, name=f"{name}-bn", batch_norm=True)
+    for name, row in ARCHITECTURES.items()
+} | {f"{name}-wide": wider(row, 2) for name, row in ARCHITECTURES.items()}
+"""With batch norm, and twice as wide; each is trained with the recipe of the network it is of."""
+
+BUILDABLE.update(VARIANTS)
+
+
 def drop_out(trainer: Trainer, share: float) -> None:
     """Give the classifier features of which a share is zero."""
 
     def hook(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
-        return nn.functional.dropout(inputs[0], share, layer.training)
+        return F.dropout(inputs[0], share, layer.training)
 
     trainer.model.classifier.register_forward_pre_hook(hook)
 
 
-def erase(trainer: Trainer) -> None:
-    """Lay a square of paper, 4 to 8 pixels wide, on every second image, wherever chance has it."""
+def change_images(trainer: Trainer, change: Callable[[Tensor], Tensor]) -> None:
+    """Have the network train on changed images."""
 
     def hook(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
-        images = inputs[0]
-        if not layer.training:
-            return images
-        widths = torch.randint(4, 9, (len(images), 1))
-        places = torch.arange(images.shape[-1])
-        low = torch.randint(len(places), (2, len(images), 1)) - widths // 2
-        rows, columns = (places >= low) & (places < low + widths)
-        chosen = torch.rand(len(images), 1, 1) < 0.5
-        squares = rows[:, :, None] & columns[:, None, :] & chosen
-        return images.masked_fill(squares[:, None], -MEAN / STD)
+        return change(inputs[0]) if layer.training else inputs[0]
 
     trainer.model.register_forward_pre_hook(hook)
 
 
-def clip(trainer: Trainer) -> None:
-    """Bound the norm of the gradient by 0.5."""
-    parameters = list(trainer.model.parameters())
+def erase(trainer: Trainer, share: float) -> None:
+    """Lay a square of paper, 4 to 8 pixels wide, on a share of the images, anywhere."""
+
+    def change(images: Tensor) -> Tensor:
+        widths = torch.randint(4, 9, (len(images), 1))
+        places = torch.arange(images.shape[-1])
+        low = torch.randint(len(places), (2, len(images), 1)) - widths // 2
+        rows, columns = (places >= low) & (places < low + widths)
+        chosen = torch.rand(len(images), 1, 1) < share
+        squares = rows[:, :, None] & columns[:, None, :] & chosen
+        return images.masked_fill(squares[:, None], -MEAN / STD)
+
+    change_images(trainer, change)
+
+
+def distort(trainer: Trainer, pixels: float) -> None:
+    """Shift what lies at 6 x 6 nodes by normal noise of that standard deviation; between, bicubic.
+
+    Simard et al. 2003.
+    """
+
+    def change(images: Tensor) -> Tensor:
+        side = images.shape[-1]
+        shifts = torch.randn(len(images), 2, 6, 6) * pixels * 2 / side
+        shifts = F.interpolate(shifts, size=(side, side), mode="bicubic", align_corners=True)
+        plain = F.affine_grid(torch.eye(2, 3)[None], [1, 1, side, side], align_corners=False)
+        grid = plain + shifts.permute(0, 2, 3, 1)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+    change_images(trainer, change)
+
+
+def contrast(trainer: Trainer, bound: float) -> None:
+    """Raise the grey levels of each image to a power of its own, e to ± `bound` at most."""
+
+    def change(images: Tensor) -> Tensor:
+        powers = (torch.rand(len(images), 1, 1, 1) * 2 - 1).mul(bound).exp()
+        return ((images * STD + MEAN).clamp(0, 1) ** powers - MEAN) / STD
+
+    change_images(trainer, change)
+
+
+def fade(trainer: Trainer, share: float) -> None:
+    """Let the augmentation shrink to nothing over the last share of the epochs."""
+    full = trainer.recipe
 
     def hook(*_: object) -> None:
-        nn.utils.clip_grad_norm_(parameters, 0.5)
+        left = (1 - trainer.epoch / full.epochs) / share
+        trainer.recipe = replace(full, augmentation=scaled(full.augmentation, min(1, left)))
 
     trainer.optimizer.register_step_pre_hook(hook)
 
 
-@dataclass(frozen=True)
-class Lever:
-    """What is changed: fields of the recipe, the trainer once it is made, the network's layers."""
+def clip(trainer: Trainer, norm: float) -> None:
+    """Bound the norm of the gradient."""
+    parameters = list(trainer.model.parameters())
 
-    fields: dict[str, object] = field(default_factory=dict)
-    change: Callable[[Trainer], object] = lambda _: None
-    batch_norm: bool = False
+    def hook(*_: object) -> None:
+        nn.utils.clip_grad_norm_(parameters, norm)
+
+    trainer.optimizer.register_step_pre_hook(hook)
 
 
-LEVERS = {
-    "as it is": Lever(),
-    "teacher": Lever({"teacher": TEACHER.name}),
-    "batch size 128": Lever({"batch_size": 128, "learning_rate": 0.1}),
-    "batch size 32": Lever({"batch_size": 32, "learning_rate": 0.05}),
-    "batch size 32, rate 0.02": Lever({"batch_size": 32, "learning_rate": 0.02}),
-    "weight decay 1e-4": Lever({"weight_decay": 1e-4}),
-    "weight decay 1e-3": Lever({"weight_decay": 1e-3}),
-    "labels smoothed by 0.05": Lever({"label_smoothing": 0.05}),
-    "moving average 0.999": Lever({"ema_decay": 0.999}),
-    "no moving average": Lever({"ema_decay": None}),
-    "torch's own initial weights": Lever({"he_init": False}),
-    "dropout 0.1": Lever(change=partial(drop_out, share=0.1)),
-    "dropout 0.2": Lever(change=partial(drop_out, share=0.2)),
-    "squares erased": Lever(change=erase),
-    "rate 0.06, gradients clipped": Lever({"learning_rate": 0.06}, clip),
-    "batch norm": Lever(batch_norm=True),
-    "batch norm, rate 0.07": Lever({"learning_rate": 0.07}, batch_norm=True),
+def sharpness(trainer: Trainer, radius: float) -> None:
+    """Step along the gradient found where the loss is highest around (arXiv:2010.01412)."""
+    parameters = list(trainer.model.parameters())
+    plain, forward = descent.loss, trainer.forward
+    last: dict[str, Any] = {}
+
+    def noted(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+        last.update(labels=labels, taught=taught)
+        return plain(recipe, answers, labels, taught)
+
+    def note(_: nn.Module, inputs: tuple[Tensor]) -> None:
+        last.update(images=inputs[0])
+
+    def hook(*_: object) -> None:
+        slopes = [radius * parameter.grad for parameter in parameters if parameter.grad is not None]
+        length = nn.utils.get_total_norm(slopes) / radius
+        up = [slope / length for slope in slopes]
+        with torch.no_grad():
+            torch._foreach_add_(parameters, up)
+        trainer.optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=trainer.dtype, enabled=trainer.dtype != torch.float32):
+            answers = forward(last["images"])
+        plain(trainer.recipe, answers.float(), last["labels"], last["taught"]).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        with torch.no_grad():
+            torch._foreach_sub_(parameters, up)
+
+    descent.loss = noted
+    trainer.model.register_forward_pre_hook(note)
+    trainer.optimizer.register_step_pre_hook(hook)
+
+
+def adamw(trainer: Trainer, rate: float) -> None:
+    """Descend by AdamW, at that highest rate."""
+    decay = trainer.recipe.weight_decay
+    trainer.optimizer = AdamW(trainer.model.parameters(), lr=rate, weight_decay=decay)  # type: ignore[assignment]  # in place of SGD
+    trainer.scheduler = descent.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
+
+
+CHANGES: dict[str, Callable[[Trainer, float], None]] = {
+    "adamw": adamw,
+    "clip": clip,
+    "contrast": contrast,
+    "dropout": drop_out,
+    "elastic": distort,
+    "erase": erase,
+    "fade": fade,
+    "sharpness": sharpness,
 }
 
 
-@cache
-def taught(run: Run | None) -> ConvNet | None:
-    """The teacher that `run` comes to."""
+def scaled(augmentation: Augmentation, factor: float) -> Augmentation:
+    """The same with every bound multiplied."""
+    return Augmentation(**{name: bound * factor for name, bound in asdict(augmentation).items()})
+
+
+def changed(recipe: Recipe, settings: list[str]) -> Recipe:
+    """The recipe with its fields set as `FIELD=VALUE` says."""
+    for setting in settings:
+        name, value = setting.split("=")
+        if name == "augmentation":
+            recipe = replace(recipe, augmentation=scaled(RECORD.augmentation, float(value)))
+        else:
+            text = name == "teacher" and value != "null"
+            recipe = replace(recipe, **{name: value if text else json.loads(value)})
+    return recipe
+
+
+def taught(run: Run | None, folder: Path) -> ConvNet | None:
+    """The teacher that `run` comes to; it has none itself."""
     if run is None:
         return None
-    with tempfile.TemporaryDirectory() as folder:
-        made = train(run, Path(folder))
-        print(f"{'the teacher itself':30}{made['correct']:8,}  nll {made['nll']:.4f}", flush=True)
-        return from_pretrained(folder)
+    run = replace(run, recipe=replace(run.recipe, teacher=None))
+    made = train(run, folder / f"{run.network}-{run.seed}")
+    print(f"  the teacher itself: {made['correct']:,}, NLL {made['nll']:.4f}", flush=True)
+    return from_pretrained(folder / f"{run.network}-{run.seed}")
 
 
-def trained(network: str, lever: Lever, epochs: int, seed: int) -> list[Evaluation]:
+def trained(run: Run, changes: list[str], folder: Path) -> list[Evaluation]:
     """What the held-out images were read as after each epoch."""
     training, judged = split(HOLDOUT)
-    changed = {"epochs": epochs, "teacher": None, **lever.fields}
-    recipe = replace(get_recipe("record", network), **changed)  # type: ignore[arg-type]  # fields of a recipe
-    if lever.batch_norm:
-        row = replace(ARCHITECTURES[network], name=f"{network}-bn", batch_norm=True)
-        network = row.name
-        BUILDABLE[network] = row
-    run = Run(network, recipe, seed, HOLDOUT)
-    trainer = Trainer(run, training, taught(run.teacher))
-    lever.change(trainer)
+    trainer = Trainer(run, training, taught(run.teacher, folder))
+    for change in changes:
+        name, value = change.split("=")
+        CHANGES[name](trainer, float(value))
     found = []
-    for _ in range(epochs):
+    for _ in range(run.recipe.epochs):
         trainer.train_epoch()
         found.append(evaluate(trainer.result, judged))
     return found
 
 
 def main() -> None:
-    """Train with one lever after another, and print what each gave."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("network", choices=ARCHITECTURES)
-    options.add_argument("levers", nargs="*", metavar="LEVER", help=f"of {', '.join(LEVERS)}")
-    options.add_argument("--epochs", type=int, default=16)
+    """Train once, and print what it gave."""
+    options = argparse.ArgumentParser()
+    options.add_argument("network", choices=[*ARCHITECTURES, *VARIANTS])
+    options.add_argument("fields", nargs="*", metavar="FIELD=VALUE")
+    options.add_argument("--recipe", default="record")
     options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--with", dest="changes", nargs="*", default=[], metavar="CHANGE=VALUE")
+    options.add_argument("--teachers", type=Path, metavar="FOLDER")
     given = options.parse_intermixed_args()
     torch.set_num_threads(1)
-    for name in given.levers or LEVERS:
-        torch.manual_seed(given.seed)
-        found = trained(given.network, LEVERS[name], given.epochs, given.seed)
-        last = found[-max(1, given.epochs // 5) :]
-        correct = sum(evaluation.correct for evaluation in last) / len(last)
-        print(f"{name:30}{correct:8,.0f}  nll {found[-1].nll:.4f}", flush=True)
+    torch.manual_seed(given.seed)
+    base = given.network.split("-")[0]
+    recipe = changed(get_recipe(given.recipe, base), given.fields)
+    with tempfile.TemporaryDirectory() as temporary:
+        run = Run(given.network, recipe, given.seed, HOLDOUT)
+        found = trained(run, given.changes, given.teachers or Path(temporary))
+    last = found[-max(1, recipe.epochs // 5) :]
+    correct = sum(evaluation.correct for evaluation in last) / len(last)
+    told = " ".join([given.recipe, f"seed={given.seed}", *given.fields, *given.changes])
+    print(f"{given.network} {told}: {correct:,.0f}, NLL {found[-1].nll:.4f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -170,9 +170,9 @@ _CHOSEN: dict[str, dict[str, dict[str, int | float | str | Augmentation | None]]
     },
     "record": {
         "exp1": {"learning_rate": 0.05, "epochs": 50, "teacher": None},
-        "exp2": {"learning_rate": 0.03, "epochs": 12, "teacher": None},
-        "exp3": {"learning_rate": 0.03, "epochs": 30, "augmentation": _STRONGER},
-        "exp4": {"learning_rate": 0.03, "epochs": 24, "teacher": None},
+        "exp2": {"learning_rate": 0.03},
+        "exp3": {"learning_rate": 0.03, "augmentation": _STRONGER},
+        "exp4": {"learning_rate": 0.03},
         TEACHER.name: {"epochs": 14, "augmentation": _STRONG, "teacher": None},
     },
     "fast": {
