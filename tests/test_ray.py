@@ -16,7 +16,7 @@ from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError, MissingExtraError, TrainingError
 from mnistzoo.files import sha256
 from mnistzoo.training import runs
-from mnistzoo.training.cluster import _task, on_ray
+from mnistzoo.training.cluster import _task, _taught_by, on_ray
 from mnistzoo.training.runs import train
 from mnistzoo.training.study import grid, remaining
 
@@ -97,6 +97,17 @@ def test_what_comes_back_from_a_node(monkeypatch, test_images):
     files = _task(run)
     assert files.keys() == {"README.md", "config.json", "metrics.json", "model.safetensors"}
     assert json.loads(files["metrics.json"])["teacher"]["sha256"]
+
+
+def test_a_teacher_goes_to_the_node(monkeypatch, test_images, tmp_path):
+    """One that is finished here is not trained again there."""
+    few = Digits(*(tensor[:300] for tensor in test_images))
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    (run,) = grid(["exp5"], ["record"], [0], epochs=1)
+    assert _taught_by(run, tmp_path) is None
+    made = train(run.teacher, tmp_path / "teacher")
+    there = json.loads(_task(run, _taught_by(run, tmp_path))["metrics.json"])["teacher"]
+    assert there == {key: made[key] for key in there}  # to the last digit of its seconds
 
 
 @pytest.mark.parametrize("address", ["", "local", "here", "ray://127.0.0.1:1", "127.0.0.1:"])

@@ -16,9 +16,12 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from mnistzoo.cli import app
+from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import DataError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
-from mnistzoo.training.study import grid, remaining
+from mnistzoo.training import recipe, runs
+from mnistzoo.training.results import Result
+from mnistzoo.training.study import carry_out, grid, remaining
 from mnistzoo.weights import load_state_dict
 
 DOCUMENTS = Path(__file__).parents[1] / "docs" / "results"
@@ -29,7 +32,7 @@ from mnistzoo.training import recipe, runs
 
 few = Digits(*(tensor[:300] for tensor in mnist()))
 runs.mnist = lambda train: few
-recipe._CHOSEN["record"]["exp2"] |= {"learning_rate": 1e30}
+recipe._CHOSEN["record"]["exp2"] |= {"learning_rate": 1e30, "teacher": None}
 
 if __name__ == "__main__":
     from mnistzoo.cli import main
@@ -222,3 +225,52 @@ def test_a_killed_process_and_a_run_that_fails(tmp_path, start):
     cells = {line.split()[0]: line.split() for line in printed.splitlines() if "exp" in line}
     assert "(1," in cells["exp1"]  # one seed
     assert "(1," not in cells["exp2"]
+
+
+def test_a_teacher_is_trained_once(tmp_path, start):
+    """Runs of one seed share it, also when the study was killed; it is what `train` comes to."""
+    out = tmp_path / "out"
+    options = ["--epochs", "3", "--seeds", "0", "--jobs", "2"]
+    study = start("study", out, "--networks", "exp3,exp5", *options)
+    wait_for((out / "teacher-record-0" / "checkpoint.pt").exists)
+    study.send_signal(signal.SIGKILL)
+    study.communicate()
+    study = start("study", out, "--networks", "exp3,exp5", *options)
+    _, errors = study.communicate()
+    assert study.returncode == 0, errors
+    assert state(out).keys() == {"exp3-record-0.json", "exp5-record-0.json"}
+    teachers = [json.loads((out / name).read_text())["teacher"] for name in state(out)]
+    made = json.loads((out / "teacher-record-0" / "metrics.json").read_text())
+    assert all(teacher == {key: made[key] for key in teacher} for teacher in teachers)
+    start("train", "exp5", "--epochs", "3", "--out", tmp_path / "alone").communicate()
+    alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())
+    assert alone["teacher"]["sha256"] == made["sha256"]
+    assert json.loads((out / "exp5-record-0.json").read_text())["sha256"] == alone["sha256"]
+
+
+def test_a_teacher_that_fails(tmp_path, monkeypatch, test_images):
+    """The runs that have it are reported with its error, once each; the others are trained."""
+    few = Digits(*(tensor[:100] for tensor in test_images))
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    monkeypatch.setitem(recipe._CHOSEN["record"]["teacher"], "learning_rate", 1e30)
+    trained = []
+
+    def engine(folders):
+        for folder, run in folders.items():
+            trained.append(folder.name)
+            try:
+                runs.train(run, folder)
+            except TrainingError as error:
+                yield folder, error
+            else:
+                yield folder, None
+
+    grid_ = grid(["exp1", "exp3", "exp5"], ["record"], [0], epochs=3)
+    outcomes = {
+        folder.name: outcome for folder, outcome in carry_out(remaining(grid_, tmp_path), engine)
+    }
+    assert trained == ["teacher-record-0", "exp1-record-0"]
+    assert outcomes.keys() == {"exp1-record-0", "exp3-record-0", "exp5-record-0"}
+    for name in "exp3-record-0", "exp5-record-0":
+        assert "the loss of teacher became" in str(outcomes[name])
+    assert isinstance(outcomes["exp1-record-0"], Result)

@@ -11,10 +11,8 @@ from typing import Any
 
 import torch
 
-from mnistzoo.checkpoint import write_folder
 from mnistzoo.errors import InputError, MissingExtraError, MnistZooError, TrainingError
-from mnistzoo.files import write_bytes
-from mnistzoo.training.runs import train
+from mnistzoo.training.runs import is_finished, read_run, teacher_folder, train, write_run
 from mnistzoo.training.study import RETRIES
 from mnistzoo.training.trainer import Run
 
@@ -43,7 +41,9 @@ def on_ray(
     ray = _connect(address)
     try:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(_task)
-        pending = {task.remote(run): folder for folder, run in folders.items()}
+        pending = {
+            task.remote(run, _taught_by(run, folder)): folder for folder, run in folders.items()
+        }
         while pending:
             done, _ = ray.wait(list(pending))
             folder = pending.pop(done[0])
@@ -72,16 +72,26 @@ def _connect(address: str) -> Any:
     return ray
 
 
-def _task(run: Run) -> dict[str, bytes] | str:
+def _taught_by(run: Run, folder: Path) -> dict[str, bytes] | None:
+    """The files of the run's teacher, where it has one that is finished on this machine."""
+    if run.teacher is None:
+        return None
+    taught_in = teacher_folder(run.teacher, folder)
+    return read_run(taught_in) if is_finished(taught_in) else None
+
+
+def _task(run: Run, teacher: dict[str, bytes] | None = None) -> dict[str, bytes] | str:
     """On some node: train, and give the files of the run's folder, or what went wrong."""
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="mnistzoo-") as name:
         folder = Path(name)
         try:
+            if run.teacher and teacher:
+                write_run(teacher_folder(run.teacher, folder), teacher)
             train(run, folder)
         except MnistZooError as error:
             return str(error)
-        return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        return read_run(folder)
 
 
 def _fetch(ray: Any, done: Any, folder: Path) -> TrainingError | None:
@@ -93,8 +103,5 @@ def _fetch(ray: Any, done: Any, folder: Path) -> TrainingError | None:
         return TrainingError(f"the run failed on the cluster: {reason}; start the study again.")
     if isinstance(value, str):
         return TrainingError(value)
-    metrics = value.pop("metrics.json")
-    write_folder(folder, value)
-    write_bytes(folder / "metrics.json", metrics)
-    (folder / "checkpoint.pt").unlink(missing_ok=True)  # of a try on this machine
+    write_run(folder, value)
     return None

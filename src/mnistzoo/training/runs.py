@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mnistzoo._version import __version__
-from mnistzoo.checkpoint import WEIGHTS
+from mnistzoo.checkpoint import WEIGHTS, write_folder
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import FileReadError, TrainingError
 from mnistzoo.files import read_bytes, sha256, write_bytes
@@ -24,6 +24,9 @@ from mnistzoo.pretrained import from_pretrained
 from mnistzoo.training.distributed import barrier, rank, world_size
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.trainer import Run, Trainer
+
+METRICS = "metrics.json"
+CHECKPOINT = "checkpoint.pt"
 
 MAX_BYTES = 2**28
 """No checkpoint or metrics file is read beyond this."""
@@ -41,7 +44,8 @@ def train(
 ) -> dict[str, Any]:
     """Train `run` in the folder `out`, from where an earlier try was cut off, and give its metrics.
 
-    A teacher is trained first, in `out/teacher`, and is what a run of its own would come to there.
+    A teacher is trained first, in `out/teacher`, unless it is there already; it is what a run of
+    its own would come to.
     Writes the network as `save_pretrained` does, so that `from_pretrained` loads it, and then
     `metrics.json`; of several processes that train together, only the first writes. A folder that
     holds the finished run is left as it is. After each epoch the network is judged on the test
@@ -88,11 +92,38 @@ def _teacher(
     """The network that `run` learns from, if any, and what its metrics say of it."""
     if run.teacher is None:
         return None, {}
-    folder = out / "teacher"
+    folder = teacher_folder(run.teacher, out)
     metrics = train(run.teacher, folder, on_batch=on_batch, on_epoch=on_epoch)
     barrier()  # only the first process wrote the files
     told = ("correct", "nll", "seconds", "sha256")
     return from_pretrained(folder), {"teacher": {key: metrics.get(key) for key in told}}
+
+
+def teacher_folder(teacher: Run, out: Path) -> Path:
+    """Where the teacher of a run in the folder `out` is trained."""
+    return out / teacher.network
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run has ended there; `metrics.json` is what it writes last."""
+    return (folder / METRICS).exists()
+
+
+def read_run(folder: Path) -> dict[str, bytes]:
+    """The files of a finished run, by name; its teacher's folder is none of them."""
+    names = [path for path in folder.iterdir() if path.is_file()]
+    return {path.name: read_bytes(path, limit=MAX_BYTES) for path in names}
+
+
+def write_run(folder: Path, files: dict[str, bytes]) -> None:
+    """Put what `read_run` gave into a folder, as `train` leaves it; the metrics come last.
+
+    Raises:
+        FileWriteError: the folder cannot be written.
+    """
+    write_folder(folder, {name: data for name, data in files.items() if name != METRICS})
+    write_bytes(folder / METRICS, files[METRICS])
+    (folder / CHECKPOINT).unlink(missing_ok=True)  # of a try that was cut off
 
 
 def split(holdout: int) -> tuple[Digits, Digits]:
@@ -107,9 +138,9 @@ def split(holdout: int) -> tuple[Digits, Digits]:
 
 
 def _finished(out: Path, described: dict[str, Any]) -> dict[str, Any] | None:
-    path = out / "metrics.json"
-    if not path.exists():
+    if not is_finished(out):
         return None
+    path = out / METRICS
     try:
         metrics: dict[str, Any] = json.loads(read_bytes(path, limit=MAX_BYTES))
         found = {key: metrics.get(key) for key in described}
@@ -131,7 +162,7 @@ def _resume(
 ) -> tuple[list[dict[str, float]], float]:
     """Bring `trainer` to where the checkpoint in `out` is, if there is one."""
     try:
-        data = read_bytes(out / "checkpoint.pt", limit=MAX_BYTES)
+        data = read_bytes(out / CHECKPOINT, limit=MAX_BYTES)
     except FileReadError:
         return [], 0.0
     try:
@@ -142,7 +173,7 @@ def _resume(
     except TrainingError:
         raise
     except Exception as error:  # what torch raises of a file that is none of its own has no end
-        raise _damaged(out / "checkpoint.pt") from error
+        raise _damaged(out / CHECKPOINT) from error
 
 
 def _check_same(out: Path, described: dict[str, Any], found: dict[str, Any]) -> None:
@@ -165,7 +196,7 @@ def _save_checkpoint(
     progress = {"run": described, "epochs": epochs, "seconds": seconds}
     buffer = io.BytesIO()
     torch.save({**progress, "trainer": trainer.state_dict()}, buffer)
-    write_bytes(out / "checkpoint.pt", buffer.getvalue())
+    write_bytes(out / CHECKPOINT, buffer.getvalue())
 
 
 def _judge(trainer: Trainer, network: ConvNet, judged: Digits) -> dict[str, Any]:
@@ -192,8 +223,8 @@ def _save(out: Path, run: Run, network: ConvNet, metrics: dict[str, Any]) -> dic
     accuracy = metrics["correct"] / metrics["total"] if run.holdout == 0 else None
     network.save_pretrained(out, accuracy=accuracy, made_by=made_by)
     metrics["sha256"] = sha256(read_bytes(out / WEIGHTS, limit=MAX_BYTES))
-    write_bytes(out / "metrics.json", (json.dumps(metrics, indent=2) + "\n").encode())
-    (out / "checkpoint.pt").unlink(missing_ok=True)
+    write_bytes(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
+    (out / CHECKPOINT).unlink(missing_ok=True)
     return metrics
 
 

@@ -16,6 +16,7 @@ from mnistzoo.errors import TrainingError, UnknownNameError
 from mnistzoo.files import read_bytes, write_bytes
 from mnistzoo.training.recipe import get_recipe
 from mnistzoo.training.results import MAX_BYTES, Result, read_result
+from mnistzoo.training.runs import METRICS, is_finished, read_run, teacher_folder, write_run
 from mnistzoo.training.trainer import Run
 
 Engine = Callable[[Mapping[Path, Run]], Iterator[tuple[Path, TrainingError | None]]]
@@ -62,13 +63,13 @@ def remaining(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
         TrainingError: `out` holds results that are no repetitions of these runs.
         DataError: a result there is damaged.
     """
-    folders = {out / f"{run.network}-{run.recipe.name}-{run.seed}": run for run in runs}
+    folders = {_place(out, run): run for run in runs}
     kinds = {(run.network, run.recipe.name): _kind(run) for run in folders.values()}
     for path in sorted(out.glob("*.json")):
         _check(path, path.stem, kinds)
     for folder in folders:
-        if (folder / "metrics.json").exists() and not _result_path(folder).exists():
-            _check(folder / "metrics.json", folder.name, kinds)
+        if is_finished(folder) and not _result_path(folder).exists():
+            _check(folder / METRICS, folder.name, kinds)
             _publish(folder)  # cut off between the two
     return {folder: run for folder, run in folders.items() if not _result_path(folder).exists()}
 
@@ -79,14 +80,43 @@ def carry_out(
     """Train what `remaining` gave; give each folder with its run's result, or what went wrong.
 
     A result is written in one step, when its run's weights and metrics are there; it is never
-    written again. A run that fails leaves none and stops no other.
+    written again. A run that fails leaves none and stops no other. Teachers come first: each is
+    trained once for all runs that have it, in a folder beside theirs, `teacher-RECIPE-SEED`.
     """
-    for folder, error in engine(folders):
+    failed = _train_teachers(folders, engine)
+    yield from failed.items()
+    left = {folder: run for folder, run in folders.items() if folder not in failed}
+    for folder, error in engine(left):
         yield folder, error or _publish(folder)
 
 
+def _train_teachers(folders: Mapping[Path, Run], engine: Engine) -> dict[Path, TrainingError]:
+    """Put each run's teacher into its folder; give the runs whose teacher failed, and why."""
+    missing = {
+        folder: teacher
+        for folder, run in folders.items()
+        if (teacher := run.teacher) and not is_finished(teacher_folder(teacher, folder))
+    }
+    places = {folder: _place(folder.parent, teacher) for folder, teacher in missing.items()}
+    untrained = {
+        place: missing[folder] for folder, place in places.items() if not is_finished(place)
+    }
+    errors = dict(engine(untrained)) if untrained else {}
+    failed = {}
+    for folder, place in places.items():
+        if (error := errors.get(place)) is None:
+            write_run(teacher_folder(missing[folder], folder), read_run(place))
+        else:
+            failed[folder] = error
+    return failed
+
+
+def _place(out: Path, run: Run) -> Path:
+    return out / f"{run.network}-{run.recipe.name}-{run.seed}"
+
+
 def _publish(folder: Path) -> Result:
-    metrics = read_bytes(folder / "metrics.json", limit=MAX_BYTES)
+    metrics = read_bytes(folder / METRICS, limit=MAX_BYTES)
     return read_result(write_bytes(_result_path(folder), metrics))
 
 
