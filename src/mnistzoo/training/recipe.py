@@ -119,13 +119,13 @@ RECORD = Recipe(
 )
 """What the shipped weights are trained with.
 
-Levers were judged on the last 10,000 training images, which those runs did not train on; the table
-of them is in docs/levers.md. Batch size, weight decay and the length of the moving average each
-helped exp5 there, and then the teacher did, more than all of them, and exp3 too; smoothed labels,
-fading augmentation and Muon gave nothing more. The bounds of the augmentation are from earlier such
-runs. Of `_CHOSEN`, exp1's length and weight decay were judged so too, and so was exp3's stronger
-augmentation; each rate trained steadily there, and the other lengths are what there was time for,
-as is that exp1, exp2 and exp4 have no teacher. The teacher itself was trained once so, and judged.
+Levers were judged on the last 10,000 training images, which those runs did not train on; the tables
+are in docs/levers.md, with a command. Batch size, weight decay and the length of the moving average
+each helped exp5 there, and then the teacher did, and every network but exp1; smoothed labels, fading
+augmentation and Muon gave nothing more. The bounds of the augmentation are from earlier such runs.
+Of `_CHOSEN`, exp1's length and weight decay were judged so too, and so was exp3's stronger
+augmentation; each rate trained steadily there. Thirty epochs are what there was time for. The
+teacher itself was trained once so, and judged.
 """
 
 FAST = Recipe(
