@@ -1,6 +1,7 @@
 """The command line, as a process of its own: what it prints, where, and how it exits."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -118,6 +119,7 @@ def test_train_writes_a_run(tmp_path, monkeypatch, test_images):
         (["predict", "absent.png"], "absent.png"),
         (["train", "exp1", "--recipe", "recrod", "--out", "x"], "did you mean 'record'"),
         (["train", "techer", "--out", "x"], "did you mean 'teacher'"),
+        (["train", "exp1", "--seed", str(2**64), "--out", "x"], "a seed from 0 to 4294967295"),
     ],
 )
 def test_errors_are_one_line(args, message, monkeypatch, capsys):
@@ -211,3 +213,11 @@ def test_a_missing_folder_is_not_a_misspelt_name(tmp_path):
         invoke("evaluate", str(tmp_path / "nothing"))
     with pytest.raises(UnknownNameError, match="did you mean 'exp5'"):
         invoke("evaluate", "exp55")
+
+
+def test_a_terminal_without_the_characters():
+    """Where × cannot be printed, the rest of the table is."""
+    command = [sys.executable, "-m", "mnistzoo", "list"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    printed = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    assert b"34 ? 34" in printed

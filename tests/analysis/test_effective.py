@@ -50,6 +50,14 @@ def test_energy_lies_inside_the_theoretical_window():
     assert not model.get_submodule("features.conv5")._forward_hooks
 
 
+def test_what_is_written_to_the_output_later_does_not_count():
+    """Of a layer's own output, not of what operators in place make of it."""
+    conv, relu = nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True)
+    nn.init.constant_(conv.bias, -100)
+    found = effective_receptive_field(nn.Sequential(conv, relu), torch.rand(1, 1, 9, 9), "0")
+    assert found.energy[4, 4] == found.energy.sum() == 1
+
+
 def test_what_is_no_map_is_refused():
     """A classifier's output is no map, integers are no images, and paths are checked."""
     model = exp5()
@@ -108,6 +116,7 @@ def test_analyze_reads_other_libraries_and_ones_own(capsys, tmp_path, monkeypatc
         (("torchvision:resnet5",), "did you mean 'resnet50'"),
         (("no.such.module:net",), "No module named 'no'"),
         (("os:getcwd",), "got str"),
+        (("torchvision:ssdlite320_mobilenet_v3_large", "--input", "3,320,320"), "SSD"),
         (("exp5", "--layer", "features.cnv1"), "did you mean 'features.conv1'"),
         (("exp5", "--input", "3,28,28"), "(N, 1, 28, 28)"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -23,6 +24,18 @@ class Function(nn.Module):
 
     def forward(self, x):  # noqa: D102 - torch's own method
         return self.function(self.conv(x))
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer along the last axis."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        output, _ = self.layer(x.transpose(1, 2))
+        return output
 
 
 @dataclass
@@ -124,6 +137,52 @@ def test_shared_and_unused_parameters():
     assert analysis.receptive_field is None
     shared.bias.requires_grad_(False)
     assert num_params(module, trainable_only=True) == 64 + 27
+
+
+def test_what_is_read_though_not_called():
+    """Parameters that a function reads are not called unused, in the table either."""
+    module = Function(lambda y: y @ module.spare.weight)
+    module.spare = nn.Linear(8, 8, bias=False)
+    analysis = analyze(module, (1, 8, 8))
+    assert analysis.unused_params == 0
+    assert "unused" not in str(analysis)
+    assert re.search(r"spare +Linear +not called +64", str(analysis))
+
+
+def test_a_module_with_two_paths():
+    """Either names it: what it returned last, as the row of its last call says."""
+    relu = nn.ReLU()
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), relu, nn.Conv2d(2, 2, 3), relu)
+    fields = [receptive_field(module, (1, 8, 8), path).size for path in ("0", "1", "2", "3")]
+    assert fields == [(3, 3), (5, 5), (5, 5), (5, 5)]
+
+
+def test_a_module_that_raised_and_was_replaced():
+    """An error that the network itself catches leaves every other row where it belongs."""
+
+    def either(y):
+        try:
+            return module.narrow(y)
+        except RuntimeError:
+            return module.wide(y)
+
+    module = Function(either)
+    module.conv = nn.Identity()
+    module.narrow, module.wide = nn.Conv2d(9, 2, 3), nn.Conv2d(1, 2, 5)
+    shapes = {row.path: row.output_shape for row in analyze(module, (1, 8, 8))}
+    assert shapes["wide"] == (2, 4, 4)
+    assert shapes["narrow"] is None
+    assert receptive_field(module, (1, 8, 8), "").size == (5, 5)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)])
+def test_recurrent_layers(kind, gates):
+    """They are analysed with parameters on any device; every unit is taken to see all places."""
+    module = Recurrent(kind(4, 6, batch_first=True))
+    analysis = analyze(module, (4, 5))
+    assert analysis.macs == 5 * gates * (4 * 6 + 6 * 6)
+    assert analysis.num_params == num_params(module)
+    assert receptive_field(module, (4, 5), "layer").pixels(2) == ((0, 4),)
 
 
 def test_functions_have_rows():

@@ -89,6 +89,28 @@ def _written_column(x):
     return out
 
 
+def _view_of_what_is_written(x):
+    out = x * 1
+    rows, tokens = out[:, :, 2:], out.flatten(2)
+    part = rows[:, :, :-1]
+    out += F.avg_pool2d(x, 3, 1, 1)
+    return part * tokens.view(x.shape)[:, :, 2:-1]
+
+
+def _view_of_the_same_rows(x):
+    out = x * 1
+    rows, others = out[:, :, 2:], out[:, :, :5]
+    rows += F.avg_pool2d(x, (3, 1), 1, (1, 0))[:, :, 2:]
+    return others * 2
+
+
+def _view_of_what_is_not_written(x):
+    out = x * 1
+    half, other = out[:, :2], out[:, 2:]
+    half += F.avg_pool2d(x[:, :2], 3, 1, 1)
+    return other.repeat(1, 2, 1, 1)
+
+
 def _outer(x):
     """Every second row with every column of every row: one axis, of two lengths, in two places."""
     return (x.unsqueeze(4) * x[:, :, ::2].permute(0, 1, 3, 2).unsqueeze(2)).sum(4)
@@ -168,6 +190,9 @@ FUNCTIONS = {
     "power pool": lambda x: F.lp_pool2d(x, 2, (3, 2), ceil_mode=True),
     "in place": _written_in_place,
     "in place, in strides": _written_in_strides,
+    "in place, a view of it": _view_of_what_is_written,
+    "in place, a view of the same": _view_of_the_same_rows,
+    "in place, a view of the other half": _view_of_what_is_not_written,
     "in place, a row": _written_row,
     "in place, a column": _written_column,
     "outer product": _outer,
@@ -252,6 +277,17 @@ def test_a_write_in_strides_sees_one_pixel():
     assert field.size == (1, 1)
     assert field.stride == (1, Fraction(1, 2))
     assert [field.pixels((3, column))[1] for column in range(4)] == [(0, 0), None, (1, 1), None]
+
+
+def test_a_result_put_into_part_of_a_tensor():
+    """`out=` writes to a view, and to the tensor that it is a view of."""
+
+    def function(x):
+        made = torch.zeros(1, 4, 12, 13)
+        torch.add(x, F.avg_pool2d(x, 3, 1, 1), out=made[:, 1:2])
+        return made
+
+    assert mnistzoo.receptive_field(Apply(function), (1, 12, 13), "").size == (3, 3)
 
 
 SIZES = {

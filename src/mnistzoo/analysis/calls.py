@@ -56,6 +56,7 @@ class Calls:
         stack: calls that have not returned, the outermost first; after an error, where it rose.
         rows: one for each call of a layer, and one for each function that a module with inner
             layers calls itself.
+        paths: the path of each module by its id; the first one, where it has several.
         outputs: for each path, the layout of what its last call returned, `None` where that was
             not made of the input.
     """
@@ -81,7 +82,7 @@ class Calls:
 
         def leave(module: nn.Module, args: object, output: object) -> None:
             if get_ident() == thread and id(module) in self.paths:
-                self._leave(output)
+                self._leave(module, output)
 
         handles = [register_module_forward_pre_hook(enter), register_module_forward_hook(leave)]
         try:
@@ -96,8 +97,9 @@ class Calls:
         came_in = [tuple(tensor.shape) for tensor in tensors_of(args)]
         self.stack.append(Frame(self.paths[id(module)], module, came_in, len(self.rows)))
 
-    def _leave(self, output: object) -> None:
-        frame = self.stack.pop()
+    def _leave(self, module: nn.Module, output: object) -> None:
+        while (frame := self.stack.pop()).module is not module:
+            pass  # it raised an exception, which the network caught
         tensors = tensors_of(output)
         layouts = [self.layout_of(tensor) for tensor in tensors]
         made = [(x, y) for x, y in zip(tensors, layouts, strict=True) if y is not None]

@@ -52,6 +52,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         self._alive: dict[int, Tensor] = {}
         self._kinds: dict[Any, tuple[str, Rule | None]] = {}
         self._views: dict[int, tuple[Tensor, Call, int]] = {}
+        self._views_of: dict[int, list[Tensor]] = {}
 
     def layout_of(self, tensor: Any) -> Layout | None:
         """The layout of a tensor; `None` if it is not made of the input."""
@@ -75,18 +76,17 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
     ) -> Any:
         """Run one operator, and note what it does."""
         kwargs = kwargs or {}
-        name, rule = self._kind(func)
+        name, _ = self._kind(func)
         tensors = _tensors_in(args) + _tensors_in(kwargs.values())
         self.read.update(map(id, tensors))
         out = self._run(func, name, tensors, args, kwargs)
         call = Call(func, args, kwargs, out, tensors, self.layout_of)
         if _is_view(func):
-            for number, view in enumerate(tensors_of(out)):
-                self._views[id(view)] = args[0], call, number
+            self._note_views(call)
         if any(self.layout_of(tensor) is not None for tensor in tensors):
-            self._follow(call, name, rule)
-            if _writes(func):
-                self._write_back(args[0])
+            self._follow(call, name)
+            for target in _written_to(call):
+                self._write_back(target)
         else:
             for tensor in tensors_of(out):
                 self.track(tensor, None)
@@ -122,8 +122,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         if not first.is_floating_point() or not first.is_contiguous():
             return None
         alike = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
-        if name in SAME_SHAPE and alike:
-            return first if func._schema.name.endswith("_") else _empty(first)
+        if name in SAME_SHAPE and alike and "out" not in _changed(func):
+            return first if _changed(func) else _empty(first)
         if name == "native_batch_norm" and all(x.shape == first.shape[1:2] for x in others):
             nothing = torch.empty(0, device="meta")
             return _empty(first), nothing, nothing
@@ -164,41 +164,63 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         self._alive[id(stand_in)] = stand_in
         return stand_in
 
-    def _follow(self, call: Call, name: str, rule: Rule | None) -> None:
+    def _follow(self, call: Call, name: str) -> None:
         """Give the results their layouts."""
-        if name in CONSTANT:
-            layouts: Layouts = None
-        elif rule is None:
-            raise UnknownOperatorError(
-                f"expected operators whose window is known, got {call.func} in {self._place()}; "
-                "replace it by known ones, or report it."
-            )
-        else:
-            try:
-                layouts = rule(call)
-            except (AnalysisError, UnknownOperatorError) as error:
-                raise type(error)(f"{self._place()}, {call.func}: {error}") from error
-        made = tensors_of(call.out)
-        several = layouts if isinstance(layouts, list) else self._repeated(layouts, made)
-        for tensor, layout in zip(made, several, strict=True):
+        layouts = self._layouts_of(call)
+        for tensor, layout in zip(tensors_of(call.out), layouts, strict=True):
             self.track(tensor, layout)
-        first = several[0] if several else None
+        first = layouts[0] if layouts else None
         if first is not None and first.live():
             self.last_map = first
         self._note(name, call, first)
 
-    def _write_back(self, target: Tensor) -> None:
-        """Tell the tensor that a view is part of what was written to the view."""
-        layout = self.layout_of(target)
-        while layout is not None and id(target) in self._views:
-            base, view, number = self._views[id(target)]
-            layout = written(view, number, layout, self.layout_of(base))
-            self.track(self._on_meta(id(base), self._inside(base, "")), layout)
-            target = base
+    def _layouts_of(self, call: Call) -> list[Layout | None]:
+        """The layout of each result, by the operator's rule."""
+        made = tensors_of(call.out)
+        name, rule = self._kind(call.func)
+        if name in CONSTANT:
+            return [None] * len(made)
+        if rule is None:
+            raise UnknownOperatorError(
+                f"expected operators whose window is known, got {call.func} in {self._place()}; "
+                "replace it by known ones, or report it."
+            )
+        try:
+            layouts: Layouts = rule(call)
+        except (AnalysisError, UnknownOperatorError) as error:
+            raise type(error)(f"{self._place()}, {call.func}: {error}") from error
+        if isinstance(layouts, list):
+            return layouts
+        # one for every result of its shape: indices that come beside maxima have none
+        return [layouts if layouts and layouts.shape == tuple(x.shape) else None for x in made]
 
-    def _repeated(self, layout: Layout | None, made: list[Tensor]) -> list[Layout | None]:
-        """The layout for every result of its shape, as indices have beside maxima."""
-        return [layout if layout and layout.shape == tuple(x.shape) else None for x in made]
+    def _note_views(self, call: Call) -> None:
+        """Remember whose memory the results share."""
+        base = root = call.args[0]
+        while id(root) in self._views:
+            root, _, _ = self._views[id(root)]
+        for number, view in enumerate(tensors_of(call.out)):
+            self._views[id(view)] = base, call, number
+            self._views_of.setdefault(id(root), []).append(view)
+
+    def _write_back(self, target: Tensor) -> None:
+        """Tell what shares its memory that a tensor was written to.
+
+        First what it is a view of, up to the whole; then other views of that, oldest first.
+        """
+        layout, told, memory = self.layout_of(target), {id(target)}, _memory(target)
+        while id(target) in self._views:
+            base, view, number = self._views[id(target)]
+            if layout is not None:
+                layout = written(view, number, layout, self.layout_of(base))
+                self.track(self._on_meta(id(base), self._inside(base, "")), layout)
+            target = base
+            told.add(id(target))
+        for other in self._views_of.get(id(target), ()):
+            base, view, number = self._views[id(other)]
+            apart = _memory(other).start >= memory.stop or memory.start >= _memory(other).stop
+            if not apart and id(other) not in told and self.layout_of(base) is not None:
+                self.track(other, self._layouts_of(view)[number])
 
     def _note(self, name: str, call: Call, layout: Layout | None) -> None:
         macs = macs_of(name, call)
@@ -209,6 +231,13 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         return str(self.calls.stack[-1]) if self.calls and self.calls.stack else "the network"
 
 
+def _memory(tensor: Tensor) -> range:
+    """Where in its storage a tensor begins and ends, in elements."""
+    start = tensor.storage_offset()
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    return range(start, start + sum((size - 1) * step for size, step in steps) + 1)
+
+
 @cache
 def _is_view(func: Any) -> bool:
     """Whether what the operator returns shares the memory of its first argument."""
@@ -216,11 +245,16 @@ def _is_view(func: Any) -> bool:
     return bool(returned and returned[0].alias_info and not returned[0].alias_info.is_write)
 
 
+def _written_to(call: Call) -> list[Tensor]:
+    """The arguments that the operator changes."""
+    return tensors_of([call[name] for name in _changed(call.func)])
+
+
 @cache
-def _writes(func: Any) -> bool:
-    """Whether the operator changes its first argument."""
+def _changed(func: Any) -> tuple[str, ...]:
+    """The names of the arguments that the operator changes."""
     arguments = func._schema.arguments
-    return bool(arguments and arguments[0].alias_info and arguments[0].alias_info.is_write)
+    return tuple(a.name for a in arguments if a.alias_info and a.alias_info.is_write)
 
 
 def _empty(tensor: Tensor) -> Tensor:

@@ -94,10 +94,13 @@ def effective_receptive_field(
 
 
 def _output(module: nn.Module, images: Tensor, layer: str) -> Tensor:
-    """What the layer returns last while the network runs on the images."""
+    """What the layer returns last while the network runs on the images.
+
+    A copy, since operators in place may write to the tensor itself afterwards.
+    """
     found: list[Tensor] = []
     handle = module.get_submodule(layer).register_forward_hook(
-        lambda _module, _args, output: found.extend(tensors_of(output)[:1])
+        lambda _module, _args, output: found.extend(x.clone() for x in tensors_of(output)[:1])
     )
     try:
         module(images)

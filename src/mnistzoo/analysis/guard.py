@@ -66,9 +66,14 @@ def _restore(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
 
 
 def traceable(module: nn.Module) -> nn.Module:
-    """The module itself, or for a lazy one, which its first call changes, a copy without data."""
+    """The module itself, or a copy without data of one that is lazy or recurrent.
+
+    A lazy one is changed by its first call. torch compares the devices of a recurrent one's input
+    and parameters before they can be replaced.
+    """
     tensors = [*module.parameters(), *module.buffers()]
-    if not any(is_lazy(tensor) for tensor in tensors):
+    recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
+    if not recurrent and not any(is_lazy(tensor) for tensor in tensors):
         return module
     stand_ins = {id(tensor): _on_meta(tensor) for tensor in tensors}
     return copy.deepcopy(module, stand_ins)

@@ -223,7 +223,9 @@ def _cell(row: Row, column: str) -> str:
         moving = field and field.local
         return _uniform(getattr(moving, column)) if moving else ""
     if column == "output shape":
-        return "unused" if row.output_shape is None else times(row.output_shape)
+        if row.output_shape is None:
+            return "unused" if row.unused_params else "not called"
+        return times(row.output_shape)
     if column == "receptive field":
         return str(field) if field and field.size else ""
     numbers = {"parameters": row.num_params, "MACs": row.macs}

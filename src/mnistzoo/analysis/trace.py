@@ -25,13 +25,14 @@ class Trace:
         rows: the table.
         outputs: by path, the layout of what the module returned last.
         last_map: the last tensor with more than one unit along an axis.
-        paths: of all modules.
+        paths: of all modules, each with the one that its rows have: a module that is used twice
+            has two paths, and the rows the first.
     """
 
     rows: tuple[Row, ...]
     outputs: dict[str, Layout | None]
     last_map: Layout | None
-    paths: tuple[str, ...]
+    paths: dict[str, str]
 
     def field(self, layer: str | None) -> ReceptiveField:
         """The receptive field of a layer's output; of the last map if none is named.
@@ -42,7 +43,7 @@ class Trace:
         """
         if layer is not None and layer not in self.paths:
             raise UnknownNameError("layer", layer, [path for path in self.paths if path])
-        layout = self.outputs.get(layer) if layer is not None else self.last_map
+        layout = self.last_map if layer is None else self.outputs.get(self.paths[layer])
         if layout is None:
             what = "a map with more than one unit" if layer is None else f"an output of {layer!r}"
             raise AnalysisError(
@@ -82,7 +83,9 @@ def trace(module: nn.Module, input_shape: Sequence[int]) -> Trace:
     root = calls.outputs.get("")
     last_map = root if root is not None and root.live() else dispatch.last_map
     rows = (*calls.rows, *_not_called(module, calls, dispatch.read))
-    return Trace(rows, calls.outputs, last_map, tuple(calls.paths.values()))
+    everywhere = module.named_modules(remove_duplicate=False)
+    paths = {path: calls.paths[id(part)] for path, part in everywhere}
+    return Trace(rows, calls.outputs, last_map, paths)
 
 
 def checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 
 import typer
 
@@ -64,7 +65,12 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line: exit status 0, 1 with one line on stderr, or 2 for wrong usage."""
+    """Run the command line: exit status 0, 1 with one line on stderr, or 2 for wrong usage.
+
+    Where the terminal's encoding lacks a character, such as ×, a question mark takes its place.
+    """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     try:
         app()
     except MnistZooError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -109,8 +110,8 @@ def _from_torchvision(name: str) -> object:
     models: Any = import_module("torchvision.models")
     if name not in models.list_models():
         raise UnknownNameError("torchvision network", name, models.list_models())
-    home = models.get_model_builder(name).__module__
-    options = {"weights_backbone": None} if "segmentation" in home else {}
+    takes = signature(models.get_model_builder(name)).parameters
+    options = {"weights_backbone": None} if "weights_backbone" in takes else {}
     made: object = models.get_model(name, weights=None, **options)
     return made
 

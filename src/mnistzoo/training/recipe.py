@@ -121,7 +121,7 @@ RECORD = Recipe(
 
 Levers were judged on the last 10,000 training images, which those runs did not train on; the tables
 are in docs/levers.md, with a command. Batch size, weight decay and the length of the moving average
-each helped exp5 there, and then the teacher did, and every network but exp1; smoothed labels, fading
+each helped exp5 there, and then the teacher did, and all others but exp1; smoothed labels, fading
 augmentation and Muon gave nothing more. The bounds of the augmentation are from earlier such runs.
 Of `_CHOSEN`, exp1's length and weight decay were judged so too, and so was exp3's stronger
 augmentation; each rate trained steadily there. Thirty epochs are what there was time for. The

@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
 from mnistzoo.data.mnist import Digits, normalize
-from mnistzoo.errors import TrainingError, UnknownNameError
+from mnistzoo.errors import InputError, TrainingError, UnknownNameError
 from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
 from mnistzoo.training import descent
@@ -32,12 +32,13 @@ class Run:
     Attributes:
         network: a name that `get_model` takes.
         recipe: how it is trained.
-        seed: of the initial weights, the order of the images, and the augmentation.
+        seed: of the initial weights, the order of the images, and the augmentation; 0 to 2³² − 1.
         holdout: how many of the last training images are kept aside; the run is then judged on
             them, and the test images are never read.
 
     Raises:
         UnknownNameError: there is no such network.
+        InputError: the seed is out of bounds.
     """
 
     network: str
@@ -48,6 +49,8 @@ class Run:
     def __post_init__(self) -> None:
         if self.network not in BUILDABLE:
             raise UnknownNameError("network", self.network, BUILDABLE)
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"expected a seed from 0 to {2**32 - 1}, got {self.seed}.")
 
     @property
     def teacher(self) -> Run | None:
