@@ -271,6 +271,28 @@ def test_interpolations_read_what_torch_reads(mode, antialias, sizes, corners):
         assert field.pixels((row, 0))[0] == (seen[0], seen[-1])
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        nn.PixelUnshuffle(2),
+        _space_to_depth,
+        lambda x: x.unflatten(3, (-1, 3)).movedim(4, 1).flatten(1, 2),
+    ],
+    ids=["pixel unshuffle", "space to depth", "columns only"],
+)
+def test_units_of_what_went_into_the_channels(function):
+    """A unit of the map itself sees what all its channels see, and units are counted on the map."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Apply(function))
+    compare(module, (1, 12, 12), "1")
+
+
+def test_the_window_of_a_space_to_depth():
+    """It moves by the block, and is as wide as the block and what the convolution adds."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelUnshuffle(4))
+    field = mnistzoo.receptive_field(module, (1, 32, 32), "1")
+    assert (field.size, field.stride, field.padding) == ((6, 6), (4, 4), (1, 1))
+
+
 def test_a_write_in_strides_sees_one_pixel():
     """Every second entry sees the pixel it was written from, its neighbours none."""
     field = mnistzoo.receptive_field(Apply(_written_in_strides), (4, 12, 5), "")

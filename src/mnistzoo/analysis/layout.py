@@ -141,14 +141,34 @@ class Layout:
         return self.with_reach(axis, reach.step(step)).with_dim(index, (whole,))
 
     def settled(self) -> Layout:
-        """The same with every dimension that one axis runs along as `as_axis` makes it."""
+        """The same with every dimension that one axis runs along as `as_axis` makes it.
+
+        Where a dimension has an axis for itself but for a digit of it that lies among others, as a
+        space-to-depth puts into the channels, a unit sees what all values of that digit see.
+        """
         layout = self
+        for axis in self.live():
+            alone = [{factor.axis for factor in dim} == {axis} for dim in layout.dims]
+            if alone.count(True) == 1:
+                layout = layout._only_in(alone.index(True), axis)
         for index, dim in enumerate(self.dims):
             mixed = len(dim) > 1 or (dim and dim[0].weight > 1)
             if mixed and dim[0].axis != PLAIN and len(axes_of(dim)) == 1:
                 others = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}
                 if dim[0].axis not in others:
                     layout = layout.as_axis(index)
+        return layout
+
+    def _only_in(self, index: int, axis: int) -> Layout:
+        """The same with all digits of an axis that are not in one dimension read as a whole."""
+        layout = self
+        while elsewhere := [
+            (i, f)
+            for i, dim in enumerate(layout.dims)
+            for f in dim
+            if i != index and f.axis == axis
+        ]:
+            layout = layout._without(*elsewhere[0])
         return layout
 
     def stepped(self, steps: dict[int, Step]) -> Layout:
