@@ -124,8 +124,8 @@ are in docs/levers.md, with a command. Batch size, weight decay and the length o
 each helped exp5 there, and then the teacher did, and all others but exp1; smoothed labels, fading
 augmentation and Muon gave nothing more. The bounds of the augmentation are from earlier such runs.
 Of `_CHOSEN`, exp1's length and weight decay were judged so too, and so was exp3's stronger
-augmentation; each rate trained steadily there. Thirty epochs are what there was time for. The
-teacher itself was trained once so, and judged.
+augmentation and its 40 epochs; each rate trained steadily there. Thirty epochs are what there was
+time for. The teacher itself was trained once so, and judged.
 """
 
 FAST = Recipe(
@@ -171,7 +171,7 @@ _CHOSEN: dict[str, dict[str, dict[str, int | float | str | Augmentation | None]]
     "record": {
         "exp1": {"learning_rate": 0.05, "epochs": 50, "teacher": None},
         "exp2": {"learning_rate": 0.03},
-        "exp3": {"learning_rate": 0.03, "augmentation": _STRONGER},
+        "exp3": {"learning_rate": 0.03, "epochs": 40, "augmentation": _STRONGER},
         "exp4": {"learning_rate": 0.03},
         TEACHER.name: {"epochs": 14, "augmentation": _STRONG, "teacher": None},
     },
