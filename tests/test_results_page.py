@@ -102,3 +102,33 @@ def test_what_is_said_of_the_aims():
         return ", ".join(short) or "none"
 
     assert f'Below "at least": {below("at least")}. Below the aim: {below("aim")}.' in PAGE
+
+
+def test_what_is_said_of_the_gain():
+    """The page says how many images more the means are than they were before the teacher."""
+    now, before = (
+        {
+            row.network: row.mean
+            for row in summarize(load_results(ROOT / folder))
+            if row.recipe == "record"
+        }
+        for folder in ("docs/results", "docs/results/earlier")
+    )
+    gains = {name: round((now[name] - before[name]) * 10_000) for name in before}
+    order = "exp3", "exp2", "exp4", "exp1"
+    first, second, third, last = (f"{gains[name]} for {name}" for name in order)
+    said = f"worth {first}, {second}, {third} and {last}".replace(" for", " images for", 1)
+    assert said in " ".join(PAGE.split())
+    assert gains["exp5"] <= 1  # "not told apart from none"
+
+
+def test_three_networks_are_not_told_apart():
+    """As "Which one?" says: the ranges over the seeds overlap, each with each."""
+    runs = [
+        result for result in load_results(ROOT / "docs/results") if result.recipe.name == "record"
+    ]
+    ranges = []
+    for name in ("exp2", "exp4", "exp5"):
+        correct = [result.correct for result in runs if result.network == name]
+        ranges.append((min(correct), max(correct)))
+    assert max(low for low, _ in ranges) <= min(high for _, high in ranges)

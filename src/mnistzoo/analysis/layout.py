@@ -151,7 +151,7 @@ class Layout:
             alone = [{factor.axis for factor in dim} == {axis} for dim in layout.dims]
             if alone.count(True) == 1:
                 layout = layout._only_in(alone.index(True), axis)
-        for index, dim in enumerate(self.dims):
+        for index, dim in enumerate(layout.dims):
             mixed = len(dim) > 1 or (dim and dim[0].weight > 1)
             if mixed and dim[0].axis != PLAIN and len(axes_of(dim)) == 1:
                 others = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}

@@ -111,8 +111,8 @@ def is_finished(folder: Path) -> bool:
 
 def read_run(folder: Path) -> dict[str, bytes]:
     """The files of a finished run, by name; its teacher's folder is none of them."""
-    names = [path for path in folder.iterdir() if path.is_file()]
-    return {path.name: read_bytes(path, limit=MAX_BYTES) for path in names}
+    files = [path for path in folder.iterdir() if path.is_file()]
+    return {path.name: read_bytes(path, limit=MAX_BYTES) for path in files}
 
 
 def write_run(folder: Path, files: dict[str, bytes]) -> None:
