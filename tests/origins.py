@@ -82,9 +82,19 @@ def desk(digit: Grey, rng: np.random.Generator) -> Grey:
     return np.asarray(desk)
 
 
+def page(digit: Grey, rng: np.random.Generator) -> Grey:
+    """6 mm high on a white A4 page, at 150 dpi."""
+    close = _close(digit)
+    height, width = 35, max(1, round(35 * close.shape[1] / close.shape[0]))
+    page = np.full((1754, 1240), 255, np.uint8)
+    top, left = rng.integers(100, 1640), rng.integers(100, 1000)
+    page[top : top + height, left : left + width] -= _resized(close, width, height)
+    return page
+
+
 MAKERS: dict[str, Callable[[Grey, np.random.Generator], Grey]] = {
     maker.__name__: maker
-    for maker in (small, bitmap, blocks, plain, pencil, marker, scan, ruled, squared, desk)
+    for maker in (small, bitmap, blocks, plain, pencil, marker, scan, ruled, squared, desk, page)
 }
 
 

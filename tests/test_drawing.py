@@ -163,7 +163,7 @@ def test_what_lies_along_the_edge_of_a_page_is_no_ink(side, length, found):
     mask = np.zeros((side, side), bool)
     mask[:, :3] = True
     mask[50 : 50 + length, 60:65] = True
-    assert len(parts(Ink(mask.astype(np.float32), mask))[1]) == found
+    assert len(parts(Ink(mask.astype(np.float32), mask, 1.0))[1]) == found
 
 
 @pytest.mark.parametrize(("low", "high", "flat"), [(0.0, 0.02, False), (0.0, 0.03, True)])

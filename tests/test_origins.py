@@ -1,5 +1,7 @@
 """Digits of other pens, papers, scanners and people are read."""
 
+import io
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -132,3 +134,26 @@ def test_ink_at_the_edge_is_passed_over(digits):
     for picture in (strip, close):
         change = mnist_style(picture).float() - mnist_style(page).float()
         assert change.abs().mean() < 8
+
+
+@pytest.mark.parametrize("dpi", [75, 150, 300])
+def test_every_digit_of_a_page_is_read(model, digits, dpi):
+    """Ten digits 5 mm high in a line on a white A4 page, at any resolution; one may be misread."""
+    width, height, side = (round(dpi * mm / 25.4) for mm in (210, 297, 7))
+    page = Image.new("L", (width, height), 255)
+    for place, digit in enumerate(digits[0][:10]):
+        drawn = Image.fromarray(255 - digit).resize((side, side), Image.Resampling.BICUBIC)
+        page.paste(drawn, (width * (place + 1) // 12, height // 8))
+    read = [found.label for found in model.read(page)]
+    assert len(read) == 10
+    assert np.count_nonzero(read == digits[1][:10].numpy()) >= 9
+
+
+def test_blocks_of_jpeg_are_no_ink(model):
+    """A blank sheet in uneven light with a little grain, as a camera compresses it."""
+    grain = np.random.default_rng(1).normal(0, 2, (2200, 1600))
+    sheet = Image.fromarray((np.linspace(200, 140, 1600) + grain).astype(np.uint8))
+    file = io.BytesIO()
+    sheet.save(file, "JPEG", quality=75)
+    with pytest.raises(PictureError, match="no ink"):
+        model.read(file.getvalue())

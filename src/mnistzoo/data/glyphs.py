@@ -17,8 +17,10 @@ SIDE, BOX = 28, 20
 _FINE = 8
 """Strokes are measured and drawn on a grid this many times finer than MNIST's."""
 
-SPECK = 0.03
-"""Ink shorter than this share of the longer side of its picture is dust, or a block of JPEG."""
+SPECK, SPECK_PIXELS, FAINT = 0.03, 8, 0.1
+"""Ink shorter than this share of the longer side of its picture is dust, or blocks of JPEG, which
+differ from their paper by less than the last share. Ink that differs by more is dust if it is also
+shorter than so many pixels; what else is dust, beside digits, is told by their height."""
 
 DIGIT = 0.1
 """Ink as long as this share of its picture may be the digit, where other ink is at the edge."""
@@ -43,7 +45,8 @@ def parts(ink: Ink) -> tuple[NDArray[np.int32], list[Part]]:
         Part(number, (x.start, y.start, x.stop, y.stop), int(areas[number]), int(edges[number]))
         for number, (y, x) in enumerate(ndimage.find_objects(labelled), 1)
     ]
-    found = [part for part in found if part.length >= SPECK * side]
+    least = SPECK * side if ink.contrast < FAINT else min(SPECK * side, SPECK_PIXELS)
+    found = [part for part in found if part.length >= least]
     if not found:
         raise no_ink()
     if side >= PAGE:

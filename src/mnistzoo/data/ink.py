@@ -48,10 +48,12 @@ class Ink:
     Attributes:
         density: float32, shape `(height, width)`: 0 is paper, 1 is the typical ink.
         mask: bool, same shape: where there is ink.
+        contrast: how far the typical ink differs from the paper, as a share of its brightness.
     """
 
     density: GreyLevels
     mask: NDArray[np.bool_]
+    contrast: float
 
 
 def find_ink(levels: GreyLevels) -> Ink:
@@ -82,7 +84,7 @@ def _separated(levels: GreyLevels) -> Ink:
         mask = contrast > threshold
         rules = find_rules(mask)
         if not rules.any():
-            return Ink(np.clip(contrast / level, 0, 1).astype(np.float32), mask)
+            return Ink(np.clip(contrast / level, 0, 1).astype(np.float32), mask, level)
         blur = ndimage.binary_dilation(rules, np.ones((3, 3)), 2)
         contrast[rules | (blur & ~mask)] = 0
 
