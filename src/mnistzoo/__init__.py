@@ -10,6 +10,8 @@ from mnistzoo._version import __version__ as __version__
 from mnistzoo.errors import MnistZooError as MnistZooError
 
 if TYPE_CHECKING:
+    from mnistzoo import errors as errors
+    from mnistzoo import export as export
     from mnistzoo import models as models
     from mnistzoo.analysis import Analysis as Analysis
     from mnistzoo.analysis import ReceptiveField as ReceptiveField
@@ -42,15 +44,19 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["MnistZooError", "__version__", "models", *_HOME]  # noqa: PLE0604 - they are strings
+_MODULES = ("errors", "export", "models")
+
+__all__ = ["MnistZooError", "__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 
 
-def __getattr__(name: str) -> Any:
-    if name == "models":
-        return import_module("mnistzoo.models")
-    if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module 'mnistzoo' has no attribute {name!r}")
+if not TYPE_CHECKING:  # to a type checker every name would be one of these
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return import_module(f"mnistzoo.{name}")
+        if name in _HOME:
+            return getattr(import_module(_HOME[name]), name)
+        raise AttributeError(f"module 'mnistzoo' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

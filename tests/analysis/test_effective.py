@@ -50,6 +50,19 @@ def test_energy_lies_inside_the_theoretical_window():
     assert not model.get_submodule("features.conv5")._forward_hooks
 
 
+def test_axes_may_be_swapped():
+    """Unit and window are told in the order of the input's axes."""
+
+    class Turned(nn.Conv2d):
+        def forward(self, x):
+            return super().forward(x).transpose(2, 3)
+
+    found = effective_receptive_field(Turned(1, 1, (1, 5)), torch.rand(2, 1, 20, 30), "")
+    assert found.unit == (10, 13)
+    assert found.window == ((10, 10), (13, 17))
+    assert found.energy[10, 13:18].sum().item() == pytest.approx(1)
+
+
 def test_what_is_written_to_the_output_later_does_not_count():
     """Of a layer's own output, not of what operators in place make of it."""
     conv, relu = nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -67,11 +68,56 @@ def test_a_network_that_returns_no_tensor():
         analyze(Function(lambda _: None), (1, 8, 8))
 
 
-@pytest.mark.parametrize("shape", [(), (0, 8, 8), (1, 8.5, 8), "1,8,8", 8, None])
+@pytest.mark.parametrize("shape", [(), (0, 8, 8), (1, 8.5, 8), "1,8,8", "188", 8, None])
 def test_shapes_that_are_none(shape):
     """A shape is positive integers, without the batch."""
     with pytest.raises(InputError, match="positive integers"):
         analyze(exp5(), shape)
+
+
+def test_shapes_of_numpys_integers():
+    """They are integers, too."""
+    shape = np.array([1, 28, 28])
+    assert analyze(exp5(), shape).input_shape == (1, 28, 28)
+
+
+@pytest.mark.parametrize("thing", [exp5, lambda x: x, None])
+def test_what_is_no_module_is_refused(thing):
+    """A class or a function is not analysed."""
+    with pytest.raises(InputError, match=r"expected a torch\.nn\.Module, got"):
+        analyze(thing, (1, 28, 28))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+def test_torchscript_is_refused():
+    """Its parts call each other unseen; so is a network with such a part."""
+    network = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
+    for whole in (network, nn.Sequential(network)):
+        with pytest.raises(AnalysisError, match=r"TorchScript.*that it was made from"):
+            analyze(whole, (1, 8, 8))
+
+
+def test_an_operator_without_a_rule_for_its_shape():
+    """One of one's own, or a quantized one: it is named, and not the shape blamed."""
+
+    @torch.library.custom_op("mnistzoo_tests::double", mutates_args=())
+    def double(y: Tensor) -> Tensor:
+        return 2 * y
+
+    with pytest.raises(UnknownOperatorError, match=r"the network \(Function\).*double"):
+        analyze(Function(double), (1, 8, 8))
+
+
+def test_autocast_alters_nothing():
+    """Inside the network or around it, it casts values and no shape."""
+
+    def function(y):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return nn.functional.conv2d(y, torch.zeros(2, 2, 3, 3))
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        analysis = analyze(Function(function), (1, 8, 8))
+    assert analysis.receptive_field.size == (5, 5)
 
 
 def test_a_shape_that_does_not_fit_names_the_layer():
@@ -89,6 +135,8 @@ def test_a_layer_that_does_not_exist_or_is_not_called():
     """The nearest path is suggested; a layer that exists but never runs is told apart."""
     with pytest.raises(UnknownNameError, match=r"did you mean 'features\.conv5'"):
         receptive_field(exp5(), (1, 28, 28), "features.cnv5")
+    with pytest.raises(UnknownNameError, match="no layer '0'"):
+        receptive_field(exp5(), (1, 28, 28), 0)
     module = Function(lambda y: y)
     module.spare = nn.Linear(2, 3)
     with pytest.raises(AnalysisError, match="'spare'"):
@@ -116,6 +164,12 @@ def test_an_unknown_operator_is_never_guessed():
     module[1].conv = nn.Identity()
     with pytest.raises(UnknownOperatorError, match=r"aten\.linalg_inv.*layer '1' \(Function\)"):
         analyze(module, (1, 8, 8))
+
+
+def test_a_table_that_is_read_at_places_made_of_the_input():
+    """The operator is known, but not for a table that is not made of the input."""
+    with pytest.raises(UnknownOperatorError, match=r"\(Function\), aten\.index.*its backbone"):
+        analyze(Function(lambda y: torch.rand(9)[y.argmax(1)]), (1, 8, 8))
 
 
 def test_branches_that_do_not_line_up():
@@ -177,12 +231,26 @@ def test_a_module_that_raised_and_was_replaced():
 
 @pytest.mark.parametrize(("kind", "gates"), [(nn.RNN, 1), (nn.GRU, 3), (nn.LSTM, 4)])
 def test_recurrent_layers(kind, gates):
-    """They are analysed with parameters on any device; every unit is taken to see all places."""
+    """They are analysed with parameters on any device; every place is taken to see all places."""
     module = Recurrent(kind(4, 6, batch_first=True))
     analysis = analyze(module, (4, 5))
     assert analysis.macs == 5 * gates * (4 * 6 + 6 * 6)
     assert analysis.num_params == num_params(module)
-    assert receptive_field(module, (4, 5), "layer").pixels(2) == ((0, 4),)
+    field = receptive_field(module, (4, 5), "layer")
+    assert field.is_global
+    assert field.stride == (0,)
+    assert field.interval(2) == field.pixels(2) == ((0, 4),)
+
+
+def test_a_column_that_is_expanded_is_the_same_to_all():
+    """No window moves along an axis that the places of a map do not lie on."""
+    field = receptive_field(Function(lambda y: y[..., 5:6].expand(-1, -1, -1, 9)), (1, 6, 9), "")
+    assert field.is_global
+    assert field.stride == (1, 0)
+    assert field.interval((2, 7)) == ((1, 3), (4, 6))
+    alone = receptive_field(Function(lambda y: y[..., 5:6]), (1, 6, 9), "")
+    assert not alone.is_global
+    assert alone.stride == (1, 1)
 
 
 def test_functions_have_rows():

@@ -132,6 +132,8 @@ def _folded(x):
 
 
 FUNCTIONS = {
+    "glu": lambda x: F.glu(x, 1),
+    "glu along rows": lambda x: F.glu(x, 2),
     "slice": lambda x: x[:, :, 2:-1, 1::3],
     "split": lambda x: torch.cat([part * 2 for part in x.split(3, dim=2)], dim=2),
     "chunk": lambda x: sum(x.chunk(2, dim=2)),
@@ -199,7 +201,7 @@ FUNCTIONS = {
     "mean beside": _mean_beside,
     "where": lambda x: torch.where(x > 9, x, x.roll(1, 3)) + x,
 }
-MADE = {"pixel unshuffle": 16, "space to depth": 16}
+MADE = {"glu": 2, "pixel unshuffle": 16, "space to depth": 16}
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)

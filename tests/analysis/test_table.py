@@ -7,10 +7,12 @@ import io
 from collections import OrderedDict, defaultdict
 from html.parser import HTMLParser
 
+import pytest
 from rich.console import Console
 from torch import nn
 
 import mnistzoo
+from mnistzoo.errors import UnknownNameError
 from mnistzoo.models import exp5
 
 
@@ -81,7 +83,8 @@ layer  kind               output shape  parameters    MACs  receptive field  str
 conv   Conv2d             2×250×40               8  60,000              3×1     2×1        0
 pool   AdaptiveAvgPool2d  2×1×1                             501×40 (global)
 spare  Linear             unused             1,250
-input 1×501×40: 1,258 parameters (1,250 unused), 60,000 MACs, 0.23 MiB, receptive field 3×1"""
+input 1×501×40: 1,258 parameters (1,250 unused), 60,000 MACs, 0.23 MiB, \
+receptive field 3×1 of the last map, 501×40 (global) of the output"""
 
 
 def test_text_is_aligned():
@@ -102,7 +105,8 @@ def test_a_terminals_table_is_the_text():
             text, width = cell.strip(), len(cell) - 2
             left = column in ("layer", "kind", "output shape")
             assert cell == f" {text.ljust(width) if left else text.rjust(width)} "
-    assert lines[-1].rstrip() == summary.caption()
+    below = lines[1 + max(i for i, line in enumerate(lines) if line.startswith("└")) :]
+    assert " ".join(line.strip() for line in below) == summary.caption()
 
 
 def test_totals_stand_left_below_a_wide_table():
@@ -112,6 +116,20 @@ def test_totals_stand_left_below_a_wide_table():
     summary = mnistzoo.analyze(network, (1, 9, 9))
     console.print(summary)
     assert console.export_text().splitlines()[-1].rstrip() == summary.caption()
+
+
+def test_what_the_output_sees_is_told_where_it_is_another():
+    """A network that returns its last map has one receptive field."""
+    summary = mnistzoo.analyze(nn.Conv2d(1, 2, 3), (1, 9, 9))
+    assert summary.output_receptive_field == summary.receptive_field
+    assert summary.caption().endswith("receptive field 3×3")
+
+
+def test_columns_are_known():
+    """A column that there is not is refused, and the nearest named."""
+    summary = mnistzoo.analyze(nn.Conv2d(1, 2, 3), (1, 9, 9))
+    with pytest.raises(UnknownNameError, match="no column 'strid'; did you mean 'stride'"):
+        summary.select("layer", "strid")
 
 
 class Cells(HTMLParser):
@@ -161,6 +179,7 @@ def test_the_record_holds_what_the_rows_hold():
         "macs": 60_000,
         "memory_mib": (501 * 40 + 2 * 2 * 250 * 40 + 1258) * 4 / 2**20,
         "receptive_field": conv,
+        "output_receptive_field": {**pool, "local": None},
         "layers": [dict(zip((*keys, "receptive_field"), row, strict=True)) for row in layers],
     }
 

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from mnistzoo.analysis.calls import receptive_field_of
 from mnistzoo.analysis.effective import EffectiveReceptiveField as EffectiveReceptiveField
 from mnistzoo.analysis.effective import effective_receptive_field as effective_receptive_field
 from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
+from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.table import Analysis as Analysis
 from mnistzoo.analysis.table import Row as Row
 from mnistzoo.analysis.trace import checked_shape, trace
@@ -31,8 +33,12 @@ def analyze(module: nn.Module, input_shape: Sequence[int]) -> Analysis:
         AnalysisError: the network's course depends on values, or its branches do not line up.
     """
     seen = trace(module, input_shape)
-    field = seen.field(None) if seen.last_map is not None else None
-    return Analysis(seen.rows, checked_shape(input_shape), field)
+    last, output = map(_field_of, (seen.last_map, seen.outputs.get("")))
+    return Analysis(seen.rows, checked_shape(input_shape), last, output)
+
+
+def _field_of(layout: Layout | None) -> ReceptiveField | None:
+    return None if layout is None else receptive_field_of(layout)
 
 
 def receptive_field(

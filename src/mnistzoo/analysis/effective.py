@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mnistzoo.analysis.calls import tensors_of
+from mnistzoo.analysis.calls import receptive_field_of, tensors_of
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.guard import untouched
 from mnistzoo.analysis.trace import trace
@@ -25,7 +25,7 @@ class EffectiveReceptiveField:
     Attributes:
         energy: for each pixel, the squared gradient of the unit, summed over the channels of the
             input and averaged over the images; it sums to 1, or to 0 for a unit that is dead.
-        unit: the central unit, one number an axis.
+        unit: the central unit, one number an axis of the input.
         field: the theoretical receptive field of the layer.
     """
 
@@ -75,7 +75,7 @@ def effective_receptive_field(
             "expected floating-point images of shape (N, channels, *axes) with N of at least 1, "
             f"got {images.dtype} of shape {tuple(images.shape)}."
         )
-    field = trace(module, tuple(images.shape[1:])).field(layer)
+    layout = trace(module, tuple(images.shape[1:])).layout(layer)
     images = images.detach().clone().requires_grad_()
     with untouched(module), torch.enable_grad():
         output = _output(module, images, layer)
@@ -84,13 +84,17 @@ def effective_receptive_field(
                 f"expected {layer!r} to put out a map of {images.ndim - 2} axes made of the "
                 f"images, got shape {tuple(output.shape)}; name a layer before the flatten."
             )
-        unit = tuple(size // 2 for size in output.shape[2:])
         central = output
-        for index in unit:
-            central = central.select(2, index)
+        for size in output.shape[2:]:
+            central = central.select(2, size // 2)
         (gradient,) = torch.autograd.grad(central.sum(), images)
     energy = gradient.double().square().sum(1).mean(0)
-    return EffectiveReceptiveField(energy / energy.sum().clamp(min=1e-300), unit, field)
+    unit = tuple(
+        0 if (index := layout.dimension_of(axis)) is None else output.shape[index] // 2
+        for axis in range(images.ndim - 2)
+    )
+    share = energy / energy.sum().clamp(min=1e-300)
+    return EffectiveReceptiveField(share, unit, receptive_field_of(layout))
 
 
 def _output(module: nn.Module, images: Tensor, layer: str) -> Tensor:

@@ -18,7 +18,8 @@ Interval = tuple[int, int]
 class ReceptiveField:
     """What one unit of a layer sees of the input; every tuple has one entry an axis.
 
-    Along each axis unit `i` sees the pixels `i·stride − padding … i·stride − padding + size − 1`.
+    Axes are the input's, in its order, also where a layer has swapped them. Along each axis unit
+    `i` sees the pixels `i·stride − padding … i·stride − padding + size − 1`.
 
     Attributes:
         size: pixels from the first to the last, not cut off at the image's border. Behind an

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
+from mnistzoo.errors import AnalysisError, InputError
+
 _MISSING = object()
 
 _CONTAINERS = (dict, list, set)
@@ -70,7 +72,18 @@ def traceable(module: nn.Module) -> nn.Module:
 
     A lazy one is changed by its first call. torch compares the devices of a recurrent one's input
     and parameters before they can be replaced.
+
+    Raises:
+        InputError: it is no module.
+        AnalysisError: it is compiled by TorchScript, whose parts call each other unseen.
     """
+    if not isinstance(module, nn.Module):
+        raise InputError(f"expected a torch.nn.Module, got {type(module).__name__}.")
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise AnalysisError(
+            f"expected modules that run in Python, got one of TorchScript in "
+            f"{type(module).__name__}; analyse the network that it was made from."
+        )
     tensors = [*module.parameters(), *module.buffers()]
     recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
     if not recurrent and not any(is_lazy(tensor) for tensor in tensors):

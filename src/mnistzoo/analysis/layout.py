@@ -159,6 +159,22 @@ class Layout:
                     layout = layout.as_axis(index)
         return layout
 
+    def anchored(self) -> Layout:
+        """The same with what one unit sees taken as seen from all places of a map that has others.
+
+        The steps of a recurrent layer and a column that is expanded are places, and along no axis.
+        """
+        if all(axes_of(dim) or dim_size(dim) == 1 for dim in self.dims[2:]):
+            return self
+        here = {factor.axis for dim in self.dims for factor in dim}
+        reaches = enumerate(self.reaches)
+        return replace(self, reaches=tuple(r if a in here else r.constant() for a, r in reaches))
+
+    def dimension_of(self, axis: int) -> int | None:
+        """The dimension that runs along an axis, if any does."""
+        found = [i for i, dim in enumerate(self.dims) if any(f.axis == axis for f in dim)]
+        return found[0] if found else None
+
     def _only_in(self, index: int, axis: int) -> Layout:
         """The same with all digits of an axis that are not in one dimension read as a whole."""
         layout = self

@@ -48,8 +48,10 @@ class Reach:
 
     def collapsed(self) -> Reach:
         """One unit that sees what all see: the grid is gone."""
-        if self.units == 1:
-            return self
+        return self if self.units == 1 else self.constant()
+
+    def constant(self) -> Reach:
+        """The same to all units: nothing moves."""
         return Reach(None, None, self.whole.everything(), is_global=True)
 
     def mixed(self) -> Reach:

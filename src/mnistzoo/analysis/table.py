@@ -6,11 +6,12 @@ import csv
 import html
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, overload
 
 from mnistzoo.analysis.field import ReceptiveField
+from mnistzoo.errors import UnknownNameError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,6 +70,13 @@ def field_to_dict(field: ReceptiveField) -> dict[str, Any]:
     return record
 
 
+COLUMNS = (
+    *("layer", "kind", "output shape", "parameters", "MACs"),
+    *("receptive field", "stride", "padding"),
+)
+"""What a table can print of each row."""
+
+
 @dataclass(frozen=True, repr=False)
 class Analysis(Sequence[Row]):
     """Layers, shapes, parameters, MACs and receptive fields of a network, one row a call.
@@ -77,16 +85,15 @@ class Analysis(Sequence[Row]):
         rows: in the order of the calls; layers that were not called come last.
         input_shape: of one image, without the batch.
         receptive_field: of the last feature map with more than one unit; `None` without axes.
+        output_receptive_field: of what the network returns; `None` if not made of the input.
         columns: which of the columns are printed.
     """
 
     rows: tuple[Row, ...]
     input_shape: tuple[int, ...]
     receptive_field: ReceptiveField | None
-    columns: tuple[str, ...] = (
-        *("layer", "kind", "output shape", "parameters", "MACs"),
-        *("receptive field", "stride", "padding"),
-    )
+    output_receptive_field: ReceptiveField | None
+    columns: tuple[str, ...] = COLUMNS
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -128,8 +135,14 @@ class Analysis(Sequence[Row]):
         return numbers * FLOAT32_BYTES / MIB
 
     def select(self, *columns: str) -> Analysis:
-        """The same, printing only these columns."""
-        return Analysis(self.rows, self.input_shape, self.receptive_field, columns)
+        """The same, printing only these columns.
+
+        Raises:
+            UnknownNameError: there is no such column; the message names the nearest.
+        """
+        if unknown := [column for column in columns if column not in COLUMNS]:
+            raise UnknownNameError("column", unknown[0], COLUMNS)
+        return replace(self, columns=columns)
 
     def cells(self) -> list[list[str]]:
         """The columns of each row as text, in the order of `columns`."""
@@ -138,14 +151,18 @@ class Analysis(Sequence[Row]):
     def caption(self) -> str:
         """The totals in one line."""
         unused = f" ({self.unused_params:,} unused)" if self.unused_params else ""
+        last, output = self.receptive_field, self.output_receptive_field
+        fields = f"receptive field {last}"
+        if last and output and output != last:
+            fields += f" of the last map, {output} of the output"
         return (
             f"input {times(self.input_shape)}: {self.num_params:,} parameters{unused}, "
-            f"{self.macs:,} MACs, {self.memory:.2f} MiB, receptive field {self.receptive_field}"
+            f"{self.macs:,} MACs, {self.memory:.2f} MiB, {fields}"
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything in types that JSON has."""
-        field = self.receptive_field
+        field, output = self.receptive_field, self.output_receptive_field
         return {
             "input_shape": list(self.input_shape),
             "num_params": self.num_params,
@@ -153,6 +170,7 @@ class Analysis(Sequence[Row]):
             "macs": self.macs,
             "memory_mib": self.memory,
             "receptive_field": field and field_to_dict(field),
+            "output_receptive_field": output and field_to_dict(output),
             "layers": [row.to_dict() for row in self.rows],
         }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 
 import torch
 from torch import nn
@@ -14,7 +15,16 @@ from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.guard import traceable, untouched
 from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.table import Row
-from mnistzoo.errors import AnalysisError, InputError, MnistZooError, UnknownNameError
+from mnistzoo.errors import (
+    AnalysisError,
+    InputError,
+    MnistZooError,
+    UnknownNameError,
+    UnknownOperatorError,
+)
+
+_no_autocast = torch._C._DisableAutocast
+"""What casts to other types changes no shape, and takes `meta` for a device of its own."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +33,7 @@ class Trace:
 
     Attributes:
         rows: the table.
-        outputs: by path, the layout of what the module returned last.
+        outputs: by path, the layout of what the module returned last; "" is the whole network.
         last_map: the last tensor with more than one unit along an axis.
         paths: of all modules, each with the one that its rows have: a module that is used twice
             has two paths, and the rows the first.
@@ -38,11 +48,19 @@ class Trace:
         """The receptive field of a layer's output; of the last map if none is named.
 
         Raises:
+            UnknownNameError, AnalysisError: as `layout`.
+        """
+        return receptive_field_of(self.layout(layer))
+
+    def layout(self, layer: str | None) -> Layout:
+        """The layout of a layer's output; of the last map if none is named.
+
+        Raises:
             UnknownNameError: there is no such layer.
             AnalysisError: the layer was not called, or what it returns is not made of the input.
         """
         if layer is not None and layer not in self.paths:
-            raise UnknownNameError("layer", layer, [path for path in self.paths if path])
+            raise UnknownNameError("layer", str(layer), [path for path in self.paths if path])
         layout = self.last_map if layer is None else self.outputs.get(self.paths[layer])
         if layout is None:
             what = "a map with more than one unit" if layer is None else f"an output of {layer!r}"
@@ -50,7 +68,7 @@ class Trace:
                 f"expected {what} that is made of the input, got none; name a layer that "
                 "the network calls (mnistzoo.analyze lists them)."
             )
-        return receptive_field_of(layout)
+        return layout
 
 
 @torch.inference_mode(False)  # in it, operators arrive whole that are else taken apart
@@ -68,7 +86,7 @@ def trace(module: nn.Module, input_shape: Sequence[int]) -> Trace:
     calls = dispatch.calls = Calls(module, dispatch.layout_of)
     image = torch.empty((1, *shape), dtype=_dtype(module), device="meta")
     dispatch.track(image, Layout.image(image.shape))
-    with untouched(module), calls.watched(), torch.no_grad(), dispatch:
+    with untouched(module), calls.watched(), torch.no_grad(), _no_autocast(), dispatch:
         try:
             output = module(image)
         except MnistZooError:
@@ -94,8 +112,11 @@ def checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     Raises:
         InputError: it is not made of positive integers.
     """
-    shape = tuple(input_shape) if isinstance(input_shape, Sequence) else ()
-    if not shape or not all(isinstance(size, int) and size > 0 for size in shape):
+    try:
+        shape = tuple(map(index, input_shape))
+    except TypeError:
+        shape = ()
+    if not shape or min(shape) < 1:
         raise InputError(
             "expected input_shape as positive integers, (channels, height, width) without the "
             f"batch, got {input_shape!r}."
@@ -115,6 +136,11 @@ def _refused(error: Exception, calls: Calls, shape: tuple[int, ...]) -> MnistZoo
     place = str(frame) if frame else "the network"
     came_in = " and ".join(map(str, frame.came_in)) if frame else str((1, *shape))
     reason = (str(error) or type(error).__name__).splitlines()[0]
+    if isinstance(error, NotImplementedError) or "fake impl" in reason:
+        return UnknownOperatorError(
+            f"expected operators that run on shapes alone, got one in {place} that does not "
+            f"({reason}); analyse the network before it was quantized, compiled or exported."
+        )
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
         return InputError(
             f"expected an input_shape that fits the network, got {shape}: {place} refused its "

@@ -29,7 +29,12 @@ def analyze(
         ),
     ],
     input_shape: Annotated[
-        str, typer.Option("--input", metavar="C,H,W", help="Shape of one image.")
+        str,
+        typer.Option(
+            "--input",
+            metavar="C,H,W",
+            help="Shape of one image; without it 3,224,224, or 1,28,28 for a name of the zoo's.",
+        ),
     ] = "",
     layer: Annotated[
         str | None, typer.Option(help="Only the receptive field of this layer's output.")
@@ -48,6 +53,8 @@ def analyze(
 
     if as_json + markdown + as_csv > 1:
         raise typer.BadParameter("choose one of --json, --markdown and --csv.")
+    if layer is not None and (markdown or as_csv):
+        raise typer.BadParameter("--layer prints no table; --json goes with it.")
     shape = _shape(input_shape or ("1,28,28" if ":" not in network else "3,224,224"))
     module = load(network)
     if layer is not None:

@@ -57,7 +57,8 @@ class Call:
         layout = self.layout_of(self.args[0])
         if layout is None:
             raise UnknownOperatorError(
-                f"{self.func} has no known window for a first argument not made of the input"
+                "expected a first argument made of the input, got one that is not, for which no "
+                "window is known; analyse a part of the network, such as its backbone."
             )
         return layout
 

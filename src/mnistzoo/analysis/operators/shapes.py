@@ -106,6 +106,14 @@ def _split(call: Call) -> list[Layout | None]:
     return parts
 
 
+@rule("glu")
+def _glu(call: Call) -> Layout | None:
+    index = positive(call["dim"], len(call.shape))
+    half = call.shape[index]
+    parts = [_picked(call.source, index, range(at, at + half)) for at in (0, half)]
+    return merged(parts, call.shape)
+
+
 @rule("cat")
 def _cat(call: Call) -> Layout:
     tensors = [tensor for tensor in call["tensors"] if tensor.shape != (0,)]
