@@ -221,3 +221,14 @@ def test_a_terminal_without_the_characters():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     printed = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert b"34 ? 34" in printed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("arguments", [["list"], ["--version"]])
+def test_output_that_cannot_be_written(arguments):
+    """Where the disk is full, that is said in one line, also of what is written at the end."""
+    command = [sys.executable, "-m", "mnistzoo", *arguments]
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr == "mnistzoo: [Errno 28] No space left on device\n"

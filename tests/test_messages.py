@@ -115,7 +115,7 @@ WEIGHTS = [
         lambda: load_into(exp1(), {}, "nothing"),
         "nothing does not fit the network: classifier.bias is missing; classifier.weight is "
         "missing; features.conv1.bias is missing; "
-        "use weights that were saved from the same architecture and num_classes.",
+        "use weights of the same architecture, num_classes and dtype (float32 as built).",
     ),
     (
         lambda: manifest_with(seed="0"),
@@ -213,6 +213,11 @@ DATA = [
         lambda: picture(np.zeros((2, 5, 5))),
         "expected one picture of shape (height, width) or (height, width, channels) with 1, 3 or "
         "4 channels, got 3 axes of lengths (2, 5, 5); hand several pictures over as a list.",
+    ),
+    (
+        lambda: picture(mnistzoo.mnist(train=False).images[:3]),
+        "expected one picture, got 3 images of MNIST in a tensor of shape (3, 28, 28); hand "
+        "several pictures over as a list: list(images).",
     ),
     (
         lambda: picture(torch.zeros(5)),

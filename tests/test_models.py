@@ -157,3 +157,13 @@ def test_networks_pickle_and_repr():
     """A network goes through pickle, as torch.multiprocessing needs, and names itself."""
     model = pickle.loads(pickle.dumps(mnistzoo.exp1(pretrained=True)))
     assert "architecture='exp1'" in repr(model)
+
+
+def test_features_can_be_extracted():
+    """torch.fx traces a network, as torchvision's feature extraction needs."""
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    model, images = mnistzoo.exp5(pretrained=True), torch.rand(2, 1, 28, 28)
+    layers = create_feature_extractor(model, ["features.conv5", "log_softmax"])(images)
+    assert layers["features.conv5"].shape == (2, 16, 7, 7)
+    assert torch.equal(layers["log_softmax"], model(images))

@@ -85,6 +85,18 @@ def test_all_is_what_there_is():
         _ = mnistzoo.exp9
 
 
+def test_type_checkers_know_the_names(tmp_path):
+    """Those that there are have their types, and a name that there is not is an error."""
+    mypy = pytest.importorskip("mypy.api", reason="mypy comes with the extra [dev]")
+    used = tmp_path / "used.py"
+    used.write_text("import mnistzoo\nmnistzoo.exp5(pretrained=True).num_params()\n")
+    assert mypy.run(["--strict", "--config-file=", str(used)])[2] == 0
+    used.write_text("import mnistzoo\nmnistzoo.exp6()\n")
+    output, _, status = mypy.run(["--strict", "--config-file=", str(used)])
+    assert status == 1
+    assert 'no attribute "exp6"' in output
+
+
 def test_one_version():
     """The installed distribution's version is the module's."""
     assert version("mnistzoo") == mnistzoo.__version__

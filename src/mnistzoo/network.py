@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
@@ -202,6 +203,9 @@ def _check_images(images: Tensor) -> None:
             f"expected images of shape (N, 1, 28, 28), got {tuple(images.shape)}; "
             "add the batch and channel axes, or hand pictures of any size to model.predict()."
         )
+
+
+torch.fx.wrap("_check_images")  # so that torch.fx can trace a network: its shape is not followed
 
 
 def blank(name: str, num_classes: int) -> ConvNet:

@@ -131,7 +131,7 @@ def check_state(own: dict[str, Tensor], state: dict[str, Tensor], source: str) -
     if problems := _differences(own, state):
         raise WeightsError(
             f"{source} does not fit the network: {'; '.join(problems[:3])}; "
-            "use weights that were saved from the same architecture and num_classes."
+            "use weights of the same architecture, num_classes and dtype (float32 as built)."
         )
 
 

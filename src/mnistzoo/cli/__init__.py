@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
+from typing import NoReturn
 
 import typer
 
@@ -72,7 +74,17 @@ def main() -> None:
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
     except MnistZooError as error:
-        print(f"mnistzoo: {error}", file=sys.stderr)
-        sys.exit(1)
+        _fail(error)
+    except OSError as error:  # the disk that the output goes to is full, most likely
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more is written there at the end
+        _fail(error)
+
+
+def _fail(error: Exception) -> NoReturn:
+    print(f"mnistzoo: {error}", file=sys.stderr)
+    sys.exit(1)

@@ -94,6 +94,7 @@ def mnist_style(picture: Picture) -> Tensor:
     from mnistzoo.data import glyphs, layout
     from mnistzoo.data.ink import find_ink
 
+    _check_single(picture)
     levels = open_grey(picture).levels
     ready = _already_mnist(levels)
     if ready is None:
@@ -101,6 +102,18 @@ def mnist_style(picture: Picture) -> Tensor:
         labelled, found = glyphs.parts(ink)
         ready = glyphs.draw(ink, labelled, layout.main_digit(found))
     return torch.from_numpy(ready)
+
+
+def _check_single(picture: Picture) -> None:
+    """Refuse three or four images of MNIST in one tensor; they would pass for colours of one."""
+    if not isinstance(picture, Tensor) or picture.shape[1:] != (28, 28) or len(picture) < 2:
+        return
+    images = [_already_mnist(open_grey(plane).levels) for plane in picture]
+    if all(image is not None for image in images) and not torch.equal(picture[0], picture[1]):
+        raise InputError(
+            f"expected one picture, got {len(images)} images of MNIST in a tensor of shape "
+            f"{tuple(picture.shape)}; hand several pictures over as a list: list(images)."
+        )
 
 
 def _already_mnist(levels: GreyLevels) -> NDArray[np.uint8] | None:
