@@ -8,9 +8,10 @@ Run by hand, one run a call, on the first 50,000 training images and one thread:
 
 FIELD=VALUE sets a field of the recipe; `augmentation=1.4` is 1.4 times that of `record`. What a
 recipe has no field for is a function below. A teacher is trained first, on the same images, as a
-run trains its own, and printed too; `--teachers FOLDER` keeps it for the next call. Printed is how
-many images were read correctly, the mean over the last fifth of the epochs, which is steadier than
-the last.
+run trains its own, and printed too; `--teachers FOLDER` keeps it for the next call, and
+`--members N` has N of them, of this seed and the next ones, whose mean scores are the answers.
+Printed is how many images were read correctly, the mean over the last fifth of the epochs, which is
+steadier than the last.
 """
 
 import argparse
@@ -206,20 +207,35 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
     return recipe
 
 
-def taught(run: Run | None, folder: Path) -> ConvNet | None:
+class Ensemble(nn.Module):
+    """Networks whose scores are averaged."""
+
+    def __init__(self, members: list[ConvNet]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The mean of the log-probabilities, shape `(N, 10)`."""
+        return torch.stack([member(images).float() for member in self.members]).mean(0)
+
+
+def taught(run: Run, folder: Path) -> ConvNet:
     """The teacher that `run` comes to; it has none itself."""
-    if run is None:
-        return None
     run = replace(run, recipe=replace(run.recipe, teacher=None))
     made = train(run, folder / f"{run.network}-{run.seed}")
     print(f"  the teacher itself: {made['correct']:,}, NLL {made['nll']:.4f}", flush=True)
     return from_pretrained(folder / f"{run.network}-{run.seed}")
 
 
-def trained(run: Run, changes: list[str], folder: Path) -> list[Evaluation]:
+def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Evaluation]:
     """What the held-out images were read as after each epoch."""
     training, judged = split(HOLDOUT)
-    trainer = Trainer(run, training, taught(run.teacher, folder))
+    seeds = range(run.seed, run.seed + members) if run.teacher else ()
+    teachers = [taught(replace(run.teacher, seed=seed), folder) for seed in seeds]
+    trainer = Trainer(run, training, teachers[0] if teachers else None)
+    if len(teachers) > 1:
+        ensemble = Ensemble(teachers).to(memory_format=torch.channels_last)
+        trainer.teacher = ensemble  # type: ignore[assignment]  # called in the same way
     for change in changes:
         name, value = change.split("=")
         CHANGES[name](trainer, float(value))
@@ -239,6 +255,7 @@ def main() -> None:
     options.add_argument("--seed", type=int, default=0)
     options.add_argument("--with", dest="changes", nargs="*", default=[], metavar="CHANGE=VALUE")
     options.add_argument("--teachers", type=Path, metavar="FOLDER")
+    options.add_argument("--members", type=int, default=1)
     given = options.parse_intermixed_args()
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)
@@ -246,10 +263,12 @@ def main() -> None:
     recipe = changed(get_recipe(given.recipe, base), given.fields)
     with tempfile.TemporaryDirectory() as temporary:
         run = Run(given.network, recipe, given.seed, HOLDOUT)
-        found = trained(run, given.changes, given.teachers or Path(temporary))
+        folder = given.teachers or Path(temporary)
+        found = trained(run, given.changes, folder, given.members)
     last = found[-max(1, recipe.epochs // 5) :]
     correct = sum(evaluation.correct for evaluation in last) / len(last)
-    told = " ".join([given.recipe, f"seed={given.seed}", *given.fields, *given.changes])
+    settings = [f"seed={given.seed}", f"members={given.members}", *given.fields, *given.changes]
+    told = " ".join([given.recipe, *settings])
     print(f"{given.network} {told}: {correct:,.0f}, NLL {found[-1].nll:.4f}", flush=True)
 
 
