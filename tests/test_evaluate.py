@@ -84,6 +84,15 @@ def test_disputed_images_are_those_of_the_test_set(test_images):
         assert image.for_label < 3
 
 
+def test_the_network_is_left_as_it_is(test_images):
+    """Each layer is in the mode that it was in, also where they differ."""
+    model = get_model("exp5", pretrained=True).train()
+    model.features.bn1.eval()
+    evaluate(model, Digits(test_images.images[:50], test_images.labels[:50]))
+    assert model.training
+    assert [model.features.bn1.training, model.features.bn2.training] == [False, True]
+
+
 def test_too_few_classes_are_an_error(test_images):
     """A network of 3 classes cannot be judged by images of ten digits."""
     few = Digits(test_images.images[:50], test_images.labels[:50])

@@ -31,18 +31,13 @@ def test_limit(tmp_path):
         read_bytes(path, limit=4)
 
 
-def test_an_endless_device_is_cut():
-    """Reading stops at the limit, not at the end of the file."""
-    with pytest.raises(FileReadError, match="larger"):
-        read_bytes("/dev/zero", limit=1000)
-
-
 @pytest.mark.parametrize("name", ["absent", "."])
 def test_unreadable(tmp_path, name):
     """A missing file or a folder is an OSError of this library that names it."""
     with pytest.raises(FileReadError, match="check the path"):
         read_bytes(tmp_path / name, limit=10)
-    assert issubclass(FileReadError, (MnistZooError, OSError))
+    assert issubclass(FileReadError, MnistZooError)
+    assert issubclass(FileReadError, OSError)
 
 
 def test_an_endless_device_is_not_held_in_memory():
@@ -50,7 +45,7 @@ def test_an_endless_device_is_not_held_in_memory():
     import tracemalloc
 
     tracemalloc.start()
-    with pytest.raises(FileReadError):
+    with pytest.raises(FileReadError, match="larger"):
         read_bytes("/dev/zero", limit=100_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

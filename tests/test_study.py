@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,12 +28,15 @@ from mnistzoo.weights import load_state_dict
 DOCUMENTS = Path(__file__).parents[1] / "docs" / "results"
 
 COMMAND = """
+from dataclasses import replace
+
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.training import recipe, runs
 
 few = Digits(*(tensor[:300] for tensor in mnist()))
 runs.mnist = lambda train: few
-recipe._CHOSEN["record"]["exp2"] |= {"learning_rate": 1e30, "teacher": None}
+diverging = replace(recipe.RECORD, learning_rate=1e30, teacher=None)
+recipe._CHOSEN["record", "exp2"] = diverging
 
 if __name__ == "__main__":
     from mnistzoo.cli import main
@@ -252,7 +256,8 @@ def test_a_teacher_that_fails(tmp_path, monkeypatch, test_images):
     """The runs that have it are reported with its error, once each; the others are trained."""
     few = Digits(*(tensor[:100] for tensor in test_images))
     monkeypatch.setattr(runs, "mnist", lambda train: few)
-    monkeypatch.setitem(recipe._CHOSEN["record"]["teacher"], "learning_rate", 1e30)
+    diverging = replace(recipe.get_recipe("record", "teacher"), learning_rate=1e30)
+    monkeypatch.setitem(recipe._CHOSEN, ("record", "teacher"), diverging)
     trained = []
 
     def engine(folders):

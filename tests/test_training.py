@@ -172,7 +172,7 @@ def test_frozen_convolutions_stop_learning(few, run):
     assert kept == first
 
 
-def test_frozen_convolutions_stay_so_when_a_run_goes_on(few, run):
+def test_frozen_convolutions_stay_so_when_a_run_goes_on(few):
     """A run stopped after the freezing ends in the same weights."""
     recipe = replace(get_recipe("fast", "exp5"), epochs=3)
     whole, begun, resumed = (Trainer(Run("exp5", recipe), few) for _ in range(3))
@@ -368,8 +368,14 @@ def test_a_folder_that_refuses(run, small_mnist):
         runs.train(run, Path("/proc/mnistzoo"), on_batch=pytest.fail)
 
 
-def test_holdout_never_reads_the_test_images():
+def test_holdout_never_reads_the_test_images(monkeypatch):
     """With a holdout the two parts are the training set, in order, and nothing else."""
+
+    def training_only(train):
+        assert train
+        return mnistzoo.mnist(train=True)
+
+    monkeypatch.setattr("mnistzoo.training.runs.mnist", training_only)
     training, judged = runs.split(10_000)
     everything = mnistzoo.mnist(train=True)
     assert torch.equal(torch.cat([training.images, judged.images]), everything.images)

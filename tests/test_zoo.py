@@ -10,7 +10,9 @@ import pytest
 import mnistzoo
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.errors import WeightsError
 from mnistzoo.manifest import FOLDER, read_manifest, write_manifest
+from mnistzoo.models import get_model
 
 AT_LEAST = {"exp1": 9890, "exp2": 9930, "exp3": 9930, "exp4": 9940, "exp5": 9950}
 
@@ -74,6 +76,18 @@ def test_adopt_puts_weights_into_the_manifest(tmp_path):
     (tmp_path / "new" / "manifest.json").write_text(json.dumps({}))
     entry = zoo.adopt("exp1", FOLDER / "exp1.safetensors", tmp_path / "new")
     assert entry == read_manifest()["exp1"] == read_manifest(tmp_path / "new")["exp1"]
+
+
+def test_nothing_is_adopted_that_does_not_fit(copied, tmp_path):
+    """Weights of another network, or that do not say what made them, leave the folder as it was."""
+    before = {path.name: path.read_bytes() for path in copied.iterdir()}
+    with pytest.raises(WeightsError, match="does not fit the network"):
+        zoo.adopt("exp1", FOLDER / "exp4.safetensors", copied)
+    network = get_model("exp1")
+    network.save_pretrained(tmp_path / "mine")
+    with pytest.raises(WeightsError, match="does not say its recipe, seed, versions"):
+        zoo.adopt("exp1", tmp_path / "mine" / "model.safetensors", copied)
+    assert {path.name: path.read_bytes() for path in copied.iterdir()} == before
 
 
 def test_versions_are_of_real_packages():

@@ -67,7 +67,10 @@ def without_edited(folder: str | os.PathLike[str], files: dict[str, bytes]) -> d
         FileReadError: the card there cannot be read.
     """
     there = Path(folder) / CARD
-    if not there.exists() or is_generated(read_bytes(there, limit=LIMITS[CARD])):
+    if not there.exists():
+        return files
+    small = there.stat().st_size <= LIMITS[CARD]  # a larger one is not ours
+    if small and is_generated(read_bytes(there, limit=LIMITS[CARD])):
         return files
     return {name: data for name, data in files.items() if name != CARD}
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -173,7 +172,7 @@ def _for_repository(
     """What to commit on top of a state of the repository, and whether its card is kept."""
     names = {file.rfilename for file in there.siblings or ()}
     tree = _Tree(api, there.id, _full(there.sha))
-    if CARD in names and not is_generated(tree.read(CARD)):
+    if CARD in names and not (tree.is_small(CARD) and is_generated(tree.read(CARD))):
         return {name: data for name, data in files.items() if name != CARD}, True
     return {**files, CARD: address(files[CARD], there.id)}, False
 
@@ -220,21 +219,31 @@ class _Tree:
         found = try_to_load_from_cache(self.repo_id, name, self.cache_dir, self.commit)
         return Path(found) if isinstance(found, str) else None
 
+    def is_small(self, name: str) -> bool:
+        """Whether a file is no larger than one of this library's may be."""
+        path = self._cached(name)
+        size = path.stat().st_size if path else patiently(partial(self._size, name), FOR_THE_MOMENT)
+        return size <= LIMITS[name]
+
+    def _size(self, name: str) -> int:
+        return int(self._download(name, dry_run=True).file_size or 0)
+
     def _ask(self, name: str) -> str:
         """Download a file, once its size is known to be one that will be read."""
-        download: Callable[..., Any] = partial(
-            self.api.hf_hub_download,
+        if (size := self._size(name)) > LIMITS[name]:
+            raise WeightsError(
+                f"{name} of {self.repo_id} has {size:,} bytes, expected at most "
+                f"{LIMITS[name]:,}; it is not a file of a network of this library."
+            )
+        return str(self._download(name))
+
+    def _download(self, name: str, **options: Any) -> Any:
+        return self.api.hf_hub_download(
             self.repo_id,
             name,
             revision=self.commit,
             cache_dir=self.cache_dir,
             force_download=self.force_download,
             local_files_only=self.local_files_only,
+            **options,
         )
-        size = download(dry_run=True).file_size or 0
-        if size > LIMITS[name]:
-            raise WeightsError(
-                f"{name} of {self.repo_id} has {size:,} bytes, expected at most "
-                f"{LIMITS[name]:,}; it is not a file of a network of this library."
-            )
-        return str(download())

@@ -24,8 +24,10 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
 
     Raises:
         UnknownNameError: there is no such network; the message names the nearest.
-        InputError: `pretrained` with another `num_classes` than the weights have.
-        WeightsError: the file of weights is not the one that was published.
+        InputError: `num_classes` is no positive integer, or `pretrained` with another one than the
+            weights have.
+        FileReadError: the file of weights is missing from the installation.
+        WeightsError: it is not the one that was published.
     """
     if name not in BUILDABLE:
         raise UnknownNameError("network", name, ARCHITECTURES)

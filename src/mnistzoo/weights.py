@@ -16,7 +16,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mnistzoo.errors import WeightsError
-from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.files import read_bytes, sha256
 
 MAX_BYTES = 16 * 2**20
 """No file of weights is read beyond this; a network of this library takes under 200 kB."""
@@ -74,10 +74,10 @@ def parse_state_dict(
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a file that `save_state_dict` wrote says of how its weights were made.
+    """What a file of this library's says of how its weights were made.
 
     Raises:
-        WeightsError: it is not safetensors, or it says nothing.
+        WeightsError: there is none, it is not safetensors, or it says nothing.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -86,19 +86,6 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise WeightsError(
             f"{os.fspath(path)} does not say how it was made; save it with this library."
         ) from error
-
-
-def save_state_dict(
-    path: str | os.PathLike[str], state: dict[str, Tensor], metadata: dict[str, Any]
-) -> str:
-    """Write tensors as safetensors in one step, and give the SHA-256 of the file.
-
-    Raises:
-        FileWriteError: the folder or the disk refuses; nothing is left half-written.
-    """
-    data = dump_state_dict(state, metadata)
-    write_bytes(path, data)
-    return sha256(data)
 
 
 def dump_state_dict(state: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mnistzoo.data.mnist import mnist
-from mnistzoo.errors import UnknownNameError
+from mnistzoo.errors import UnknownNameError, WeightsError
 from mnistzoo.files import read_bytes, sha256, write_bytes
 from mnistzoo.manifest import FOLDER, Entry, read_manifest, write_manifest
 from mnistzoo.models import get_model, list_models
 from mnistzoo.training.evaluate import evaluate
-from mnistzoo.weights import MAX_BYTES, load_into, load_state_dict, read_metadata
+from mnistzoo.weights import MAX_BYTES, load_into, parse_state_dict, read_metadata
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,20 @@ def entry_of(name: str, path: Path) -> Entry:
     The recipe, the seed and the versions are what the file says that it was made with.
 
     Raises:
+        UnknownNameError: there is no such network.
         FileReadError: the file is missing.
         WeightsError: it does not fit the network, or does not say what made it.
     """
     data = read_bytes(path, limit=MAX_BYTES)
     model = get_model(name)
-    load_into(model, load_state_dict(path), path.name)
-    analysis = model.summary()
+    load_into(model, parse_state_dict(data, path.name), path.name)
     made_by = read_metadata(path)
+    if missing := {"recipe", "seed", "versions"} - made_by.keys():
+        raise WeightsError(
+            f"{path} does not say its {', '.join(sorted(missing))}; "
+            "take the weights that a run of `mnistzoo train` left."
+        )
+    analysis = model.summary()
     return Entry(
         file=path.name,
         sha256=sha256(data),
@@ -130,12 +136,10 @@ def adopt(name: str, path: Path, folder: Path = FOLDER) -> Entry:
     """Put the weights that a run left at `path` among those that ship, and into the manifest.
 
     Raises:
-        FileReadError: the file is missing.
+        UnknownNameError, FileReadError, WeightsError: as `entry_of`; `folder` is then unchanged.
         FileWriteError: `folder` cannot be written.
-        WeightsError: it does not fit the network, or does not say what made it.
     """
-    entry = entry_of(
-        name, write_bytes(folder / f"{name}.safetensors", read_bytes(path, limit=MAX_BYTES))
-    )
+    entry = replace(entry_of(name, path), file=f"{name}.safetensors")
+    write_bytes(folder / entry.file, read_bytes(path, limit=MAX_BYTES))
     write_manifest({**read_manifest(folder), name: entry}, folder)
     return entry

@@ -93,7 +93,8 @@ def test_edited_card_is_kept(hub, client):
     repo = hub.repos[repo_id]
     generated = repo.files()["README.md"]
     assert client.run(push, repo_id=repo_id, seed=2) == [False, True]
-    for edited in (generated.replace(b"network", b"netwerk", 1), b"my own words", b"\xff\xfe"):
+    letter, large = generated.replace(b"network", b"netwerk", 1), b"my own book\n" * 100_000
+    for edited in (letter, b"my own words", b"\xff\xfe", large):
         repo.commit("main", {**repo.files(), "README.md": edited}, "by hand")
         assert client.run(push, repo_id=repo_id, seed=len(edited)) == [True, True]
         assert repo.files()["README.md"] == edited
@@ -190,6 +191,9 @@ def test_saving_keeps_an_edited_card(tmp_path):
     card.write_text(edited)
     mnistzoo.exp1().save_pretrained(tmp_path, accuracy=0.75)
     assert card.read_text() == edited
+    card.write_text(edited * 1000)  # larger than any of ours
+    mnistzoo.exp1().save_pretrained(tmp_path)
+    assert card.read_text() == edited * 1000
 
 
 def test_no_accuracy_is_invented(tmp_path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from threading import get_ident
@@ -20,14 +20,15 @@ from mnistzoo.analysis.table import Row
 
 def tensors_of(output: object) -> list[Tensor]:
     """The tensors in an output: in tuples, dictionaries and dataclasses too, in their order."""
+    items: Iterable[object]
     if isinstance(output, Tensor):
         return [output]
-    if is_dataclass(output) and not isinstance(output, type):
-        items = [getattr(output, entry.name) for entry in fields(output)]
+    if isinstance(output, list | tuple):
+        items = output
     elif isinstance(output, dict):
-        items = list(output.values())
-    elif isinstance(output, list | tuple):
-        items = list(output)
+        items = output.values()
+    elif is_dataclass(output) and not isinstance(output, type):
+        items = [getattr(output, entry.name) for entry in fields(output)]
     else:
         return []
     return [tensor for item in items for tensor in tensors_of(item)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -50,7 +49,6 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         self._layouts: dict[int, Layout] = {}
         self._stand_ins: dict[int, Tensor] = {}
         self._alive: dict[int, Tensor] = {}
-        self._kinds: dict[Any, tuple[str, Rule | None]] = {}
         self._views: dict[int, tuple[Tensor, Call, int]] = {}
         self._views_of: dict[int, list[Tensor]] = {}
 
@@ -76,8 +74,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
     ) -> Any:
         """Run one operator, and note what it does."""
         kwargs = kwargs or {}
-        name, _ = self._kind(func)
-        tensors = _tensors_in(args) + _tensors_in(kwargs.values())
+        name, _ = _kind(func)
+        tensors = tensors_of([args, kwargs])
         self.read.update(map(id, tensors))
         out = self._run(func, name, tensors, args, kwargs)
         call = Call(func, args, kwargs, out, tensors, self.layout_of)
@@ -129,18 +127,6 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             return _empty(first), nothing, nothing
         return None
 
-    def _kind(self, func: Any) -> tuple[str, Rule | None]:
-        """The operator's name, and the rule for it."""
-        if func not in self._kinds:
-            name = func._schema.name.partition("::")[2]
-            if name.endswith("_") and not name.endswith("__"):
-                name = name[:-1]
-            rule = RULES.get(name)
-            if rule is None and torch.Tag.pointwise in func.tags:
-                rule = pointwise
-            self._kinds[func] = name, rule
-        return self._kinds[func]
-
     def _inside(self, tensor: Tensor, name: str) -> Tensor:
         """A tensor that may be written to: what was made inside itself, else what stands for it."""
         key = id(tensor)
@@ -177,7 +163,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
     def _layouts_of(self, call: Call) -> list[Layout | None]:
         """The layout of each result, by the operator's rule."""
         made = tensors_of(call.out)
-        name, rule = self._kind(call.func)
+        name, rule = _kind(call.func)
         if name in CONSTANT:
             return [None] * len(made)
         if rule is None:
@@ -231,6 +217,16 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         return str(self.calls.stack[-1]) if self.calls and self.calls.stack else "the network"
 
 
+@cache
+def _kind(func: Any) -> tuple[str, Rule | None]:
+    """The operator's name, without the underscore of in-place ones, and the rule for it."""
+    name = func._schema.name.partition("::")[2]
+    if name.endswith("_") and not name.endswith("__"):
+        name = name[:-1]
+    tagged = pointwise if torch.Tag.pointwise in func.tags else None
+    return name, RULES.get(name, tagged)
+
+
 def _memory(tensor: Tensor) -> range:
     """Where in its storage a tensor begins and ends, in elements."""
     start = tensor.storage_offset()
@@ -259,17 +255,6 @@ def _changed(func: Any) -> tuple[str, ...]:
 
 def _empty(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-
-
-def _tensors_in(values: Iterable[Any]) -> list[Tensor]:
-    """The tensors among an operator's arguments."""
-    found: list[Tensor] = []
-    for value in values:
-        if isinstance(value, Tensor):
-            found.append(value)
-        elif isinstance(value, list | tuple):
-            found += _tensors_in(value)
-    return found
 
 
 def _replaced(value: Any, given: dict[int, Tensor]) -> Any:

@@ -66,8 +66,9 @@ def effective_receptive_field(
         layer: path of a module whose output is a map of shape `(N, channels, *axes)`.
 
     Raises:
-        InputError: `images` is no batch of images.
+        InputError: `images` is no batch of images, or the network refuses their shape.
         UnknownNameError: there is no such layer; the message names the nearest.
+        UnknownOperatorError: see `analyze`.
         AnalysisError: the layer's output is no map, or does not depend on the images.
     """
     if images.ndim < 3 or not len(images) or not images.is_floating_point():

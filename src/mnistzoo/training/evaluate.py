@@ -131,27 +131,22 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, digits: Digits, *, on_batch: Callable[[int], object] = lambda _: None
+    model: ConvNet, digits: Digits, *, on_batch: Callable[[int], object] = lambda _: None
 ) -> Evaluation:
-    """What `model` answers for `digits`, in evaluation mode; its mode is then as it was before.
+    """What `model` answers for `digits`, in evaluation mode; it is left as it is.
 
     Args:
-        model: gives log-probabilities for normalised images of shape `(N, 1, 28, 28)`.
+        model: a network of the zoo, whatever its number of classes.
         digits: the images and their labels.
         on_batch: called after each batch with the number of images in it.
 
     Raises:
         InputError: it has no class for some of the labels.
     """
-    was_training, device = model.training, next(model.parameters()).device
-    model.eval()
-    try:
-        answers, network = [], model.fused() if isinstance(model, ConvNet) else model
-        for images in torch.split(digits.images, BATCH_SIZE):
-            answers.append(network(normalize(images.to(device))).float().cpu())
-            on_batch(len(images))
-    finally:
-        model.train(was_training)
+    answers, network, device = [], model.fused(), model.classifier.weight.device
+    for images in torch.split(digits.images, BATCH_SIZE):
+        answers.append(network(normalize(images.to(device))).float().cpu())
+        on_batch(len(images))
     found = Evaluation(torch.cat(answers), digits.labels)
     if (classes := found.log_probabilities.shape[1]) <= int(found.labels.max()):
         raise InputError(

@@ -5,7 +5,6 @@ See <https://kellerjordan.github.io/posts/muon/>; the iteration and its coeffici
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,16 +28,15 @@ class Muon(SGD):
     """
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]  # as SGD's own
-        """One step; `closure` is as for `torch.optim.SGD`."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # SGD's own takes one
+        """One step; there is no closure, since directions are made of gradients that are there."""
         kernels = [p for g in self.param_groups if g.get("kernels") for p in g["params"]]
         learning = [weight for weight in kernels if weight.grad is not None]
         for weight in learning:
             weight.grad = _direction(weight.grad, self.state[weight])
-        loss: float | None = super().step(closure)
+        super().step(closure)
         for weight in learning:
             weight.mul_(len(weight) ** 0.5 / weight.norm())
-        return loss
 
 
 def _direction(gradient: Tensor, state: dict[str, Any]) -> Tensor:

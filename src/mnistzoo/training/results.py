@@ -16,7 +16,7 @@ from mnistzoo.errors import DataError
 from mnistzoo.files import read_bytes
 from mnistzoo.training.recipe import RECIPES, Augmentation, Recipe
 
-MAX_BYTES = 2**22
+MAX_METRICS_BYTES = 2**22
 """No metrics file is read beyond this; one of 30 epochs has 5 kB."""
 
 
@@ -111,7 +111,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
         FileReadError: it cannot be read.
     """
     try:
-        return _parse(json.loads(read_bytes(path, limit=MAX_BYTES)))
+        return _parse(json.loads(read_bytes(path, limit=MAX_METRICS_BYTES)))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise DataError(

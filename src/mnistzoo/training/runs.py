@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from mnistzoo._version import __version__
-from mnistzoo.checkpoint import WEIGHTS, write_folder
+from mnistzoo.checkpoint import LIMITS, WEIGHTS, read_folder, write_folder
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import FileReadError, TrainingError
 from mnistzoo.files import read_bytes, sha256, write_bytes
@@ -23,13 +23,14 @@ from mnistzoo.network import ConvNet
 from mnistzoo.pretrained import from_pretrained
 from mnistzoo.training.distributed import barrier, rank, world_size
 from mnistzoo.training.evaluate import evaluate
+from mnistzoo.training.results import MAX_METRICS_BYTES
 from mnistzoo.training.trainer import Run, Trainer
 
 METRICS = "metrics.json"
 CHECKPOINT = "checkpoint.pt"
 
-MAX_BYTES = 2**28
-"""No checkpoint or metrics file is read beyond this."""
+MAX_CHECKPOINT_BYTES = 2**28
+"""No checkpoint is read beyond this."""
 
 OnBatch = Callable[[Run, int], object]
 OnEpoch = Callable[[Run, dict[str, float]], object]
@@ -61,6 +62,7 @@ def train(
     Raises:
         TrainingError: the loss is no longer finite, or `out` holds another run.
         FileWriteError: the folder cannot be written.
+        FileReadError, WeightsError: the folder of the teacher is damaged.
     """
     described = asdict(run)
     if (finished := _finished(out, described)) is not None:
@@ -110,9 +112,12 @@ def is_finished(folder: Path) -> bool:
 
 
 def read_run(folder: Path) -> dict[str, bytes]:
-    """The files of a finished run, by name; its teacher's folder is none of them."""
-    files = [path for path in folder.iterdir() if path.is_file()]
-    return {path.name: read_bytes(path, limit=MAX_BYTES) for path in files}
+    """The files of a finished run, by name: the network's and `metrics.json`.
+
+    Raises:
+        FileReadError: one is missing, or is larger than it may be.
+    """
+    return {**read_folder(folder), METRICS: read_bytes(folder / METRICS, limit=MAX_METRICS_BYTES)}
 
 
 def write_run(folder: Path, files: dict[str, bytes]) -> None:
@@ -121,7 +126,7 @@ def write_run(folder: Path, files: dict[str, bytes]) -> None:
     Raises:
         FileWriteError: the folder cannot be written.
     """
-    write_folder(folder, {name: data for name, data in files.items() if name != METRICS})
+    write_folder(folder, files)
     write_bytes(folder / METRICS, files[METRICS])
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of a try that was cut off
 
@@ -142,7 +147,7 @@ def _finished(out: Path, described: dict[str, Any]) -> dict[str, Any] | None:
         return None
     path = out / METRICS
     try:
-        metrics: dict[str, Any] = json.loads(read_bytes(path, limit=MAX_BYTES))
+        metrics: dict[str, Any] = json.loads(read_bytes(path, limit=MAX_METRICS_BYTES))
         found = {key: metrics.get(key) for key in described}
     except (ValueError, AttributeError, RecursionError) as error:
         raise _damaged(path) from error
@@ -162,7 +167,7 @@ def _resume(
 ) -> tuple[list[dict[str, float]], float]:
     """Bring `trainer` to where the checkpoint in `out` is, if there is one."""
     try:
-        data = read_bytes(out / CHECKPOINT, limit=MAX_BYTES)
+        data = read_bytes(out / CHECKPOINT, limit=MAX_CHECKPOINT_BYTES)
     except FileReadError:
         return [], 0.0
     try:
@@ -218,11 +223,11 @@ def _save(out: Path, run: Run, network: ConvNet, metrics: dict[str, Any]) -> dic
         "network": run.network,
         "recipe": run.recipe.name,
         "seed": run.seed,
-        "versions": versions(),
+        "versions": metrics["versions"],
     }
     accuracy = metrics["correct"] / metrics["total"] if run.holdout == 0 else None
     network.save_pretrained(out, accuracy=accuracy, made_by=made_by)
-    metrics["sha256"] = sha256(read_bytes(out / WEIGHTS, limit=MAX_BYTES))
+    metrics["sha256"] = sha256(read_bytes(out / WEIGHTS, limit=LIMITS[WEIGHTS]))
     write_bytes(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
     (out / CHECKPOINT).unlink(missing_ok=True)
     return metrics

@@ -15,7 +15,7 @@ from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import TrainingError, UnknownNameError
 from mnistzoo.files import read_bytes, write_bytes
 from mnistzoo.training.recipe import get_recipe
-from mnistzoo.training.results import MAX_BYTES, Result, read_result
+from mnistzoo.training.results import MAX_METRICS_BYTES, Result, read_result
 from mnistzoo.training.runs import METRICS, is_finished, read_run, teacher_folder, write_run
 from mnistzoo.training.trainer import Run
 
@@ -44,6 +44,7 @@ def grid(
 
     Raises:
         UnknownNameError: there is no such network or recipe.
+        InputError: a seed or the holdout is out of bounds.
     """
     runs = []
     for network, recipe, seed in product(networks, recipes, seeds):
@@ -62,6 +63,7 @@ def remaining(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
     Raises:
         TrainingError: `out` holds results that are no repetitions of these runs.
         DataError: a result there is damaged.
+        FileWriteError: `out` cannot be written.
     """
     folders = {_place(out, run): run for run in runs}
     kinds = {(run.network, run.recipe.name): _kind(run) for run in folders.values()}
@@ -82,6 +84,10 @@ def carry_out(
     A result is written in one step, when its run's weights and metrics are there; it is never
     written again. A run that fails leaves none and stops no other. Teachers come first: each is
     trained once for all runs that have it, in a folder beside theirs, `teacher-RECIPE-SEED`.
+
+    Raises:
+        FileReadError: the folder of a teacher is damaged.
+        FileWriteError: a run's folder, or its result, cannot be written.
     """
     failed = _train_teachers(folders, engine)
     yield from failed.items()
@@ -116,7 +122,7 @@ def _place(out: Path, run: Run) -> Path:
 
 
 def _publish(folder: Path) -> Result:
-    metrics = read_bytes(folder / METRICS, limit=MAX_BYTES)
+    metrics = read_bytes(folder / METRICS, limit=MAX_METRICS_BYTES)
     return read_result(write_bytes(_result_path(folder), metrics))
 
 

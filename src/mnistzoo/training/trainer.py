@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
-from mnistzoo.data.mnist import Digits, normalize
+from mnistzoo.data.mnist import TRAIN_LABELS, Digits, normalize
 from mnistzoo.errors import InputError, TrainingError, UnknownNameError
 from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
@@ -34,11 +34,11 @@ class Run:
         recipe: how it is trained.
         seed: of the initial weights, the order of the images, and the augmentation; 0 to 2³² − 1.
         holdout: how many of the last training images are kept aside; the run is then judged on
-            them, and the test images are never read.
+            them, and the test images are never read; 0 to 59,999.
 
     Raises:
         UnknownNameError: there is no such network.
-        InputError: the seed is out of bounds.
+        InputError: the seed or the number of held-out images is out of bounds.
     """
 
     network: str
@@ -51,6 +51,11 @@ class Run:
             raise UnknownNameError("network", self.network, BUILDABLE)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"expected a seed from 0 to {2**32 - 1}, got {self.seed}.")
+        if not 0 <= self.holdout < (images := TRAIN_LABELS.shape[0]):
+            raise InputError(
+                f"expected a holdout of 0 to {images - 1:,} of the {images:,} training images, "
+                f"got {self.holdout:,}."
+            )
 
     @property
     def teacher(self) -> Run | None:

@@ -22,7 +22,6 @@ def _resized(call: Call, find: Taps, axes: int) -> Layout:
     layout, steps = call.source, {}
     corners = bool(call.get("align_corners", False))
     for axis, index in enumerate(spatial(call, axes)):
-        layout = layout.as_axis(index)
         units, made = dim_size(layout.dims[index]), call.shape[index]
         scale = _scale(call, axis, units, made)
         steps[index] = _resize_step(find, units, made, scale, corners)

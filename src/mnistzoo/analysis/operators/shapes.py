@@ -8,27 +8,36 @@ import numpy as np
 import torch
 
 from mnistzoo.analysis.factors import axes_of, dim_size, plain
-from mnistzoo.analysis.joins import concatenated, merged
+from mnistzoo.analysis.joins import broadcast, concatenated, merged
 from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
 from mnistzoo.analysis.spans import Step
 from mnistzoo.errors import UnknownOperatorError
 
 
-@rule("view", "_unsafe_view", "reshape", "_reshape_alias", "squeeze", "unsqueeze", "expand")
+@rule("view", "_unsafe_view", "reshape", "_reshape_alias")
 def _view(call: Call) -> Layout:
-    layout, shape = call.source, call.shape
-    name = call.func._schema.name.removeprefix("aten::")
-    if name == "expand":
-        return merged([layout], shape) or layout
-    if name == "unsqueeze":
-        index = positive(call["dim"], len(shape))
-        return layout.with_dims((*layout.dims[:index], plain(1), *layout.dims[index:]))
-    if name == "squeeze":
-        gone = dims_of(call.get("dim"), len(layout.dims))
-        kept = [d for i, d in enumerate(layout.dims) if i not in gone or dim_size(d) > 1]
-        return layout.with_dims(kept)
-    return layout.viewed(shape)
+    return call.source.viewed(call.shape)
+
+
+@rule("expand")
+def _expand(call: Call) -> Layout:
+    return broadcast([call.source], call.shape)
+
+
+@rule("unsqueeze")
+def _unsqueeze(call: Call) -> Layout:
+    dims, index = call.source.dims, positive(call["dim"], len(call.shape))
+    return call.source.with_dims((*dims[:index], plain(1), *dims[index:]))
+
+
+@rule("squeeze")
+def _squeeze(call: Call) -> Layout:
+    dims = call.source.dims
+    gone = dims_of(call.get("dim"), len(dims))
+    return call.source.with_dims(
+        dim for index, dim in enumerate(dims) if index not in gone or dim_size(dim) > 1
+    )
 
 
 @rule("as_strided")
@@ -62,7 +71,6 @@ def _picked(layout: Layout, index: int, units: range) -> Layout:
         return layout
     if not axes_of(layout.dims[index]):
         return layout.with_dim(index, plain(len(units)))
-    layout = layout.as_axis(index)
     taps = np.arange(units.start, units.start + len(units) * units.step, units.step)[:, None]
     return layout.stepped({index: Step.read(taps, units.step)})
 
@@ -152,7 +160,6 @@ def _roll(call: Call) -> Layout:
     for shift, dim in zip(call["shifts"], call["dims"], strict=True):
         index = positive(dim, len(layout.dims))
         if axes_of(layout.dims[index]):
-            layout = layout.as_axis(index)
             units = dim_size(layout.dims[index])
             taps = np.arange(units)[:, None] - shift
             layout = layout.stepped({index: Step.read(taps % units, 1, taps)})
@@ -164,7 +171,6 @@ def _flip(call: Call) -> Layout:
     layout = call.source
     for index in dims_of(call["dims"], len(layout.dims)):
         if axes_of(layout.dims[index]):
-            layout = layout.as_axis(index)
             units = dim_size(layout.dims[index])
             layout = layout.stepped({index: Step.read(np.arange(units)[::-1, None], 1)})
     return layout
@@ -179,7 +185,6 @@ def _index_select(call: Call) -> Layout | None:
 def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> Layout | None:
     """The units whose numbers a tensor of one dimension holds."""
     if axes_of(layout.dims[index]) and numbers.device.type != "meta":
-        layout = layout.as_axis(index)
         units = dim_size(layout.dims[index])
         taps = np.asarray(numbers.tolist())[:, None] % units
         even = Fraction(int(taps[-1, 0] - taps[0, 0]), max(len(taps) - 1, 1))

@@ -32,7 +32,6 @@ def _convolution(call: Call) -> Layout | None:
     for axis, index in enumerate(range(2, 2 + axes)):
         slide = Slide(kernel[axis], stride[axis], padding[axis], dilation[axis])
         if slide[:3] != (1, 1, 0):
-            layout = layout.as_axis(index)
             units = dim_size(layout.dims[index])
             steps[index] = make(units, call.shape[index], slide)
     return merged([layout.stepped(steps), _constant(call, weight)], call.shape)
@@ -61,7 +60,6 @@ def _pool(call: Call) -> Layout:
     layout, steps = call.source, {}
     slides = map(Slide, kernel, stride, padding, dilation)
     for index, slide in zip(spatial(call, axes), slides, strict=True):
-        layout = layout.as_axis(index)
         steps[index] = sliding(dim_size(layout.dims[index]), call.shape[index], slide)
     return layout.stepped(steps)
 
@@ -74,7 +72,6 @@ def _adaptive_pool(call: Call) -> Layout:
         if units == 1:
             layout = layout.reduced(index)
         else:
-            layout = layout.as_axis(index)
             steps[index] = adaptive(dim_size(layout.dims[index]), units)
     return layout.stepped(steps)
 
@@ -113,7 +110,6 @@ def _padded(call: Call, found: Callable[[Ints, int], Ints]) -> Layout:
     for number in range(len(pads) // 2):
         index = len(call.shape) - 1 - number
         if pads[2 * number] or pads[2 * number + 1]:
-            layout = layout.as_axis(index)
             taps = np.arange(call.shape[index])[:, None] - pads[2 * number]
             steps[index] = Step.read(found(taps, dim_size(layout.dims[index])), 1, taps)
     return layout.stepped(steps)
@@ -122,7 +118,7 @@ def _padded(call: Call, found: Callable[[Ints, int], Ints]) -> Layout:
 @rule("unfold")
 def _unfold(call: Call) -> Layout:
     index = positive(call["dimension"], len(call.source.dims))
-    layout = call.source.as_axis(index)
+    layout = call.source
     units = dim_size(layout.dims[index])
     step = sliding(units, call.shape[index], Slide(call["size"], call["step"]))
     layout = layout.stepped({index: step})
@@ -144,11 +140,11 @@ def _places(size: int, slide: Slide) -> int:
 def _im2col(call: Call) -> Layout:
     layout, steps = call.source, {}
     for index, slide in zip(spatial(call, 2), _slides(call), strict=True):
-        layout = layout.as_axis(index)
         size = dim_size(layout.dims[index])
         steps[index] = sliding(size, _places(size, slide), slide)
-    *batch, _, rows, columns = layout.stepped(steps).dims
-    return layout.stepped(steps).with_dims([*batch, plain(call.shape[-2]), rows + columns])
+    layout = layout.stepped(steps)
+    *batch, _, rows, columns = layout.dims
+    return layout.with_dims([*batch, plain(call.shape[-2]), rows + columns])
 
 
 @rule("col2im")
@@ -159,6 +155,5 @@ def _col2im(call: Call) -> Layout:
     layout = layout.viewed([*layout.shape[:-1], *(_places(size, slide) for size, slide in sizes)])
     steps = {}
     for index, (size, slide) in enumerate(sizes, start=channels + 1):
-        layout = layout.as_axis(index)
         steps[index] = transposed(dim_size(layout.dims[index]), size, slide)
     return layout.stepped(steps)
