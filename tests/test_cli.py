@@ -136,6 +136,23 @@ def test_errors_are_one_line(args, message, monkeypatch, capsys):
     assert message in printed.err
 
 
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["list", "--json", "--markdown"],
+        ["evaluate", "exp1", "--json", "--markdown"],
+        ["results", "docs/results", "--json", "--csv"],
+        ["analyze", "exp1", "--csv", "--markdown"],
+        ["analyze", "exp1", "--layer", "features.conv1", "--csv"],
+    ],
+)
+def test_formats_exclude_each_other(args):
+    """To ask for two at once, or for one that a command lacks, is wrong usage."""
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+
+
 def test_exit_status_of_a_process():
     """A whole process exits 1 for an error, without a traceback, and 2 for wrong usage."""
     failed = run("summary", "exp6")

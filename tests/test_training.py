@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import mnistzoo
 from mnistzoo.data.mnist import Digits
-from mnistzoo.errors import FileWriteError, TrainingError, UnknownNameError
+from mnistzoo.errors import FileWriteError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
 from mnistzoo.training import descent, runs, trainer
 from mnistzoo.training.augment import affine_maps, warp
@@ -280,6 +280,13 @@ def test_a_finished_run_is_not_done_again(tmp_path, run, small_mnist):
     """The second call gives the first one's metrics and takes no step."""
     first = runs.train(run, tmp_path)
     assert runs.train(run, tmp_path, on_batch=pytest.fail) == first
+
+
+@pytest.mark.parametrize("holdout", [-5, 60_000])
+def test_holdouts_out_of_bounds(holdout):
+    """They are refused when a run is described."""
+    with pytest.raises(InputError, match="a holdout of 0 to 59,999 of the 60,000"):
+        Run("exp1", get_recipe("fast", "exp1"), holdout=holdout)
 
 
 def test_a_teacher_is_a_run_of_its_own(tmp_path, taught, small_mnist):

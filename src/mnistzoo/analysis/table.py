@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, overload
@@ -70,11 +70,36 @@ def field_to_dict(field: ReceptiveField) -> dict[str, Any]:
     return record
 
 
-COLUMNS = (
-    *("layer", "kind", "output shape", "parameters", "MACs"),
-    *("receptive field", "stride", "padding"),
-)
-"""What a table can print of each row."""
+def _output_shape(row: Row) -> str:
+    if row.output_shape is None:
+        return "unused" if row.unused_params else "not called"
+    return times(row.output_shape)
+
+
+def _receptive_field(row: Row) -> str:
+    return str(row.receptive_field) if row.receptive_field and row.receptive_field.size else ""
+
+
+def _moving(row: Row, name: str) -> str:
+    """What the part of the field has that moves with the unit; one number where all axes agree."""
+    local = row.receptive_field and row.receptive_field.local
+    if not local:
+        return ""
+    numbers = getattr(local, name)
+    return str(numbers[0]) if len(set(numbers)) == 1 else times(numbers)
+
+
+_CELLS: dict[str, Callable[[Row], str]] = {
+    "layer": lambda row: row.path,
+    "kind": lambda row: row.kind,
+    "output shape": _output_shape,
+    "parameters": lambda row: f"{row.num_params:,}" if row.num_params else "",
+    "MACs": lambda row: f"{row.macs:,}" if row.macs else "",
+    "receptive field": _receptive_field,
+    "stride": lambda row: _moving(row, "stride"),
+    "padding": lambda row: _moving(row, "padding"),
+}
+"""What a table can print of each row, by the name of the column."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,7 +118,7 @@ class Analysis(Sequence[Row]):
     input_shape: tuple[int, ...]
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
-    columns: tuple[str, ...] = COLUMNS
+    columns: tuple[str, ...] = tuple(_CELLS)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -104,9 +129,6 @@ class Analysis(Sequence[Row]):
 
     def __len__(self) -> int:
         return len(self.rows)
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
 
     @property
     def num_params(self) -> int:
@@ -140,13 +162,13 @@ class Analysis(Sequence[Row]):
         Raises:
             UnknownNameError: there is no such column; the message names the nearest.
         """
-        if unknown := [column for column in columns if column not in COLUMNS]:
-            raise UnknownNameError("column", unknown[0], COLUMNS)
+        if unknown := [column for column in columns if column not in _CELLS]:
+            raise UnknownNameError("column", unknown[0], _CELLS)
         return replace(self, columns=columns)
 
     def cells(self) -> list[list[str]]:
         """The columns of each row as text, in the order of `columns`."""
-        return [[_cell(row, column) for column in self.columns] for row in self.rows]
+        return [[_CELLS[column](row) for column in self.columns] for row in self.rows]
 
     def caption(self) -> str:
         """The totals in one line."""
@@ -233,25 +255,3 @@ _ALIGNED = dict.fromkeys(("parameters", "MACs", "receptive field", "stride", "pa
 def times(numbers: Sequence[object]) -> str:
     """`(16, 9, 9)` as `16×9×9`."""
     return "×".join(map(str, numbers))
-
-
-def _cell(row: Row, column: str) -> str:
-    field = row.receptive_field
-    if column in ("stride", "padding"):
-        moving = field and field.local
-        return _uniform(getattr(moving, column)) if moving else ""
-    if column == "output shape":
-        if row.output_shape is None:
-            return "unused" if row.unused_params else "not called"
-        return times(row.output_shape)
-    if column == "receptive field":
-        return str(field) if field and field.size else ""
-    numbers = {"parameters": row.num_params, "MACs": row.macs}
-    if column in numbers:
-        return f"{numbers[column]:,}" if numbers[column] else ""
-    return row.path if column == "layer" else row.kind
-
-
-def _uniform(numbers: Sequence[object]) -> str:
-    """One number where all axes agree."""
-    return str(numbers[0]) if len(set(numbers)) == 1 else times(numbers)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json
+from mnistzoo.cli.console import CSV, JSON, MARKDOWN, at_most_one, print_json
 from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def analyze(
         str | None, typer.Option(help="Only the receptive field of this layer's output.")
     ] = None,
     as_json: JSON = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
+    markdown: MARKDOWN = False,
+    as_csv: CSV = False,
 ) -> None:
     """Analyse any PyTorch network, layer by layer.
 
@@ -51,8 +51,7 @@ def analyze(
 
     from mnistzoo import analysis
 
-    if as_json + markdown + as_csv > 1:
-        raise typer.BadParameter("choose one of --json, --markdown and --csv.")
+    at_most_one(json=as_json, markdown=markdown, csv=as_csv)
     if layer is not None and (markdown or as_csv):
         raise typer.BadParameter("--layer prints no table; --json goes with it.")
     shape = _shape(input_shape or ("1,28,28" if ":" not in network else "3,224,224"))

@@ -20,6 +20,12 @@ CSV = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
 MARKDOWN = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
 
 
+def at_most_one(**formats: bool) -> None:
+    """Refuse a command that is asked for two formats at once, each named as its option is."""
+    if sum(formats.values()) > 1:
+        raise typer.BadParameter(f"choose one of {', '.join(f'--{name}' for name in formats)}.")
+
+
 def print_json(value: Any) -> None:
     """Print `value` as JSON, the only thing on stdout."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -11,6 +11,7 @@ import typer
 from mnistzoo.cli.console import (
     JSON,
     MARKDOWN,
+    at_most_one,
     print_json,
     print_rows,
     print_table,
@@ -50,6 +51,7 @@ def evaluate(
     errors, some are on the 15 images whose label most people dispute; they count all the same, and
     the last column says what accuracy is without those images.
     """
+    at_most_one(json=as_json, markdown=markdown)
     results = _evaluate(networks)
     if disputed:
         _print_disputed(results, markdown=markdown, as_json=as_json)

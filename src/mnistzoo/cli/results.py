@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnistzoo.cli.console import CSV, JSON, MARKDOWN, print_json, print_rows
+from mnistzoo.cli.console import CSV, JSON, MARKDOWN, at_most_one, print_json, print_rows
 
 if TYPE_CHECKING:
     from mnistzoo.architectures import Architecture
@@ -34,6 +34,7 @@ def results(
     """
     from mnistzoo.training.results import load_results
 
+    at_most_one(json=as_json, markdown=markdown, csv=as_csv)
     print_results(load_results(folder), markdown=markdown, as_csv=as_csv, as_json=as_json)
 
 

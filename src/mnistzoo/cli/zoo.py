@@ -10,6 +10,7 @@ import typer
 from mnistzoo.cli.console import (
     JSON,
     MARKDOWN,
+    at_most_one,
     print_json,
     print_rows,
     print_table,
@@ -37,6 +38,7 @@ def list_(
     """List the networks with their size, receptive field and accuracy."""
     from mnistzoo.zoo import rows
 
+    at_most_one(json=as_json, markdown=markdown)
     chosen = rows(sort=sort)
     if as_json:
         print_json([asdict(row) for row in chosen])

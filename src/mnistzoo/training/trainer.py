@@ -51,7 +51,8 @@ class Run:
             raise UnknownNameError("network", self.network, BUILDABLE)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"expected a seed from 0 to {2**32 - 1}, got {self.seed}.")
-        if not 0 <= self.holdout < (images := TRAIN_LABELS.shape[0]):
+        (images,) = TRAIN_LABELS.shape
+        if not 0 <= self.holdout < images:
             raise InputError(
                 f"expected a holdout of 0 to {images - 1:,} of the {images:,} training images, "
                 f"got {self.holdout:,}."
