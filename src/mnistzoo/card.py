@@ -143,36 +143,33 @@ def _sealed(body: str) -> bytes:
 
 
 def _metadata(config: Config, result: Measured | None, dataset: str | None) -> str:
-    """YAML front matter. Each value is written as JSON, which YAML contains."""
-    front: dict[str, object] = {
-        "license": "mit",
-        "library_name": "mnistzoo",
-        "pipeline_tag": "image-classification",
-        "tags": ["mnist", "mnistzoo", "pytorch", "safetensors", config.architecture],
-    }
-    if dataset is not None:
-        front["datasets"] = [dataset]
+    """YAML front matter, by the client's own record of what the Hub reads."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name, results = config.architecture, None
     if result is not None:
-        front["metrics"] = ["accuracy"]
-        front["model-index"] = [_model_index(config.architecture, result)]
-    lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in front.items()]
-    return "\n".join(["---", *lines, "---\n"])
-
-
-def _model_index(name: str, result: Measured) -> dict[str, object]:
-    dataset = {"type": result.dataset, "name": result.dataset.rpartition("/")[2]}
-    if result.split is not None:
-        dataset["split"] = result.split
-    return {
-        "name": name,
-        "results": [
-            {
-                "task": {"type": "image-classification"},
-                "dataset": dataset,
-                "metrics": [{"type": "accuracy", "value": result.accuracy, "name": "Accuracy"}],
-            }
-        ],
-    }
+        results = [
+            EvalResult(
+                task_type="image-classification",
+                dataset_type=result.dataset,
+                dataset_name=result.dataset.rpartition("/")[2],
+                dataset_split=result.split,
+                metric_type="accuracy",
+                metric_name="Accuracy",
+                metric_value=result.accuracy,
+            )
+        ]
+    data = ModelCardData(
+        license="mit",
+        library_name="mnistzoo",
+        pipeline_tag="image-classification",
+        tags=["mnist", "mnistzoo", "pytorch", "safetensors", name],
+        datasets=dataset and [dataset],
+        metrics=["accuracy"] if results else None,
+        model_name=name if results else None,
+        eval_results=results,
+    )
+    return f"---\n{data.to_yaml()}\n---\n"
 
 
 def _accuracy(result: Measured | None) -> str:
