@@ -64,8 +64,8 @@ def encode(
     num_classes: int,
     state: dict[str, Tensor],
     made_by: dict[str, Any] | None = None,
-) -> dict[str, bytes]:
-    """The bytes of `config.json` and `model.safetensors`, known to be readable again.
+) -> tuple[Config, dict[str, bytes]]:
+    """A network's config, and its `config.json` and `model.safetensors`, known to load again.
 
     The shipped weights are written as the very file that ships, so that they keep its SHA-256.
 
@@ -89,7 +89,7 @@ def encode(
     config = Config(architecture, num_classes, MEAN, STD, sha256(weights), __version__)
     files = {CONFIG: (json.dumps(asdict(config), indent=2) + "\n").encode(), WEIGHTS: weights}
     decode(files, "what would be saved")
-    return files
+    return config, files
 
 
 def decode(files: dict[str, bytes], source: str) -> Checkpoint:

@@ -10,7 +10,7 @@ from torch import nn
 
 from mnistzoo.architectures import Architecture
 from mnistzoo.card import render, without_edited
-from mnistzoo.checkpoint import CARD, decode, encode, write_folder
+from mnistzoo.checkpoint import CARD, encode, write_folder
 from mnistzoo.errors import InputError
 from mnistzoo.weights import check_state
 
@@ -121,6 +121,5 @@ class Shareable(nn.Module, ABC):
         """The three files, once they are known to load again."""
         name, state = self.architecture.name, self.state_dict()
         check_state(self.blank().state_dict(), state, f"this {name}")
-        files = encode(name, self.num_classes, state, made_by)
-        config = decode(files, name).config
+        config, files = encode(name, self.num_classes, state, made_by)
         return {**files, CARD: render(self, config, accuracy, dataset)}

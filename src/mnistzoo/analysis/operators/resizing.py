@@ -18,16 +18,6 @@ Taps = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
 """From units in and out, the scale and `align_corners`: the units read, clipped and not."""
 
 
-def _resized(call: Call, find: Taps, axes: int) -> Layout:
-    layout, steps = call.source, {}
-    corners = bool(call.get("align_corners", False))
-    for axis, index in enumerate(spatial(call, axes)):
-        units, made = dim_size(layout.dims[index]), call.shape[index]
-        scale = _scale(call, axis, units, made)
-        steps[index] = _resize_step(find, units, made, scale, corners)
-    return layout.stepped(steps)
-
-
 def _scale(call: Call, axis: int, units: int, made: int) -> Fraction:
     """Units read per unit made; as torch does, from the factor asked for where there is one."""
     axes = len(call.shape) - 2
@@ -110,23 +100,24 @@ def _cubic_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[In
 
 
 _RESIZES: dict[str, Taps] = {
-    "upsample_nearest": _nearest,
-    "_upsample_nearest_exact": _nearest_exact,
-    "upsample_linear": _linear,
-    "upsample_bilinear": _linear,
-    "upsample_trilinear": _linear,
-    "upsample_bicubic": _cubic,
+    **{f"upsample_nearest{axes}d": _nearest for axes in (1, 2, 3)},
+    **{f"_upsample_nearest_exact{axes}d": _nearest_exact for axes in (1, 2, 3)},
+    "upsample_linear1d": _linear,
+    "upsample_bilinear2d": _linear,
+    "upsample_trilinear3d": _linear,
+    "upsample_bicubic2d": _cubic,
     "_upsample_bilinear2d_aa": _linear_aa,
     "_upsample_bicubic2d_aa": _cubic_aa,
 }
 
 
-@rule(*(f"{name}{axes}d" for name in _RESIZES for axes in (1, 2, 3) if "_aa" not in name))
+@rule(*_RESIZES)
 def _resize(call: Call) -> Layout:
-    name = call.func._schema.name.removeprefix("aten::")
-    return _resized(call, _RESIZES[name[:-2]], int(name[-2]))
-
-
-@rule("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa")
-def _resize_antialiased(call: Call) -> Layout:
-    return _resized(call, _RESIZES[call.func._schema.name.removeprefix("aten::")], 2)
+    find = _RESIZES[call.func._schema.name.removeprefix("aten::")]
+    corners = bool(call.get("align_corners", False))
+    layout, steps = call.source, {}
+    for axis, index in enumerate(spatial(call, len(call.shape) - 2)):
+        units, made = dim_size(layout.dims[index]), call.shape[index]
+        scale = _scale(call, axis, units, made)
+        steps[index] = _resize_step(find, units, made, scale, corners)
+    return layout.stepped(steps)
