@@ -149,6 +149,14 @@ def test_what_is_no_metrics_file_is_named(tmp_path, text):
         read_result(path)
 
 
+def test_the_folder_of_one_run(tmp_path):
+    """Its metrics are read, not the network's config; hidden files are not looked at."""
+    (tmp_path / "._exp1.json").write_bytes(b"\0")
+    write(tmp_path, result(seed=3)).rename(tmp_path / "metrics.json")
+    (tmp_path / "config.json").write_text("{}")
+    assert [found.seed for found in load_results(tmp_path)] == [3]
+
+
 def test_an_empty_or_missing_folder_is_an_error(tmp_path):
     """No results is an error that names the folder; so is a folder with a run's name."""
     for folder in (tmp_path, tmp_path / "missing"):

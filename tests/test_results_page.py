@@ -4,11 +4,14 @@ import json
 import re
 import shlex
 from pathlib import Path
+from statistics import mean, variance
 
 import pytest
+from scipy.stats import ttest_ind
 from typer.testing import CliRunner
 
 import mnistzoo
+from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import app, evaluate
 from mnistzoo.cli import plot as plotting
 from mnistzoo.training.results import load_results
@@ -105,21 +108,28 @@ def test_what_is_said_of_the_aims():
 
 
 def test_what_is_said_of_the_gain():
-    """The page says how many images more the means are than they were before the teacher."""
+    """The page says how many images more the means are than before the teacher, and how surely."""
     now, before = (
         {
-            row.network: row.mean
-            for row in summarize(load_results(ROOT / folder))
-            if row.recipe == "record"
+            name: [
+                result.correct
+                for result in load_results(ROOT / folder)
+                if (result.network, result.recipe.name) == (name, "record")
+            ]
+            for name in ARCHITECTURES
         }
         for folder in ("docs/results", "docs/results/earlier")
     )
-    gains = {name: round((now[name] - before[name]) * 10_000) for name in before}
-    order = "exp3", "exp2", "exp4", "exp1"
-    first, second, third, last = (f"{gains[name]} for {name}" for name in order)
-    said = f"worth {first}, {second}, {third} and {last}".replace(" for", " images for", 1)
-    assert said in " ".join(PAGE.split())
-    assert gains["exp5"] <= 1  # "not told apart from none"
+    order = "exp3", "exp2", "exp4", "exp1", "exp5"
+    told = []
+    for name in order:
+        gain = mean(now[name]) - mean(before[name])
+        error = sum(variance(runs) / len(runs) for runs in (now[name], before[name])) ** 0.5
+        told.append(f"{gain:.0f} ± {error:.0f} for {name}")
+    told[0] = told[0].replace(" for", " images for")
+    assert f"worth {', '.join(told[:-1])} and {told[-1]}" in " ".join(PAGE.split())
+    tests = {name: ttest_ind(now[name], before[name], equal_var=False).pvalue for name in order}
+    assert {name for name, p in tests.items() if p < 0.05} == {"exp2", "exp4"}
 
 
 def test_three_networks_are_not_told_apart():

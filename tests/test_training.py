@@ -289,6 +289,37 @@ def test_holdouts_out_of_bounds(holdout):
         Run("exp1", get_recipe("fast", "exp1"), holdout=holdout)
 
 
+def test_no_epochs():
+    """A run has one at least."""
+    with pytest.raises(InputError, match="one epoch or more, got 0"):
+        Run("exp1", replace(get_recipe("fast", "exp1"), epochs=0))
+
+
+def test_batches_smaller_than_the_processes(few, monkeypatch):
+    """Each process needs an image of every batch; the last one tells before anything is trained."""
+    monkeypatch.setattr(trainer, "world_size", lambda: 2)
+    digits = Digits(few.images[:65], few.labels[:65])
+    with pytest.raises(TrainingError, match="each of 2 processes in every batch, got 1"):
+        Trainer(Run("exp1", get_recipe("fast", "exp1")), digits)
+
+
+def test_rates_rise_and_fall_along_cosines():
+    """As the record says of `one_cycle`: half of the highest rate is passed halfway up and down."""
+    recipe = replace(get_recipe("record", "exp1"), epochs=10)
+    optimizer = descent.optimizer(mnistzoo.exp1(), recipe)
+    scheduler, rates = descent.scheduler(optimizer, recipe, 100), []
+    for _ in range(1000):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert max(rates) == pytest.approx(recipe.learning_rate)
+    top = rates.index(max(rates))
+    quarter = 0.5 - 0.5 * math.cos(math.pi / 4)
+    assert top == pytest.approx(150, abs=1)
+    assert rates[top // 4] / max(rates) == pytest.approx(quarter, abs=0.04)
+    assert rates[top + (1000 - top) // 2] / max(rates) == pytest.approx(0.5, abs=0.01)
+
+
 def test_a_teacher_is_a_run_of_its_own(tmp_path, taught, small_mnist):
     """It is trained first, in a folder inside, to the bytes that it comes to by itself."""
     alone = runs.train(taught.teacher, tmp_path / "alone")

@@ -33,7 +33,7 @@ def train(
 
     Under `torchrun`, its processes train one network together.
     """
-    from mnistzoo.training.distributed import processes
+    from mnistzoo.training.distributed import processes, rank
     from mnistzoo.training.recipe import get_recipe
     from mnistzoo.training.runs import train
     from mnistzoo.training.trainer import Run
@@ -44,8 +44,8 @@ def train(
     with processes(), progress("images") as bar:
         bars = _Bars(bar, run)
         metrics = train(run, out, on_batch=bars.advance, on_epoch=bars.show)
-    if "sha256" not in metrics:
-        return  # another process wrote the files, and prints
+        if rank() > 0:
+            return  # the first process wrote the files, and prints
     if as_json:
         print_json(metrics)
     else:

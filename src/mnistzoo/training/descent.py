@@ -46,7 +46,7 @@ def loss(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None)
 
 
 def optimizer(model: nn.Module, recipe: Recipe) -> SGD:
-    """The descent of the recipe; weight decay is on what has two axes or more."""
+    """The descent of the recipe; weight decay is on two axes or more, Muon's part aside."""
     ones, rows, kernels = ([p for p in model.parameters() if p.ndim == n] for n in (1, 2, 4))
     decayed: dict[str, Any] = {"weight_decay": recipe.weight_decay}
     by_muon = {"lr": recipe.kernel_rate, "kernels": True, "momentum": 0, "nesterov": False}

@@ -38,8 +38,9 @@ class Recipe:
         batch_size: images a step.
         learning_rate: the highest of the schedule.
         nesterov: Nesterov's form of momentum.
-        weight_decay: on weights of two or more axes; biases and batch norm have none.
-        one_cycle: up linearly to `learning_rate`, then down to nearly zero along a cosine
+        weight_decay: on weights of two or more axes, but for those that Muon trains; biases and
+            batch norm have none.
+        one_cycle: up to `learning_rate` along a cosine, then down to nearly zero along another
             (Smith and Topin 2018, arXiv:1708.07120). Otherwise × 0.1 after 15 epochs.
         label_smoothing: share of the label that is spread over all classes, where the run learns
             from labels.

@@ -94,7 +94,9 @@ def load_results(folder: str | os.PathLike[str]) -> list[Result]:
         DataError: there is none, or one is damaged; the message names the file.
         FileReadError: one cannot be read.
     """
-    paths = sorted(Path(folder).glob("*.json"))
+    paths = [Path(folder) / "metrics.json"]  # of one run, beside the network's own config.json
+    if not paths[0].exists():
+        paths = [path for path in Path(folder).glob("*.json") if not path.name.startswith(".")]
     if not paths:
         raise DataError(
             f"expected the metrics of finished runs (*.json) in {os.fspath(folder)}, found none; "

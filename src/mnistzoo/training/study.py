@@ -44,14 +44,15 @@ def grid(
 
     Raises:
         UnknownNameError: there is no such network or recipe.
-        InputError: a seed or the holdout is out of bounds.
+        InputError: a seed, the holdout or the number of epochs is out of bounds.
     """
     runs = []
     for network, recipe, seed in product(networks, recipes, seeds):
         if network not in ARCHITECTURES:
             raise UnknownNameError("network", network, ARCHITECTURES)
         chosen = get_recipe(recipe, network)
-        runs.append(Run(network, replace(chosen, epochs=epochs or chosen.epochs), seed, holdout))
+        chosen = replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
+        runs.append(Run(network, chosen, seed, holdout))
     return list(dict.fromkeys(runs))
 
 

@@ -38,7 +38,7 @@ class Run:
 
     Raises:
         UnknownNameError: there is no such network.
-        InputError: the seed or the number of held-out images is out of bounds.
+        InputError: the seed, the number of held-out images or that of epochs is out of bounds.
     """
 
     network: str
@@ -51,6 +51,8 @@ class Run:
             raise UnknownNameError("network", self.network, BUILDABLE)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"expected a seed from 0 to {2**32 - 1}, got {self.seed}.")
+        if self.recipe.epochs < 1:
+            raise InputError(f"expected one epoch or more, got {self.recipe.epochs}.")
         (images,) = TRAIN_LABELS.shape
         if not 0 <= self.holdout < images:
             raise InputError(
@@ -97,7 +99,8 @@ class Trainer:
         teacher: the network that `run.teacher` comes to, where there is one, in evaluation mode.
 
     Raises:
-        TrainingError: there is no teacher where the recipe has one, or there is one all the same.
+        TrainingError: there is no teacher where the recipe has one, or there is one all the same;
+            or a batch has fewer images than there are processes.
     """
 
     def __init__(self, run: Run, digits: Digits, teacher: ConvNet | None = None) -> None:
@@ -106,6 +109,14 @@ class Trainer:
             raise TrainingError(
                 f"the recipe's teacher is {self.recipe.teacher}; hand over that network, trained, "
                 "or take a recipe without (dataclasses.replace(recipe, teacher=None))."
+            )
+        self.images = min(len(digits.labels), self.recipe.images or len(digits.labels))
+        self.steps = math.ceil(self.images / self.recipe.batch_size)
+        last = self.images - (self.steps - 1) * self.recipe.batch_size
+        if last < world_size():
+            raise TrainingError(
+                f"expected an image for each of {world_size()} processes in every batch, got "
+                f"{last} in the last; train on fewer processes, or hold out another number."
             )
         self.device = device()
         self.digits = Digits(*(tensor.to(self.device) for tensor in digits))
@@ -119,8 +130,6 @@ class Trainer:
         self.forward = _joined(self.model)
         self.dtype = autocast_dtype(self.device)
         self.optimizer = descent.optimizer(self.model, self.recipe)
-        self.images = min(len(digits.labels), self.recipe.images or len(digits.labels))
-        self.steps = math.ceil(self.images / self.recipe.batch_size)
         self.scheduler = descent.scheduler(self.optimizer, self.recipe, self.steps)
         self.average = descent.average(self.model, self.recipe)
         self.epoch = 0
