@@ -1,8 +1,10 @@
 """docs/results.md: its tables are what the commands print, its figures what they would draw."""
 
+import csv
 import json
 import re
 import shlex
+from collections import defaultdict
 from pathlib import Path
 from statistics import mean, variance
 
@@ -142,3 +144,38 @@ def test_three_networks_are_not_told_apart():
         correct = [result.correct for result in runs if result.network == name]
         ranges.append((min(correct), max(correct)))
     assert max(low for low, _ in ranges) <= min(high for _, high in ranges)
+
+
+def test_versions_are_told():
+    """As the page says: the first runs under `documented` were made with another torch."""
+    newer = set()
+    for path in (ROOT / "docs/results").glob("*.json"):
+        run = json.loads(path.read_text())
+        if run["versions"]["torch"] == "2.15.0":
+            newer.add((run["network"], run["recipe"]["name"], run["seed"]))
+        else:
+            assert run["versions"]["torch"] == "2.14.1"
+    seeds = {(name, "documented", 0) for name in ARCHITECTURES}
+    assert newer == seeds | {("exp1", "documented", seed) for seed in (1, 2)}
+
+
+def test_noise_is_what_seeds_do():
+    """The page of levers says how far apart rows of one recipe are that differ in their seed."""
+
+    def rows(name):
+        return csv.DictReader((ROOT / "docs" / name).read_text(encoding="utf8").splitlines())
+
+    found = defaultdict(list)
+    for row in rows("levers-teacher.csv"):
+        kind = "answers" if row["trained on"].startswith("the answers of teacher") else "labels"
+        plain = row["arguments"] in ("", "`teacher=null`") and row["network"] != "teacher"
+        if plain and row["correct"].isdigit():
+            found[row["network"], kind, row["epochs"]].append(int(row["correct"]))
+    apart = max(max(counts) - min(counts) for counts in found.values())
+    runs = [
+        [int(row[f"seed {seed}"]) for seed in range(3) if row[f"seed {seed}"]]
+        for row in rows("levers-fast-later.csv")
+    ]
+    fast = max(max(counts) - min(counts) for counts in runs)
+    text = (ROOT / "docs/levers.md").read_text(encoding="utf8")
+    assert f"up to {apart} images, and {fast} for the recipe `fast`" in " ".join(text.split())
