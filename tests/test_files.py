@@ -92,6 +92,10 @@ def test_a_folder_is_locked(tmp_path):
     """Alone or for readers together; free again afterwards, also when something was raised."""
     with locked(tmp_path):
         assert not free(tmp_path, to_read=True)
+        with pytest.raises(FileWriteError, match="wait until"), locked(tmp_path, wait=False):
+            pytest.fail("both have it")
+    with locked(tmp_path, wait=False):
+        assert not free(tmp_path, to_read=True)
     assert free(tmp_path)
     with locked(tmp_path, shared=True), locked(tmp_path, shared=True):
         assert free(tmp_path, to_read=True)

@@ -99,7 +99,7 @@ def run(network, recipe, seed, accuracies):
     epochs = tuple(Epoch(n, 1 / n + seed, 0.9, a) for n, a in enumerate(accuracies, 1))
     used = replace(get_recipe(recipe, network), epochs=len(epochs))
     correct = round(accuracies[-1] * 10_000)
-    return Result(network, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs)
+    return Result(network, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs, "0" * 64)
 
 
 RUNS = [
@@ -253,6 +253,10 @@ def test_plots_of_runs_are_written(folder, command):
     with Image.open(path) as picture:
         assert json.loads(picture.info["Description"]) == printed
     assert draw(command, folder, "-o", path) == f"{path}: 4 runs\n"
+    _, *others = folder.glob("*.json")
+    for other in others:
+        other.unlink()
+    assert draw(command, folder, "-o", path) == f"{path}: 1 run\n"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def result(accuracies=(0.8, 0.9), *, network="exp1", recipe="documented", seed=0
     """A run with these accuracies after its epochs."""
     epochs = tuple(Epoch(n, 0.1, 0.9, accuracy) for n, accuracy in enumerate(accuracies, 1))
     used = replace(get_recipe(recipe, network), epochs=len(epochs))
-    return Result(network, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs)
+    return Result(network, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs, "0" * 64)
 
 
 def write(folder, made, **changes):
@@ -80,7 +80,8 @@ def test_the_summary_is_that_of_the_statistics_module():
         ((0.9, 0.1, 0.2, 0.3, 0.4, 0.5), 0.0),  # a fall within the first third
         ((0.5, 0.9, 0.2, 0.3, 0.4, 0.5), 0.0),  # a fall out of the first third
         ((0.5, 0.6, 0.7, 0.65, 0.64, 0.6), 0.05),  # one epoch's fall, not the whole way down
-        ((0.9,), 0.0),
+        ((0.9,), None),
+        ((0.9, 0.8), 0.1),
     ],
 )
 def test_the_worst_drop_is_after_the_first_third(accuracies, drop):
@@ -92,6 +93,7 @@ def test_the_summary_has_the_worst_drop_of_all_seeds():
     """One seed that falls is enough."""
     steady, falling = result((0.1, 0.2, 0.3)), result((0.1, 0.4, 0.3), seed=1)
     assert [s.worst_drop for s in summarize([steady, falling])] == [0.1]
+    assert [s.worst_drop for s in summarize([result((0.5,))])] == [None]
 
 
 @pytest.mark.parametrize(

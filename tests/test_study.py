@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
-from mnistzoo.errors import DataError, TrainingError, UnknownNameError
+from mnistzoo.errors import DataError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
 from mnistzoo.training import recipe, runs
+from mnistzoo.training.local import local
 from mnistzoo.training.results import Result
 from mnistzoo.training.study import carry_out, grid, remaining
 from mnistzoo.weights import load_state_dict
@@ -165,7 +166,13 @@ def test_a_damaged_result(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [["--jobs", "2", "--ray", "auto"], ["--seeds", "0,x"], ["--jobs", "0"]]
+    "options",
+    [
+        ["--jobs", "2", "--ray", "auto"],
+        ["--seeds", "0,x"],
+        ["--seeds", "9" * 5000],
+        ["--jobs", "0"],
+    ],
 )
 def test_wrong_usage(tmp_path, options):
     """One engine, whole seeds, and at least one job: anything else is wrong usage."""
@@ -250,6 +257,35 @@ def test_a_teacher_is_trained_once(tmp_path, start):
     alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())
     assert alone["teacher"]["sha256"] == made["sha256"]
     assert json.loads((out / "exp5-record-0.json").read_text())["sha256"] == alone["sha256"]
+
+
+def test_two_studies_in_one_folder(tmp_path, start):
+    """The second is refused while the first is at work."""
+    out = tmp_path / "out"
+    options = ["--networks", "exp1", "--seeds", "0", "--epochs", "5000"]
+    first = start("study", out, *options)
+    wait_for(lambda: list(out.glob("exp1-record-0/checkpoint.pt")))
+    _, errors = (second := start("study", out, *options)).communicate()
+    assert first.poll() is None
+    assert second.returncode == 1
+    assert "another process is at work there" in errors
+
+
+def test_a_teacher_of_another_study(tmp_path, monkeypatch, test_images):
+    """A teacher of other epochs is refused before anything is trained or copied."""
+    few = Digits(*(tensor[:100] for tensor in test_images))
+    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    (shorter,), (longer,) = (grid(["exp5"], ["record"], [0], epochs=n) for n in (1, 2))
+    runs.train(shorter.teacher, tmp_path / "teacher-record-0")
+    with pytest.raises(TrainingError, match="teacher-record-0 holds another run, with epochs 1,"):
+        list(carry_out(remaining([longer], tmp_path), pytest.fail))
+    assert [path.name for path in tmp_path.iterdir()] == ["teacher-record-0"]
+
+
+def test_no_jobs(tmp_path):
+    """An engine that would never end says so."""
+    with pytest.raises(InputError, match="one job or more, got 0"):
+        next(local({tmp_path: grid(["exp1"], ["record"], [0])[0]}, jobs=0))
 
 
 def test_a_teacher_that_fails(tmp_path, monkeypatch, test_images):

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import mnistzoo
 from mnistzoo.data.mnist import Digits
@@ -147,7 +148,7 @@ def test_a_pass_takes_as_many_images_as_the_recipe_says(few):
     trainer = Trainer(Run("exp1", replace(get_recipe("fast", "exp1"), images=128)), few)
     taken = []
     step = trainer._step
-    trainer._step = lambda index, maps: taken.append(index) or step(index, maps)
+    trainer._step = lambda index, *others: taken.append(index) or step(index, *others)
     trainer.train_epoch()
     trainer.train_epoch()
     assert [len(index) for index in taken] == [64, 64, 64, 64]
@@ -231,6 +232,20 @@ def test_training_leaves_the_global_generator_alone(few, run):
     before = torch.get_rng_state()
     Trainer(run, few).train_epoch()
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_moving_average_is_torchs(few, run):
+    """After each step it has the bits of `AveragedModel`, but whole counts of batch norm."""
+    training = Trainer(run, few)
+    model, average = training.model, get_ema_multi_avg_fn(run.recipe.ema_decay)
+    expected = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+    training.optimizer.register_step_post_hook(lambda *_: expected.update_parameters(model))
+    training.train_epoch()
+    state, steps = training.result.state_dict(), training.steps
+    assert steps > 1
+    for name, tensor in expected.module.state_dict().items():
+        count = tensor.dtype == torch.int64
+        assert torch.equal(state[name], torch.tensor(steps) if count else tensor), name
 
 
 def test_divergence_says_where(few, run):
@@ -394,10 +409,37 @@ def test_a_missing_teacher(few, run, taught):
 
 
 def test_a_folder_of_another_run(tmp_path, run, small_mnist):
-    """Another seed in the same folder is refused, and the error says what differs."""
+    """Another seed or setting in one folder is refused, and the error says what differs."""
     runs.train(run, tmp_path)
-    with pytest.raises(TrainingError, match="another seed; choose another folder"):
+    with pytest.raises(TrainingError, match="run, with seed 0, not 1; choose another folder"):
         runs.train(replace(run, seed=1), tmp_path)
+    longer = replace(run, recipe=replace(run.recipe, epochs=3))
+    with pytest.raises(TrainingError, match="run, with epochs 2, not 3; choose"):
+        runs.train(longer, tmp_path)
+    turned = replace(run.recipe.augmentation, degrees=5.0)
+    with pytest.raises(TrainingError, match=r"run, with degrees 10\.0, not 5\.0; choose"):
+        runs.train(replace(run, recipe=replace(run.recipe, augmentation=turned)), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json"])
+@pytest.mark.parametrize("part", ["", "teacher"])
+def test_a_finished_run_that_was_changed(tmp_path, taught, small_mnist, part, name):
+    """Weights that are gone or others, and metrics without a figure, are refused by their names."""
+    runs.train(taught, tmp_path)
+    if part:
+        (tmp_path / "metrics.json").unlink()  # so that the teacher is asked for again
+    path = tmp_path / part / name
+    if name == "metrics.json":
+        left = {key: value for key, value in json.loads(path.read_text()).items() if key != "nll"}
+        path.write_text(json.dumps(left))
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"\0")
+    with pytest.raises(TrainingError, match=f"{name} is not what the run wrote there; delete"):
+        runs.train(taught, tmp_path)
+    path.unlink()
+    if name == "model.safetensors":
+        with pytest.raises(TrainingError, match=f"{name} is not what the run wrote there; delete"):
+            runs.train(taught, tmp_path)
 
 
 def test_a_folder_that_refuses(run, small_mnist):
@@ -446,11 +488,12 @@ def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
     """Under torchrun, two processes come to the weights that one process comes to.
 
     Without batch norm the mean of their gradients is that of the whole batch, but for rounding,
-    which is small in float32. Half-way, the first convolution stops learning. A teacher is trained
-    by both, too, and both learn from the file that the first one wrote.
+    which is small in float32; also where their shares differ, as of the last three images.
+    Half-way, the first convolution stops learning. A teacher is trained by both, too, and both
+    learn from the file that the first one wrote.
     """
     monkeypatch.setattr(trainer, "autocast_dtype", lambda device: torch.float32)
-    recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=100, **_FROZEN)
+    recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=99, **_FROZEN)
     alone = runs.train(Run("exp1", recipe), tmp_path / "alone")
     script = tmp_path / "together.py"
     script.write_text(
@@ -463,7 +506,7 @@ def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
         "from mnistzoo.training.trainer import Run\n"
         "few = Digits(*(tensor[:300] for tensor in mnist()))\n"
         "runs.mnist = lambda train: few\n"
-        "recipe = replace(get_recipe('record', 'exp1'), epochs=2, batch_size=100,\n"
+        "recipe = replace(get_recipe('record', 'exp1'), epochs=2, batch_size=99,\n"
         f"    **{_FROZEN})\n"
         "with processes():\n"
         f"    runs.train(Run('exp1', recipe), Path({str(tmp_path / 'together')!r}))\n"

@@ -93,12 +93,15 @@ def _refusal_of(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
+def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
     """Have a folder for oneself, or with `shared` together with others that only read it.
 
     The lock is the system's, on the folder itself: it leaves no file behind, and it ends with the
     process, however that ends. It holds among those that ask for it. Where there is no such lock
     (on Windows, on some network drives, for a folder that does not exist), nothing is held.
+
+    Raises:
+        FileWriteError: another process has it, and `wait` is off.
     """
     try:
         import fcntl
@@ -107,9 +110,17 @@ def locked(folder: Path, *, shared: bool = False) -> Iterator[None]:
     except (ImportError, OSError):
         yield
         return
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileWriteError(
+                f"cannot write {folder}: another process is at work there; "
+                "wait until it ends, or choose another folder."
+            ) from error
+        except OSError:
+            pass  # no locks here
         yield
     finally:
         with contextlib.suppress(OSError):  # a child forked meanwhile would go on holding it

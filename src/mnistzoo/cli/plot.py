@@ -63,7 +63,7 @@ def curves(folder: Folder, output: Output = Path("curves.png"), as_json: JSON = 
     from mnistzoo.training.results import load_results
 
     results = load_results(folder)
-    facts, text = runs_shown(results), f"{len(results)} runs"
+    facts, text = runs_shown(results), _counted(results, "run")
     _finish(plots.curves(results), output, facts, text, as_json=as_json)
 
 
@@ -76,7 +76,7 @@ def accuracy_vs_parameters(
     from mnistzoo.training.results import load_results
 
     results = load_results(folder)
-    facts, text = points_shown(results), f"{len(results)} runs"
+    facts, text = points_shown(results), _counted(results, "run")
     _finish(plots.accuracy_vs_params(results), output, facts, text, as_json=as_json)
 
 
@@ -112,7 +112,7 @@ def errors(network: Source, output: Output = Path("errors.png"), as_json: JSON =
     ]
     figure = plots.errors(evaluation, images, INDICES, network)
     facts = {"network": network, "errors": shown}
-    _finish(figure, output, facts, f"{len(shown)} errors", as_json=as_json)
+    _finish(figure, output, facts, _counted(shown, "error"), as_json=as_json)
 
 
 @app.command()
@@ -182,6 +182,10 @@ def _described(png: IO[bytes], facts: dict[str, Any]) -> bytes:
         drawn = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     drawn.save(file, "PNG", optimize=True, pnginfo=info)
     return file.getvalue()
+
+
+def _counted(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}" + ("" if len(things) == 1 else "s")
 
 
 def _finish(

@@ -71,4 +71,5 @@ def _recipe_cells(summary: Summary | None) -> tuple[str, str, str]:
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.2f}"
     span = "-" if summary.sd is None else f"{100 * summary.min:.2f} to {summary.max:.2%}"
     mean = f"{summary.mean:.2%}{spread} ({summary.seeds}{images})"
-    return mean, span, f"{100 * summary.worst_drop:.2f}"
+    drop = "-" if summary.worst_drop is None else f"{100 * summary.worst_drop:.2f}"
+    return mean, span, drop

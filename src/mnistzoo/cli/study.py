@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mnistzoo.training.study import Engine
     from mnistzoo.training.trainer import Run
 
+MAX_DIGITS = 10
+"""No seed has more."""
+
 
 def study(
     out: Annotated[Path, typer.Argument(help="The folder of the study; it can hold a part of it.")],
@@ -69,11 +72,12 @@ def _names(text: str) -> list[str]:
 
 
 def _seeds(text: str) -> list[int]:
-    if not all(name.isdecimal() for name in _names(text)):
+    names = _names(text)
+    if not all(name.isdecimal() and len(name) <= MAX_DIGITS for name in names):
         raise typer.BadParameter(
             f"expected whole numbers such as 0,1,2, got {text!r}.", param_hint="--seeds"
         )
-    return [int(name) for name in _names(text)]
+    return list(map(int, names))
 
 
 def _engine(jobs: int, ray: str | None) -> Engine:

@@ -59,12 +59,9 @@ class _Bars:
     def __init__(self, bar: Progress, run: Run) -> None:
         self.bar = bar
         runs = [each for each in (run.teacher, run) if each]
-        self.images = {
-            each: min(60_000 - run.holdout, each.recipe.images or 60_000) for each in runs
-        }
         self.tasks = {
-            each: bar.add_task(each.network, total=each.recipe.epochs * count)
-            for each, count in self.images.items()
+            each: bar.add_task(each.network, total=each.recipe.epochs * each.images)
+            for each in runs
         }
 
     def advance(self, run: Run, count: int) -> None:
@@ -75,7 +72,7 @@ class _Bars:
 
         if rank() > 0:
             return
-        self.bar.update(self.tasks[run], completed=row["epoch"] * self.images[run])
+        self.bar.update(self.tasks[run], completed=row["epoch"] * run.images)
         self.bar.console.print(
             f"{run.network}, epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
             f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, StepLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from mnistzoo.network import ConvNet
 from mnistzoo.training.muon import Muon
 from mnistzoo.training.recipe import Recipe
 
@@ -56,7 +58,13 @@ def optimizer(model: nn.Module, recipe: Recipe) -> SGD:
         {"params": kernels, **(decayed if recipe.kernel_rate is None else by_muon)},
     ]
     kind = SGD if recipe.kernel_rate is None else Muon
-    return kind(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=recipe.nesterov)
+    return kind(
+        groups,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        foreach=True,  # the same numbers, in less time
+    )
 
 
 def scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
@@ -78,9 +86,42 @@ def scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
     )
 
 
-def average(model: nn.Module, recipe: Recipe) -> AveragedModel | None:
-    """The moving average of the weights and running statistics, where the recipe keeps one."""
-    if recipe.ema_decay is None:
-        return None
-    average = get_ema_multi_avg_fn(recipe.ema_decay)  # type: ignore[no-untyped-call]  # torch's own
-    return AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+class MovingAverage:
+    """The exponential moving average of a network's weights and running statistics.
+
+    It has the numbers of torch's `AveragedModel` with `get_ema_multi_avg_fn`, and takes less of a
+    step's time, since it looks up the tensors once.
+
+    Args:
+        model: the network, whose tensors stay where they are while it is trained.
+        decay: a step; the first step counts as a whole.
+
+    Attributes:
+        network: a copy that has the averages; it shares what is not averaged, batch norm's counts.
+    """
+
+    def __init__(self, model: ConvNet, decay: float) -> None:
+        counts = {id(count): count for count in model.buffers() if not count.is_floating_point()}
+        self.network = copy.deepcopy(model, counts)
+        self.decay, self.steps = decay, 0
+        self._means, self._now = _floating(self.network), _floating(model)
+
+    def update(self) -> None:
+        """Take in the network as it is after one more step."""
+        decay = self.decay if self.steps else 0.0
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch's own
+        average(self._means, self._now, self.steps)
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs."""
+        return {"network": self.network.state_dict(), "steps": self.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.network.load_state_dict(state["network"])
+        self.steps = state["steps"]
+
+
+def _floating(model: nn.Module) -> list[Tensor]:
+    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]

@@ -15,7 +15,7 @@ from threading import Thread
 
 import torch
 
-from mnistzoo.errors import MnistZooError, TrainingError
+from mnistzoo.errors import InputError, MnistZooError, TrainingError
 from mnistzoo.training.runs import train
 from mnistzoo.training.study import RETRIES
 from mnistzoo.training.trainer import Run
@@ -25,7 +25,12 @@ def local(folders: Mapping[Path, Run], *, jobs: int) -> Iterator[tuple[Path, Tra
     """An `Engine`: `jobs` processes at a time, each for one run, which die when this one does.
 
     A run that is started again goes on from its last checkpoint.
+
+    Raises:
+        InputError: there are no jobs.
     """
+    if jobs < 1:
+        raise InputError(f"expected one job or more, got {jobs}.")
     waiting = deque((folder, RETRIES) for folder in folders)
     working: dict[Connection, tuple[SpawnProcess, Path, int]] = {}
     try:

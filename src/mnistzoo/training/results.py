@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.errors import DataError
 from mnistzoo.files import read_bytes
 from mnistzoo.training.recipe import RECIPES, Augmentation, Recipe
@@ -52,6 +53,7 @@ class Result:
         nll: mean negative log-likelihood of their labels, in nats.
         seconds: the training's, without the judging.
         epochs: all epochs of the recipe, in order.
+        sha256: of the weights' file.
     """
 
     network: str
@@ -63,6 +65,7 @@ class Result:
     nll: float
     seconds: float
     epochs: tuple[Epoch, ...]
+    sha256: str
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -75,15 +78,22 @@ class Result:
         return self.correct / self.total
 
     @property
-    def worst_drop(self) -> float:
+    def holdout(self) -> int:
+        """How many training images were kept aside to judge it by."""
+        return self.total if self.judged_on == "holdout" else 0
+
+    @property
+    def worst_drop(self) -> float | None:
         """How far accuracy fell at most from one epoch to the next, both after the first third.
 
-        A fraction, 0 where it never fell. A third of the way, a one-cycle learning rate is past its
-        top and the moving average of the weights has forgotten where they began; the same share
-        goes for every recipe, so that they compare.
+        A fraction, 0 where it never fell; None where there are no two such epochs. A third of the
+        way, a one-cycle learning rate is past its top and the moving average of the weights has
+        forgotten where they began; the same share goes for every recipe, so that they compare.
         """
         settled = [row.accuracy for row in self.epochs[len(self.epochs) // 3 :]]
-        drop = max([0.0, *(before - after for before, after in pairwise(settled))])
+        if len(settled) < 2:
+            return None
+        drop = max(0.0, *(before - after for before, after in pairwise(settled)))
         return round(drop * self.total) / self.total  # a whole number of images, exactly
 
 
@@ -102,7 +112,14 @@ def load_results(folder: str | os.PathLike[str]) -> list[Result]:
             f"expected the metrics of finished runs (*.json) in {os.fspath(folder)}, found none; "
             "name the folder that holds them."
         )
-    return sorted(map(read_result, paths), key=attrgetter("key"))
+    results = sorted(map(read_result, paths), key=attrgetter("key"))
+    for result in results:
+        if result.network not in ARCHITECTURES:
+            raise DataError(
+                f"{os.fspath(folder)} holds a run of {result.network}, which is none of the "
+                f"networks {', '.join(ARCHITECTURES)}; name a folder of their runs."
+            )
+    return results
 
 
 def read_result(path: str | os.PathLike[str]) -> Result:
@@ -124,7 +141,7 @@ def read_result(path: str | os.PathLike[str]) -> Result:
 
 def _parse(found: Any) -> Result:
     """The run that a parsed metrics file describes; a fault is a KeyError, Type- or ValueError."""
-    if found["network"] not in ARCHITECTURES:
+    if found["network"] not in BUILDABLE:
         raise ValueError(f"there is no network {found['network']!r}")
     if found["recipe"]["name"] not in RECIPES:
         raise ValueError(f"there is no recipe {found['recipe']['name']!r}")
@@ -134,7 +151,7 @@ def _parse(found: Any) -> Result:
     epochs = tuple(_epoch(row, number) for number, row in enumerate(found["epochs"], 1))
     result = Result(
         network=found["network"],
-        recipe=_recipe(found["recipe"]),
+        recipe=parse_recipe(found["recipe"]),
         seed=_integer(found, "seed", 0, 2**63),
         judged_on=found["judged_on"],
         correct=_integer(found, "correct", 0, total),
@@ -142,14 +159,20 @@ def _parse(found: Any) -> Result:
         nll=_number(found, "nll", math.inf),
         seconds=_number(found, "seconds", math.inf),
         epochs=epochs,
+        sha256=_digest(found, "sha256"),
     )
     if len(epochs) != result.recipe.epochs:
         raise ValueError(f"expected {result.recipe.epochs} epochs, got {len(epochs)}")
     return result
 
 
-def _recipe(found: Any) -> Recipe:
-    """The recipe; a setting that another version knew is no fault where it was off."""
+def parse_recipe(found: Any) -> Recipe:
+    """A recipe as files have it; a setting that another version knew is no fault where it was off.
+
+    Raises:
+        ValueError: a setting is on that this version does not know.
+        KeyError, TypeError: it is no recipe.
+    """
     known = {field.name for field in fields(Recipe)}
     if foreign := sorted(key for key in found if key not in known and found[key]):
         raise ValueError(f"its recipe has settings that are not known: {', '.join(foreign)}")
@@ -170,6 +193,13 @@ def _integer(found: Any, key: str, low: int, high: int) -> int:
     value = found[key]
     if type(value) is not int or not low <= value <= high:
         raise ValueError(f"{key} is {value!r}, expected {low} to {high}")
+    return value
+
+
+def _digest(found: Any, key: str) -> str:
+    value = found[key]
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError(f"{key} is {value!r}, expected 64 hexadecimal digits")
     return value
 
 

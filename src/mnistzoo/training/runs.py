@@ -17,13 +17,13 @@ import torch
 from mnistzoo._version import __version__
 from mnistzoo.checkpoint import LIMITS, WEIGHTS, read_folder, write_folder
 from mnistzoo.data.mnist import Digits, mnist
-from mnistzoo.errors import FileReadError, TrainingError
+from mnistzoo.errors import DataError, FileReadError, TrainingError
 from mnistzoo.files import read_bytes, sha256, write_bytes
 from mnistzoo.network import ConvNet
 from mnistzoo.pretrained import from_pretrained
 from mnistzoo.training.distributed import barrier, rank, world_size
 from mnistzoo.training.evaluate import evaluate
-from mnistzoo.training.results import MAX_METRICS_BYTES
+from mnistzoo.training.results import MAX_METRICS_BYTES, parse_recipe, read_result
 from mnistzoo.training.trainer import Run, Trainer
 
 METRICS = "metrics.json"
@@ -60,30 +60,30 @@ def train(
             an earlier try.
 
     Raises:
-        TrainingError: the loss is no longer finite, or `out` holds another run.
+        TrainingError: the loss is no longer finite, or `out` or the teacher's folder holds another
+            run, or one whose files were changed.
         FileWriteError: the folder cannot be written.
         FileReadError, WeightsError: the folder of the teacher is damaged.
     """
-    described = asdict(run)
-    if (finished := _finished(out, described)) is not None:
-        return finished
+    if (metrics := finished(run, out)) is not None:
+        return metrics
     training, judged = split(run.holdout)
     teacher, taught_by = _teacher(run, out, on_batch, on_epoch)
     trainer = Trainer(run, training, teacher)
-    epochs, seconds = _resume(out, trainer, described)
+    epochs, seconds = _resume(out, trainer)
     for row in epochs:
         on_epoch(run, row)
-    _save_checkpoint(out, trainer, described, epochs, seconds)  # fails now rather than later
+    _save_checkpoint(out, trainer, epochs, seconds)  # fails now rather than later
     while trainer.epoch < run.recipe.epochs:
         start = time.perf_counter()
         row = trainer.train_epoch(partial(on_batch, run))
         seconds += time.perf_counter() - start
         row |= {"epoch": trainer.epoch, "accuracy": evaluate(trainer.result, judged).accuracy}
         epochs.append(row)
-        _save_checkpoint(out, trainer, described, epochs, seconds)
+        _save_checkpoint(out, trainer, epochs, seconds)
         on_epoch(run, row)
     network = trainer.result
-    metrics = described | _judge(trainer, network, judged)
+    metrics = asdict(run) | _judge(trainer, network, judged)
     metrics |= taught_by | {"seconds": seconds, "epochs": epochs}
     return _save(out, run, network, metrics) if rank() == 0 else metrics
 
@@ -97,7 +97,7 @@ def _teacher(
     folder = teacher_folder(run.teacher, out)
     metrics = train(run.teacher, folder, on_batch=on_batch, on_epoch=on_epoch)
     barrier()  # only the first process wrote the files
-    told = ("correct", "nll", "seconds", "sha256")
+    told = ("correct", "nll", "seconds", "sha256")  # the last, the first process alone knows
     return from_pretrained(folder), {"teacher": {key: metrics.get(key) for key in told}}
 
 
@@ -109,6 +109,30 @@ def teacher_folder(teacher: Run, out: Path) -> Path:
 def is_finished(folder: Path) -> bool:
     """Whether a run has ended there; `metrics.json` is what it writes last."""
     return (folder / METRICS).exists()
+
+
+def finished(run: Run, folder: Path) -> dict[str, Any] | None:
+    """The metrics of `run`, where it has ended in that folder, else None.
+
+    Raises:
+        TrainingError: another run has ended there, or its metrics or weights are not the ones that
+            it wrote.
+    """
+    if not is_finished(folder):
+        return None
+    try:
+        result = read_result(folder / METRICS)
+    except DataError as error:
+        raise _damaged(folder / METRICS) from error
+    _check_same(folder, run, Run(result.network, result.recipe, result.seed, result.holdout))
+    try:
+        whole = sha256(read_bytes(folder / WEIGHTS, limit=LIMITS[WEIGHTS])) == result.sha256
+    except FileReadError:
+        whole = False
+    if not whole:
+        raise _damaged(folder / WEIGHTS)
+    metrics: dict[str, Any] = json.loads(read_bytes(folder / METRICS, limit=MAX_METRICS_BYTES))
+    return metrics
 
 
 def read_run(folder: Path) -> dict[str, bytes]:
@@ -142,29 +166,14 @@ def split(holdout: int) -> tuple[Digits, Digits]:
     )
 
 
-def _finished(out: Path, described: dict[str, Any]) -> dict[str, Any] | None:
-    if not is_finished(out):
-        return None
-    path = out / METRICS
-    try:
-        metrics: dict[str, Any] = json.loads(read_bytes(path, limit=MAX_METRICS_BYTES))
-        found = {key: metrics.get(key) for key in described}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise _damaged(path) from error
-    _check_same(out, described, found)
-    return metrics
-
-
 def _damaged(path: Path) -> TrainingError:
     return TrainingError(
-        f"{path} is not what a run writes there; delete it to go on without it, "
+        f"{path} is not what the run wrote there; delete {path.parent} to train it anew, "
         "or choose another folder."
     )
 
 
-def _resume(
-    out: Path, trainer: Trainer, described: dict[str, Any]
-) -> tuple[list[dict[str, float]], float]:
+def _resume(out: Path, trainer: Trainer) -> tuple[list[dict[str, float]], float]:
     """Bring `trainer` to where the checkpoint in `out` is, if there is one."""
     try:
         data = read_bytes(out / CHECKPOINT, limit=MAX_CHECKPOINT_BYTES)
@@ -172,7 +181,9 @@ def _resume(
         return [], 0.0
     try:
         checkpoint = torch.load(io.BytesIO(data), weights_only=True)
-        _check_same(out, described, checkpoint["run"])
+        found = checkpoint["run"]
+        recipe = parse_recipe(found["recipe"])
+        _check_same(out, trainer.run, Run(**found | {"recipe": recipe}))
         trainer.load_state_dict(checkpoint["trainer"])
         return checkpoint["epochs"], checkpoint["seconds"]
     except TrainingError:
@@ -181,24 +192,30 @@ def _resume(
         raise _damaged(out / CHECKPOINT) from error
 
 
-def _check_same(out: Path, described: dict[str, Any], found: dict[str, Any]) -> None:
-    if found != described:
-        differing = sorted(key for key in described if described[key] != found.get(key))
-        raise TrainingError(
-            f"{out} holds another run, with another {', '.join(differing)}; choose another folder."
-        )
+def _check_same(out: Path, run: Run, found: Run) -> None:
+    """Refuse what `found` left in `out`, where it is another run; the error says what differs."""
+    if found == run:
+        return
+    ours, theirs = _settings(run), _settings(found)
+    differing = [name for name in ours if ours[name] != theirs[name]]
+    told = ", ".join(f"{name} {theirs[name]}, not {ours[name]}" for name in differing)
+    raise TrainingError(f"{out} holds another run, with {told}; choose another folder.")
+
+
+def _settings(run: Run) -> dict[str, object]:
+    """All that determines the run, by name."""
+    described = asdict(run)
+    recipe = described.pop("recipe")
+    augmentation = recipe.pop("augmentation")
+    return {**described, "recipe": recipe.pop("name"), **recipe, **augmentation}
 
 
 def _save_checkpoint(
-    out: Path,
-    trainer: Trainer,
-    described: dict[str, Any],
-    epochs: list[dict[str, float]],
-    seconds: float,
+    out: Path, trainer: Trainer, epochs: list[dict[str, float]], seconds: float
 ) -> None:
     if rank() > 0:
         return
-    progress = {"run": described, "epochs": epochs, "seconds": seconds}
+    progress = {"run": asdict(trainer.run), "epochs": epochs, "seconds": seconds}
     buffer = io.BytesIO()
     torch.save({**progress, "trainer": trainer.state_dict()}, buffer)
     write_bytes(out / CHECKPOINT, buffer.getvalue())
@@ -207,7 +224,7 @@ def _save_checkpoint(
 def _judge(trainer: Trainer, network: ConvNet, judged: Digits) -> dict[str, Any]:
     evaluation = evaluate(network, judged)
     return {
-        "judged_on": "test" if trainer.run.holdout == 0 else "holdout",
+        "judged_on": trainer.run.judged_on,
         "correct": evaluation.correct,
         "total": evaluation.total,
         "nll": evaluation.nll,
@@ -225,7 +242,7 @@ def _save(out: Path, run: Run, network: ConvNet, metrics: dict[str, Any]) -> dic
         "seed": run.seed,
         "versions": metrics["versions"],
     }
-    accuracy = metrics["correct"] / metrics["total"] if run.holdout == 0 else None
+    accuracy = metrics["correct"] / metrics["total"] if run.judged_on == "test" else None
     network.save_pretrained(out, accuracy=accuracy, made_by=made_by)
     metrics["sha256"] = sha256(read_bytes(out / WEIGHTS, limit=LIMITS[WEIGHTS]))
     write_bytes(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())

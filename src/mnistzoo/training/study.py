@@ -13,10 +13,17 @@ from pathlib import Path
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import TrainingError, UnknownNameError
-from mnistzoo.files import read_bytes, write_bytes
+from mnistzoo.files import locked, make_folder, read_bytes, write_bytes
 from mnistzoo.training.recipe import get_recipe
 from mnistzoo.training.results import MAX_METRICS_BYTES, Result, read_result
-from mnistzoo.training.runs import METRICS, is_finished, read_run, teacher_folder, write_run
+from mnistzoo.training.runs import (
+    METRICS,
+    finished,
+    is_finished,
+    read_run,
+    teacher_folder,
+    write_run,
+)
 from mnistzoo.training.trainer import Run
 
 Engine = Callable[[Mapping[Path, Run]], Iterator[tuple[Path, TrainingError | None]]]
@@ -27,9 +34,6 @@ The folder is then as `train` leaves it, or comes with what went wrong.
 
 RETRIES = 3
 """How often an engine starts a run again whose process, or whose machine, died without a word."""
-
-TEST_IMAGES = 10_000
-"""What a run without a holdout is judged on."""
 
 
 def grid(
@@ -87,14 +91,20 @@ def carry_out(
     trained once for all runs that have it, in a folder beside theirs, `teacher-RECIPE-SEED`.
 
     Raises:
-        FileReadError: the folder of a teacher is damaged.
-        FileWriteError: a run's folder, or its result, cannot be written.
+        TrainingError: the folder of a teacher holds another run.
+        DataError, FileReadError: it is damaged.
+        FileWriteError: a run's folder, or its result, cannot be written, or another study is at
+            work in the same folder.
     """
-    failed = _train_teachers(folders, engine)
-    yield from failed.items()
-    left = {folder: run for folder, run in folders.items() if folder not in failed}
-    for folder, error in engine(left):
-        yield folder, error or _publish(folder)
+    if not folders:
+        return
+    out = next(iter(folders)).parent
+    with locked(make_folder(out), wait=False):
+        failed = _train_teachers(folders, engine)
+        yield from failed.items()
+        left = {folder: run for folder, run in folders.items() if folder not in failed}
+        for folder, error in engine(left):
+            yield folder, error or _publish(folder)
 
 
 def _train_teachers(folders: Mapping[Path, Run], engine: Engine) -> dict[Path, TrainingError]:
@@ -102,11 +112,13 @@ def _train_teachers(folders: Mapping[Path, Run], engine: Engine) -> dict[Path, T
     missing = {
         folder: teacher
         for folder, run in folders.items()
-        if (teacher := run.teacher) and not is_finished(teacher_folder(teacher, folder))
+        if (teacher := run.teacher) and not finished(teacher, teacher_folder(teacher, folder))
     }
     places = {folder: _place(folder.parent, teacher) for folder, teacher in missing.items()}
     untrained = {
-        place: missing[folder] for folder, place in places.items() if not is_finished(place)
+        place: missing[folder]
+        for folder, place in places.items()
+        if not finished(missing[folder], place)
     }
     errors = dict(engine(untrained)) if untrained else {}
     failed = {}
@@ -133,8 +145,7 @@ def _result_path(folder: Path) -> Path:
 
 def _kind(run: Run) -> tuple[object, ...]:
     """What all runs of a network and recipe share, told from the `Run`."""
-    judged = ("holdout", run.holdout) if run.holdout else ("test", TEST_IMAGES)
-    return run.recipe, *judged
+    return run.recipe, run.judged_on, run.total
 
 
 def _check(path: Path, name: str, kinds: Mapping[tuple[str, str], tuple[object, ...]]) -> None:

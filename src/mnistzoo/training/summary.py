@@ -33,7 +33,7 @@ class Summary:
         sd: the sample's standard deviation of their accuracies; None for one run.
         min: the lowest accuracy.
         max: the highest accuracy.
-        worst_drop: the largest `Result.worst_drop` of them.
+        worst_drop: the largest `Result.worst_drop` of them; None where none has one.
         nll: mean of theirs, in nats.
     """
 
@@ -45,7 +45,7 @@ class Summary:
     sd: float | None
     min: float
     max: float
-    worst_drop: float
+    worst_drop: float | None
     nll: float
 
 
@@ -73,6 +73,7 @@ def to_csv(results: Iterable[Result]) -> str:
 
 def _summary(runs: Sequence[Result]) -> Summary:
     first, accuracies = runs[0], [run.accuracy for run in runs]
+    drops = [run.worst_drop for run in runs if run.worst_drop is not None]
     _check_repetitions(runs)
     return Summary(
         network=first.network,
@@ -83,7 +84,7 @@ def _summary(runs: Sequence[Result]) -> Summary:
         sd=stdev(accuracies) if len(runs) > 1 else None,
         min=min(accuracies),
         max=max(accuracies),
-        worst_drop=max(run.worst_drop for run in runs),
+        worst_drop=max(drops, default=None),
         nll=mean(run.nll for run in runs),
     )
 

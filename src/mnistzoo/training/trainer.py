@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
-from mnistzoo.data.mnist import TRAIN_LABELS, Digits, normalize
+from mnistzoo.data.mnist import TEST_LABELS, TRAIN_LABELS, Digits, normalize
 from mnistzoo.errors import InputError, TrainingError, UnknownNameError
 from mnistzoo.models import get_model
 from mnistzoo.network import ConvNet
@@ -59,6 +59,24 @@ class Run:
                 f"expected a holdout of 0 to {images - 1:,} of the {images:,} training images, "
                 f"got {self.holdout:,}."
             )
+
+    @property
+    def images(self) -> int:
+        """How many images an epoch trains on."""
+        (images,) = TRAIN_LABELS.shape
+        left = images - self.holdout
+        return min(left, self.recipe.images or left)
+
+    @property
+    def judged_on(self) -> str:
+        """Which images it is judged on: "test", or "holdout" where some are kept aside."""
+        return "holdout" if self.holdout else "test"
+
+    @property
+    def total(self) -> int:
+        """How many images it is judged on."""
+        (images,) = TEST_LABELS.shape
+        return self.holdout or images
 
     @property
     def teacher(self) -> Run | None:
@@ -131,18 +149,14 @@ class Trainer:
         self.dtype = autocast_dtype(self.device)
         self.optimizer = descent.optimizer(self.model, self.recipe)
         self.scheduler = descent.scheduler(self.optimizer, self.recipe, self.steps)
-        self.average = descent.average(self.model, self.recipe)
+        decay = self.recipe.ema_decay
+        self.average = None if decay is None else descent.MovingAverage(self.model, decay)
         self.epoch = 0
 
     @property
     def result(self) -> ConvNet:
         """The network that the run has come to: the moving average, where the recipe keeps one."""
-        if self.average is None:
-            return self.model
-        for mean, now in zip(self.average.module.buffers(), self.model.buffers(), strict=True):
-            if not mean.is_floating_point():
-                mean.copy_(now)
-        return cast(ConvNet, self.average.module)
+        return self.model if self.average is None else self.average.network
 
     def train_epoch(self, on_batch: Callable[[int], object] = lambda _: None) -> dict[str, float]:
         """One pass over the images; gives the mean `loss` and `train_accuracy` on them, augmented.
@@ -161,7 +175,10 @@ class Trainer:
             maps = affine_maps(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
             self._freeze(self.epoch * self.steps + step)
             share = slice(rank(), None, world_size())
-            loss, right = self._step(index[share].to(self.device), maps[share].to(self.device))
+            weight = len(index[share]) * world_size() / len(index)
+            loss, right = self._step(
+                index[share].to(self.device), maps[share].to(self.device), weight
+            )
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss of {self.run.network} became {loss} in epoch {self.epoch + 1}, "
@@ -186,8 +203,12 @@ class Trainer:
                 parameter.requires_grad_(False)
             self.forward = _joined(self.model)
 
-    def _step(self, index: Tensor, maps: Tensor) -> tuple[float, int]:
-        """One step on some images: the loss on them, and how many were classified correctly."""
+    def _step(self, index: Tensor, maps: Tensor, weight: float) -> tuple[float, int]:
+        """One step on some images: the loss on them, and how many were classified correctly.
+
+        `weight` is how many they are over the mean of all processes' shares, whose gradients are
+        averaged as if they were equal.
+        """
         images = warp(normalize(self.digits.images[index]), maps)
         images = images.contiguous(memory_format=torch.channels_last)
         labels = self.digits.labels[index]
@@ -197,12 +218,12 @@ class Trainer:
             taught = self._taught(images)
         loss = descent.loss(self.recipe, answers.float(), labels, taught)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        (loss * weight).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         self.optimizer.step()
         if self.recipe.one_cycle:
             self.scheduler.step()
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update()
         return loss.item(), int((answers.argmax(1) == labels).sum())
 
     @torch.no_grad()
