@@ -294,6 +294,13 @@ ANALYSIS = [
         "an input of shape (1, 4) ('gone\\nmore'); mend the network or analyse a part of it.",
     ),
     (
+        lambda: analyze(nn.Bilinear(4, 4, 2), (4,)),
+        "expected a network that runs on shapes alone, got TypeError in the network (Bilinear) "
+        "with an input of shape (1, 4) (Bilinear.forward() missing 1 required positional argument: "
+        "'input2'); pass its further arguments by name, or wrap it in a module that takes one "
+        "tensor.",
+    ),
+    (
         lambda: analyze(Applied(lambda x: x * x.sum().item()), (4,)),
         "expected a network whose course does not depend on values, got "
         "aten._local_scalar_dense.default in the network (Applied); "

@@ -39,12 +39,50 @@ class Recurrent(nn.Module):
         return output
 
 
+class Conditioned(nn.Module):
+    """A convolution whose channels a time step and a class move, and a map scales."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3)
+        self.time = nn.Linear(2, 4)
+        self.label = nn.Embedding(10, 4)
+        self.last = nn.Conv2d(4, 1, 3)
+
+    def forward(self, x, step, *, label=None, scale=None):  # noqa: D102 - torch's own method
+        moved = self.time(torch.stack([step.sin(), step.cos()], dim=1))
+        if label is not None:
+            moved = moved + self.label(label)
+        made = self.conv(x) + moved[:, :, None, None]
+        if scale is not None:
+            made *= scale.clamp_(min=0)
+        return self.last(made)
+
+
 @dataclass
 class Output:
     """What some networks return."""
 
     name: str
     logits: Tensor
+
+
+def test_further_arguments():
+    """They are passed on by name, move no field, keep their values, and are counted where read."""
+    network, step = Conditioned(), torch.tensor([0.3])
+    seen = analyze(network, (1, 9, 9), step=step)
+    assert seen.receptive_field.size == (5, 5)
+    assert seen.unused_params == 10 * 4
+    scale = torch.full((1, 4, 7, 7), -1.0)
+    given = {"step": step, "label": torch.tensor([3]), "scale": scale}
+    seen = analyze(network, (1, 9, 9), **given)
+    assert seen.unused_params == 0
+    assert seen.receptive_field.size == (5, 5)
+    rows = {row.path: row for row in seen}
+    assert rows["time"].receptive_field is rows["label"].receptive_field is None
+    assert rows["time"].macs == 2 * 4
+    assert torch.equal(scale, torch.full((1, 4, 7, 7), -1.0))
+    assert receptive_field(network, (1, 9, 9), "conv", **given).size == (3, 3)
 
 
 @pytest.mark.parametrize(

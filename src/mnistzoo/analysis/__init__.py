@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -16,23 +17,25 @@ from mnistzoo.analysis.table import Row as Row
 from mnistzoo.analysis.trace import checked_shape, trace
 
 
-def analyze(module: nn.Module, input_shape: Sequence[int]) -> Analysis:
+def analyze(module: nn.Module, input_shape: Sequence[int], **kwargs: Any) -> Analysis:
     """Every layer of a network: shape, parameters, multiply-accumulates, receptive field.
 
     One pass of a shape, without data: nothing is computed, nothing is allocated, and the module is
     left as it was found. It is read in evaluation mode.
 
     Args:
-        module: any network that takes one tensor of shape `(N, *input_shape)`.
+        module: any network whose first argument is a tensor of shape `(N, *input_shape)`.
         input_shape: `(channels, height, width)` of one image; `(channels, length)` and
             `(channels, depth, height, width)` for networks of one and three axes.
+        kwargs: the network's further arguments, for a batch of one, such as the time step of a
+            diffusion model. They are no part of the input that fields are fields of.
 
     Raises:
         InputError: the network refuses the shape; the message names the layer.
         UnknownOperatorError: an operator has no known window.
         AnalysisError: the network's course depends on values, or its branches do not line up.
     """
-    seen = trace(module, input_shape)
+    seen = trace(module, input_shape, kwargs)
     last, output = map(_field_of, (seen.last_map, seen.outputs.get("")))
     return Analysis(seen.rows, checked_shape(input_shape), last, output)
 
@@ -42,7 +45,7 @@ def _field_of(layout: Layout | None) -> ReceptiveField | None:
 
 
 def receptive_field(
-    module: nn.Module, input_shape: Sequence[int], layer: str | None = None
+    module: nn.Module, input_shape: Sequence[int], layer: str | None = None, **kwargs: Any
 ) -> ReceptiveField:
     """What one unit of a layer's output sees of the input.
 
@@ -51,6 +54,7 @@ def receptive_field(
         input_shape: as for `analyze`.
         layer: path of a module, such as `"layer4"` or `"features.28"`. Without it, the last
             feature map that still has more than one unit along an axis.
+        kwargs: as for `analyze`.
 
     Raises:
         UnknownNameError: there is no such layer; the message names the nearest.
@@ -58,7 +62,7 @@ def receptive_field(
         InputError: see `analyze`.
         UnknownOperatorError: see `analyze`.
     """
-    return trace(module, input_shape).field(layer)
+    return trace(module, input_shape, kwargs).field(layer)
 
 
 def num_params(module: nn.Module, trainable_only: bool = False) -> int:

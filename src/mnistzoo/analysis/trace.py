@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
+from typing import Any
 
 import torch
 from torch import nn
@@ -72,8 +73,15 @@ class Trace:
 
 
 @torch.inference_mode(False)  # in it, operators arrive whole that are else taken apart
-def trace(module: nn.Module, input_shape: Sequence[int]) -> Trace:
+def trace(
+    module: nn.Module, input_shape: Sequence[int], kwargs: Mapping[str, Any] | None = None
+) -> Trace:
     """Send the shape of one image through `module`, which is left as it was found.
+
+    Args:
+        module: the network.
+        input_shape: of its first argument, without the batch.
+        kwargs: its further arguments, for a batch of one.
 
     Raises:
         InputError: the shape is no shape, or the network refuses it.
@@ -88,7 +96,7 @@ def trace(module: nn.Module, input_shape: Sequence[int]) -> Trace:
     dispatch.track(image, Layout.image(image.shape))
     with untouched(module), calls.watched(), torch.no_grad(), _no_autocast(), dispatch:
         try:
-            output = module(image)
+            output = module(image, **(kwargs or {}))
         except MnistZooError:
             raise
         except Exception as error:
@@ -146,9 +154,12 @@ def _refused(error: Exception, calls: Calls, shape: tuple[int, ...]) -> MnistZoo
             f"expected an input_shape that fits the network, got {shape}: {place} refused its "
             f"input of shape {came_in} ({reason}); give (channels, height, width) of one image."
         )
+    what = "mend the network or analyse a part of it"
+    if isinstance(error, TypeError) and "argument" in reason:
+        what = "pass its further arguments by name, or wrap it in a module that takes one tensor"
     return AnalysisError(
         f"expected a network that runs on shapes alone, got {type(error).__name__} in {place} "
-        f"with an input of shape {came_in} ({reason}); mend the network or analyse a part of it."
+        f"with an input of shape {came_in} ({reason}); {what}."
     )
 
 
