@@ -18,6 +18,7 @@ import mnistzoo
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
+from mnistzoo.manifest import read_manifest
 from mnistzoo.training import descent, runs, trainer
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.evaluate import evaluate
@@ -273,6 +274,16 @@ def test_a_run_leaves_weights_and_metrics(tmp_path, run, small_mnist, few):
     assert evaluate(mnistzoo.from_pretrained(tmp_path), few).correct == metrics["correct"]
     made_by = read_metadata(tmp_path / "model.safetensors")
     assert (made_by["recipe"], made_by["seed"]) == ("record", 0)
+
+
+def test_a_run_that_comes_to_the_shipped_weights(tmp_path, small_mnist, monkeypatch):
+    """It ends like any other, in the very file that ships, whatever it reads of the images."""
+    shipped = mnistzoo.exp1(pretrained=True)
+    monkeypatch.setattr(Trainer, "result", property(lambda self: shipped))
+    recipe = replace(get_recipe("record", "exp1"), epochs=1)
+    metrics = runs.train(Run("exp1", recipe), tmp_path)
+    assert metrics["sha256"] == read_manifest()["exp1"].sha256
+    assert f"{read_manifest()['exp1'].accuracy:.2%}" in (tmp_path / "README.md").read_text()
 
 
 def test_a_run_goes_on_to_the_same_digest(tmp_path, run, small_mnist):

@@ -16,9 +16,9 @@ from pathlib import Path
 from torch import nn
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES
-from mnistzoo.checkpoint import CARD, LIMITS, Config
+from mnistzoo.checkpoint import CARD, LIMITS, Config, write_folder
 from mnistzoo.errors import InputError
-from mnistzoo.files import read_bytes, sha256
+from mnistzoo.files import is_dir, read_bytes, remove, sha256
 from mnistzoo.manifest import read_manifest
 
 MNIST = "ylecun/mnist"
@@ -60,19 +60,21 @@ def address(card: bytes, repo_id: str) -> bytes:
     return _sealed(card[: seal.start()].decode().replace(_ANYWHERE, json.dumps(repo_id)))
 
 
-def without_edited(folder: str | os.PathLike[str], files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files to write to a folder: not the card, if one is there that was edited.
+def write_with_card(folder: str | os.PathLike[str], files: dict[str, bytes]) -> None:
+    """Put a network and its card into a folder; a card there that its owner has edited stays.
 
     Raises:
         FileReadError: the card there cannot be read.
+        FileWriteError: the folder or the disk refuses.
     """
     there = Path(folder) / CARD
-    if not there.exists():
-        return files
-    small = there.stat().st_size <= LIMITS[CARD]  # a larger one is not ours
-    if small and is_generated(read_bytes(there, limit=LIMITS[CARD])):
-        return files
-    return {name: data for name, data in files.items() if name != CARD}
+    if is_dir(folder) and there.exists():
+        small = there.stat().st_size <= LIMITS[CARD]  # a larger one is not ours
+        if not small or not is_generated(read_bytes(there, limit=LIMITS[CARD])):
+            files = {name: data for name, data in files.items() if name != CARD}
+        elif CARD not in files:
+            remove(there)  # it is of the network that was there
+    write_folder(folder, files)
 
 
 def measured(config: Config, accuracy: float | None, dataset: str | None) -> Measured | None:
@@ -82,14 +84,14 @@ def measured(config: Config, accuracy: float | None, dataset: str | None) -> Mea
 
     Raises:
         InputError: the accuracy is not a fraction, its data set is not known, or the weights are
-            the shipped ones, whose accuracy is not the caller's to state.
+            the shipped ones, and it is not theirs.
     """
     entry = read_manifest().get(config.architecture)
     if entry is not None and entry.sha256 == config.sha256:
-        if accuracy is not None or dataset is not None:
+        if accuracy not in (None, entry.accuracy) or dataset not in (None, MNIST):
             raise InputError(
-                f"these are the shipped weights, whose accuracy is known ({entry.accuracy:.2%}); "
-                "leave accuracy and dataset out."
+                f"these are the shipped weights, whose accuracy on {MNIST} is known "
+                f"({entry.accuracy:.2%}); leave accuracy and dataset out."
             )
         counted = f"{entry.correct:,} of the 10,000 test images are classified correctly"
         return Measured(entry.accuracy, MNIST, "test", counted)

@@ -63,9 +63,9 @@ def test_folder_goes_up_and_comes_back(hub, run, files_of, tmp_path):
 
 
 def test_edited_card_of_a_folder_goes_up_and_an_accuracy_goes_into_a_new_one(
-    hub, run, files_of, tmp_path
+    hub, client, run, files_of, tmp_path
 ):
-    """The folder's own words are pushed; `--accuracy` has a card written that states it."""
+    """The folder's own words are pushed, and `--accuracy` refused beside them, else written."""
     for name, data in files_of("exp1").items():
         (tmp_path / name).write_bytes(data)
     run("push", str(tmp_path), "user/words", "--accuracy", "0.875", "--private")
@@ -75,8 +75,25 @@ def test_edited_card_of_a_folder_goes_up_and_an_accuracy_goes_into_a_new_one(
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\nMy words.\n")
     run("push", str(tmp_path), "user/words")
     assert repo.files()["README.md"] == b"---\nlicense: mit\n---\nMy words.\n"
-    assert "the card was kept" in run("push", str(tmp_path), "user/words", "--accuracy", "0.5")
+    for option in (["--accuracy", "0.5"], ["--dataset", "user/letters"]):
+        done = client.run(COMMAND, args=["push", str(tmp_path), "user/words", *option])
+        assert done["status"] == 2
+        assert "card has been edited" in " ".join(done["err"].split())
     assert b"My words" in repo.files()["README.md"]
+    (tmp_path / "README.md").unlink()
+    assert "the card was kept" in run("push", str(tmp_path), "user/words", "--accuracy", "0.5")
+
+
+def test_pull_of_a_network_without_a_card(hub, run, files_of, tmp_path):
+    """The card of the network that was in the folder does not stay with another one."""
+    for name, data in files_of("exp1").items():
+        (tmp_path / name).write_bytes(data)
+    files = files_of("exp5")
+    del files["README.md"]
+    hub.make("user/bare", files)
+    run("pull", "user/bare", str(tmp_path))
+    assert not (tmp_path / "README.md").exists()
+    assert mnistzoo.from_pretrained(tmp_path).architecture.name == "exp5"
 
 
 def test_pull_without_a_folder_checks_and_keeps_an_edited_card_with_one(
@@ -98,6 +115,7 @@ def test_pull_without_a_folder_checks_and_keeps_an_edited_card_with_one(
         (["pull", "nothing"], "named \"user/name\", got 'nothing'"),
         (["push", "/no/folder", "user/x"], "there is no folder /no/folder"),
         (["push", "exp9", "user/x"], "there is no network 'exp9'"),
+        (["evaluate", "user/x"], "is pulled first: mnistzoo pull user/x FOLDER"),
     ],
 )
 def test_failure_is_one_line_and_status_one(client, args, said):

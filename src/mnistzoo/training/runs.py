@@ -19,6 +19,7 @@ from mnistzoo.checkpoint import LIMITS, WEIGHTS, read_folder, write_folder
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import DataError, FileReadError, TrainingError
 from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.manifest import shipped_file
 from mnistzoo.network import ConvNet
 from mnistzoo.pretrained import from_pretrained
 from mnistzoo.training.distributed import barrier, rank, world_size
@@ -242,7 +243,9 @@ def _save(out: Path, run: Run, network: ConvNet, metrics: dict[str, Any]) -> dic
         "seed": run.seed,
         "versions": metrics["versions"],
     }
-    accuracy = metrics["correct"] / metrics["total"] if run.judged_on == "test" else None
+    shipped = shipped_file(run.network, network.state_dict()) is not None  # their card knows it
+    stated = run.judged_on == "test" and not shipped
+    accuracy = metrics["correct"] / metrics["total"] if stated else None
     network.save_pretrained(out, accuracy=accuracy, made_by=made_by)
     metrics["sha256"] = sha256(read_bytes(out / WEIGHTS, limit=LIMITS[WEIGHTS]))
     write_bytes(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
