@@ -13,14 +13,20 @@ import torch
 from torch import nn
 
 import mnistzoo
+from mnistzoo.architectures import ARCHITECTURES, TEACHER, Architecture, Conv, Pool
 from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import FileWriteError, InputError, MissingExtraError, UnknownNameError
-from mnistzoo.export import export
+from mnistzoo.export import export, graph
 from mnistzoo.export.quantize import widened
+from mnistzoo.network import ConvNet
 from mnistzoo.training.evaluate import evaluate
 from test_cli import invoke
 
 NAMES = ["exp1", "exp2", "exp3", "exp4", "exp5"]
+
+
+PADDED = Architecture("padded", (Conv(8, padding=1), Pool(), Conv(8)))
+POOLED = Architecture("pooled", (Pool(), Conv(8), Conv(8)))
 
 
 def network(name, **options):
@@ -164,6 +170,22 @@ def test_widening_changes_no_answer(name, normalized):
     widths = [layer.out_channels for layer in wide.modules() if isinstance(layer, nn.Conv2d)]
     assert all(width >= 16 and width % 4 == 0 for width in widths)
     assert_same(wide(normalized), model(normalized))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [*ARCHITECTURES.values(), TEACHER, PADDED, POOLED],
+    ids=lambda architecture: architecture.name,
+)
+def test_rows_as_channels_change_no_answer(architecture, tmp_path, normalized):
+    """The graph that int8 is made of answers as the network, however its first layers are."""
+    fused = ConvNet(architecture).eval().fused().to(memory_format=torch.contiguous_format)
+    onnx.save(graph.build(fused, rows=4), tmp_path / "rows.onnx")
+    assert_same(run(tmp_path / "rows.onnx", normalized), fused(normalized))
+    if architecture in (PADDED, POOLED):
+        export(fused, tmp_path / "int8.onnx", int8=True)
+        near = run(tmp_path / "int8.onnx", normalized).exp()
+        torch.testing.assert_close(near, fused(normalized).exp(), rtol=0, atol=0.02)
 
 
 def test_pt2_answers_the_same(tmp_path, normalized):

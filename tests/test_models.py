@@ -1,14 +1,17 @@
 """The five networks: what the study documents, and how they answer bad input."""
 
 import pickle
+import re
 
 import pytest
 import torch
 from torch import nn
 
 import mnistzoo
-from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.errors import InputError, UnknownNameError
+from mnistzoo.architectures import ARCHITECTURES, Architecture, Conv, Pool
+from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError, WeightsError
+from mnistzoo.export import export
+from mnistzoo.network import ConvNet
 
 NAMES = ["exp1", "exp2", "exp3", "exp4", "exp5"]
 
@@ -151,6 +154,87 @@ def test_wrong_images_say_what_to_do(images, message):
     """Another shape or dtype is one error that states both and what to call."""
     with pytest.raises(InputError, match=message):
         mnistzoo.exp5()(images)
+
+
+@pytest.mark.parametrize("name", [5, None])
+def test_what_is_no_name(name):
+    """It is an unknown one."""
+    with pytest.raises(UnknownNameError, match=f"no network {name}"):
+        mnistzoo.get_model(name)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownNameError("network", "exp9", ["exp1", "exp2"]),
+        MissingExtraError("drawing", "plot"),
+        InputError("expected one, got none."),
+    ],
+)
+def test_errors_pickle(error):
+    """They reach the process that started another one, as they are."""
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert re.fullmatch(r"(there is|expected|drawing) .*[.?\"]", str(again))
+
+
+def test_pretrained_under_another_default_dtype(normalized, tmp_path):
+    """Weights are taken into it, as torch does it, from the zoo and from a folder."""
+    single = mnistzoo.exp1(pretrained=True)
+    single.save_pretrained(tmp_path)
+    expected = single(normalized)
+    torch.set_default_dtype(torch.float64)
+    try:
+        for model in (mnistzoo.exp1(pretrained=True), mnistzoo.from_pretrained(tmp_path)):
+            assert model.classifier.weight.dtype == torch.float64
+            torch.testing.assert_close(model(normalized.double()).float(), expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_nothing_left_of_the_image():
+    """More layers than an image has pixels for are refused when the network is built."""
+    with pytest.raises(InputError, match=r"nothing is left .* after pool5 of deep; take"):
+        ConvNet(Architecture("deep", (Pool(),) * 5))
+
+
+def _pooled_otherwise(model):
+    model.features.pool1 = nn.AvgPool2d(2)
+
+
+def _with_another(model):
+    model.features.add_module("gelu1", nn.GELU())
+
+
+def _with_norm(model):
+    nn.utils.parametrizations.weight_norm(model.classifier)
+
+
+def _strided(model):
+    model.features.conv2.stride = (2, 2)
+
+
+@pytest.mark.parametrize("change", [_pooled_otherwise, _with_another, _with_norm, _strided])
+@pytest.mark.parametrize("write", ["save", "onnx"])
+def test_layers_of_another_kind_are_not_written(change, write, tmp_path):
+    """A file has the weights alone, so one that is no longer the architecture's is refused."""
+    model = mnistzoo.exp1(pretrained=True)
+    change(model)
+    out = tmp_path / "out"
+    with pytest.raises(WeightsError):
+        model.save_pretrained(out) if write == "save" else export(model, out, format="onnx")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    "model", [lambda: mnistzoo.exp5().fused(), lambda: ConvNet(Architecture("own", (Conv(8),)))]
+)
+def test_architectures_that_cannot_be_saved(model, tmp_path):
+    """A fused copy and an architecture of one's own have no name to load them by."""
+    with pytest.raises(WeightsError, match="as `get_model` builds it"):
+        model().save_pretrained(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_networks_pickle_and_repr():

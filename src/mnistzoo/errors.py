@@ -21,12 +21,15 @@ class UnknownNameError(MnistZooError, ValueError):
     """A network, layer, recipe or column that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        super().__init__(kind, name, tuple(known))  # what a copy in another process is made from
+
+    def __str__(self) -> str:
         from difflib import get_close_matches  # only a mistake needs it
 
-        known = list(known)
-        nearest = get_close_matches(name, known, n=1, cutoff=0.4)
+        kind, name, known = self.args
+        nearest = get_close_matches(str(name), known, n=1, cutoff=0.4)
         hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from: {', '.join(known)}."
-        super().__init__(f"there is no {kind} {name!r}; {hint}")
+        return f"there is no {kind} {name!r}; {hint}"
 
 
 class PictureError(InputError):
@@ -73,7 +76,11 @@ class MissingExtraError(MnistZooError, ImportError):
     """A feature whose optional dependencies are not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(
+        super().__init__(feature, extra)  # what a copy in another process is made from
+
+    def __str__(self) -> str:
+        feature, extra = self.args
+        return (
             f"{feature} needs packages that are not installed; "
             f'install them with: pip install "mnistzoo[{extra}]"'
         )

@@ -11,7 +11,7 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
+from mnistzoo.architectures import INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
 from mnistzoo.errors import InputError
 from mnistzoo.folding import fold_batch_norm
 from mnistzoo.sharing import Shareable
@@ -37,7 +37,8 @@ class ConvNet(Shareable):
         classifier: a linear layer to `num_classes`.
 
     Raises:
-        InputError: `num_classes` is not a positive integer.
+        InputError: `num_classes` is not a positive integer, or nothing is left of the image after
+            one of the layers.
     """
 
     def __init__(self, architecture: Architecture, *, num_classes: int = NUM_CLASSES) -> None:
@@ -157,7 +158,7 @@ class ConvNet(Shareable):
 
     def blank(self) -> ConvNet:
         """The same network as it was built, its tensors without memory and without values."""
-        return blank(self.architecture.name, self.num_classes)
+        return blank(self.architecture, self.num_classes)
 
     def extra_repr(self) -> str:
         """The architecture's name, for `repr`."""
@@ -183,6 +184,11 @@ def _features(architecture: Architecture) -> tuple[nn.Sequential, int]:
             pools += 1
             layers[f"pool{pools}"] = nn.MaxPool2d(kernel_size=2)
             side //= 2
+        if side < 1:
+            raise InputError(
+                f"nothing is left of an image of {INPUT_SHAPE[1]}×{INPUT_SHAPE[2]} pixels after "
+                f"{next(reversed(layers))} of {architecture.name}; take fewer layers, or padding."
+            )
     return nn.Sequential(layers), channels * side * side
 
 
@@ -208,7 +214,7 @@ def _check_images(images: Tensor) -> None:
 torch.fx.wrap("_check_images")  # so that torch.fx can trace a network: its shape is not followed
 
 
-def blank(name: str, num_classes: int) -> ConvNet:
+def blank(architecture: Architecture, num_classes: int) -> ConvNet:
     """A network whose tensors have names, shapes and dtypes, but no memory and no values."""
     with torch.device("meta"):
-        return ConvNet(BUILDABLE[name], num_classes=num_classes)
+        return ConvNet(architecture, num_classes=num_classes).float()

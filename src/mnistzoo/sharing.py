@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mnistzoo.architectures import Architecture
-from mnistzoo.card import render, without_edited
-from mnistzoo.checkpoint import CARD, encode, write_folder
-from mnistzoo.errors import InputError
+from mnistzoo.architectures import BUILDABLE, Architecture
+from mnistzoo.card import render, write_with_card
+from mnistzoo.checkpoint import CARD, encode
+from mnistzoo.errors import InputError, WeightsError
 from mnistzoo.weights import check_state
 
 if TYPE_CHECKING:
@@ -35,6 +35,21 @@ class Shareable(nn.Module, ABC):
     @abstractmethod
     def blank(self) -> nn.Module:
         """The same network as it was built, its tensors without memory and without values."""
+
+    def check_layers(self) -> None:
+        """Check that the layers are those that the architecture describes.
+
+        Raises:
+            WeightsError: one was put in, taken out or changed; files could not tell of it.
+        """
+        own, built = map(_layers, (self, self.blank()))
+        for path in (*own, *built):
+            if own.get(path) != built.get(path):
+                raise WeightsError(
+                    f"this {self.architecture.name} is not as it was built: {path} should be "
+                    f"{built.get(path, 'absent')}, is {own.get(path, 'absent')}; only what "
+                    "its architecture describes can be saved or exported."
+                )
 
     def save_pretrained(
         self,
@@ -60,7 +75,7 @@ class Shareable(nn.Module, ABC):
             WeightsError: the network is not as it was built, not float32, or not finite.
             FileWriteError: the folder or the disk refuses.
         """
-        write_folder(folder, without_edited(folder, self._files(accuracy, dataset, made_by)))
+        write_with_card(folder, self._files(accuracy, dataset, made_by))
 
     def push_to_hub(
         self,
@@ -120,6 +135,19 @@ class Shareable(nn.Module, ABC):
     ) -> dict[str, bytes]:
         """The three files, once they are known to load again."""
         name, state = self.architecture.name, self.state_dict()
+        if BUILDABLE.get(name) != self.architecture:
+            raise WeightsError(
+                f"expected a network of {', '.join(BUILDABLE)} as `get_model` builds it, got "
+                f"another architecture called {name}, such as a fused copy has; save the network "
+                "that it was made from."
+            )
         check_state(self.blank().state_dict(), state, f"this {name}")
+        self.check_layers()
         config, files = encode(name, self.num_classes, state, made_by)
         return {**files, CARD: render(self, config, accuracy, dataset)}
+
+
+def _layers(module: nn.Module) -> dict[str, str]:
+    """Each layer that computes, by path, with its settings, but for whether it works in place."""
+    parts = [(path, part) for path, part in module.named_modules() if not list(part.children())]
+    return {path: repr(part).replace("inplace=True", "") for path, part in parts}

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.checkpoint import CONFIG, WEIGHTS, decode
 from mnistzoo.data import opening
 from mnistzoo.data.mnist import IDXFile, read_idx
@@ -45,7 +45,7 @@ def folder() -> Path:
 @functools.cache
 def own(architecture: str) -> dict[str, torch.Tensor]:
     """The tensors that a network of ten classes has, without values."""
-    return blank(architecture, 10).state_dict()
+    return blank(BUILDABLE[architecture], 10).state_dict()
 
 
 TARGETS: dict[str, Callable[[bytes], bool]] = {}

@@ -66,6 +66,7 @@ def export(
     Raises:
         UnknownNameError: there is no such format.
         InputError: `int8` in another format than ONNX.
+        WeightsError: a layer is not as the architecture describes it.
         MissingExtraError: the packages that write the format are not installed.
         FileWriteError: the folder or the disk refuses; nothing is left half-written.
     """
@@ -74,6 +75,7 @@ def export(
         raise UnknownNameError("format", name, FORMATS)
     if int8 and name != "onnx":
         raise InputError(f"int8 is for ONNX only, got the format {name!r}; leave out one of them.")
+    model.check_layers()
     plain = model.fused().cpu().float().to(memory_format=torch.contiguous_format)
     data = _encode(plain, name, int8)
     return Exported(write_bytes(out, data), name, int8, len(data), sha256(data))

@@ -48,17 +48,16 @@ def build(network: ConvNet, *, rows: int = 0) -> onnx.ModelProto:
 
     Args:
         network: without batch norm.
-        rows: if not 0, the first convolution reads 3 rows of the one channel as 3 channels, made
-            up to this many: the same sums, in the shape that kernels for int8 are written for.
+        rows: if not 0, a first convolution without padding reads 3 rows of the one channel as 3
+            channels, made up to this many: the same sums, in the shape that kernels for int8 are
+            written for.
     """
     chain = _Chain()
-    first, *others = network.features.named_children()
-    if rows:
-        _first_by_rows(chain, first[1], rows)
-    else:
-        _layer(chain, *first)
-    for name, layer in others:
-        _layer(chain, name, layer)
+    for name, layer in network.features.named_children():
+        if rows and isinstance(layer, nn.Conv2d) and chain.last == INPUT and not any(layer.padding):
+            _first_by_rows(chain, name, layer, rows)
+        else:
+            _layer(chain, name, layer)
     chain.add("Flatten", "flatten")
     chain.add("Gemm", "classifier", inputs=_parameters(network.classifier), transB=1)
     chain.add("LogSoftmax", OUTPUT, axis=1)
@@ -75,7 +74,7 @@ def _layer(chain: _Chain, name: str, layer: nn.Module) -> None:
         chain.add("MaxPool", name, kernel_shape=[2, 2], strides=[2, 2])
 
 
-def _first_by_rows(chain: _Chain, conv: nn.Module, rows: int) -> None:
+def _first_by_rows(chain: _Chain, name: str, conv: nn.Module, rows: int) -> None:
     """A 3×3 convolution of one channel, as a 1×3 convolution of shifted copies of the image."""
     height = INPUT_SHAPE[1] - 2
     shifts = np.minimum(np.arange(rows), 2)[:, None] + np.arange(height)
@@ -85,7 +84,7 @@ def _first_by_rows(chain: _Chain, conv: nn.Module, rows: int) -> None:
     parameters["weight"] = np.concatenate([weight, filler], axis=1)
     chain.add("Squeeze", "channel", inputs={"axes": np.array([1])})
     chain.add("Gather", "rows", inputs={"indices": shifts}, axis=1)
-    chain.add("Conv", "conv1", inputs=parameters, kernel_shape=[1, 3])
+    chain.add("Conv", name, inputs=parameters, kernel_shape=[1, 3])
 
 
 def _parameters(layer: nn.Module) -> dict[str, NDArray[Any]]:
