@@ -55,6 +55,15 @@ def test_it_reads_pictures_is_drawn_and_goes_out(added, tmp_path, test_images):
     assert int(found.argmax()) == answer["label"]
 
 
+def test_it_is_studied(added, tmp_path):
+    """A study trains it, and draws the figures of runs, where it has a mark like the others."""
+    study = f"study {tmp_path} --networks exp6 --recipes fast --seeds 0 --epochs 1 --holdout 59500"
+    (printed,) = added.commands(f"{study} --json")
+    assert [row["network"] for row in json.loads(printed)] == ["exp6"]
+    drawn = {path.name for path in tmp_path.glob("*.png")}
+    assert drawn == {"curves.png", "accuracy-vs-parameters.png"}
+
+
 def test_it_has_a_page(added, tmp_path):
     """The documentation writes its page with the figures that `list` has, and its pictures."""
     code = (

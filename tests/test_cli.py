@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
@@ -41,6 +42,21 @@ def test_help_imports_nothing_heavy(python):
     )
     assert out.endswith("heavy: []\n")
     assert all(f"  {command} " in out for command in COMMANDS)
+
+
+def test_names_of_files_are_no_markup(tmp_path, monkeypatch):
+    """Brackets stay in the names that are printed, and a bar does not end a cell of Markdown."""
+    monkeypatch.chdir(tmp_path)
+    mnistzoo.exp1(pretrained=True).save_pretrained("w[bold]|x")
+    digits, _ = mnistzoo.mnist(train=False)
+    Image.fromarray(digits[0].numpy()).save("a[b].png")
+    Path("c[").mkdir()
+    Image.fromarray(digits[1].numpy()).save("c[/d].png")
+    printed = invoke("predict", "a[b].png", "c[/d].png")
+    assert "a[b].png" in printed
+    assert "c[/d].png" in printed
+    assert "w[bold]|x" in invoke("evaluate", "./w[bold]|x")
+    assert "w[bold]\\|x |" in invoke("evaluate", "./w[bold]|x", "--markdown")
 
 
 def test_version():

@@ -355,7 +355,7 @@ def test_the_browser_is_opened(address, folder):
 
 @needs_gradio
 def test_a_port_in_use():
-    """One line on stderr that names the port and the option, and exit status 1."""
+    """One line on stderr that names the port and says what to do, and exit status 1."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -366,7 +366,17 @@ def test_a_port_in_use():
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert str(port) in done.stderr
-    assert "--port" in done.stderr
+    assert "choose another port" in done.stderr
+
+
+def test_an_address_of_another_computer():
+    """It is refused at once, in one line that does not blame a port."""
+    command = [sys.executable, "-m", "mnistzoo", "demo", "--no-browser", "--host", "203.0.113.5"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.startswith("mnistzoo: cannot serve the page on 203.0.113.5: ")
+    assert done.stderr.count("\n") == 1
+    assert "port" not in done.stderr
 
 
 def test_without_the_extra():

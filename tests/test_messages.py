@@ -234,7 +234,7 @@ DATA = [
     ),
     (
         lambda: picture(np.array([[-1.0, 2.5]])),
-        "expected pixels from 0 to 1 (floating point), 255 or 65,535, got -1 to 2.5; "
+        "expected pixels from 0 to 1, 255 or 65,535, got -1 to 2.5; "
         "hand pictures over before they are normalised.",
     ),
     (

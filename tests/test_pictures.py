@@ -100,14 +100,15 @@ def test_transform_is_for_datasets(digits, tmp_path):
 @pytest.mark.parametrize(
     ("white", "dtype", "scale"),
     [
-        *((True, bool, 1), (255, np.uint8, 255), (200, np.uint16, 255), (256, np.uint16, 65535)),
+        *((True, bool, 1), (1, np.uint8, 1), (1, np.int64, 1), (2, np.uint8, 255)),
+        *((255, np.uint8, 255), (200, np.uint16, 255), (256, np.uint16, 65535)),
         *((65535, np.uint16, 65535), (65535, np.int64, 65535), (0.5, np.float64, 1)),
         *((1.0, np.float32, 1), (1.5, np.float32, 255), (255.0, np.float32, 255)),
         *((255.5, np.float64, 65535), (65535.0, np.float32, 65535)),
     ],
 )
 def test_white_is_one(white, dtype, scale):
-    """The scale is the least of 1 (floating point), 255 and 65,535 that holds all pixels."""
+    """The scale is the least of 1, 255 and 65,535 that holds all pixels."""
     levels = grey_levels(np.array([[0, white]], dtype))
     assert levels.dtype == np.float32
     assert levels.tolist() == [[0.0, float(np.float32(white) / np.float32(scale))]]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mnistzoo import errors as errors
     from mnistzoo import export as export
     from mnistzoo import models as models
+    from mnistzoo import plots as plots
     from mnistzoo.analysis import Analysis as Analysis
     from mnistzoo.analysis import ReceptiveField as ReceptiveField
     from mnistzoo.analysis import analyze as analyze
@@ -44,7 +45,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-_MODULES = ("errors", "export", "models")
+_MODULES = ("errors", "export", "models", "plots")
 
 __all__ = ["MnistZooError", "__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 

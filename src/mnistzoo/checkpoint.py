@@ -19,7 +19,7 @@ from torch import Tensor
 from mnistzoo._version import __version__
 from mnistzoo.architectures import BUILDABLE, MEAN, STD
 from mnistzoo.errors import FileReadError, FileWriteError, WeightsError
-from mnistzoo.files import locked, make_folder, move, read_bytes, sha256, write_bytes
+from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
 from mnistzoo.manifest import shipped_file
 from mnistzoo.weights import MAX_BYTES, dump_state_dict, parse_state_dict
 
@@ -112,10 +112,10 @@ def read_folder(folder: str | os.PathLike[str]) -> dict[str, bytes]:
         FileReadError: the folder is not one, a file is missing, or is larger than it may be.
     """
     here = Path(folder)
-    if not here.is_dir():
+    if not is_dir(here):
         raise FileReadError(
-            f"there is no folder {os.fspath(folder)}; name one that save_pretrained or "
-            '`mnistzoo pull` wrote, or a repository of the Hub as "user/name".'
+            f"there is no folder {os.fspath(folder)}; name one that `save_pretrained` or "
+            "`mnistzoo pull` wrote."
         )
     with locked(here, shared=True):
         config = read_bytes(here / CONFIG, limit=LIMITS[CONFIG])

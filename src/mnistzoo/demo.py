@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def serve(
     Raises:
         DemoError: the host or the port cannot be used, or there is no public link to be had.
     """
+    _check_host(host)
     page = build()
     try:
         page.launch(
@@ -105,12 +107,25 @@ def serve(
         wanted = f"port {port}" if port else "any port from 7860"
         raise DemoError(
             f"cannot serve the page on {host}, {wanted}: it is in use or not allowed; "
-            "choose another with --port."
+            "choose another port."
         ) from error
     if share and not page.share_url:
         page.close()
         raise DemoError("no public link could be made; check the connection, or leave out --share.")
     return page
+
+
+def _check_host(host: str) -> None:
+    """Refuse an address that is not this computer's; Gradio would try each of its ports there."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.bind(address)
+    except OSError as error:
+        raise DemoError(
+            f"cannot serve the page on {host}: {error.strerror or error}; choose an address of "
+            "this computer's, such as 127.0.0.1."
+        ) from error
 
 
 def build() -> gr.Blocks:

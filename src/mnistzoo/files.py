@@ -17,6 +17,14 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def is_dir(path: str | os.PathLike[str]) -> bool:
+    """Whether there is such a folder; a path that the system refuses is none."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def read_bytes(path: str | os.PathLike[str], *, limit: int) -> bytes:
     """The whole of a file that holds at most `limit` bytes.
 
@@ -78,6 +86,16 @@ def move(path: Path, target: Path) -> None:
     """
     with _refusal_of(target):
         path.replace(target)
+
+
+def remove(path: Path) -> None:
+    """Delete a file, if it is there.
+
+    Raises:
+        FileWriteError: the folder refuses.
+    """
+    with _refusal_of(path):
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, NUM_CLASSES
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.manifest import pretrained_state_dict
@@ -10,7 +12,7 @@ from mnistzoo.weights import load_into
 
 
 def list_models() -> list[str]:
-    """The names that `get_model` takes."""
+    """The names of the networks that have pretrained weights; `get_model` takes them."""
     return list(ARCHITECTURES)
 
 
@@ -38,8 +40,8 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
         )
     model = ConvNet(BUILDABLE[name], num_classes=num_classes)
     if pretrained:
-        load_into(model, pretrained_state_dict(name), f"the pretrained {name}")
-        model.eval()
+        load_into(model.float(), pretrained_state_dict(name), f"the pretrained {name}")
+        model.to(torch.get_default_dtype()).eval()
     return model
 
 

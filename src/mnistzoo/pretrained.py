@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
+import torch
+
+from mnistzoo.architectures import BUILDABLE
 from mnistzoo.checkpoint import decode, read_folder
+from mnistzoo.errors import HubError
+from mnistzoo.files import is_dir
 from mnistzoo.network import ConvNet, blank
 from mnistzoo.weights import check_state
 
@@ -26,7 +30,7 @@ def from_pretrained(
 
     Args:
         repo_id_or_folder: `"user/name"`, unless a folder of that name exists; or a folder that
-            `save_pretrained` wrote.
+            `save_pretrained` wrote. `get_model` has the zoo's own weights.
         revision: a branch, a tag or a commit; `main` if nothing is given. A commit that is in the
             cache is loaded without any request.
         token: `HF_TOKEN` or the stored one if nothing is given, none if `False`.
@@ -41,19 +45,27 @@ def from_pretrained(
         InputError: an argument is not what it should be.
     """
     source = os.fspath(repo_id_or_folder)
-    if not isinstance(repo_id_or_folder, str) or Path(source).is_dir() or source.count("/") != 1:
+    if not isinstance(repo_id_or_folder, str) or _is_folder(source):
         return from_files(read_folder(repo_id_or_folder), source)
     from mnistzoo.hub import pull
 
-    pulled = pull(
-        source,
-        revision=revision,
-        token=token,
-        cache_dir=cache_dir,
-        force_download=force_download,
-        local_files_only=local_files_only,
-    )
+    try:
+        pulled = pull(
+            source,
+            revision=revision,
+            token=token,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+        )
+    except HubError as error:
+        raise HubError(f"there is no folder {source}, and of the Hub: {error}") from error
     return from_files(pulled.files, f"{source} at {pulled.commit}")
+
+
+def _is_folder(source: str) -> bool:
+    """Whether a folder is meant: one that is there, or what cannot be `user/name`."""
+    return source.count("/") != 1 or source.startswith((".", "~", "/")) or is_dir(source)
 
 
 def from_files(files: dict[str, bytes], source: str) -> ConvNet:
@@ -63,8 +75,8 @@ def from_files(files: dict[str, bytes], source: str) -> ConvNet:
         WeightsError: they are altered, foreign or incomplete. `source` names them in the message.
     """
     config, state = decode(files, source)
-    model = blank(config.architecture, config.num_classes)
+    model = blank(BUILDABLE[config.architecture], config.num_classes)
     check_state(model.state_dict(), state, source)
     own = {name: tensor.clone() for name, tensor in state.items()}
     model.load_state_dict(own, assign=True)
-    return model.eval()
+    return model.to(torch.get_default_dtype()).eval()

@@ -35,9 +35,9 @@ def print_table(table: Table | Analysis) -> None:
     """Print a table as wide as the terminal allows; as wide as it needs where there is none."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False)
     if not console.is_terminal:
-        console = Console(width=200)
+        console = Console(markup=False, width=200)
     console.print(table)
 
 
@@ -68,7 +68,8 @@ def print_rows(
 def to_markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown: the first column to the left, the others right."""
     ruler = ["---", *["---:"] * (len(headers) - 1)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, ruler, *rows))
+    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, ruler, *escaped))
 
 
 def progress(unit: str) -> Progress:

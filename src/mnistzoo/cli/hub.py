@@ -44,6 +44,9 @@ def push(
     Weights, config and model card go there in one commit.
     """
     model, card = _with_card(source)
+    if card is not None and (accuracy, dataset) != (None, None):
+        _check_renewable(card)
+        card = None
     pushed = model.push_to_hub(
         repo_id,
         revision=revision,
@@ -53,7 +56,7 @@ def push(
         create_pr=create_pr,
         accuracy=accuracy,
         dataset=dataset,
-        card=None if accuracy is not None else card,
+        card=card,
     )
     if as_json:
         print_json(asdict(pushed))
@@ -75,6 +78,17 @@ def _with_card(source: str) -> tuple[ConvNet, str | None]:
     return from_files(files, source), None if card is None else card.decode(errors="replace")
 
 
+def _check_renewable(card: str) -> None:
+    """Refuse to write a card anew that its owner has edited."""
+    from mnistzoo.card import is_generated
+
+    if not is_generated(card.encode()):
+        raise typer.BadParameter(
+            "the folder's card has been edited and goes along as it is: state --accuracy and "
+            "--dataset in it, or delete README.md there to have one written."
+        )
+
+
 def pull(
     repository: Annotated[str, typer.Argument(help="As user/name, or user/name@revision.")],
     folder: Annotated[
@@ -91,8 +105,8 @@ def pull(
     Its files are written to a folder, where one is named.
     """
     from mnistzoo import hub
-    from mnistzoo.card import without_edited
-    from mnistzoo.checkpoint import decode, write_folder
+    from mnistzoo.card import write_with_card
+    from mnistzoo.checkpoint import decode
     from mnistzoo.pretrained import from_files
 
     repo_id, _, revision = repository.partition("@")
@@ -102,7 +116,7 @@ def pull(
     source = f"{repo_id} at {pulled.commit}"
     from_files(pulled.files, source)
     if folder is not None:
-        write_folder(folder, without_edited(folder, pulled.files))
+        write_with_card(folder, pulled.files)
     result: dict[str, Any] = {
         "repo_id": repo_id,
         "commit": pulled.commit,

@@ -22,15 +22,27 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Draw figures.", no_args_is_help=True)
 
-Network = Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")]
 Source = Annotated[str, typer.Argument(metavar=METAVAR, help=HELP)]
 Folder = Annotated[Path, typer.Argument(help="Holds the metrics (*.json) of finished runs.")]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Picture to write (png, pdf or svg).")]
+
+PICTURES = (".png", ".pdf", ".svg")
+
+
+def _picture(output: Path) -> Path:
+    if output.suffix.lower() not in PICTURES:
+        raise typer.BadParameter(f"expected a file that ends in {', '.join(PICTURES)}.")
+    return output
+
+
+Output = Annotated[
+    Path,
+    typer.Option("--output", "-o", callback=_picture, help="Picture to write (png, pdf or svg)."),
+]
 
 
 @app.command("receptive-field")
 def receptive_field(
-    network: Network,
+    network: Source,
     layer: Annotated[str, typer.Option(help="Path of a layer, such as features.conv5.")],
     image: Annotated[int, typer.Option(min=0, max=9999, help="Number of a test image.")] = 0,
     images: Annotated[
@@ -42,14 +54,10 @@ def receptive_field(
     """Draw what the central unit of a layer can see of a digit, and what it makes use of."""
     from mnistzoo import plots
     from mnistzoo.analysis import effective_receptive_field
-    from mnistzoo.architectures import MEAN, STD
-    from mnistzoo.data.mnist import mnist
-    from mnistzoo.models import get_model
+    from mnistzoo.data.mnist import mnist, normalize
 
-    model = get_model(network, pretrained=True)
     digits, _ = mnist(train=False)
-    pixels = digits[:images, None] / 255
-    effective = effective_receptive_field(model, (pixels - MEAN) / STD, layer)
+    effective = effective_receptive_field(load(network), normalize(digits[:images]), layer)
     figure = plots.receptive_field(effective, digits[image].numpy(), f"{network} {layer}")
     share = effective.share_in_half
     text = f"{share:.1%} of the energy in the middle half"
@@ -157,13 +165,9 @@ def write_figure(figure: Figure, output: Path, facts: dict[str, Any]) -> None:
     """
     import io
 
-    from mnistzoo.errors import InputError
     from mnistzoo.files import write_bytes
 
-    formats = figure.canvas.get_supported_filetypes()
     suffix = output.suffix.removeprefix(".").lower()
-    if suffix not in formats:
-        raise InputError(f"expected a picture such as figure.png, got {output}; choose png or pdf.")
     file = io.BytesIO()
     figure.savefig(file, format=suffix, dpi=120)
     write_bytes(output, _described(file, facts) if suffix == "png" else file.getvalue())

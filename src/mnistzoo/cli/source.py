@@ -17,10 +17,11 @@ def is_folder(source: str) -> bool:
 
     A misspelt name is thus an error that tells the nearest name, not one about a missing folder.
     """
+    from mnistzoo.files import is_dir
     from mnistzoo.models import list_models
 
     path = Path(source)
-    return source not in list_models() and (len(path.parts) > 1 or path.is_dir())
+    return source not in list_models() and (len(path.parts) > 1 or is_dir(path))
 
 
 def load(source: str) -> ConvNet:
@@ -31,9 +32,16 @@ def load(source: str) -> ConvNet:
         FileReadError: there is no such folder, or it lacks a file.
         WeightsError: what was read is altered, foreign or incomplete.
     """
+    from mnistzoo.errors import FileReadError
+    from mnistzoo.files import is_dir
     from mnistzoo.models import get_model
     from mnistzoo.pretrained import from_pretrained
 
     if is_folder(source):
+        if not is_dir(source):
+            raise FileReadError(
+                f"there is no folder {source}; name one that `train`, `pull` or `save_pretrained` "
+                f"wrote. A repository of the Hub is pulled first: mnistzoo pull {source} FOLDER."
+            )
         return from_pretrained(Path(source))
     return get_model(source, pretrained=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import JSON, progress
 from mnistzoo.cli.plot import points_shown, runs_shown, write_figure
 from mnistzoo.cli.results import print_results
@@ -27,7 +28,7 @@ def study(
     out: Annotated[Path, typer.Argument(help="The folder of the study; it can hold a part of it.")],
     networks: Annotated[
         str, typer.Option(metavar="NAME,...", help="Names from `mnistzoo list`.")
-    ] = "exp1,exp2,exp3,exp4,exp5",
+    ] = ",".join(ARCHITECTURES),
     recipes: Annotated[
         str, typer.Option(metavar="NAME,...", help="Of documented, record and fast.")
     ] = "record",

@@ -38,10 +38,10 @@ def _full_scale(pixels: NDArray[Any]) -> float:
     low, high = float(pixels.min()), float(pixels.max())
     if not np.isfinite([low, high]).all():
         raise InputError("expected finite pixels, got NaN or infinity; repair the array.")
-    scales = {"b": (1.0,), "f": (1.0, 255.0, 65535.0)}.get(pixels.dtype.kind, (255.0, 65535.0))
+    scales = (1.0,) if pixels.dtype.kind == "b" else (1.0, 255.0, 65535.0)
     if low < 0 or high > scales[-1]:
         raise InputError(
-            "expected pixels from 0 to 1 (floating point), 255 or 65,535, "
+            "expected pixels from 0 to 1, 255 or 65,535, "
             f"got {low:g} to {high:g}; hand pictures over before they are normalised."
         )
     return next(scale for scale in scales if high <= scale)

@@ -72,7 +72,8 @@ def transforms() -> PictureTransform:
 
     It takes a path, the bytes of a file, a PIL image of any mode, a NumPy array (`(H, W)` or
     `(H, W, C)`) or a tensor (`(H, W)` or `(C, H, W)`) with 1, 3 or 4 channels. Pixels are bool,
-    or from 0 to 1 (floating point), 255 or 65,535. Ink may be darker or lighter than its paper.
+    or from 0 to 1, 255 or 65,535, the least of these that holds them all. Ink may be darker or
+    lighter than its paper.
 
     The picture is brought into MNIST's style (see `mnist_style`); what is in it already, as are
     all 70,000 images of MNIST, is only normalised. The result is float32, of shape `(1, 28, 28)`.

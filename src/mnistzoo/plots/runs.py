@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.models import get_model
-from mnistzoo.plots.style import CARD, INK, LOOKS, MUTED, accuracy_axis, new_figure, plain, within
+from mnistzoo.plots.style import CARD, INK, MUTED, accuracy_axis, look, new_figure, plain, within
 from mnistzoo.training.recipe import RECIPES
 from mnistzoo.training.results import Epoch, Result
 from mnistzoo.training.summary import Summary, summarize
@@ -56,15 +56,15 @@ def curves(results: Iterable[Result]) -> Figure:
 def _line(
     axes: Axes, network: str, seeds: Sequence[Result], value: Callable[[Epoch], float]
 ) -> None:
-    look = LOOKS[network]
+    drawn = look(network)
     columns = [list(map(value, rows)) for rows in zip(*(r.epochs for r in seeds), strict=True)]
     epochs = range(1, len(columns) + 1)
     means = [sum(column) / len(column) for column in columns]
-    style: dict[str, Any] = {"linestyle": look.line, "marker": look.marker, "markevery": [-1]}
-    axes.plot(epochs, means, color=look.colour, label=network, **style)
+    style: dict[str, Any] = {"linestyle": drawn.line, "marker": drawn.marker, "markevery": [-1]}
+    axes.plot(epochs, means, color=drawn.colour, label=network, **style)
     if len(seeds) > 1:
         low, high = list(map(min, columns)), list(map(max, columns))
-        axes.fill_between(epochs, low, high, color=look.colour, alpha=0.2, linewidth=0)
+        axes.fill_between(epochs, low, high, color=drawn.colour, alpha=0.2, linewidth=0)
 
 
 def _finish(left: Axes, right: Axes, recipe: str, runs: Sequence[Result]) -> None:
@@ -118,13 +118,13 @@ def accuracy_vs_params(results: Iterable[Result]) -> Figure:
 
 
 def _mark(axes: Axes, network: str, accuracy: float, fill: str, sd: float | None = None) -> None:
-    look = LOOKS[network]
+    drawn = look(network)
     axes.errorbar(
         get_model(network).num_params(),
         within(accuracy),
         yerr=sd,
-        color=look.colour,
-        marker=look.marker,
+        color=drawn.colour,
+        marker=drawn.marker,
         markersize=SIZES[fill],
         fillstyle=fill,
         zorder=3 if fill == "none" else 2,

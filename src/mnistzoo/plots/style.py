@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -38,16 +39,25 @@ class Look(NamedTuple):
     line: str | tuple[int, tuple[int, int]]
 
 
-LOOKS = {
-    "exp1": Look("#262626", "s", "dotted"),
-    "exp2": Look("#ac6cc8", "^", "dashdot"),
-    "exp3": Look("#028970", "v", (0, (6, 2))),
-    "exp4": Look("#dd5500", "D", (0, (3, 1))),
-    "exp5": Look("#1038a8", "o", "solid"),
-}
+LOOKS = (
+    Look("#262626", "s", "dotted"),
+    Look("#ac6cc8", "^", "dashdot"),
+    Look("#028970", "v", (0, (6, 2))),
+    Look("#dd5500", "D", (0, (3, 1))),
+    Look("#1038a8", "o", "solid"),
+)
+"""Of the networks, in their order."""
+
+OTHER = Look(MUTED, "P", (0, (1, 2)))
+"""Of networks that were added."""
 
 ACCURACIES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
 """Where an axis of accuracy has its marks."""
+
+
+def look(network: str) -> Look:
+    """How the network of that name is drawn."""
+    return dict(zip(ARCHITECTURES, LOOKS, strict=False)).get(network, OTHER)
 
 
 def new_figure(width: float, height: float) -> Figure:
