@@ -31,6 +31,7 @@ from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architec
 from mnistzoo.network import ConvNet
 from mnistzoo.pretrained import from_pretrained
 from mnistzoo.training import descent
+from mnistzoo.training import trainer as steps
 from mnistzoo.training.evaluate import Evaluation, evaluate
 from mnistzoo.training.recipe import RECORD, Augmentation, Recipe, get_recipe
 from mnistzoo.training.runs import split, train
@@ -171,6 +172,34 @@ def sharpness(trainer: Trainer, radius: float) -> None:
     trainer.optimizer.register_step_pre_hook(hook)
 
 
+def mix(trainer: Trainer, share: float) -> None:
+    """Blend a share of the images with others of the batch, for the teacher too.
+
+    Zhang et al. 2018, arXiv:1710.09412, at weights drawn evenly from 0 to 1 as by Beyer et al.
+    2022, arXiv:2106.05237.
+    """
+    plain = steps.warp
+
+    def mixed(images: Tensor, maps: Tensor) -> Tensor:
+        images = plain(images, maps)
+        chosen = torch.rand(len(images), 1, 1, 1) < share
+        weights = torch.rand(len(images), 1, 1, 1).where(chosen, torch.ones(()))
+        return images.lerp(images[torch.randperm(len(images))], 1 - weights)
+
+    steps.warp = mixed
+
+
+def on_labels_too(trainer: Trainer, share: float) -> None:
+    """Let the labels' cross-entropy make a share of the loss, the teacher's answers the rest."""
+    plain = descent.loss
+
+    def loss(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
+        by_labels = plain(recipe, answers, labels, None)
+        return plain(recipe, answers, labels, taught).lerp(by_labels, share)
+
+    descent.loss = loss
+
+
 def adamw(trainer: Trainer, rate: float) -> None:
     """Descend by AdamW, at that highest rate."""
     decay = trainer.recipe.weight_decay
@@ -186,6 +215,8 @@ CHANGES: dict[str, Callable[[Trainer, float], None]] = {
     "elastic": distort,
     "erase": erase,
     "fade": fade,
+    "labels": on_labels_too,
+    "mix": mix,
     "sharpness": sharpness,
 }
 
