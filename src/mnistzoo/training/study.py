@@ -91,8 +91,7 @@ def carry_out(
     trained once for all runs that have it, in a folder beside theirs, `teacher-RECIPE-SEED`.
 
     Raises:
-        TrainingError: the folder of a teacher holds another run.
-        DataError, FileReadError: it is damaged.
+        TrainingError: the folder of a teacher holds another run, or was changed.
         FileWriteError: a run's folder, or its result, cannot be written, or another study is at
             work in the same folder.
     """
