@@ -1,7 +1,8 @@
 """Training speed, in images a second: the documented loop against the library's trainer.
 
-Run by hand: `python tests/benchmarks/training.py [SECONDS]`. The documented loop is the usual
-one with the study's transforms: torchvision's data set, a `DataLoader` with two workers, batch 64.
+Run by hand: `python tests/benchmarks/training.py [SECONDS [ROUNDS]]`. The documented loop is the
+usual one with the study's transforms: torchvision's data set, a `DataLoader` with two workers,
+batch 64.
 The loops take turns in one run, since other work on the machine slows all of them. "Two at once" is
 two processes with one thread each, as `mnistzoo study --jobs 2` trains them, and counts both.
 """
@@ -30,7 +31,7 @@ from mnistzoo.training.recipe import Recipe, get_recipe
 from mnistzoo.training.trainer import Run, Trainer
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
-ROUNDS = 3
+ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
 JOBS = 2
 
 
