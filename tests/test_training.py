@@ -525,7 +525,8 @@ def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
         f"    runs.train(Run('exp1', recipe), Path({str(tmp_path / 'taught')!r}))\n"
     )
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([sys.executable, *torchrun, script], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, *torchrun, script], check=True, capture_output=True)
+    assert b"FutureWarning" not in done.stderr
     together = json.loads((tmp_path / "together" / "metrics.json").read_text())
     assert together["processes"] == 2
     taught = json.loads((tmp_path / "taught" / "metrics.json").read_text())

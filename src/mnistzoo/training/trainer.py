@@ -253,12 +253,9 @@ class Trainer:
 def _joined(model: ConvNet) -> nn.Module:
     """The network as it is trained: gradients are averaged over the processes, if there are.
 
-    Running statistics of batch norm stay each process's own: process 0 saves its own, and no
-    training step reads them, so to send them around at every step would only take time.
+    Running statistics of batch norm are those of process 0, which saves them.
     """
-    if world_size() == 1:
-        return model
-    return DistributedDataParallel(model, broadcast_buffers=False)
+    return model if world_size() == 1 else DistributedDataParallel(model)
 
 
 def _first_convs(model: ConvNet, count: int) -> list[nn.Parameter]:
