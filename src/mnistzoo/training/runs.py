@@ -62,7 +62,7 @@ def train(
 
     Raises:
         TrainingError: the loss is no longer finite, or `out` or the teacher's folder holds another
-            run, or one whose files were changed.
+            run, or one whose weights were changed.
         FileWriteError: the folder cannot be written.
         FileReadError, WeightsError: the folder of the teacher is damaged.
     """
@@ -116,8 +116,8 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
     """The metrics of `run`, where it has ended in that folder, else None.
 
     Raises:
-        TrainingError: another run has ended there, or its metrics or weights are not the ones that
-            it wrote.
+        TrainingError: another run has ended there, its metrics are not those of a run, or its
+            weights are not the ones whose digest they state.
     """
     if not is_finished(folder):
         return None

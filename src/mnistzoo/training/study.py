@@ -91,7 +91,8 @@ def carry_out(
     trained once for all runs that have it, in a folder beside theirs, `teacher-RECIPE-SEED`.
 
     Raises:
-        TrainingError: the folder of a teacher holds another run, or was changed.
+        TrainingError: the folder of a teacher holds another run, or its weights were changed.
+        FileReadError: a file is missing there.
         FileWriteError: a run's folder, or its result, cannot be written, or another study is at
             work in the same folder.
     """
