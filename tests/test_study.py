@@ -20,10 +20,12 @@ from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import DataError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
+from mnistzoo.manifest import FOLDER
 from mnistzoo.training import recipe, runs
 from mnistzoo.training.local import local
 from mnistzoo.training.results import Result
 from mnistzoo.training.study import carry_out, grid, remaining
+from mnistzoo.training.trainer import Run
 from mnistzoo.weights import load_state_dict
 
 DOCUMENTS = Path(__file__).parents[1] / "docs" / "results"
@@ -135,8 +137,12 @@ def test_a_run_cut_off_before_its_result(tmp_path):
     folder = tmp_path / "exp1-record-0"
     folder.mkdir()
     shutil.copy(DOCUMENTS / "exp1-record-0.json", folder / "metrics.json")
+    with pytest.raises(TrainingError, match=r"model\.safetensors is not what the run wrote"):
+        remaining(grid(["exp1"], ["record"], [0]), tmp_path)
+    shutil.copy(FOLDER / "exp1.safetensors", folder / "model.safetensors")
+    (tmp_path / "._exp1-record-0.json").write_text("not of a run")
     assert remaining(grid(["exp1"], ["record"], [0]), tmp_path) == {}
-    assert state(tmp_path).keys() == {"exp1-record-0.json"}
+    assert (tmp_path / "exp1-record-0.json").exists()
 
 
 @pytest.mark.parametrize("place", ["exp1-record-0.json", "exp1-record-0/metrics.json"])
@@ -272,14 +278,28 @@ def test_two_studies_in_one_folder(tmp_path, start):
 
 
 def test_a_teacher_of_another_study(tmp_path, monkeypatch, test_images):
-    """A teacher of other epochs is refused before anything is trained or copied."""
+    """Of other epochs, or damaged, it fails the runs that have it, and no others."""
     few = Digits(*(tensor[:100] for tensor in test_images))
     monkeypatch.setattr(runs, "mnist", lambda train: few)
     (shorter,), (longer,) = (grid(["exp5"], ["record"], [0], epochs=n) for n in (1, 2))
-    runs.train(shorter.teacher, tmp_path / "teacher-record-0")
-    with pytest.raises(TrainingError, match="teacher-record-0 holds another run, with epochs 1,"):
-        list(carry_out(remaining([longer], tmp_path), pytest.fail))
-    assert [path.name for path in tmp_path.iterdir()] == ["teacher-record-0"]
+    other, place = Run("exp1", replace(longer.recipe, teacher=None)), tmp_path / "teacher-record-0"
+    runs.train(shorter.teacher, place)
+
+    def outcome():
+        tried = []
+        folders = {tmp_path / "exp5-record-0": longer, tmp_path / "exp1-record-0": other}
+        outcomes = carry_out(folders, lambda left: tried.extend(left) or [])
+        ((folder, error),) = outcomes
+        assert folder.name == "exp5-record-0"
+        assert [folder.name for folder in tried] == ["exp1-record-0"]
+        assert not folder.exists()
+        return str(error)
+
+    assert "teacher-record-0 holds another run, with epochs 1, not 2" in outcome()
+    shutil.rmtree(place)
+    runs.train(longer.teacher, place)
+    (place / "config.json").unlink()
+    assert "cannot read" in outcome()
 
 
 def test_no_jobs(tmp_path):

@@ -85,6 +85,28 @@ def test_further_arguments():
     assert receptive_field(network, (1, 9, 9), "conv", **given).size == (3, 3)
 
 
+class Remembering(nn.Module):
+    """A convolution that adds what it made before, and keeps what it makes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 4, 3, padding=1)
+
+    def forward(self, x, state, seen):  # noqa: D102 - torch's own method
+        state["h"] = self.conv(x) + state["h"]
+        seen.append(state["h"])
+        return state["h"]
+
+
+def test_containers_among_further_arguments_are_left_alone():
+    """What the network writes into a dictionary or a list does not reach the caller's."""
+    before = torch.zeros(1, 4, 8, 8)
+    state, seen = {"h": before}, []
+    assert analyze(Remembering(), (1, 8, 8), state=state, seen=seen).macs == 9 * 4 * 64
+    assert state["h"] is before
+    assert seen == []
+
+
 @pytest.mark.parametrize(
     "wrap",
     [

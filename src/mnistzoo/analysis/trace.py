@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -94,9 +95,11 @@ def trace(
     calls = dispatch.calls = Calls(module, dispatch.layout_of)
     image = torch.empty((1, *shape), dtype=_dtype(module), device="meta")
     dispatch.track(image, Layout.image(image.shape))
+    # containers that the network may write to are copied; the tensors are not, nor written to
+    own = copy.deepcopy(dict(kwargs or {}), {id(x): x for x in tensors_of(kwargs)})
     with untouched(module), calls.watched(), torch.no_grad(), _no_autocast(), dispatch:
         try:
-            output = module(image, **(kwargs or {}))
+            output = module(image, **own)
         except MnistZooError:
             raise
         except Exception as error:

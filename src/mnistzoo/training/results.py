@@ -106,7 +106,7 @@ def load_results(folder: str | os.PathLike[str]) -> list[Result]:
     """
     paths = [Path(folder) / "metrics.json"]  # of one run, beside the network's own config.json
     if not paths[0].exists():
-        paths = [path for path in Path(folder).glob("*.json") if not path.name.startswith(".")]
+        paths = result_paths(Path(folder))
     if not paths:
         raise DataError(
             f"expected the metrics of finished runs (*.json) in {os.fspath(folder)}, found none; "
@@ -120,6 +120,11 @@ def load_results(folder: str | os.PathLike[str]) -> list[Result]:
                 f"networks {', '.join(ARCHITECTURES)}; name a folder of their runs."
             )
     return results
+
+
+def result_paths(folder: Path) -> list[Path]:
+    """The files that may be results, by name; hidden ones are somebody else's."""
+    return sorted(path for path in folder.glob("*.json") if not path.name.startswith("."))
 
 
 def read_result(path: str | os.PathLike[str]) -> Result:

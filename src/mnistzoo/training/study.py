@@ -12,14 +12,13 @@ from itertools import product
 from pathlib import Path
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.errors import TrainingError, UnknownNameError
+from mnistzoo.errors import FileReadError, TrainingError, UnknownNameError
 from mnistzoo.files import locked, make_folder, read_bytes, write_bytes
 from mnistzoo.training.recipe import get_recipe
-from mnistzoo.training.results import MAX_METRICS_BYTES, Result, read_result
+from mnistzoo.training.results import MAX_METRICS_BYTES, Result, read_result, result_paths
 from mnistzoo.training.runs import (
     METRICS,
     finished,
-    is_finished,
     read_run,
     teacher_folder,
     write_run,
@@ -72,11 +71,10 @@ def remaining(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
     """
     folders = {_place(out, run): run for run in runs}
     kinds = {(run.network, run.recipe.name): _kind(run) for run in folders.values()}
-    for path in sorted(out.glob("*.json")):
+    for path in result_paths(out):
         _check(path, path.stem, kinds)
-    for folder in folders:
-        if is_finished(folder) and not _result_path(folder).exists():
-            _check(folder / METRICS, folder.name, kinds)
+    for folder, run in folders.items():
+        if not _result_path(folder).exists() and finished(run, folder):
             _publish(folder)  # cut off between the two
     return {folder: run for folder, run in folders.items() if not _result_path(folder).exists()}
 
@@ -91,8 +89,6 @@ def carry_out(
     trained once for all runs that have it, in a folder beside theirs, `teacher-RECIPE-SEED`.
 
     Raises:
-        TrainingError: the folder of a teacher holds another run, or its weights were changed.
-        FileReadError: a file is missing there.
         FileWriteError: a run's folder, or its result, cannot be written, or another study is at
             work in the same folder.
     """
@@ -109,25 +105,34 @@ def carry_out(
 
 def _train_teachers(folders: Mapping[Path, Run], engine: Engine) -> dict[Path, TrainingError]:
     """Put each run's teacher into its folder; give the runs whose teacher failed, and why."""
-    missing = {
-        folder: teacher
-        for folder, run in folders.items()
-        if (teacher := run.teacher) and not finished(teacher, teacher_folder(teacher, folder))
-    }
-    places = {folder: _place(folder.parent, teacher) for folder, teacher in missing.items()}
-    untrained = {
-        place: missing[folder]
-        for folder, place in places.items()
-        if not finished(missing[folder], place)
-    }
-    errors = dict(engine(untrained)) if untrained else {}
-    failed = {}
-    for folder, place in places.items():
-        if (error := errors.get(place)) is None:
-            write_run(teacher_folder(missing[folder], folder), read_run(place))
-        else:
+    failed, missing, untrained = {}, {}, {}
+    for folder, run in folders.items():
+        if run.teacher is None:
+            continue
+        place = _place(folder.parent, run.teacher)
+        try:
+            if finished(run.teacher, teacher_folder(run.teacher, folder)):
+                continue
+            if not finished(run.teacher, place):
+                untrained[place] = run.teacher
+            missing[folder] = run.teacher, place
+        except TrainingError as error:
             failed[folder] = error
+    errors = dict(engine(untrained)) if untrained else {}
+    for folder, (teacher, place) in missing.items():
+        broken = errors.get(place) or _hand_over(place, teacher_folder(teacher, folder))
+        if broken:
+            failed[folder] = broken
     return failed
+
+
+def _hand_over(made: Path, folder: Path) -> TrainingError | None:
+    """Copy a finished run to another folder, or give what is wrong with it."""
+    try:
+        write_run(folder, read_run(made))
+    except FileReadError as error:
+        return TrainingError(str(error))
+    return None
 
 
 def _place(out: Path, run: Run) -> Path:
