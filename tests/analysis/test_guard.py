@@ -124,14 +124,14 @@ def _tensors(module):
 
 
 def test_the_copy_of_a_lazy_module_takes_no_memory():
-    """Whatever in it is filled already is without data in the copy that is traced."""
+    """Whatever floats in it are filled already are without data in the copy that is traced."""
     lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3)).double()
     lazy.append(nn.LazyBatchNorm2d(dtype=torch.float16))
     lazy[0].bias.requires_grad_(False)
-    copied = traceable(lazy)
+    copied, _ = traceable(lazy)
     for made, found in zip(_tensors(copied), _tensors(lazy), strict=True):
         assert (made.dtype, made.requires_grad) == (found.dtype, found.requires_grad)
-    assert all(tensor.is_meta for tensor in _tensors(copied))
+    assert all(tensor.is_meta for tensor in _tensors(copied) if tensor.is_floating_point())
     assert not any(tensor.is_meta for tensor in lazy[:2].state_dict().values())
 
 

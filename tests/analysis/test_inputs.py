@@ -107,6 +107,55 @@ def test_containers_among_further_arguments_are_left_alone():
     assert seen == []
 
 
+class Masked(nn.Module):
+    """A convolution, and a transformer of torch's over its places."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        layer = nn.TransformerEncoderLayer(2, 2, 4, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
+
+    def forward(self, x, **masks):  # noqa: D102 - torch's own method
+        return self.encoder(self.conv(x).flatten(2).transpose(1, 2), **masks)
+
+
+CAUSAL = nn.Transformer.generate_square_subsequent_mask(9)
+
+
+@pytest.mark.parametrize(
+    "masks",
+    [
+        {"mask": CAUSAL},
+        {"mask": CAUSAL.isinf()},
+        {"mask": CAUSAL, "is_causal": True},
+        {"src_key_padding_mask": torch.arange(9)[None] > 6},
+    ],
+)
+def test_masks_of_torchs_transformers(masks):
+    """They are taken, whatever they are made of, and torch's own setting is left as it was."""
+    assert torch.backends.mha.get_fastpath_enabled()
+    analysis = analyze(Masked(), (1, 5, 5), **masks)
+    assert analysis.output_receptive_field.is_global
+    assert analysis.unused_params == 0
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_numbers_among_further_arguments_may_be_read():
+    """A number, or a mask, that is given may decide the network's course."""
+    module = Function(lambda y, sigma, kept: y[..., kept] if sigma.item() > 0.5 else y)
+    module.forward = lambda x, **given: module.function(module.conv(x), **given)
+    kept = torch.arange(8) % 2 == 0
+    assert receptive_field(module, (1, 8, 8), "", sigma=torch.tensor(0.7), kept=kept).stride == (
+        1,
+        2,
+    )
+    assert receptive_field(module, (1, 8, 8), "", sigma=torch.tensor(0.2), kept=kept).stride == (
+        1,
+        1,
+    )
+
+
 @pytest.mark.parametrize(
     "wrap",
     [
@@ -300,6 +349,32 @@ def test_recurrent_layers(kind, gates):
     assert field.is_global
     assert field.stride == (0,)
     assert field.interval(2) == field.pixels(2) == ((0, 4),)
+
+
+class Begun(nn.Module):
+    """A recurrent layer with an initial state, given or made."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.layer = kind(4, 6, num_layers=2, batch_first=True)
+        self.register_buffer("kept", torch.arange(5) != 2)
+
+    def forward(self, x, state=None):  # noqa: D102 - torch's own method
+        if state is None:
+            state = torch.zeros(2, len(x), 6)  # on no device in particular, as is often written
+            state = (state, state * 2) if isinstance(self.layer, nn.LSTM) else state
+        return self.layer(x[..., self.kept].transpose(1, 2), state)[0]
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_recurrent_layers_with_an_initial_state(kind):
+    """It may be passed, or made on the way; neither is part of what is seen."""
+    state = torch.zeros(2, 1, 6)
+    given = (state, state.clone()) if kind is nn.LSTM else state
+    made, passed = (analyze(Begun(kind), (4, 5), **kw) for kw in ({}, {"state": given}))
+    assert made.macs == passed.macs
+    assert made.output_receptive_field.is_global
+    assert not state.is_meta
 
 
 def test_a_column_that_is_expanded_is_the_same_to_all():

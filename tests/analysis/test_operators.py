@@ -131,6 +131,19 @@ def _folded(x):
     return F.fold(columns, x.shape[2:], (2, 3), stride=2)
 
 
+def _filtered(x):
+    """What a filter does to frequencies along the rows, as spectral networks have it."""
+    weights = torch.arange(1, 8, dtype=x.dtype).sin()
+    return torch.fft.irfft(torch.fft.rfft(x, dim=2) * weights[:, None], x.shape[2], dim=2) + x
+
+
+def _turned(x):
+    """Pairs of channels as complex numbers, as rotary embeddings turn them."""
+    pairs = torch.view_as_complex(x.permute(0, 2, 3, 1).unflatten(3, (2, 2)).contiguous())
+    turned = torch.polar(torch.ones(2), torch.ones(2)).to(pairs.dtype)
+    return torch.view_as_real(pairs * turned).flatten(3).permute(0, 3, 1, 2)
+
+
 FUNCTIONS = {
     "glu": lambda x: F.glu(x, 1),
     "glu along rows": lambda x: F.glu(x, 2),
@@ -145,6 +158,9 @@ FUNCTIONS = {
     "repeat": lambda x: x.repeat(1, 1, 2, 1),
     "repeat each": lambda x: x.unsqueeze(3).expand(-1, -1, -1, 2, -1).flatten(2, 3),
     "index": lambda x: x[:, :, :, torch.tensor([0, 2, 5, 6])],
+    "index by a mask": lambda x: x[:, :, torch.arange(12) % 3 == 1],
+    "frequencies": _filtered,
+    "complex numbers": _turned,
     "index select": lambda x: x.index_select(2, torch.tensor([1, 1, 7])),
     "unfold a dimension": lambda x: x.unfold(2, 3, 2).sum(-1),
     "unfold": _unfolded,
@@ -235,6 +251,53 @@ STRIDES = {
         (Fraction(1, 2), 2),
     ),
 }
+
+
+def _put(x):
+    made = x * 1
+    made[:, :, torch.tensor([3, 0])] = F.avg_pool2d(x, 3, 1, 1)[:, :, 5:7]
+    return made
+
+
+PLACED = {
+    "taken by a mask of two axes": lambda x: x[:, torch.eye(4, 12).bool()].unsqueeze(2) + x,
+    "index put": _put,
+    "index put anywhere": lambda x: x.index_put(
+        (torch.tensor([0]), torch.tensor([1]), torch.tensor([2]), torch.tensor([3])),
+        x[0, 0, 9, 9],
+        accumulate=True,
+    ),
+    "index copy": lambda x: x.index_copy(2, torch.tensor([3, 0]), x[:, :, 5:7] * 2),
+    "index add": lambda x: x.index_add(3, torch.tensor([1]), x[..., 4:5]),
+    "scatter": lambda x: x.scatter(2, torch.zeros(1, 4, 1, 11, dtype=torch.long), x[:, :, 4:5]),
+    "scatter add": lambda x: x.scatter_add(2, x.argsort(2)[:, :, :3], x[:, :, 4:7]),
+    "scatter a number": lambda x: x.scatter(2, torch.zeros(1, 4, 1, 11, dtype=torch.long), 0.0),
+}
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_what_places_see_is_not_more_than_told(name):
+    """No unit has a gradient at a pixel that it is not said to see."""
+    torch.manual_seed(0)
+    network = Function(PLACED[name]).double().requires_grad_(False)
+    image = torch.rand(1, 1, 12, 13, dtype=torch.float64, requires_grad=True)
+    output, field = network(image), mnistzoo.receptive_field(network, (1, 12, 13), "")
+    for unit in product(*map(range, output.shape[2:])):
+        pairs = zip(seen_by_gradient(output, image, unit), field.pixels(unit), strict=True)
+        for found, told in pairs:
+            assert found is None or told[0] <= found[0] <= found[1] <= told[1]
+
+
+def test_units_after_a_repetition():
+    """They are counted on, and see what those see that they repeat."""
+    repeated = nn.Sequential(nn.Conv2d(1, 2, 3), Apply(lambda x: x.repeat(1, 1, 3, 1)))
+    field = mnistzoo.receptive_field(repeated, (1, 12, 12), "")
+    assert [field.pixels((row, 0))[0] for row in (0, 9, 10, 29)] == [
+        (0, 2),
+        (9, 11),
+        (0, 2),
+        (9, 11),
+    ]
 
 
 @pytest.mark.parametrize("name", STRIDES)

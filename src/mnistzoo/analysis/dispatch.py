@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.calls import Calls, tensors_of
@@ -32,17 +33,24 @@ SAME_SHAPE = {
 }
 """Operators whose result has the shape and the dtype of arguments that agree in both."""
 
+MAX_KEPT = 2**20
+"""Of a tensor of more entries no values are kept; a mask of 1,024 tokens has as many."""
+
 
 class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types it not
     """Runs operators on `meta` tensors, and follows what their results see.
 
     A tensor that comes from outside, such as a parameter, is never written to: where it meets the
-    input, an empty stand-in of its shape takes its place; small tensors of integers are copied, so
-    that control flow may read them.
+    input, an empty stand-in of its shape takes its place. What is no parameter keeps its values
+    until then, so that control flow may read them; see `MAX_KEPT`.
+
+    Args:
+        on_meta: whether the network's own tensors are there too; floats that it makes then are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_meta: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # as above
+        self.on_meta = on_meta
         self.calls: Calls | None = None
         self.last_map: Layout | None = None
         self.read: set[int] = set()
@@ -75,6 +83,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         """Run one operator, and note what it does."""
         kwargs = kwargs or {}
         name, _ = _kind(func)
+        if name in ("index", "index_put"):
+            args = (args[0], self._numbers(args[1]), *args[2:])
         tensors = tensors_of([args, kwargs])
         self.read.update(map(id, tensors))
         out = self._run(func, name, tensors, args, kwargs)
@@ -105,14 +115,26 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             )
         if on_meta:
             given = {key: self._on_meta(key, tensor) for key, tensor in given.items()}
-            if "device" in kwargs:
-                kwargs = {**kwargs, "device": torch.device("meta")}
+            kwargs = _placed(kwargs)
             out = self._same_shape(func, name, given)
             if out is not None:
                 return out
+        elif self.on_meta and not tensors and _floating(kwargs):
+            kwargs = _placed(kwargs)
         if all(given[id(tensor)] is tensor for tensor in tensors):
             return func(*args, **kwargs)
         return func(*_replaced(args, given), **_replaced(kwargs, given))
+
+    def _numbers(self, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Indices with masks of known values replaced by the places where they are true."""
+        found: list[Tensor | None] = []
+        for index in indices:
+            known = index if index is None else self._inside(index, "")
+            if known is None or known.dtype != torch.bool or known.is_meta:
+                found.append(index)
+            else:
+                found.extend(known.nonzero(as_tuple=True))
+        return found
 
     def _same_shape(self, func: Any, name: str, given: dict[int, Tensor]) -> Any:
         """The result of a simple operator without running torch's slow rules for its shape."""
@@ -136,8 +158,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             return tensor
         self._alive[key] = tensor
         if not tensor.is_meta:
-            floating = tensor.is_floating_point() or tensor.is_complex()
-            stand_in = _empty(tensor) if floating else tensor.clone()
+            kept = not isinstance(tensor, nn.Parameter) and tensor.numel() <= MAX_KEPT
+            stand_in = tensor.clone() if kept else _empty(tensor)
             self._stand_ins[key] = self._alive[id(stand_in)] = stand_in
             return stand_in
         return tensor
@@ -255,6 +277,15 @@ def _changed(func: Any) -> tuple[str, ...]:
 
 def _empty(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def _placed(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that make a tensor on `meta`, where they say where."""
+    return kwargs | {"device": torch.device("meta")} if "device" in kwargs else kwargs
+
+
+def _floating(kwargs: dict[str, Any]) -> bool:
+    return (kwargs.get("dtype") or torch.get_default_dtype()).is_floating_point
 
 
 def _replaced(value: Any, given: dict[int, Tensor]) -> Any:

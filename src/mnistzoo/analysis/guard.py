@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
 
+from mnistzoo.analysis.calls import tensors_of
 from mnistzoo.errors import AnalysisError, InputError
 
 _MISSING = object()
@@ -33,6 +34,17 @@ def untouched(module: nn.Module) -> Iterator[None]:
         finally:
             for attributes, saved in states:
                 saved.restore(attributes)
+
+
+@contextmanager
+def unfused_attention() -> Iterator[None]:
+    """Inside, torch's transformer layers run their own parts, not one operator for all of them."""
+    was = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was)
 
 
 class _Saved:
@@ -67,11 +79,14 @@ def _restore(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
             current[key] = value
 
 
-def traceable(module: nn.Module) -> nn.Module:
-    """The module itself, or a copy without data of one that is lazy or recurrent.
+def traceable(
+    module: nn.Module, kwargs: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The module itself, or a copy without data of one that is lazy or recurrent; and arguments.
 
-    A lazy one is changed by its first call. torch compares the devices of a recurrent one's input
-    and parameters before they can be replaced.
+    A lazy one is changed by its first call. torch compares the devices of a recurrent one's input,
+    parameters and initial state before they can be replaced. Of the arguments the containers, which
+    the network may write to, are copied; tensors are not, nor written to.
 
     Raises:
         InputError: it is no module.
@@ -86,10 +101,13 @@ def traceable(module: nn.Module) -> nn.Module:
         )
     tensors = [*module.parameters(), *module.buffers()]
     recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
+    given = dict(kwargs or {})
+    same = {id(tensor): tensor for tensor in tensors_of(given)}
     if not recurrent and not any(is_lazy(tensor) for tensor in tensors):
-        return module
-    stand_ins = {id(tensor): _on_meta(tensor) for tensor in tensors}
-    return copy.deepcopy(module, stand_ins)
+        return module, copy.deepcopy(given, same)
+    states = [tensor for tensor in same.values() if tensor.is_floating_point()]
+    stand_ins = same | {id(tensor): _on_meta(tensor) for tensor in (*tensors, *states)}
+    return copy.deepcopy(module, stand_ins), copy.deepcopy(given, stand_ins)
 
 
 def _on_meta(tensor: Tensor) -> Tensor:
@@ -97,5 +115,7 @@ def _on_meta(tensor: Tensor) -> Tensor:
         return UninitializedParameter(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # torch leaves its arguments out of its stubs
     if isinstance(tensor, UninitializedBuffer):
         return UninitializedBuffer(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # as above
+    if not tensor.is_floating_point():
+        return tensor  # control flow may read it
     data = torch.empty_like(tensor, device="meta")
     return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

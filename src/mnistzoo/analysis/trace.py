@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import index
@@ -14,7 +13,7 @@ from torch import nn
 from mnistzoo.analysis.calls import Calls, receptive_field_of, tensors_of
 from mnistzoo.analysis.dispatch import Dispatch
 from mnistzoo.analysis.field import ReceptiveField
-from mnistzoo.analysis.guard import traceable, untouched
+from mnistzoo.analysis.guard import traceable, unfused_attention, untouched
 from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.table import Row
 from mnistzoo.errors import (
@@ -90,14 +89,19 @@ def trace(
         AnalysisError: the network cannot be traced.
     """
     shape = checked_shape(input_shape)
-    module = traceable(module)
-    dispatch = Dispatch()
+    given, (module, own) = module, traceable(module, kwargs)
+    dispatch = Dispatch(on_meta=module is not given)
     calls = dispatch.calls = Calls(module, dispatch.layout_of)
     image = torch.empty((1, *shape), dtype=_dtype(module), device="meta")
     dispatch.track(image, Layout.image(image.shape))
-    # containers that the network may write to are copied; the tensors are not, nor written to
-    own = copy.deepcopy(dict(kwargs or {}), {id(x): x for x in tensors_of(kwargs)})
-    with untouched(module), calls.watched(), torch.no_grad(), _no_autocast(), dispatch:
+    with (
+        untouched(module),
+        unfused_attention(),
+        calls.watched(),
+        torch.no_grad(),
+        _no_autocast(),
+        dispatch,
+    ):
         try:
             output = module(image, **own)
         except MnistZooError:

@@ -40,6 +40,8 @@ POINTWISE = [
     "clamp",
     "where",
     "masked_fill",
+    "complex",
+    "_conj",
 ]
 """Pointwise operators that torch does not tag as such; in 2.6, some only in their in-place form."""
 
@@ -111,6 +113,26 @@ def _reduction(call: Call) -> Layout:
 @rule("_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod", "sort", "logcumsumexp")
 def _along(call: Call) -> Layout:
     return call.source.mixed([positive(call["dim"], len(call.shape))])
+
+
+@rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
+def _fourier(call: Call) -> Layout:
+    """Frequencies, each made of all places, are no places; nor are what is made of them."""
+    layout = call.source
+    for index in dims_of(call["dim"], len(call.shape)):
+        layout = layout.smeared(index).with_dim(index, plain(call.shape[index]))
+    return layout
+
+
+@rule("view_as_real")
+def _view_as_real(call: Call) -> Layout:
+    return call.source.with_dims([*call.source.dims, plain(2)])
+
+
+@rule("view_as_complex")
+def _view_as_complex(call: Call) -> Layout:
+    layout = call.source.reduced(len(call.source.dims) - 1)
+    return layout.with_dims(layout.dims[:-1])
 
 
 @rule("topk")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,11 +146,16 @@ def _stack(call: Call) -> Layout:
 @rule("repeat")
 def _repeat(call: Call) -> Layout:
     layout, repeats = call.source, call["repeats"]
-    dims = [plain(1)] * (len(repeats) - len(layout.dims)) + list(layout.dims)
-    return layout.with_dims(
-        (*plain(times), *dim) if times > 1 else dim
-        for times, dim in zip(repeats, dims, strict=True)
-    )
+    layout = layout.with_dims([plain(1)] * (len(repeats) - len(layout.dims)) + list(layout.dims))
+    for index, times in enumerate(repeats):
+        dim = layout.dims[index]
+        if times > 1 and len(dim) == len(axes_of(dim)) == 1:
+            units = dim_size(dim)
+            taps = np.arange(units * times)[:, None] % units
+            layout = layout.stepped({index: Step.read(taps, 1)})
+        elif times > 1:
+            layout = layout.with_dim(index, (*plain(times), *dim))
+    return layout
 
 
 @rule("roll")
@@ -190,12 +196,7 @@ def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> 
         even = Fraction(int(taps[-1, 0] - taps[0, 0]), max(len(taps) - 1, 1))
         return layout.stepped({index: Step.read(taps, even if even > 0 else 1)})
     layout = layout.smeared(index).with_dim(index, plain(len(numbers)))
-    return merged([layout, _everywhere(call, numbers)], layout.shape)
-
-
-def _everywhere(call: Call, tensor: torch.Tensor) -> Layout | None:
-    layout = call.layout_of(tensor)
-    return layout and layout.with_dims([plain(1)])
+    return merged([layout, _all(call.layout_of(numbers))], layout.shape)
 
 
 @rule("index")
@@ -214,8 +215,45 @@ def _index(call: Call) -> Layout | None:
     made = len(call.shape) - len(kept)
     shape = call.shape[front : front + made]
     dims = [*kept[:front], *(plain(size) for size in shape), *kept[front:]]
-    parts = [_everywhere(call, numbers) for _, numbers in given]
+    parts = [_all(call.layout_of(numbers)) for _, numbers in given]
     return merged([layout.with_dims(dims), *parts], call.shape)
+
+
+@rule("index_put")
+def _index_put(call: Call) -> Layout | None:
+    given = [(i, x) for i, x in enumerate(call["indices"]) if x is not None]
+    along = given[0][0] if len(given) == 1 and given[0][1].ndim == 1 else None
+    return _put(call, along, call["values"], [x for _, x in given])
+
+
+@rule("index_copy", "index_add", "scatter", "scatter_add", "scatter_reduce")
+def _scatter(call: Call) -> Layout | None:
+    along = positive(call["dim"], len(call.shape))
+    return _put(call, along, call.get("src", call.get("source")), [call["index"]])
+
+
+def _put(call: Call, along: int | None, source: Any, places: list[torch.Tensor]) -> Layout | None:
+    """`source` written to places along one dimension, or anywhere.
+
+    Which those are is not followed: all places may see all that is written.
+    """
+    layout = call.layout_of(source)
+    if layout is not None and along is not None:
+        missing = [plain(1)] * (len(call.shape) - len(layout.dims))
+        layout = layout.with_dims([*missing, *layout.dims]).smeared(along)
+        layout = layout.with_dims(
+            dim if dim_size(dim) == size else plain(size)
+            for dim, size in zip(layout.dims, call.shape, strict=True)
+        )
+    else:
+        layout = _all(layout)
+    others = [_all(call.layout_of(numbers)) for numbers in places]
+    return merged([call.layout_of(call.args[0]), layout, *others], call.shape)
+
+
+def _all(layout: Layout | None) -> Layout | None:
+    """One unit that sees what all of a tensor sees."""
+    return layout and layout.with_dims([plain(1)])
 
 
 @rule("gather", "take_along_dim")
