@@ -19,10 +19,11 @@ from mnistzoo.training.summary import COLUMNS, summarize, to_csv
 COMMITTED = Path(__file__).parent.parent / "docs/results"
 
 
-def result(accuracies=(0.8, 0.9), *, network="exp1", recipe="documented", seed=0, correct=9_000):
+def result(accuracies=(0.8, 0.9), *, network="exp1", recipe="documented", seed=0):
     """A run with these accuracies after its epochs."""
     epochs = tuple(Epoch(n, 0.1, 0.9, accuracy) for n, accuracy in enumerate(accuracies, 1))
     used = replace(get_recipe(recipe, network), epochs=len(epochs))
+    correct = round(accuracies[-1] * 10_000)
     return Result(network, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs, "0" * 64)
 
 
@@ -62,7 +63,7 @@ def test_committed_results_hold_together():
 def test_the_summary_is_that_of_the_statistics_module():
     """Mean, sd, smallest and largest accuracy are those of the seeds; one seed has no sd."""
     correct = [9_955, 9_942, 9_961]
-    runs = [result(seed=seed, correct=right) for seed, right in enumerate(correct)]
+    runs = [result((0.9, right / 10_000), seed=seed) for seed, right in enumerate(correct)]
     several, one = summarize([*runs, result(network="exp5")])
     accuracies = [right / 10_000 for right in correct]
     assert several.seeds == 3
@@ -120,7 +121,9 @@ def test_only_repetitions_are_averaged(other):
         ({"judged_on": "train"}, "neither test nor holdout"),
         ({"correct": 10_001}, "correct is 10001, expected 0 to 10000"),
         ({"correct": "9000"}, "correct is '9000'"),
+        ({"correct": 9_001}, "correct is 9001 of 10000, and the last epoch's accuracy 0.9"),
         ({"seed": True}, "seed is True"),
+        ({"seed": 2**32}, "seed is 4294967296, expected 0 to 4294967295"),
         ({"total": 0}, "total is 0"),
         ({"nll": float("nan")}, "nll is nan"),
         ({"nll": None}, "nll is None"),
@@ -176,7 +179,7 @@ def test_csv_reads_back():
     assert tuple(rows[0]) == COLUMNS
     assert [int(row["seed"]) for row in rows] == [0, 1]
     assert [float(row["worst_drop"]) for row in rows] == [0.0, 0.1]
-    assert [float(row["accuracy"]) for row in rows] == [0.9, 0.9]
+    assert [float(row["accuracy"]) for row in rows] == [0.3, 0.3]
     assert {(row["recipe"], row["epochs"]) for row in rows} == {("documented", "3")}
 
 
@@ -191,7 +194,7 @@ def test_the_command_compares_with_the_study(tmp_path):
     """Each network has its documented figure; ours are mean ± sd (seeds), or a dash."""
     correct = [9_955, 9_942, 9_961]
     for seed, right in enumerate(correct):
-        write(tmp_path, result((0.1, 0.4, 0.3), network="exp5", seed=seed, correct=right))
+        write(tmp_path, result((0.1, 0.4, 0.3, right / 10_000), network="exp5", seed=seed))
     write(tmp_path, replace(result(recipe="record"), judged_on="holdout"))
     rows = invoke(tmp_path, "--markdown").splitlines()
     first, last = ([cell.strip() for cell in row.split("|")[1:-1]] for row in (rows[2], rows[-1]))

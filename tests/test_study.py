@@ -16,11 +16,11 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+import mnistzoo
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import DataError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
-from mnistzoo.manifest import FOLDER
 from mnistzoo.training import recipe, runs
 from mnistzoo.training.local import local
 from mnistzoo.training.results import Result
@@ -137,9 +137,9 @@ def test_a_run_cut_off_before_its_result(tmp_path):
     folder = tmp_path / "exp1-record-0"
     folder.mkdir()
     shutil.copy(DOCUMENTS / "exp1-record-0.json", folder / "metrics.json")
-    with pytest.raises(TrainingError, match=r"model\.safetensors is not what the run wrote"):
+    with pytest.raises(TrainingError, match=r"the network in .* is not what the run wrote"):
         remaining(grid(["exp1"], ["record"], [0]), tmp_path)
-    shutil.copy(FOLDER / "exp1.safetensors", folder / "model.safetensors")
+    mnistzoo.exp1(pretrained=True).save_pretrained(folder)
     (tmp_path / "._exp1-record-0.json").write_text("not of a run")
     assert remaining(grid(["exp1"], ["record"], [0]), tmp_path) == {}
     assert (tmp_path / "exp1-record-0.json").exists()
@@ -154,6 +154,19 @@ def test_a_folder_of_another_study(tmp_path, place, other):
     with pytest.raises(TrainingError, match="choose another folder"):
         remaining(grid(["exp1"], ["record"], [0, 1], **other), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [place.split("/")[0]]
+
+
+def test_two_runs_of_one_name(tmp_path):
+    """Runs, or teachers, that differ in more than network, recipe and seed need two folders."""
+    (short,), (long,) = (grid(["exp1"], ["record"], [0], epochs=n) for n in (1, 2))
+    assert len(remaining([short, short], tmp_path)) == 1
+    with pytest.raises(InputError, match="two for exp1-record-0"):
+        remaining([short, long], tmp_path)
+    (short,), (long,) = (
+        grid([name], ["record"], [0], epochs=n) for name, n in (("exp4", 1), ("exp5", 2))
+    )
+    with pytest.raises(InputError, match="two for teacher-record-0"):
+        remaining([short, long], tmp_path)
 
 
 def test_a_result_under_another_name(tmp_path):
@@ -299,7 +312,7 @@ def test_a_teacher_of_another_study(tmp_path, monkeypatch, test_images):
     shutil.rmtree(place)
     runs.train(longer.teacher, place)
     (place / "config.json").unlink()
-    assert "cannot read" in outcome()
+    assert "is not what the run wrote there" in outcome()
 
 
 def test_no_jobs(tmp_path):

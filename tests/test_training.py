@@ -24,6 +24,7 @@ from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.evaluate import evaluate
 from mnistzoo.training.muon import orthogonal
 from mnistzoo.training.recipe import Augmentation, get_recipe
+from mnistzoo.training.study import remaining
 from mnistzoo.training.trainer import Run, Trainer
 from mnistzoo.weights import load_state_dict, read_metadata
 
@@ -432,24 +433,41 @@ def test_a_folder_of_another_run(tmp_path, run, small_mnist):
         runs.train(replace(run, recipe=replace(run.recipe, augmentation=turned)), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "metrics.json"])
+def test_a_run_of_another_kind_of_integer(tmp_path, run, small_mnist):
+    """A seed of NumPy's and a folder as text do what Python's and a path do."""
+    numpy_run = replace(run, seed=np.int64(run.seed), holdout=np.int32(0))
+    assert numpy_run == run
+    assert type(numpy_run.seed) is int
+    assert runs.train(numpy_run, str(tmp_path / "here"))["seed"] == run.seed
+    assert remaining([], str(tmp_path)) == {}
+
+
+CHANGED = {
+    "metrics.json": lambda data: json.dumps(
+        {key: value for key, value in json.loads(data).items() if key != "nll"}
+    ).encode(),
+    "config.json": lambda data: data.replace(b"exp5", b"exp2").replace(b"teacher", b"exp2"),
+    "model.safetensors": lambda data: data[:-1] + b"\0",
+}
+"""What is done to each file of a run: a figure taken out, another network named, a bit flipped."""
+
+
+@pytest.mark.parametrize("name", list(CHANGED))
 @pytest.mark.parametrize("part", ["", "teacher"])
 def test_a_finished_run_that_was_changed(tmp_path, taught, small_mnist, part, name):
-    """Weights that are gone or others, and metrics without a figure, are refused by their names."""
+    """Files that are gone or others are refused, and the error says which folder to delete."""
     runs.train(taught, tmp_path)
     if part:
         (tmp_path / "metrics.json").unlink()  # so that the teacher is asked for again
     path = tmp_path / part / name
-    if name == "metrics.json":
-        left = {key: value for key, value in json.loads(path.read_text()).items() if key != "nll"}
-        path.write_text(json.dumps(left))
-    else:
-        path.write_bytes(path.read_bytes()[:-1] + b"\0")
-    with pytest.raises(TrainingError, match=f"{name} is not what the run wrote there; delete"):
+    path.write_bytes(CHANGED[name](path.read_bytes()))
+    what = name if name == "metrics.json" else "the network"
+    refused = f"{what} in {path.parent} is not what the run wrote there; delete"
+    with pytest.raises(TrainingError, match=refused):
         runs.train(taught, tmp_path)
     path.unlink()
-    if name == "model.safetensors":
-        with pytest.raises(TrainingError, match=f"{name} is not what the run wrote there; delete"):
+    if name != "metrics.json":
+        with pytest.raises(TrainingError, match=refused):
             runs.train(taught, tmp_path)
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from mnistzoo.architectures import TEACHER
 from mnistzoo.errors import UnknownNameError
 
+MAX_SEED = 2**32 - 1
+"""The highest that every generator takes."""
+
 
 @dataclass(frozen=True)
 class Augmentation:

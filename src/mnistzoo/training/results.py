@@ -15,7 +15,7 @@ from typing import Any
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.errors import DataError
 from mnistzoo.files import read_bytes
-from mnistzoo.training.recipe import RECIPES, Augmentation, Recipe
+from mnistzoo.training.recipe import MAX_SEED, RECIPES, Augmentation, Recipe
 
 MAX_METRICS_BYTES = 2**22
 """No metrics file is read beyond this; one of 30 epochs has 5 kB."""
@@ -134,12 +134,22 @@ def read_result(path: str | os.PathLike[str]) -> Result:
         DataError: it is no metrics file of a finished run, or it is damaged.
         FileReadError: it cannot be read.
     """
+    return parse_result(read_bytes(path, limit=MAX_METRICS_BYTES), os.fspath(path))
+
+
+def parse_result(data: bytes, source: str) -> Result:
+    """The run that the bytes of a metrics file describe.
+
+    Raises:
+        DataError: it is no metrics file of a finished run, or it is damaged. `source` names it in
+            the message.
+    """
     try:
-        return _parse(json.loads(read_bytes(path, limit=MAX_METRICS_BYTES)))
+        return _parse(json.loads(data))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise DataError(
-            f"{os.fspath(path)} is not the metrics of a finished run: {reason}; "
+            f"{source} is not the metrics of a finished run: {reason}; "
             "train again, or take the file out of the folder."
         ) from error
 
@@ -157,7 +167,7 @@ def _parse(found: Any) -> Result:
     result = Result(
         network=found["network"],
         recipe=parse_recipe(found["recipe"]),
-        seed=_integer(found, "seed", 0, 2**63),
+        seed=_integer(found, "seed", 0, MAX_SEED),
         judged_on=found["judged_on"],
         correct=_integer(found, "correct", 0, total),
         total=total,
@@ -168,6 +178,11 @@ def _parse(found: Any) -> Result:
     )
     if len(epochs) != result.recipe.epochs:
         raise ValueError(f"expected {result.recipe.epochs} epochs, got {len(epochs)}")
+    if result.accuracy != epochs[-1].accuracy:
+        raise ValueError(
+            f"correct is {result.correct} of {total}, and the last epoch's accuracy "
+            f"{epochs[-1].accuracy}"
+        )
     return result
 
 

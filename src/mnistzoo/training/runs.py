@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -15,16 +16,16 @@ from typing import Any
 import torch
 
 from mnistzoo._version import __version__
-from mnistzoo.checkpoint import LIMITS, WEIGHTS, read_folder, write_folder
+from mnistzoo.checkpoint import LIMITS, WEIGHTS, decode, read_folder, write_folder
 from mnistzoo.data.mnist import Digits, mnist
-from mnistzoo.errors import DataError, FileReadError, TrainingError
+from mnistzoo.errors import DataError, FileReadError, TrainingError, WeightsError
 from mnistzoo.files import read_bytes, sha256, write_bytes
 from mnistzoo.manifest import shipped_file
 from mnistzoo.network import ConvNet
 from mnistzoo.pretrained import from_pretrained
 from mnistzoo.training.distributed import barrier, rank, world_size
 from mnistzoo.training.evaluate import evaluate
-from mnistzoo.training.results import MAX_METRICS_BYTES, parse_recipe, read_result
+from mnistzoo.training.results import MAX_METRICS_BYTES, parse_recipe, parse_result
 from mnistzoo.training.trainer import Run, Trainer
 
 METRICS = "metrics.json"
@@ -39,7 +40,7 @@ OnEpoch = Callable[[Run, dict[str, float]], object]
 
 def train(
     run: Run,
-    out: Path,
+    out: str | os.PathLike[str],
     *,
     on_batch: OnBatch = lambda run, count: None,
     on_epoch: OnEpoch = lambda run, row: None,
@@ -66,6 +67,7 @@ def train(
         FileWriteError: the folder cannot be written.
         FileReadError, WeightsError: the folder of the teacher is damaged.
     """
+    out = Path(out)
     if (metrics := finished(run, out)) is not None:
         return metrics
     training, judged = split(run.holdout)
@@ -117,22 +119,23 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
 
     Raises:
         TrainingError: another run has ended there, its metrics are not those of a run, or its
-            weights are not the ones whose digest they state.
+            network cannot be loaded or is not the one whose digest they state.
     """
     if not is_finished(folder):
         return None
+    data = read_bytes(folder / METRICS, limit=MAX_METRICS_BYTES)
     try:
-        result = read_result(folder / METRICS)
+        result = parse_result(data, METRICS)
     except DataError as error:
-        raise _damaged(folder / METRICS) from error
+        raise _damaged(folder, METRICS) from error
     _check_same(folder, run, Run(result.network, result.recipe, result.seed, result.holdout))
     try:
-        whole = sha256(read_bytes(folder / WEIGHTS, limit=LIMITS[WEIGHTS])) == result.sha256
-    except FileReadError:
-        whole = False
-    if not whole:
-        raise _damaged(folder / WEIGHTS)
-    metrics: dict[str, Any] = json.loads(read_bytes(folder / METRICS, limit=MAX_METRICS_BYTES))
+        config, _ = decode(read_folder(folder), str(folder))
+    except (FileReadError, WeightsError) as error:
+        raise _damaged(folder, "the network") from error
+    if (config.architecture, config.sha256) != (run.network, result.sha256):
+        raise _damaged(folder, "the network")
+    metrics: dict[str, Any] = json.loads(data)
     return metrics
 
 
@@ -167,9 +170,9 @@ def split(holdout: int) -> tuple[Digits, Digits]:
     )
 
 
-def _damaged(path: Path) -> TrainingError:
+def _damaged(folder: Path, what: str) -> TrainingError:
     return TrainingError(
-        f"{path} is not what the run wrote there; delete {path.parent} to train it anew, "
+        f"{what} in {folder} is not what the run wrote there; delete that folder to train it anew, "
         "or choose another folder."
     )
 
@@ -190,7 +193,7 @@ def _resume(out: Path, trainer: Trainer) -> tuple[list[dict[str, float]], float]
     except TrainingError:
         raise
     except Exception as error:  # what torch raises of a file that is none of its own has no end
-        raise _damaged(out / CHECKPOINT) from error
+        raise _damaged(out, CHECKPOINT) from error
 
 
 def _check_same(out: Path, run: Run, found: Run) -> None:

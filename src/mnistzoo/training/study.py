@@ -6,13 +6,14 @@ its weights depend neither on the engine nor on how many runs go on at once.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.errors import FileReadError, TrainingError, UnknownNameError
+from mnistzoo.errors import FileReadError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import locked, make_folder, read_bytes, write_bytes
 from mnistzoo.training.recipe import get_recipe
 from mnistzoo.training.results import MAX_METRICS_BYTES, Result, read_result, result_paths
@@ -59,17 +60,20 @@ def grid(
     return list(dict.fromkeys(runs))
 
 
-def remaining(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
+def remaining(runs: Iterable[Run], out: str | os.PathLike[str]) -> dict[Path, Run]:
     """The runs that have no result in `out` yet, each under the folder where it is trained.
 
     The result of a run is `out/NETWORK-RECIPE-SEED.json`, its folder `out/NETWORK-RECIPE-SEED`.
 
     Raises:
+        InputError: two of the runs, or of their teachers, would be trained in one folder.
         TrainingError: `out` holds results that are no repetitions of these runs.
         DataError: a result there is damaged.
         FileWriteError: `out` cannot be written.
     """
-    folders = {_place(out, run): run for run in runs}
+    out = Path(out)
+    folders = _folders(runs, out)
+    _folders((run.teacher for run in folders.values() if run.teacher), out)
     kinds = {(run.network, run.recipe.name): _kind(run) for run in folders.values()}
     for path in result_paths(out):
         _check(path, path.stem, kinds)
@@ -77,6 +81,18 @@ def remaining(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
         if not _result_path(folder).exists() and finished(run, folder):
             _publish(folder)  # cut off between the two
     return {folder: run for folder, run in folders.items() if not _result_path(folder).exists()}
+
+
+def _folders(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
+    """Each run under the folder where it is trained."""
+    folders: dict[Path, Run] = {}
+    for run in runs:
+        if folders.setdefault(_place(out, run), run) != run:
+            raise InputError(
+                f"expected one run for each network, recipe and seed, got two for "
+                f"{_place(out, run).name}; give those with other settings a folder of their own."
+            )
+    return folders
 
 
 def carry_out(

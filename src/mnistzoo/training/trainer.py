@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import index
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from mnistzoo.network import ConvNet
 from mnistzoo.training import descent
 from mnistzoo.training.augment import affine_maps, warp
 from mnistzoo.training.distributed import device, rank, total, world_size
-from mnistzoo.training.recipe import Recipe, get_recipe
+from mnistzoo.training.recipe import MAX_SEED, Recipe, get_recipe
 
 SEED_STRIDE = 10_000
 """Each epoch draws from a generator of its own, so that a resumed run need not save one."""
@@ -49,8 +50,10 @@ class Run:
     def __post_init__(self) -> None:
         if self.network not in BUILDABLE:
             raise UnknownNameError("network", self.network, BUILDABLE)
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"expected a seed from 0 to {2**32 - 1}, got {self.seed}.")
+        for name in ("seed", "holdout"):  # NumPy's integers are no JSON
+            object.__setattr__(self, name, index(getattr(self, name)))
+        if not 0 <= self.seed <= MAX_SEED:
+            raise InputError(f"expected a seed from 0 to {MAX_SEED}, got {self.seed}.")
         if self.recipe.epochs < 1:
             raise InputError(f"expected one epoch or more, got {self.recipe.epochs}.")
         (images,) = TRAIN_LABELS.shape
@@ -171,22 +174,22 @@ class Trainer:
         generator = Generator().manual_seed(self.run.seed * SEED_STRIDE + self.epoch)
         order = torch.randperm(len(self.digits.labels), generator=generator)[: self.images]
         loss_sum, correct = 0.0, 0.0
-        for step, index in enumerate(torch.split(order, self.recipe.batch_size)):
-            maps = affine_maps(len(index), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
+        for step, chosen in enumerate(torch.split(order, self.recipe.batch_size)):
+            maps = affine_maps(len(chosen), INPUT_SHAPE[-1], self.recipe.augmentation, generator)
             self._freeze(self.epoch * self.steps + step)
             share = slice(rank(), None, world_size())
-            weight = len(index[share]) * world_size() / len(index)
+            weight = len(chosen[share]) * world_size() / len(chosen)
             loss, right = self._step(
-                index[share].to(self.device), maps[share].to(self.device), weight
+                chosen[share].to(self.device), maps[share].to(self.device), weight
             )
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss of {self.run.network} became {loss} in epoch {self.epoch + 1}, "
                     f"step {step + 1} of {self.steps}; lower the learning rate of the recipe."
                 )
-            loss_sum += loss * len(index[share])
+            loss_sum += loss * len(chosen[share])
             correct += right
-            on_batch(len(index))
+            on_batch(len(chosen))
         self.epoch += 1
         if not self.recipe.one_cycle:
             self.scheduler.step()
@@ -203,15 +206,15 @@ class Trainer:
                 parameter.requires_grad_(False)
             self.forward = _joined(self.model)
 
-    def _step(self, index: Tensor, maps: Tensor, weight: float) -> tuple[float, int]:
+    def _step(self, chosen: Tensor, maps: Tensor, weight: float) -> tuple[float, int]:
         """One step on some images: the loss on them, and how many were classified correctly.
 
         `weight` is how many they are over the mean of all processes' shares, whose gradients are
         averaged as if they were equal.
         """
-        images = warp(normalize(self.digits.images[index]), maps)
+        images = warp(normalize(self.digits.images[chosen]), maps)
         images = images.contiguous(memory_format=torch.channels_last)
-        labels = self.digits.labels[index]
+        labels = self.digits.labels[chosen]
         use = self.dtype != torch.float32
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=use):
             answers = self.forward(images)
