@@ -25,6 +25,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.optim import AdamW
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architecture, Conv
@@ -118,6 +119,43 @@ def contrast(trainer: Trainer, bound: float) -> None:
         return ((images * STD + MEAN).clamp(0, 1) ** powers - MEAN) / STD
 
     change_images(trainer, change)
+
+
+class Expanded(nn.Module):
+    """A kernel as what a 1×1, a 3×3 and a 1×1 convolution come to, one after the other.
+
+    Guo et al. 2020, arXiv:1811.10495. The outer two begin with orthonormal rows or columns, so that
+    the kernel begins with the variance of the inner one.
+    """
+
+    def __init__(self, kernel: Tensor, times: int) -> None:
+        super().__init__()
+        made, read, height, width = kernel.shape
+        self.first = nn.Parameter(nn.init.orthogonal_(torch.empty(read * times, read)))
+        self.last = nn.Parameter(nn.init.orthogonal_(torch.empty(made, made * times)))
+        inner = torch.randn(made * times, read * times, height, width) * kernel.std()
+        self.inner = nn.Parameter(inner)
+
+    def forward(self, _: Tensor) -> Tensor:
+        """The kernel, in place of the one that was."""
+        return torch.einsum("ob,bahw,ai->oihw", self.last, self.inner, self.first)
+
+
+def expand(trainer: Trainer, times: float) -> None:
+    """Train each kernel as a product of three with that many times the channels between."""
+    for layer in trainer.model.modules():
+        if isinstance(layer, nn.Conv2d):
+            kernel = layer.weight.requires_grad_(False)
+            parametrize.register_parametrization(layer, "weight", Expanded(kernel, int(times)))
+    restart(trainer)
+
+
+def restart(trainer: Trainer) -> None:
+    """Let the optimizer and the average know parameters that are new."""
+    trainer.optimizer = descent.optimizer(trainer.model, trainer.recipe)
+    trainer.scheduler = descent.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
+    if trainer.average is not None:
+        trainer.average = descent.MovingAverage(trainer.model, trainer.average.decay)
 
 
 def fade(trainer: Trainer, share: float) -> None:
@@ -214,6 +252,7 @@ CHANGES: dict[str, Callable[[Trainer, float], None]] = {
     "dropout": drop_out,
     "elastic": distort,
     "erase": erase,
+    "expand": expand,
     "fade": fade,
     "labels": on_labels_too,
     "mix": mix,
