@@ -35,6 +35,21 @@ def test_networks_of_one_axis_are_measured_too():
     torch.testing.assert_close(found.energy[3:6], expected / expected.sum())
 
 
+def test_further_arguments_are_of_the_same_images():
+    """Each image has its own, so that those whose map is scaled by zero leave no trace."""
+
+    class Scaled(nn.Conv2d):
+        def forward(self, x, scale):
+            return super().forward(x * scale)
+
+    images = torch.rand(3, 1, 9, 9)
+    scale = torch.tensor([1.0, 0.0, 2.0])[:, None, None, None] * torch.eye(9)
+    found = effective_receptive_field(Scaled(1, 1, 3), images, "", scale=scale)
+    assert found.window == ((3, 5), (3, 5))
+    assert torch.equal(found.energy > 0, (torch.eye(9) > 0) & (found.energy > 0))
+    assert int((found.energy > 0).sum()) == 3
+
+
 def test_energy_lies_inside_the_theoretical_window():
     """Nothing outside the window has a gradient, and the network is left as it was."""
     torch.manual_seed(0)

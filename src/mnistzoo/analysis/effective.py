@@ -7,6 +7,7 @@ Neural Networks", NeurIPS 2016, arXiv:1701.04128.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -54,7 +55,7 @@ class EffectiveReceptiveField:
 
 
 def effective_receptive_field(
-    module: nn.Module, images: Tensor, layer: str
+    module: nn.Module, images: Tensor, layer: str, **kwargs: Any
 ) -> EffectiveReceptiveField:
     """The gradient of a layer's central unit, averaged over images.
 
@@ -64,6 +65,7 @@ def effective_receptive_field(
         module: any network; its weights count, so give it trained ones.
         images: shape `(N, channels, *axes)`, as the network takes them.
         layer: path of a module whose output is a map of shape `(N, channels, *axes)`.
+        kwargs: the network's further arguments, for these images.
 
     Raises:
         InputError: `images` is no batch of images, or the network refuses their shape.
@@ -76,10 +78,11 @@ def effective_receptive_field(
             "expected floating-point images of shape (N, channels, *axes) with N of at least 1, "
             f"got {images.dtype} of shape {tuple(images.shape)}."
         )
-    layout = trace(module, tuple(images.shape[1:])).layout(layer)
+    count, *shape = images.shape
+    layout = trace(module, shape, kwargs, count).layout(layer)
     images = images.detach().clone().requires_grad_()
     with untouched(module), torch.enable_grad():
-        output = _output(module, images, layer)
+        output = _output(module, images, layer, kwargs)
         if output.ndim != images.ndim or not output.requires_grad:
             raise AnalysisError(
                 f"expected {layer!r} to put out a map of {images.ndim - 2} axes made of the "
@@ -98,7 +101,7 @@ def effective_receptive_field(
     return EffectiveReceptiveField(share, unit, receptive_field_of(layout))
 
 
-def _output(module: nn.Module, images: Tensor, layer: str) -> Tensor:
+def _output(module: nn.Module, images: Tensor, layer: str, kwargs: dict[str, Any]) -> Tensor:
     """What the layer returns last while the network runs on the images.
 
     A copy, since operators in place may write to the tensor itself afterwards.
@@ -108,7 +111,7 @@ def _output(module: nn.Module, images: Tensor, layer: str) -> Tensor:
         lambda _module, _args, output: found.extend(x.clone() for x in tensors_of(output)[:1])
     )
     try:
-        module(images)
+        module(images, **kwargs)
     finally:
         handle.remove()
     return found[-1]

@@ -74,14 +74,18 @@ class Trace:
 
 @torch.inference_mode(False)  # in it, operators arrive whole that are else taken apart
 def trace(
-    module: nn.Module, input_shape: Sequence[int], kwargs: Mapping[str, Any] | None = None
+    module: nn.Module,
+    input_shape: Sequence[int],
+    kwargs: Mapping[str, Any] | None = None,
+    batch: int = 1,
 ) -> Trace:
-    """Send the shape of one image through `module`, which is left as it was found.
+    """Send the shape of an image through `module`, which is left as it was found.
 
     Args:
         module: the network.
         input_shape: of its first argument, without the batch.
-        kwargs: its further arguments, for a batch of one.
+        kwargs: its further arguments, for that batch.
+        batch: how many images.
 
     Raises:
         InputError: the shape is no shape, or the network refuses it.
@@ -92,7 +96,7 @@ def trace(
     given, (module, own) = module, traceable(module, kwargs)
     dispatch = Dispatch(on_meta=module is not given)
     calls = dispatch.calls = Calls(module, dispatch.layout_of)
-    image = torch.empty((1, *shape), dtype=_dtype(module), device="meta")
+    image = torch.empty((batch, *shape), dtype=_dtype(module), device="meta")
     dispatch.track(image, Layout.image(image.shape))
     with (
         untouched(module),
