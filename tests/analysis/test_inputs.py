@@ -177,6 +177,17 @@ def test_a_network_that_returns_no_tensor():
         analyze(Function(lambda _: None), (1, 8, 8))
 
 
+def test_tensors_that_are_written_as_numbers():
+    """They may be viewed, written to, and meet the input."""
+
+    def function(y):
+        mean = torch.tensor([0.485, 0.456]).view(1, 2, 1, 1)
+        mean += torch.tensor([1.0, 2.0])[:, None, None]
+        return (y - mean) / torch.tensor(2.0).expand(1, 2, 1, 1)
+
+    assert receptive_field(Function(function), (1, 8, 8), "").size == (3, 3)
+
+
 @pytest.mark.parametrize("shape", [(), (0, 8, 8), (1, 8.5, 8), "1,8,8", "188", 8, None])
 def test_shapes_that_are_none(shape):
     """A shape is positive integers, without the batch."""

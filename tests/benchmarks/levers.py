@@ -19,6 +19,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -70,16 +71,13 @@ def drop_out(trainer: Trainer, share: float) -> None:
     trainer.model.classifier.register_forward_pre_hook(hook)
 
 
-def change_images(trainer: Trainer, change: Callable[[Tensor], Tensor]) -> None:
-    """Have the network train on changed images."""
-
-    def hook(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
-        return change(inputs[0]) if layer.training else inputs[0]
-
-    trainer.model.register_forward_pre_hook(hook)
+def change_images(change: Callable[[Tensor], Tensor]) -> None:
+    """Have the network train on changed images, and its teacher answer the same ones."""
+    plain = steps.warp
+    steps.warp = lambda images, maps: change(plain(images, maps))
 
 
-def erase(trainer: Trainer, share: float) -> None:
+def erase(_: Trainer, share: float) -> None:
     """Lay a square of paper, 4 to 8 pixels wide, on a share of the images, anywhere."""
 
     def change(images: Tensor) -> Tensor:
@@ -91,10 +89,10 @@ def erase(trainer: Trainer, share: float) -> None:
         squares = rows[:, :, None] & columns[:, None, :] & chosen
         return images.masked_fill(squares[:, None], -MEAN / STD)
 
-    change_images(trainer, change)
+    change_images(change)
 
 
-def distort(trainer: Trainer, pixels: float) -> None:
+def distort(_: Trainer, pixels: float) -> None:
     """Shift what lies at 6 x 6 nodes by normal noise of that standard deviation; between, bicubic.
 
     Simard et al. 2003.
@@ -108,17 +106,17 @@ def distort(trainer: Trainer, pixels: float) -> None:
         grid = plain + shifts.permute(0, 2, 3, 1)
         return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
-    change_images(trainer, change)
+    change_images(change)
 
 
-def contrast(trainer: Trainer, bound: float) -> None:
+def contrast(_: Trainer, bound: float) -> None:
     """Raise the grey levels of each image to a power of its own, e to ± `bound` at most."""
 
     def change(images: Tensor) -> Tensor:
         powers = (torch.rand(len(images), 1, 1, 1) * 2 - 1).mul(bound).exp()
         return ((images * STD + MEAN).clamp(0, 1) ** powers - MEAN) / STD
 
-    change_images(trainer, change)
+    change_images(change)
 
 
 class Expanded(nn.Module):
@@ -148,6 +146,14 @@ def expand(trainer: Trainer, times: float) -> None:
             kernel = layer.weight.requires_grad_(False)
             parametrize.register_parametrization(layer, "weight", Expanded(kernel, int(times)))
     restart(trainer)
+
+
+def collapsed(network: ConvNet) -> ConvNet:
+    """The same network with plain tensors: each kernel is what its product comes to."""
+    made = ConvNet(network.architecture).eval()
+    found = {name: attrgetter(name)(network).detach() for name in made.state_dict()}
+    made.load_state_dict(found)
+    return made
 
 
 def restart(trainer: Trainer) -> None:
@@ -210,21 +216,19 @@ def sharpness(trainer: Trainer, radius: float) -> None:
     trainer.optimizer.register_step_pre_hook(hook)
 
 
-def mix(trainer: Trainer, share: float) -> None:
-    """Blend a share of the images with others of the batch, for the teacher too.
+def mix(_: Trainer, share: float) -> None:
+    """Blend a share of the images with others of the batch.
 
     Zhang et al. 2018, arXiv:1710.09412, at weights drawn evenly from 0 to 1 as by Beyer et al.
     2022, arXiv:2106.05237.
     """
-    plain = steps.warp
 
-    def mixed(images: Tensor, maps: Tensor) -> Tensor:
-        images = plain(images, maps)
+    def change(images: Tensor) -> Tensor:
         chosen = torch.rand(len(images), 1, 1, 1) < share
         weights = torch.rand(len(images), 1, 1, 1).where(chosen, torch.ones(()))
         return images.lerp(images[torch.randperm(len(images))], 1 - weights)
 
-    steps.warp = mixed
+    change_images(change)
 
 
 def on_labels_too(trainer: Trainer, share: float) -> None:
@@ -312,7 +316,7 @@ def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Ev
     found = []
     for _ in range(run.recipe.epochs):
         trainer.train_epoch()
-        found.append(evaluate(trainer.result, judged))
+        found.append(evaluate(collapsed(trainer.result), judged))
     return found
 
 

@@ -208,8 +208,9 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         while id(root) in self._views:
             root, _, _ = self._views[id(root)]
         for number, view in enumerate(tensors_of(call.out)):
-            self._views[id(view)] = base, call, number
-            self._views_of.setdefault(id(root), []).append(view)
+            if view is not base:  # a tensor written as a list of numbers is its own view
+                self._views[id(view)] = base, call, number
+                self._views_of.setdefault(id(root), []).append(view)
 
     def _write_back(self, target: Tensor) -> None:
         """Tell what shares its memory that a tensor was written to.
