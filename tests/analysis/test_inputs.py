@@ -286,10 +286,10 @@ def test_an_unknown_operator_is_never_guessed():
         analyze(module, (1, 8, 8))
 
 
-def test_a_table_that_is_read_at_places_made_of_the_input():
-    """The operator is known, but not for a table that is not made of the input."""
-    with pytest.raises(UnknownOperatorError, match=r"\(Function\), aten\.index.*its backbone"):
-        analyze(Function(lambda y: torch.rand(9)[y.argmax(1)]), (1, 8, 8))
+def test_a_kernel_that_is_made_of_the_input():
+    """The operator is known, but not on a map that is not made of the input."""
+    with pytest.raises(UnknownOperatorError, match=r"\(Function\), aten\.conv.*its backbone"):
+        analyze(Function(lambda y: nn.functional.conv2d(torch.rand(1, 2, 9, 9), y)), (1, 8, 8))
 
 
 def test_branches_that_do_not_line_up():
@@ -360,6 +360,65 @@ def test_recurrent_layers(kind, gates):
     assert field.is_global
     assert field.stride == (0,)
     assert field.interval(2) == field.pixels(2) == ((0, 4),)
+
+
+class Quantized(nn.Module):
+    """The nearest entry of a code book for each place, and windows of a sound."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 3, 5, stride=2)
+        self.codes = nn.Embedding(7, 3)
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        made = self.conv(x).transpose(1, 2)
+        nearest = torch.cdist(made, self.codes.weight[None]).argmin(2)
+        return (made + (self.codes(nearest) - made).detach()).transpose(1, 2)
+
+
+class Spectrogram(nn.Module):
+    """What comes before many networks of sound."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(16))
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        options = {"window": self.window, "return_complex": True, "center": False}
+        return torch.stft(x[:, 0], 16, 4, **options).abs()
+
+
+@pytest.mark.parametrize(
+    ("module", "size", "stride"), [(Quantized(), 5, 2), (Spectrogram(), 16, 4)]
+)
+def test_what_torch_refuses_on_two_devices(module, size, stride):
+    """It is followed where all of the network's tensors are without data; they are left alone."""
+    field = receptive_field(module, (1, 100), "")
+    assert (field.size, field.stride, field.is_global) == ((size,), (stride,), False)
+    assert not any(tensor.is_meta for tensor in module.state_dict().values())
+
+
+class InModes(nn.Module):
+    """One convolution under autocast, and one in inference mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 2, 5), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.one(x)
+        with torch.inference_mode():
+            return self.two(x.float()).relu()
+
+
+def test_autocast_and_inference_mode_inside_a_network():
+    """Neither changes what is seen."""
+    module = InModes()
+    analysis = analyze(module, (1, 12, 12))
+    assert analysis.receptive_field.size == (7, 7)
+    assert analysis.num_params == num_params(module)
+    assert analysis.unused_params == 0
 
 
 class Begun(nn.Module):

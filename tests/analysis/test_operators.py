@@ -7,6 +7,7 @@ from itertools import product
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
@@ -159,6 +160,16 @@ FUNCTIONS = {
     "repeat each": lambda x: x.unsqueeze(3).expand(-1, -1, -1, 2, -1).flatten(2, 3),
     "index": lambda x: x[:, :, :, torch.tensor([0, 2, 5, 6])],
     "index by a mask": lambda x: x[:, :, torch.arange(12) % 3 == 1],
+    "distances of rows": lambda x: torch.cdist(
+        x.permute(0, 2, 3, 1), torch.ones(7, 4, dtype=x.dtype)
+    ).permute(0, 3, 1, 2)[:, :4],
+    "bilinear of two": lambda x: F.bilinear(
+        x.permute(0, 2, 3, 1).contiguous(),
+        x.permute(0, 2, 3, 1).contiguous(),
+        torch.ones(4, 4, 4, dtype=x.dtype),
+    ).permute(0, 3, 1, 2),
+    "index fill": lambda x: x.index_fill(1, torch.tensor([1]), 0.0),
+    "triangle": lambda x: x.transpose(1, 3).tril(20).transpose(1, 3),
     "frequencies": _filtered,
     "complex numbers": _turned,
     "index select": lambda x: x.index_select(2, torch.tensor([1, 1, 7])),
@@ -271,6 +282,18 @@ PLACED = {
     "index add": lambda x: x.index_add(3, torch.tensor([1]), x[..., 4:5]),
     "scatter": lambda x: x.scatter(2, torch.zeros(1, 4, 1, 11, dtype=torch.long), x[:, :, 4:5]),
     "scatter add": lambda x: x.scatter_add(2, x.argsort(2)[:, :, :3], x[:, :, 4:7]),
+    "masked scatter": lambda x: x.masked_scatter(torch.eye(12, 11).bool(), x.roll(3, 2)),
+    "unpool": lambda x: F.max_unpool2d(*F.max_pool2d(x[..., :10], 2, return_indices=True), 2),
+    "fractional pool": lambda x: F.fractional_max_pool2d(x, 2, output_size=5),
+    "deformable": lambda x: torchvision.ops.deform_conv2d(
+        x, x.mean().expand(1, 18, 12, 11), torch.ones(4, 4, 3, 3, dtype=x.dtype), padding=1
+    ),
+    "regions": lambda x: torchvision.ops.roi_align(
+        x, [torch.tensor([[0.0, 1, 5, 6]], dtype=x.dtype)], (3, 4)
+    ),
+    "distances": lambda x: torch.cdist(x.transpose(1, 3), x.transpose(1, 3) * 2)[:, :4],
+    "running maxima": lambda x: x.cummax(2)[0],
+    "third smallest": lambda x: x + x.kthvalue(3, 2, keepdim=True)[0],
     "scatter a number": lambda x: x.scatter(2, torch.zeros(1, 4, 1, 11, dtype=torch.long), 0.0),
 }
 

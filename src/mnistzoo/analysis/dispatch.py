@@ -82,7 +82,10 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
     ) -> Any:
         """Run one operator, and note what it does."""
         kwargs = kwargs or {}
-        name, _ = _kind(func)
+        name, rule = _kind(func)
+        if rule is None and _is_composite(func):  # as they arrive in `torch.inference_mode`
+            with self:
+                return func.decompose(*args, **kwargs)
         if name in ("index", "index_put"):
             args = (args[0], self._numbers(args[1]), *args[2:])
         tensors = tensors_of([args, kwargs])
@@ -255,6 +258,12 @@ def _memory(tensor: Tensor) -> range:
     start = tensor.storage_offset()
     steps = zip(tensor.shape, tensor.stride(), strict=True)
     return range(start, start + sum((size - 1) * step for size, step in steps) + 1)
+
+
+@cache
+def _is_composite(func: Any) -> bool:
+    """Whether the operator is made of others."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -79,14 +79,8 @@ def _restore(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
             current[key] = value
 
 
-def traceable(
-    module: nn.Module, kwargs: Mapping[str, Any] | None = None
-) -> tuple[nn.Module, dict[str, Any]]:
-    """The module itself, or a copy without data of one that is lazy or recurrent; and arguments.
-
-    A lazy one is changed by its first call. torch compares the devices of a recurrent one's input,
-    parameters and initial state before they can be replaced. Of the arguments the containers, which
-    the network may write to, are copied; tensors are not, nor written to.
+def checked(module: nn.Module) -> nn.Module:
+    """The module, if it is one that can be traced.
 
     Raises:
         InputError: it is no module.
@@ -99,15 +93,35 @@ def traceable(
             f"expected modules that run in Python, got one of TorchScript in "
             f"{type(module).__name__}; analyse the network that it was made from."
         )
-    tensors = [*module.parameters(), *module.buffers()]
-    recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
-    given = dict(kwargs or {})
-    same = {id(tensor): tensor for tensor in tensors_of(given)}
-    if not recurrent and not any(is_lazy(tensor) for tensor in tensors):
-        return module, copy.deepcopy(given, same)
-    states = [tensor for tensor in same.values() if tensor.is_floating_point()]
-    stand_ins = same | {id(tensor): _on_meta(tensor) for tensor in (*tensors, *states)}
-    return copy.deepcopy(module, stand_ins), copy.deepcopy(given, stand_ins)
+    return module
+
+
+def needs_copy(module: nn.Module) -> bool:
+    """Whether only a copy can be traced: of a lazy module, which its first call changes."""
+    return any(is_lazy(tensor) for tensor in _tensors(module))
+
+
+def without_data(module: nn.Module, kwargs: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
+    """Copies of a module and its arguments whose floats lie on `meta`, all else as it is.
+
+    Where some of a network's tensors are there and some are not, its own casts and comparisons of
+    devices fail, as those of recurrent layers do, before an operator can be seen.
+    """
+    tensors = [*_tensors(module), *tensors_of(kwargs)]
+    stand_ins = {id(tensor): _on_meta(tensor) for tensor in tensors}
+    return copy.deepcopy(module, stand_ins), copy.deepcopy(kwargs, stand_ins)
+
+
+def own_containers(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """A copy of the lists and dictionaries among arguments, which a network may write to.
+
+    Tensors are neither copied nor written to.
+    """
+    return copy.deepcopy(kwargs, {id(tensor): tensor for tensor in tensors_of(kwargs)})
+
+
+def _tensors(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

@@ -13,7 +13,14 @@ from torch import nn
 from mnistzoo.analysis.calls import Calls, receptive_field_of, tensors_of
 from mnistzoo.analysis.dispatch import Dispatch
 from mnistzoo.analysis.field import ReceptiveField
-from mnistzoo.analysis.guard import traceable, unfused_attention, untouched
+from mnistzoo.analysis.guard import (
+    checked,
+    needs_copy,
+    own_containers,
+    unfused_attention,
+    untouched,
+    without_data,
+)
 from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.table import Row
 from mnistzoo.errors import (
@@ -93,11 +100,29 @@ def trace(
         AnalysisError: the network cannot be traced.
     """
     shape = checked_shape(input_shape)
-    given, (module, own) = module, traceable(module, kwargs)
-    dispatch = Dispatch(on_meta=module is not given)
+    image, given = (batch, *shape), dict(kwargs or {})
+    if needs_copy(checked(module)):
+        return _pass(*without_data(module, given), image, on_meta=True)
+    try:
+        return _pass(module, own_containers(given), image)
+    except InputError:
+        try:  # the network may have refused what lies on two devices
+            return _pass(*without_data(module, given), image, on_meta=True)
+        except UnknownOperatorError:
+            raise
+        except Exception:  # whatever a copy may raise
+            pass
+        raise
+
+
+def _pass(
+    module: nn.Module, kwargs: dict[str, Any], image: tuple[int, ...], on_meta: bool = False
+) -> Trace:
+    """Send images of that shape through `module`; `on_meta` where its floats have no data."""
+    dispatch = Dispatch(on_meta)
     calls = dispatch.calls = Calls(module, dispatch.layout_of)
-    image = torch.empty((batch, *shape), dtype=_dtype(module), device="meta")
-    dispatch.track(image, Layout.image(image.shape))
+    images = torch.empty(image, dtype=_dtype(module), device="meta")
+    dispatch.track(images, Layout.image(image))
     with (
         untouched(module),
         unfused_attention(),
@@ -107,11 +132,11 @@ def trace(
         dispatch,
     ):
         try:
-            output = module(image, **own)
+            output = module(images, **kwargs)
         except MnistZooError:
             raise
         except Exception as error:
-            raise _refused(error, calls, shape) from error
+            raise _refused(error, calls, image[1:]) from error
     if not tensors_of(output):
         raise AnalysisError(
             f"expected a network that returns tensors, got {type(output).__name__}; "

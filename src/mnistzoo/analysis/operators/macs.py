@@ -15,12 +15,19 @@ def _convolution(call: Call) -> int:
     return int(prod(call["weight"].shape) * prod(places[2:]) * places[0])
 
 
+def _deformed(call: Call) -> int:
+    """One for each weight at each place; the bilinear sampling is not counted."""
+    batch, _, *places = call.shape
+    return int(prod(call["weight"].shape) * prod(places) * batch)
+
+
 def _matmul(one: Any, other: Any) -> int:
     return int(prod(one.shape) * other.shape[-1])
 
 
 _FORMULAS: dict[str, Callable[[Call], int]] = {
     "convolution": _convolution,
+    "deform_conv2d": _deformed,
     "mm": lambda call: _matmul(*call.args[:2]),
     "bmm": lambda call: _matmul(*call.args[:2]),
     "addmm": lambda call: _matmul(*call.args[1:3]),

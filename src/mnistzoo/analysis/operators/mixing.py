@@ -42,6 +42,8 @@ POINTWISE = [
     "masked_fill",
     "complex",
     "_conj",
+    "tril",
+    "triu",
 ]
 """Pointwise operators that torch does not tag as such; in 2.6, some only in their in-place form."""
 
@@ -93,7 +95,8 @@ def _copy(call: Call) -> Layout | None:
         "linalg_vector_norm",
         "norm",
     ],
-    *["logsumexp", "argmax", "argmin", "any", "all", "median", "count_nonzero"],
+    *["logsumexp", "argmax", "argmin", "any", "all", "median", "nanmedian", "kthvalue", "mode"],
+    "count_nonzero",
 )
 def _reduction(call: Call) -> Layout:
     layout = call.source
@@ -110,7 +113,10 @@ def _reduction(call: Call) -> Layout:
     )
 
 
-@rule("_softmax", "_log_softmax", "_safe_softmax", "cumsum", "cumprod", "sort", "logcumsumexp")
+@rule(
+    *["_softmax", "_log_softmax", "_safe_softmax", "sort"],
+    *["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"],
+)
 def _along(call: Call) -> Layout:
     return call.source.mixed([positive(call["dim"], len(call.shape))])
 
@@ -170,6 +176,16 @@ def _matmul(call: Call) -> Layout | None:
     return product(call.layout_of(call.args[0]), call.layout_of(second), call.shape)
 
 
+@rule("_cdist_forward", "_euclidean_dist")
+def _distances(call: Call) -> Layout | None:
+    """Each row of one with each row of another."""
+    one, other = (call.layout_of(tensor) for tensor in call.args[:2])
+    if other is not None:
+        *front, rows, columns = other.dims
+        other = other.with_dims([*front, columns, rows])
+    return product(one, other, call.shape)
+
+
 @rule("addmm", "baddbmm")
 def _addmm(call: Call) -> Layout | None:
     bias, one, other = (call.layout_of(tensor) for tensor in call.args[:3])
@@ -181,6 +197,42 @@ def _matvec(call: Call) -> Layout | None:
     layouts = [call.layout_of(tensor) for tensor in call.args[:2]]
     summed = [x and x.reduced(len(x.dims) - 1) for x in layouts]
     return merged([x and x.with_dims(x.dims[:-1]) for x in summed], call.shape)
+
+
+@rule("_trilinear")
+def _trilinear(call: Call) -> Layout | None:
+    """The product of three tensors, broadcast and then summed, as `torch.nn.Bilinear` has it."""
+    summed = call["sumdim"]
+    shape = list(call.shape)
+    parts = []
+    for tensor, added in zip(call.args[:3], (call[f"expand{n}"] for n in (1, 2, 3)), strict=True):
+        layout = call.layout_of(tensor)
+        if layout is not None:
+            dims = list(layout.dims)
+            for index in sorted(added):
+                dims.insert(index, plain(1))
+            layout = layout.with_dims(dims)
+            for index in summed:
+                layout = layout.reduced(index)
+            layout = layout.with_dims(d for i, d in enumerate(layout.dims) if i not in summed)
+        parts.append(layout)
+    return merged(parts, shape)
+
+
+@rule("renorm")
+def _renorm(call: Call) -> Layout:
+    dims = range(len(call.shape))
+    return call.source.mixed(index for index in dims if index != positive(call["dim"], len(dims)))
+
+
+@rule(
+    *["max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d"],
+    *["deform_conv2d", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool"],
+)
+def _anywhere(call: Call) -> Layout | None:
+    """Where these read depends on values, so that each unit may see everything."""
+    layouts = [call.layout_of(tensor) for tensor in call.tensors]
+    return merged([x and x.with_dims([plain(1)] * len(call.shape)) for x in layouts], call.shape)
 
 
 @rule("grid_sampler_2d", "grid_sampler_3d")

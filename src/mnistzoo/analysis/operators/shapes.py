@@ -12,7 +12,7 @@ from mnistzoo.analysis.factors import axes_of, dim_size, plain
 from mnistzoo.analysis.joins import broadcast, concatenated, merged
 from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
-from mnistzoo.analysis.spans import Step
+from mnistzoo.analysis.spans import Slide, Step, sliding
 from mnistzoo.errors import UnknownOperatorError
 
 
@@ -43,10 +43,19 @@ def _squeeze(call: Call) -> Layout:
 
 @rule("as_strided")
 def _as_strided(call: Call) -> Layout:
-    """Only as pools use it on tensors with channels last, to set strides and no more."""
-    if tuple(call["size"]) != call.source.shape or call["storage_offset"]:
+    """As pools use it, to set strides and no more, and as `torch.stft` does, to cut frames."""
+    layout, size, strides = call.source, tuple(call["size"]), tuple(call["stride"])
+    if size == layout.shape and not call["storage_offset"]:
+        return layout
+    *others, last = call.args[0].stride()
+    framed = len(size) == len(strides) == len(layout.dims) + 1 and size[:-2] == layout.shape[:-1]
+    if not framed or strides[:-2] != tuple(others) or strides[-1] != last or call["storage_offset"]:
         raise UnknownOperatorError("as_strided with another shape reads memory, not units")
-    return call.source
+    frames, kernel = size[-2:]
+    index = len(layout.dims) - 1
+    slide = Slide(kernel, strides[-2] // last)
+    layout = layout.stepped({index: sliding(dim_size(layout.dims[index]), frames, slide)})
+    return layout.with_dims([*layout.dims, plain(kernel)])
 
 
 @rule("permute")
@@ -185,6 +194,8 @@ def _flip(call: Call) -> Layout:
 @rule("index_select")
 def _index_select(call: Call) -> Layout | None:
     index = positive(call["dim"], len(call.shape))
+    if call.layout_of(call.args[0]) is None:
+        return _looked_up(call, [call["index"]], index, 1)
     return _gathered(call, call.source, index, call["index"])
 
 
@@ -199,19 +210,40 @@ def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> 
     return merged([layout, _all(call.layout_of(numbers))], layout.shape)
 
 
+@rule("embedding")
+def _embedding(call: Call) -> Layout | None:
+    return _looked_up(call, [call["indices"]], 0, len(call.shape) - 1)
+
+
+def _looked_up(call: Call, numbers: list[torch.Tensor], front: int, made: int) -> Layout | None:
+    """Entries of a table that is not made of the input, at places that are.
+
+    Args:
+        call: the operator.
+        numbers: of the entries.
+        front: how many dimensions the result has before those of `numbers`.
+        made: how many dimensions `numbers` have, broadcast.
+    """
+    found = merged([call.layout_of(x) for x in numbers], call.shape[front : front + made])
+    before, after = call.shape[:front], call.shape[front + made :]
+    return found and found.with_dims([*map(plain, before), *found.dims, *map(plain, after)])
+
+
 @rule("index")
 def _index(call: Call) -> Layout | None:
-    layout, indices = call.source, call["indices"]
-    given = [(i, x) for i, x in enumerate(indices) if x is not None]
+    given = [(i, x) for i, x in enumerate(call["indices"]) if x is not None]
+    first, last = given[0][0], given[-1][0]
+    together = last - first + 1 == len(given)
+    front = first if together else 0
+    if call.layout_of(call.args[0]) is None:
+        kept = call.args[0].ndim - len(given)
+        return _looked_up(call, [x for _, x in given], front, len(call.shape) - kept)
+    layout = call.source
     if len(given) == 1 and given[0][1].ndim == 1 and given[0][1].dtype != torch.bool:
         return _gathered(call, layout, *given[0])
     for index, _ in given:
         layout = layout.smeared(index)
-    start = given[0][0]
-    first, last = given[0][0], given[-1][0]
-    together = last - first + 1 == len(given)
     kept = [dim for i, dim in enumerate(layout.dims) if i not in dict(given)]
-    front = start if together else 0
     made = len(call.shape) - len(kept)
     shape = call.shape[front : front + made]
     dims = [*kept[:front], *(plain(size) for size in shape), *kept[front:]]
@@ -224,6 +256,16 @@ def _index_put(call: Call) -> Layout | None:
     given = [(i, x) for i, x in enumerate(call["indices"]) if x is not None]
     along = given[0][0] if len(given) == 1 and given[0][1].ndim == 1 else None
     return _put(call, along, call["values"], [x for _, x in given])
+
+
+@rule("masked_scatter")
+def _masked_scatter(call: Call) -> Layout | None:
+    return _put(call, None, call["source"], [call["mask"]])
+
+
+@rule("index_fill", "bucketize")
+def _same(call: Call) -> Layout:
+    return call.source
 
 
 @rule("index_copy", "index_add", "scatter", "scatter_add", "scatter_reduce")
@@ -258,6 +300,8 @@ def _all(layout: Layout | None) -> Layout | None:
 
 @rule("gather", "take_along_dim")
 def _gather(call: Call) -> Layout | None:
+    if call.layout_of(call.args[0]) is None:
+        return call.layout_of(call["index"])
     index = positive(call["dim"], len(call.shape))
     layout = call.source.smeared(index)
     dims = [
