@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mnistzoo import MnistZooError, analyze, receptive_field
-from mnistzoo.analysis.guard import without_data
+from mnistzoo.analysis.guard import StandIns, untouched
 from mnistzoo.errors import AnalysisError
 
 
@@ -124,14 +124,18 @@ def _tensors(module):
 
 
 def test_the_copy_of_a_lazy_module_takes_no_memory():
-    """Whatever floats in it are filled already are without data in the copy that is traced."""
+    """Whatever floats in it are filled already are without data while it is traced."""
     lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3)).double()
     lazy.append(nn.LazyBatchNorm2d(dtype=torch.float16))
     lazy[0].bias.requires_grad_(False)
-    copied, _ = without_data(lazy, {})
-    for made, found in zip(_tensors(copied), _tensors(lazy), strict=True):
+    before = _tensors(lazy)
+    with untouched(lazy):
+        StandIns().take_over(lazy)
+        exchanged = _tensors(lazy)
+    for made, found in zip(exchanged, before, strict=True):
         assert (made.dtype, made.requires_grad) == (found.dtype, found.requires_grad)
-    assert all(tensor.is_meta for tensor in _tensors(copied) if tensor.is_floating_point())
+    assert all(tensor.is_meta for tensor in exchanged if tensor.is_floating_point())
+    assert all(x is y for x, y in zip(_tensors(lazy), before, strict=True))
     assert not any(tensor.is_meta for tensor in lazy[:2].state_dict().values())
 
 

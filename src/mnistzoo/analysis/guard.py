@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,26 +15,69 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_l
 from mnistzoo.analysis.calls import tensors_of
 from mnistzoo.errors import AnalysisError, InputError
 
-_MISSING = object()
-
-_CONTAINERS = (dict, list, set)
+_Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
 
 @contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards every attribute of every submodule is what it was.
 
-    Random numbers drawn inside are given back too.
+    So is what containers among the attributes hold, and containers in those. What other objects
+    keep is theirs. Random numbers drawn inside are given back.
     """
-    states = [(part.__dict__, _Saved(part.__dict__)) for part in module.modules()]
+    parts = list(module.modules())
+    kinds, attributes = [type(part) for part in parts], [part.__dict__ for part in parts]
+    saved = _Saved(attributes)
     with torch.random.fork_rng(devices=[]):
         try:
-            for attributes, _ in states:
-                attributes["training"] = False
+            for own in attributes:
+                own["training"] = False
             yield
         finally:
-            for attributes, saved in states:
-                saved.restore(attributes)
+            for part, kind in zip(parts, kinds, strict=True):
+                if type(part) is not kind:
+                    part.__class__ = kind  # a lazy module becomes another
+            saved.restore()
+
+
+class _Saved:
+    """What containers hold, and the containers in them."""
+
+    def __init__(self, containers: Iterable[_Container]) -> None:
+        self.contents: list[tuple[_Container, list[Any]]] = []
+        seen: set[int] = set()
+        waiting = list(containers)
+        while waiting:
+            container = waiting.pop()
+            if id(container) not in seen:
+                seen.add(id(container))
+                self.contents.append((container, _entries(container)))
+                items = container.values() if isinstance(container, dict) else container
+                waiting += [item for item in items if isinstance(item, dict | list | set | deque)]
+
+    def restore(self) -> None:
+        """Give each the objects that it had, in their order, and leave alone what is as it was."""
+        for container, entries in self.contents:
+            if not _same(container, entries):
+                container.clear()
+                if isinstance(container, dict | set):
+                    container.update(entries)
+                else:
+                    container.extend(entries)
+
+
+def _entries(container: _Container) -> list[Any]:
+    return list(container.items() if isinstance(container, dict) else container)
+
+
+def _same(container: _Container, entries: list[Any]) -> bool:
+    """Whether a container holds the same objects in the same order."""
+    if len(container) != len(entries):
+        return False
+    if isinstance(container, dict):
+        pairs = zip(container.items(), entries, strict=True)
+        return all(key is name and value is item for (key, value), (name, item) in pairs)
+    return all(value is item for value, item in zip(container, entries, strict=True))
 
 
 @contextmanager
@@ -45,38 +89,6 @@ def unfused_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was)
-
-
-class _Saved:
-    """The attributes of one module, and what is in the containers among them."""
-
-    def __init__(self, attributes: dict[str, Any]) -> None:
-        self.attributes = dict(attributes)
-        self.containers = [
-            (value, value.copy()) for value in attributes.values() if isinstance(value, _CONTAINERS)
-        ]
-
-    def restore(self, attributes: dict[str, Any]) -> None:
-        _restore(attributes, self.attributes)
-        for container, contents in self.containers:
-            if not container and not contents:
-                continue  # nearly all of them: a module has a dozen dictionaries for hooks
-            if isinstance(container, dict) and isinstance(contents, dict):
-                _restore(container, contents)
-            elif isinstance(container, list):
-                container[:] = contents
-            elif isinstance(container, set):
-                container &= set(contents)
-                container |= set(contents)
-
-
-def _restore(current: dict[Any, Any], saved: dict[Any, Any]) -> None:
-    """Give a dictionary back the objects that it had."""
-    for key in [key for key in current if key not in saved]:
-        del current[key]
-    for key, value in saved.items():
-        if current.get(key, _MISSING) is not value:
-            current[key] = value
 
 
 def checked(module: nn.Module) -> nn.Module:
@@ -96,20 +108,41 @@ def checked(module: nn.Module) -> nn.Module:
     return module
 
 
-def needs_copy(module: nn.Module) -> bool:
-    """Whether only a copy can be traced: of a lazy module, which its first call changes."""
-    return any(is_lazy(tensor) for tensor in _tensors(module))
+def needs_stand_ins(module: nn.Module) -> bool:
+    """Whether a module is lazy or recurrent.
 
-
-def without_data(module: nn.Module, kwargs: dict[str, Any]) -> tuple[nn.Module, dict[str, Any]]:
-    """Copies of a module and its arguments whose floats lie on `meta`, all else as it is.
-
-    Where some of a network's tensors are there and some are not, its own casts and comparisons of
-    devices fail, as those of recurrent layers do, before an operator can be seen.
+    The first call of a lazy one fills its parameters. torch compares the devices of a recurrent
+    one's input, parameters and initial state before an operator can be seen.
     """
-    tensors = [*_tensors(module), *tensors_of(kwargs)]
-    stand_ins = {id(tensor): _on_meta(tensor) for tensor in tensors}
-    return copy.deepcopy(module, stand_ins), copy.deepcopy(kwargs, stand_ins)
+    recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
+    return recurrent or any(is_lazy(x) for x in (*module.parameters(), *module.buffers()))
+
+
+class StandIns:
+    """Tensors without data in place of others, each time the same for the same one."""
+
+    def __init__(self) -> None:
+        self.made: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def take_over(self, module: nn.Module) -> None:
+        """Exchange the floats of a module, inside `untouched`, which gives them back."""
+        for part in module.modules():
+            own = part.__dict__
+            for attributes in (own, own["_parameters"], own["_buffers"]):
+                for name, value in attributes.items():
+                    if isinstance(value, Tensor | list | tuple):
+                        attributes[name] = self.replaced(value)
+
+    def replaced(self, value: Any) -> Any:
+        """A value with its floats, and those in its containers, exchanged."""
+        if isinstance(value, Tensor):
+            _, stand_in = self.made.setdefault(id(value), (value, _on_meta(value)))
+            return stand_in
+        if isinstance(value, dict):
+            return {key: self.replaced(item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(map(self.replaced, value))
+        return value
 
 
 def own_containers(kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -118,10 +151,6 @@ def own_containers(kwargs: dict[str, Any]) -> dict[str, Any]:
     Tensors are neither copied nor written to.
     """
     return copy.deepcopy(kwargs, {id(tensor): tensor for tensor in tensors_of(kwargs)})
-
-
-def _tensors(module: nn.Module) -> list[Tensor]:
-    return [*module.parameters(), *module.buffers()]
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

@@ -14,12 +14,12 @@ from mnistzoo.analysis.calls import Calls, receptive_field_of, tensors_of
 from mnistzoo.analysis.dispatch import Dispatch
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.guard import (
+    StandIns,
     checked,
-    needs_copy,
+    needs_stand_ins,
     own_containers,
     unfused_attention,
     untouched,
-    without_data,
 )
 from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.table import Row
@@ -101,16 +101,16 @@ def trace(
     """
     shape = checked_shape(input_shape)
     image, given = (batch, *shape), dict(kwargs or {})
-    if needs_copy(checked(module)):
-        return _pass(*without_data(module, given), image, on_meta=True)
+    if needs_stand_ins(checked(module)):
+        return _pass(module, given, image, on_meta=True)
     try:
-        return _pass(module, own_containers(given), image)
+        return _pass(module, given, image)
     except InputError:
         try:  # the network may have refused what lies on two devices
-            return _pass(*without_data(module, given), image, on_meta=True)
+            return _pass(module, given, image, on_meta=True)
         except UnknownOperatorError:
             raise
-        except Exception:  # whatever a copy may raise
+        except MnistZooError:
             pass
         raise
 
@@ -118,30 +118,34 @@ def trace(
 def _pass(
     module: nn.Module, kwargs: dict[str, Any], image: tuple[int, ...], on_meta: bool = False
 ) -> Trace:
-    """Send images of that shape through `module`; `on_meta` where its floats have no data."""
+    """Send images of that shape through `module`; with `on_meta`, none of its floats has data."""
     dispatch = Dispatch(on_meta)
     calls = dispatch.calls = Calls(module, dispatch.layout_of)
     images = torch.empty(image, dtype=_dtype(module), device="meta")
     dispatch.track(images, Layout.image(image))
-    with (
-        untouched(module),
-        unfused_attention(),
-        calls.watched(),
-        torch.no_grad(),
-        _no_autocast(),
-        dispatch,
-    ):
-        try:
-            output = module(images, **kwargs)
-        except MnistZooError:
-            raise
-        except Exception as error:
-            raise _refused(error, calls, image[1:]) from error
-    if not tensors_of(output):
-        raise AnalysisError(
-            f"expected a network that returns tensors, got {type(output).__name__}; "
-            "wrap it in a module that returns one."
-        )
+    kwargs = own_containers(kwargs)
+    with untouched(module):
+        if on_meta:
+            stand_ins = StandIns()
+            stand_ins.take_over(module)
+            kwargs = stand_ins.replaced(kwargs)
+        with unfused_attention(), calls.watched(), torch.no_grad(), _no_autocast(), dispatch:
+            try:
+                output = module(images, **kwargs)
+            except MnistZooError:
+                raise
+            except Exception as error:
+                raise _refused(error, calls, image[1:]) from error
+        if not tensors_of(output):
+            raise AnalysisError(
+                f"expected a network that returns tensors, got {type(output).__name__}; "
+                "wrap it in a module that returns one."
+            )
+        return _seen(module, calls, dispatch)
+
+
+def _seen(module: nn.Module, calls: Calls, dispatch: Dispatch) -> Trace:
+    """What a pass has come to, told while the module is as it ran."""
     root = calls.outputs.get("")
     last_map = root if root is not None and root.live() else dispatch.last_map
     rows = (*calls.rows, *_not_called(module, calls, dispatch.read))
