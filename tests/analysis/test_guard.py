@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
+from threading import Lock
 
 import pytest
 import torch
@@ -137,6 +139,53 @@ def test_the_copy_of_a_lazy_module_takes_no_memory():
     assert all(tensor.is_meta for tensor in exchanged if tensor.is_floating_point())
     assert all(x is y for x, y in zip(_tensors(lazy), before, strict=True))
     assert not any(tensor.is_meta for tensor in lazy[:2].state_dict().values())
+
+
+class Keeping(nn.Module):
+    """A network that keeps what it makes in containers inside others."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.cache = {"layer": {"keys": []}}
+        self.lists, self.last = [[]], deque([1, 2], maxlen=2)
+        self.names = {"one", "two"}
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        y = self.conv(x)
+        self.cache["layer"]["keys"].append(y)
+        self.cache["new"] = self.cache.pop("layer")
+        self.lists[0].append(y)
+        self.last.append(y)
+        self.names.add("three")
+        return y
+
+
+def test_containers_inside_containers_are_given_back():
+    """None of them keeps a tensor of the analysis, and each is the object that it was."""
+    module = Keeping()
+    inner, lists = module.cache["layer"], module.lists[0]
+    analyze(module, (1, 8, 8))
+    assert module.cache == {"layer": {"keys": []}}
+    assert module.cache["layer"] is inner
+    assert module.lists[0] is lists == []
+    assert module.last == deque([1, 2])
+    assert module.names == {"one", "two"}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+@pytest.mark.parametrize("part", ["lock", "generator", "weight norm"])
+def test_a_recurrent_network_that_cannot_be_copied(part):
+    """Nothing is copied, so that locks and tensors made of others are no hindrance."""
+    module = nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 5))
+    if part == "weight norm":
+        module[0] = nn.utils.weight_norm(module[0])
+        module(torch.rand(2, 6, 3))
+    else:
+        module.own = Lock() if part == "lock" else (x for x in ())
+    before = _state(module)
+    assert analyze(module, (6, 3)).macs == 6 * (3 * 4 + 4 * 5 * (4 + 5))
+    assert _state(module) == before
 
 
 def test_large_weights_are_not_copied():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torchvision import tv_tensors
 
 from mnistzoo import ReceptiveField, analyze, num_params, receptive_field
 from mnistzoo.errors import AnalysisError, InputError, UnknownNameError, UnknownOperatorError
@@ -360,6 +361,67 @@ def test_recurrent_layers(kind, gates):
     assert field.is_global
     assert field.stride == (0,)
     assert field.interval(2) == field.pixels(2) == ((0, 4),)
+
+
+class Own(torch.Tensor):
+    """A kind of tensor, as libraries for pictures have them."""
+
+
+def _with_data(y):
+    made = torch.empty_like(y)
+    made.data = y
+    return made
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y.as_subclass(Own),
+        lambda y: torch.relu_(y.as_subclass(Own)),
+        lambda y: nn.Parameter(y, requires_grad=False),
+        tv_tensors.Image,
+        lambda y: y[:, :, 1:-1].as_subclass(Own),
+        _with_data,
+    ],
+)
+def test_tensors_that_no_operator_made(function):
+    """They see what the tensor sees whose memory they have."""
+    network = nn.Sequential(Function(function), nn.Conv2d(2, 1, 5))
+    analysis = analyze(network, (1, 12, 12))
+    assert analysis.receptive_field.size == (7, 7)
+    assert analysis.output_receptive_field.size == (7, 7)
+    field = receptive_field(Function(function), (1, 12, 12), "")
+    assert field.size == (3, 3)
+
+
+def test_a_tensor_with_part_of_anothers_memory():
+    """What it sees is not known, and is not guessed."""
+
+    def function(y):
+        return y.new_empty(0).set_(y.untyped_storage(), 1, (1, 2, 7, 7), (128, 64, 8, 1))
+
+    with pytest.raises(AnalysisError, match="part of another's memory"):
+        analyze(nn.Sequential(Function(function), nn.Conv2d(2, 1, 3)), (1, 8, 8))
+
+
+_EVEN = torch.arange(8) % 2 == 0
+
+CONSTANTS = {
+    "ones": lambda y: (
+        nn.functional.avg_pool2d(y, 2)
+        if torch.ones(2, 8, device=y.device, dtype=torch.bool).all()
+        else y
+    ),
+    "every second": lambda y: y[:, :, torch.arange(8, device=y.device) % 2 == 0][..., ::2],
+    "moved": lambda y: y[:, :, (torch.arange(8) % 2 == 0).to(y.device)][..., ::2],
+    "a mask that met the input": lambda y: (y * _EVEN)[:, :, _EVEN][..., ::2],
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_made_where_the_input_is(name):
+    """They keep their values, on whichever device the network asks for them."""
+    assert receptive_field(Function(CONSTANTS[name]), (1, 8, 8), "").stride == (2, 2)
 
 
 class Quantized(nn.Module):

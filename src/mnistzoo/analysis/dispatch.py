@@ -33,6 +33,8 @@ SAME_SHAPE = {
 }
 """Operators whose result has the shape and the dtype of arguments that agree in both."""
 
+CPU, META = torch.device("cpu"), torch.device("meta")
+
 MAX_KEPT = 2**20
 """Of a tensor of more entries no values are kept; a mask of 1,024 tokens has as many."""
 
@@ -56,26 +58,51 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         self.read: set[int] = set()
         self._layouts: dict[int, Layout] = {}
         self._stand_ins: dict[int, Tensor] = {}
+        self._twins: dict[int, Tensor] = {}
+        self._storages: dict[int, int] = {}
+        self._stored: dict[int, list[Tensor]] = {}
         self._alive: dict[int, Tensor] = {}
         self._views: dict[int, tuple[Tensor, Call, int]] = {}
         self._views_of: dict[int, list[Tensor]] = {}
 
     def layout_of(self, tensor: Any) -> Layout | None:
         """The layout of a tensor; `None` if it is not made of the input."""
-        if not self._layouts or not isinstance(tensor, Tensor):
-            return None
+        if isinstance(tensor, Tensor) and tensor.is_meta:
+            self._recognize(tensor)
+        return self._known(tensor)
+
+    def _known(self, tensor: Any) -> Layout | None:
         stand_in = self._stand_ins.get(id(tensor), tensor)
         return self._layouts.get(id(stand_in))
 
     def track(self, tensor: Tensor, layout: Layout | None) -> None:
         """Give a tensor a layout, and keep it, so that no other takes its identity."""
         self._alive[id(tensor)] = tensor
+        self._storages[id(tensor)] = _storage(tensor)
         if layout is None:
             self._layouts.pop(id(tensor), None)
             return
         if layout.shape != tuple(tensor.shape) or not layout.is_sound():
             raise AnalysisError(f"a rule made {layout.dims} of the shape {tuple(tensor.shape)}")
         self._layouts[id(tensor)] = layout
+        self._stored.setdefault(_storage(tensor), []).append(tensor)
+
+    def _recognize(self, tensor: Tensor) -> None:
+        """Give a tensor that no operator made the layout of the one whose memory it has.
+
+        So it is with `as_subclass`, `nn.Parameter(x)` and `y.data = x`.
+        """
+        storage = _storage(tensor)
+        if self._storages.get(id(tensor)) == storage:
+            return
+        here = [other for other in self._stored.get(storage, ()) if _storage(other) == storage]
+        same = [other for other in here if _geometry(other) == _geometry(tensor)]
+        if here and not same:
+            raise AnalysisError(
+                f"expected tensors that operators make of the input, got one in {self._place()} "
+                "that has part of another's memory; write it as an operator."
+            )
+        self.track(tensor, self._layouts.get(id(same[-1])) if same else None)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -89,18 +116,21 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         if name in ("index", "index_put"):
             args = (args[0], self._numbers(args[1]), *args[2:])
         tensors = tensors_of([args, kwargs])
-        self.read.update(map(id, tensors))
+        for tensor in tensors:
+            self.read.add(id(tensor))
+            if tensor.is_meta:
+                self._recognize(tensor)
         out = self._run(func, name, tensors, args, kwargs)
-        call = Call(func, args, kwargs, out, tensors, self.layout_of)
+        call = Call(func, args, kwargs, out, tensors, self._known)
         if _is_view(func):
             self._note_views(call)
-        if any(self.layout_of(tensor) is not None for tensor in tensors):
+        if any(self._known(tensor) is not None for tensor in tensors):
             self._follow(call, name)
             for target in _written_to(call):
                 self._write_back(target)
         else:
             for tensor in tensors_of(out):
-                self.track(tensor, None)
+                self._recognize(tensor)
             self._note(name, call, None)
         return out
 
@@ -117,13 +147,19 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
                 f"{self._place()}; replace the `if`, `.item()` or mask that reads values there."
             )
         if on_meta:
-            given = {key: self._on_meta(key, tensor) for key, tensor in given.items()}
-            kwargs = _placed(kwargs)
+            changed = self._changed_in(func, args, kwargs) if _changed(func) else ()
+            given = {
+                key: self._on_meta(key, tensor) if key in changed else self._twin(tensor)
+                for key, tensor in given.items()
+            }
+            kwargs = _placed(kwargs, META)
             out = self._same_shape(func, name, given)
             if out is not None:
                 return out
-        elif self.on_meta and not tensors and _floating(kwargs):
-            kwargs = _placed(kwargs)
+        elif kwargs.get("device") == META or (self.on_meta and not tensors):
+            made = func(*args, **_placed(kwargs, META))
+            valued = made.numel() <= MAX_KEPT and not (self.on_meta and made.is_floating_point())
+            kwargs = _placed(kwargs, CPU if valued else META)
         if all(given[id(tensor)] is tensor for tensor in tensors):
             return func(*args, **kwargs)
         return func(*_replaced(args, given), **_replaced(kwargs, given))
@@ -167,8 +203,21 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             return stand_in
         return tensor
 
+    def _changed_in(self, func: Any, args: Any, kwargs: dict[str, Any]) -> set[int]:
+        """Which of the arguments the operator writes to."""
+        return set(map(id, _written_to(Call(func, args, kwargs, None, [], self._known))))
+
+    def _twin(self, tensor: Tensor) -> Tensor:
+        """A tensor without data beside one whose values are kept."""
+        if tensor.is_meta:
+            return tensor
+        if id(tensor) not in self._twins:
+            self._twins[id(tensor)] = twin = _empty(tensor)
+            self._alive[id(twin)] = twin
+        return self._twins[id(tensor)]
+
     def _on_meta(self, key: int, tensor: Tensor) -> Tensor:
-        """A tensor without data; what was made inside keeps the stand-in that it is given here."""
+        """A tensor without data in place of another, whose values are lost from here on."""
         if tensor.is_meta:
             return tensor
         stand_in = self._stand_ins[key] = _empty(tensor)
@@ -220,18 +269,18 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
 
         First what it is a view of, up to the whole; then other views of that, oldest first.
         """
-        layout, told, memory = self.layout_of(target), {id(target)}, _memory(target)
+        layout, told, memory = self._known(target), {id(target)}, _memory(target)
         while id(target) in self._views:
             base, view, number = self._views[id(target)]
             if layout is not None:
-                layout = written(view, number, layout, self.layout_of(base))
+                layout = written(view, number, layout, self._known(base))
                 self.track(self._on_meta(id(base), self._inside(base, "")), layout)
             target = base
             told.add(id(target))
         for other in self._views_of.get(id(target), ()):
             base, view, number = self._views[id(other)]
             apart = _memory(other).start >= memory.stop or memory.start >= _memory(other).stop
-            if not apart and id(other) not in told and self.layout_of(base) is not None:
+            if not apart and id(other) not in told and self._known(base) is not None:
                 self.track(other, self._layouts_of(view)[number])
 
     def _note(self, name: str, call: Call, layout: Layout | None) -> None:
@@ -251,6 +300,16 @@ def _kind(func: Any) -> tuple[str, Rule | None]:
         name = name[:-1]
     tagged = pointwise if torch.Tag.pointwise in func.tags else None
     return name, RULES.get(name, tagged)
+
+
+def _storage(tensor: Tensor) -> int:
+    """What tells the memory of a tensor from that of others, on `meta` too."""
+    storage: int = tensor.untyped_storage()._cdata
+    return storage
+
+
+def _geometry(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.stride(), tensor.storage_offset()
 
 
 def _memory(tensor: Tensor) -> range:
@@ -289,13 +348,9 @@ def _empty(tensor: Tensor) -> Tensor:
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
-def _placed(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Arguments that make a tensor on `meta`, where they say where."""
-    return kwargs | {"device": torch.device("meta")} if "device" in kwargs else kwargs
-
-
-def _floating(kwargs: dict[str, Any]) -> bool:
-    return (kwargs.get("dtype") or torch.get_default_dtype()).is_floating_point
+def _placed(kwargs: dict[str, Any], device: torch.device) -> dict[str, Any]:
+    """Arguments that make a tensor on that device, where they say where."""
+    return kwargs | {"device": device} if "device" in kwargs else kwargs
 
 
 def _replaced(value: Any, given: dict[int, Tensor]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,11 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import UninitializedBuffer, UninitializedParameter, is_lazy
+from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from mnistzoo.analysis.calls import tensors_of
 from mnistzoo.errors import AnalysisError, InputError
 
+_CONTAINERS = (dict, list, set, deque)
 _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
 
@@ -44,40 +47,41 @@ class _Saved:
     """What containers hold, and the containers in them."""
 
     def __init__(self, containers: Iterable[_Container]) -> None:
-        self.contents: list[tuple[_Container, list[Any]]] = []
+        self.contents: list[tuple[_Container, _Container | None]] = []
         seen: set[int] = set()
         waiting = list(containers)
         while waiting:
             container = waiting.pop()
-            if id(container) not in seen:
-                seen.add(id(container))
-                self.contents.append((container, _entries(container)))
+            if id(container) in seen:
+                continue
+            seen.add(id(container))
+            self.contents.append((container, container.copy() if container else None))
+            if container:  # few are: a module has a dozen dictionaries for hooks
                 items = container.values() if isinstance(container, dict) else container
-                waiting += [item for item in items if isinstance(item, dict | list | set | deque)]
+                waiting += [item for item in items if isinstance(item, _CONTAINERS)]
 
     def restore(self) -> None:
         """Give each the objects that it had, in their order, and leave alone what is as it was."""
-        for container, entries in self.contents:
-            if not _same(container, entries):
+        for container, contents in self.contents:
+            if contents is None:
+                if container:
+                    container.clear()
+            elif not _same(container, contents):
                 container.clear()
                 if isinstance(container, dict | set):
-                    container.update(entries)
+                    container.update(contents)
                 else:
-                    container.extend(entries)
+                    container.extend(contents)
 
 
-def _entries(container: _Container) -> list[Any]:
-    return list(container.items() if isinstance(container, dict) else container)
-
-
-def _same(container: _Container, entries: list[Any]) -> bool:
-    """Whether a container holds the same objects in the same order."""
-    if len(container) != len(entries):
+def _same(one: _Container, other: _Container) -> bool:
+    """Whether two containers of one kind hold the same objects in the same order."""
+    if len(one) != len(other):
         return False
-    if isinstance(container, dict):
-        pairs = zip(container.items(), entries, strict=True)
-        return all(key is name and value is item for (key, value), (name, item) in pairs)
-    return all(value is item for value, item in zip(container, entries, strict=True))
+    if isinstance(one, dict) and isinstance(other, dict):
+        values = all(map(operator.is_, one.values(), other.values()))
+        return values and all(map(operator.is_, one, other))
+    return all(map(operator.is_, one, other))
 
 
 @contextmanager
@@ -114,8 +118,8 @@ def needs_stand_ins(module: nn.Module) -> bool:
     The first call of a lazy one fills its parameters. torch compares the devices of a recurrent
     one's input, parameters and initial state before an operator can be seen.
     """
-    recurrent = any(isinstance(part, nn.RNNBase | nn.RNNCellBase) for part in module.modules())
-    return recurrent or any(is_lazy(x) for x in (*module.parameters(), *module.buffers()))
+    kinds = (nn.RNNBase, nn.RNNCellBase, LazyModuleMixin)
+    return any(isinstance(part, kinds) for part in module.modules())
 
 
 class StandIns:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import index
 from typing import Any
 
@@ -174,7 +175,7 @@ def checked_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
 
 def _dtype(module: nn.Module) -> torch.dtype:
     """The dtype that the network computes in."""
-    tensors = (*module.parameters(), *module.buffers())
+    tensors = chain(module.parameters(), module.buffers())
     return next((x.dtype for x in tensors if x.is_floating_point()), torch.float32)
 
 
