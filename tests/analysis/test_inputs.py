@@ -293,6 +293,19 @@ def test_a_kernel_that_is_made_of_the_input():
         analyze(Function(lambda y: nn.functional.conv2d(torch.rand(1, 2, 9, 9), y)), (1, 8, 8))
 
 
+def test_token_ids():
+    """A network that begins with an embedding takes no images; the message says what to do."""
+    with pytest.raises(InputError, match="takes integers; analyse what follows"):
+        analyze(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2)), (16,))
+
+
+def test_an_input_without_axes():
+    """There is no field to tell of, and the caption says so."""
+    analysis = analyze(nn.Linear(8, 3), (8,))
+    assert analysis.receptive_field is None
+    assert analysis.caption().endswith("no receptive field")
+
+
 def test_branches_that_do_not_line_up():
     """Maps of one length whose units move by different numbers of pixels cannot be joined."""
     with pytest.raises(AnalysisError, match="1 and 2"):

@@ -152,6 +152,9 @@ FUNCTIONS = {
     "split": lambda x: torch.cat([part * 2 for part in x.split(3, dim=2)], dim=2),
     "chunk": lambda x: sum(x.chunk(2, dim=2)),
     "concatenate along an axis": lambda x: torch.cat([x[:, :, 4:], x[:, :, :3]], dim=2),
+    "concatenate strides": lambda x: torch.cat(
+        [x[:, :, :1], F.interpolate(x[:, :, 1:], scale_factor=(2, 1)), F.avg_pool2d(x, (2, 1))], 2
+    ),
     "stack": lambda x: torch.stack([x[:, :, 1:], x[:, :, :-1]]).sum(0),
     "transpose": lambda x: F.avg_pool2d(x.transpose(2, 3), (3, 2)).transpose(2, 3),
     "flip": lambda x: x.flip(3),
@@ -169,6 +172,10 @@ FUNCTIONS = {
         torch.ones(4, 4, 4, dtype=x.dtype),
     ).permute(0, 3, 1, 2),
     "index fill": lambda x: x.index_fill(1, torch.tensor([1]), 0.0),
+    "quarter turns": lambda x: F.avg_pool2d(x.rot90(1, (2, 3)), (3, 2)).rot90(3, (2, 3)),
+    "half turn": lambda x: x.rot90(2, (3, 2)),
+    "least and greatest": lambda x: x + sum(x.aminmax(dim=2, keepdim=True)),
+    "sum but for NaN": lambda x: x + x.nansum(3, keepdim=True),
     "triangle": lambda x: x.transpose(1, 3).tril(20).transpose(1, 3),
     "frequencies": _filtered,
     "complex numbers": _turned,
@@ -247,6 +254,10 @@ STRIDES = {
         (1, 1 / 0.7),
     ),
     "by index": (lambda x: x.index_select(2, torch.tensor([1, 5, 9])), (4, 1)),
+    "the longest of several": (
+        lambda x: torch.cat([x[:, :, :1], F.interpolate(x[:, :, 1:], scale_factor=(2, 1))], 2),
+        (Fraction(1, 2), 1),
+    ),
     "by index, unevenly": (lambda x: x[..., torch.tensor([0, 1, 5])], (1, Fraction(5, 2))),
     "by index, backwards": (lambda x: x[..., torch.tensor([8, 4, 0])], (1, 1)),
     "each twice": (lambda x: x.repeat_interleave(2, 2), (Fraction(1, 2), 1)),
@@ -292,6 +303,8 @@ PLACED = {
         x, [torch.tensor([[0.0, 1, 5, 6]], dtype=x.dtype)], (3, 4)
     ),
     "distances": lambda x: torch.cdist(x.transpose(1, 3), x.transpose(1, 3) * 2)[:, :4],
+    "diagonal": lambda x: x.diagonal(1, 2, 3)[..., None] * x[:, :, :10],
+    "taken": lambda x: x.take(torch.tensor([[[[1, 99], [200, 3]]]])).expand(1, 4, 2, 2),
     "running maxima": lambda x: x.cummax(2)[0],
     "third smallest": lambda x: x + x.kthvalue(3, 2, keepdim=True)[0],
     "scatter a number": lambda x: x.scatter(2, torch.zeros(1, 4, 1, 11, dtype=torch.long), 0.0),

@@ -106,10 +106,25 @@ def concatenated(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layo
         return concatenated([(x and x.smeared(index), units) for x, units in known], index)
     start, placed = 0, []
     for layout, units in known:
-        if layout is not None:
-            placed.append(_placed(layout, index, axis, start, size))
+        if layout is not None and units:
+            whole = _placed(layout, index, axis, start, size)
+            placed.append((whole, range(start, start + units)))
         start += units
-    return reduce(_pair, placed)
+    return reduce(_pair, _at_one_stride(placed, axis))
+
+
+def _at_one_stride(placed: list[tuple[Layout, range]], axis: int) -> list[Layout]:
+    """Parts of one dimension, their windows moving like the longest one's.
+
+    A window is asked only for what the units of its own part see.
+    """
+    windows = [(layout.reaches[axis].window, len(units)) for layout, units in placed]
+    moving = [(units, window.stride) for window, units in windows if window is not None]
+    _, stride = max(moving, default=(0, 0))
+    return [
+        layout.with_reach(axis, layout.reaches[axis].at_stride(stride, units))
+        for layout, units in placed
+    ]
 
 
 def _axes_elsewhere(layout: Layout, index: int) -> set[int]:

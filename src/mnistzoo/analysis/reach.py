@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mnistzoo.analysis.spans import Spans, Step
-from mnistzoo.analysis.window import IDENTITY, Window
+from mnistzoo.analysis.window import IDENTITY, Number, Window
 from mnistzoo.errors import AnalysisError
 
 
@@ -96,6 +96,12 @@ class Reach:
         local = whole if same else self.local.union(other.local)
         return Reach(window, local, whole, is_global)
 
+    def at_stride(self, stride: Number, units: range) -> Reach:
+        """The same with a window that moves by so many pixels and holds what some units see."""
+        if self.window is None:
+            return self
+        return replace(self, window=self.window.at_stride(stride, units))
+
     def _with_constant(self, constant: Reach) -> Reach:
         return replace(self, whole=self.whole.union(constant.whole), is_global=True)
 
@@ -122,4 +128,4 @@ def _lined_up(one: Window, other: Window, units: int) -> Window:
         )
     whole_first = sorted((one.stride, other.stride), key=lambda stride: stride.denominator)
     target = whole_first[0]
-    return one.at_stride(target, units).union(other.at_stride(target, units))
+    return one.at_stride(target, range(units)).union(other.at_stride(target, range(units)))

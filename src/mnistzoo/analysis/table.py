@@ -174,7 +174,8 @@ class Analysis(Sequence[Row]):
         """The totals in one line."""
         unused = f" ({self.unused_params:,} unused)" if self.unused_params else ""
         last, output = self.receptive_field, self.output_receptive_field
-        fields = f"receptive field {last}"
+        known = last or output
+        fields = f"receptive field {known}" if known and known.size else "no receptive field"
         if last and output and output != last:
             fields += f" of the last map, {output} of the output"
         return (

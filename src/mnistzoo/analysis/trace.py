@@ -190,6 +190,11 @@ def _refused(error: Exception, calls: Calls, shape: tuple[int, ...]) -> MnistZoo
             f"expected operators that run on shapes alone, got one in {place} that does not "
             f"({reason}); analyse the network before it was quantized, compiled or exported."
         )
+    if frame and isinstance(frame.module, nn.Embedding):
+        return InputError(
+            f"expected a network of floating-point input, got {place}, which takes integers; "
+            "analyse what follows it."
+        )
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
         return InputError(
             f"expected an input_shape that fits the network, got {shape}: {place} refused its "

@@ -76,10 +76,10 @@ class Window:
         low, high = min(self.low, other.low), max(self.high, other.high)
         return Window.between(low, high, self.stride)
 
-    def at_stride(self, stride: Number, units: int) -> Window:
-        """The least window of another stride that holds this one for units `0 … units − 1`."""
-        drift = (self.stride - stride) * (units - 1)
-        return Window.between(self.low + min(drift, 0), self.high + max(drift, 0), stride)
+    def at_stride(self, stride: Number, units: range) -> Window:
+        """The least window of another stride that holds this one for some units."""
+        drifts = [(self.stride - stride) * unit for unit in (units[0], units[-1])]
+        return Window.between(self.low + min(drifts), self.high + max(drifts), stride)
 
     def interval(self, index: int) -> tuple[int, int]:
         """The first and the last pixel that unit `index` sees, the image taken as endless."""

@@ -96,7 +96,7 @@ def _copy(call: Call) -> Layout | None:
         "norm",
     ],
     *["logsumexp", "argmax", "argmin", "any", "all", "median", "nanmedian", "kthvalue", "mode"],
-    "count_nonzero",
+    *["count_nonzero", "nansum", "aminmax"],
 )
 def _reduction(call: Call) -> Layout:
     layout = call.source

@@ -183,12 +183,43 @@ def _roll(call: Call) -> Layout:
 
 @rule("flip")
 def _flip(call: Call) -> Layout:
-    layout = call.source
-    for index in dims_of(call["dims"], len(layout.dims)):
+    return _flipped(call.source, dims_of(call["dims"], len(call.shape)))
+
+
+def _flipped(layout: Layout, dims: list[int]) -> Layout:
+    for index in dims:
         if axes_of(layout.dims[index]):
             units = dim_size(layout.dims[index])
             layout = layout.stepped({index: Step.read(np.arange(units)[::-1, None], 1)})
     return layout
+
+
+@rule("rot90")
+def _rot90(call: Call) -> Layout:
+    layout, turns = call.source, call["k"] % 4
+    one, other = dims_of(call["dims"], len(layout.dims))
+    flipped = {0: [], 1: [one], 2: [one, other], 3: [other]}[turns]
+    if turns % 2:
+        dims = list(layout.dims)
+        dims[one], dims[other] = dims[other], dims[one]
+        layout = layout.with_dims(dims)
+    return _flipped(layout, flipped)
+
+
+@rule("diagonal")
+def _diagonal(call: Call) -> Layout:
+    layout = call.source
+    gone = dims_of([call["dim1"], call["dim2"]], len(layout.dims))
+    for index in gone:
+        layout = layout.smeared(index)
+    kept = [dim for index, dim in enumerate(layout.dims) if index not in gone]
+    return layout.with_dims([*kept, plain(call.shape[-1])])
+
+
+@rule("take")
+def _take(call: Call) -> Layout | None:
+    parts = [_all(call.layout_of(tensor)) for tensor in (call.args[0], call["index"])]
+    return merged(parts, call.shape)
 
 
 @rule("index_select")
