@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from mnistzoo import ReceptiveField, analyze, num_params, receptive_field
+from mnistzoo.analysis.calls import tensors_of
+from mnistzoo.analysis.dispatch import Dispatch
 from mnistzoo.errors import AnalysisError, InputError, UnknownNameError, UnknownOperatorError
 from mnistzoo.models import exp5
 
@@ -509,6 +511,58 @@ class Begun(nn.Module):
             state = torch.zeros(2, len(x), 6)  # on no device in particular, as is often written
             state = (state, state * 2) if isinstance(self.layer, nn.LSTM) else state
         return self.layer(x[..., self.kept].transpose(1, 2), state)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        *((kind, {}) for kind in (nn.RNN, nn.GRU, nn.LSTM)),
+        (nn.RNN, {"bias": False, "nonlinearity": "relu"}),
+        (nn.GRU, {"num_layers": 3, "bidirectional": True, "batch_first": True}),
+        (nn.LSTM, {"num_layers": 2, "bidirectional": True, "bias": False}),
+        (nn.LSTM, {"num_layers": 2, "bidirectional": True, "proj_size": 3}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_recurrent_layers_return_what_torch_says(kind, options):
+    """Their outputs and last states have torch's shapes, their cost is that of all steps."""
+    layer, shapes = kind(4, 6, **options), []
+    layer.register_forward_hook(
+        lambda _module, _args, out: shapes.append([tuple(x.shape) for x in tensors_of(out)])
+    )
+    analysis = analyze(layer, (5, 4))
+    layer(torch.zeros(1, 5, 4))
+    assert shapes[0] == shapes[1]
+    assert analysis.macs == 5 * sum(p.numel() for p in layer.parameters() if p.ndim == 2)
+    assert analysis.unused_params == 0
+    assert len(analysis) == 1
+
+
+def test_a_recurrent_layer_takes_no_longer_for_more_steps(monkeypatch):
+    """As many operators run for a thousand steps as for three."""
+    ran, run = [], Dispatch._run
+    monkeypatch.setattr(Dispatch, "_run", lambda *args: ran.append(args[1]) or run(*args))
+    network = Recurrent(nn.LSTM(4, 6, num_layers=2, batch_first=True))
+    analyze(network, (4, 3))
+    few = len(ran)
+    analyze(network, (4, 1000))
+    assert len(ran) == 2 * few
+
+
+def test_a_decoder_sees_what_its_initial_state_sees():
+    """A state that is made of the input is part of what each step sees."""
+
+    class Decoder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoder, self.decoder = nn.GRU(4, 6, batch_first=True), nn.GRU(2, 6)
+
+        def forward(self, x):
+            _, state = self.encoder(x.transpose(1, 2))
+            return self.decoder(torch.zeros(7, 1, 2), state)[0]
+
+    field = receptive_field(Decoder(), (4, 9), "")
+    assert field.pixels(0) == ((0, 8),)
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])

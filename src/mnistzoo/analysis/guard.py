@@ -113,13 +113,8 @@ def checked(module: nn.Module) -> nn.Module:
 
 
 def needs_stand_ins(module: nn.Module) -> bool:
-    """Whether a module is lazy or recurrent.
-
-    The first call of a lazy one fills its parameters. torch compares the devices of a recurrent
-    one's input, parameters and initial state before an operator can be seen.
-    """
-    kinds = (nn.RNNBase, nn.RNNCellBase, LazyModuleMixin)
-    return any(isinstance(part, kinds) for part in module.modules())
+    """Whether a module is lazy, so that its first call fills its parameters."""
+    return any(isinstance(part, LazyModuleMixin) for part in module.modules())
 
 
 class StandIns:

@@ -23,6 +23,7 @@ from mnistzoo.analysis.guard import (
     untouched,
 )
 from mnistzoo.analysis.layout import Layout
+from mnistzoo.analysis.recurrent import in_few_operators
 from mnistzoo.analysis.table import Row
 from mnistzoo.errors import (
     AnalysisError,
@@ -130,7 +131,14 @@ def _pass(
             stand_ins = StandIns()
             stand_ins.take_over(module)
             kwargs = stand_ins.replaced(kwargs)
-        with unfused_attention(), calls.watched(), torch.no_grad(), _no_autocast(), dispatch:
+        with (
+            unfused_attention(),
+            in_few_operators(module),
+            calls.watched(),
+            torch.no_grad(),
+            _no_autocast(),
+            dispatch,
+        ):
             try:
                 output = module(images, **kwargs)
             except MnistZooError:
