@@ -409,6 +409,30 @@ def test_tensors_that_no_operator_made(function):
     assert field.size == (3, 3)
 
 
+def test_writing_to_a_tensor_that_no_operator_made():
+    """What has the same memory sees it too."""
+
+    def function(y):
+        other = y.as_subclass(Own)
+        other += nn.functional.avg_pool2d(y, 3, 1, 1)
+        return y
+
+    assert receptive_field(Function(function), (1, 12, 12), "").size == (5, 5)
+
+
+def test_a_constant_loses_its_values_where_the_input_is_written_to_it():
+    """So do the views of it, which hold them no longer."""
+
+    def function(y):
+        made = torch.zeros(2, 8, 8)
+        part = made[:1, :2]
+        made += y[0]
+        return y if part.sum().item() else y[:, :, ::2]
+
+    with pytest.raises(AnalysisError, match="depend on values"):
+        analyze(Function(function), (1, 8, 8))
+
+
 def test_a_tensor_with_part_of_anothers_memory():
     """What it sees is not known, and is not guessed."""
 

@@ -102,7 +102,12 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
                 f"expected tensors that operators make of the input, got one in {self._place()} "
                 "that has part of another's memory; write it as an operator."
             )
-        self.track(tensor, self._layouts.get(id(same[-1])) if same else None)
+        if not same:
+            self.track(tensor, None)
+            return
+        self.track(tensor, self._layouts.get(id(same[-1])))
+        alias = torch.ops.aten.alias.default
+        self._note_views(Call(alias, (same[-1],), {}, tensor, same[-1:], self._known))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -281,7 +286,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             base, view, number = self._views[id(other)]
             apart = _memory(other).start >= memory.stop or memory.start >= _memory(other).stop
             if not apart and id(other) not in told and self._known(base) is not None:
-                self.track(other, self._layouts_of(view)[number])
+                layout = self._layouts_of(view)[number]
+                self.track(self._on_meta(id(other), self._inside(other, "")), layout)
 
     def _note(self, name: str, call: Call, layout: Layout | None) -> None:
         macs = macs_of(name, call)
