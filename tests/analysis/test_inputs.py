@@ -433,6 +433,28 @@ def test_a_constant_loses_its_values_where_the_input_is_written_to_it():
         analyze(Function(function), (1, 8, 8))
 
 
+class Counting(nn.Module):
+    """Rows whose numbers are a buffer that is counted on, or made of the input."""
+
+    def __init__(self, add):
+        super().__init__()
+        self.add = add
+        self.register_buffer("rows", torch.tensor([0, 2, 4]))
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        self.rows += self.add(x)
+        return x.index_select(2, self.rows)
+
+
+def test_numbers_of_rows_are_what_they_are_by_now():
+    """Values that were written to a buffer count, not those that it had before."""
+    field = receptive_field(Counting(lambda _: 3), (1, 8, 8), "")
+    assert [field.pixels((row, 1))[0] for row in range(3)] == [(3, 3), (5, 5), (7, 7)]
+    module = Counting(lambda x: x.flatten().argmax())
+    assert receptive_field(module, (1, 8, 8), "").pixels((1, 1)) == ((0, 7), (0, 7))
+    assert module.rows.tolist() == [0, 2, 4]
+
+
 def test_a_tensor_with_part_of_anothers_memory():
     """What it sees is not known, and is not guessed."""
 

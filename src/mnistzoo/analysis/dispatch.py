@@ -72,8 +72,15 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         return self._known(tensor)
 
     def _known(self, tensor: Any) -> Layout | None:
-        stand_in = self._stand_ins.get(id(tensor), tensor)
-        return self._layouts.get(id(stand_in))
+        return self._layouts.get(id(self._now(tensor)))
+
+    def _now(self, tensor: Tensor) -> Tensor:
+        return self._stand_ins.get(id(tensor), tensor)
+
+    def _call(
+        self, func: Any, args: Any, kwargs: dict[str, Any], out: Any, tensors: list[Tensor]
+    ) -> Call:
+        return Call(func, args, kwargs, out, tensors, self._known, self._now)
 
     def track(self, tensor: Tensor, layout: Layout | None) -> None:
         """Give a tensor a layout, and keep it, so that no other takes its identity."""
@@ -107,7 +114,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             return
         self.track(tensor, self._layouts.get(id(same[-1])))
         alias = torch.ops.aten.alias.default
-        self._note_views(Call(alias, (same[-1],), {}, tensor, same[-1:], self._known))
+        self._note_views(self._call(alias, (same[-1],), {}, tensor, same[-1:]))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -126,7 +133,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             if tensor.is_meta:
                 self._recognize(tensor)
         out = self._run(func, name, tensors, args, kwargs)
-        call = Call(func, args, kwargs, out, tensors, self._known)
+        call = self._call(func, args, kwargs, out, tensors)
         if _is_view(func):
             self._note_views(call)
         if any(self._known(tensor) is not None for tensor in tensors):
@@ -210,7 +217,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
 
     def _changed_in(self, func: Any, args: Any, kwargs: dict[str, Any]) -> set[int]:
         """Which of the arguments the operator writes to."""
-        return set(map(id, _written_to(Call(func, args, kwargs, None, [], self._known))))
+        return set(map(id, _written_to(self._call(func, args, kwargs, None, []))))
 
     def _twin(self, tensor: Tensor) -> Tensor:
         """A tensor without data beside one whose values are kept."""

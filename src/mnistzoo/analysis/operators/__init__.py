@@ -1,5 +1,6 @@
 """What each ATen operator does to windows, and what it costs."""
 
+from mnistzoo.analysis.operators import indexing as indexing
 from mnistzoo.analysis.operators import mixing as mixing
 from mnistzoo.analysis.operators import resizing as resizing
 from mnistzoo.analysis.operators import shapes as shapes

@@ -27,6 +27,7 @@ class Call:
         out: a tensor, or a sequence of tensors.
         tensors: all those among the arguments.
         layout_of: the layout of a tensor; `None` if it is not made of the input.
+        now: what stands for a tensor, with the values that it has by now, or on `meta` without.
     """
 
     func: Any
@@ -35,6 +36,7 @@ class Call:
     out: Any
     tensors: list[Tensor]
     layout_of: Callable[[Any], Layout | None]
+    now: Callable[[Tensor], Tensor]
 
     def __getitem__(self, name: str) -> Any:
         """The argument of that name in the operator's schema, or its default."""

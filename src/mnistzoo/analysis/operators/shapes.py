@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import Any
-
 import numpy as np
-import torch
 
 from mnistzoo.analysis.factors import axes_of, dim_size, plain
 from mnistzoo.analysis.joins import broadcast, concatenated, merged
@@ -214,132 +210,6 @@ def _diagonal(call: Call) -> Layout:
         layout = layout.smeared(index)
     kept = [dim for index, dim in enumerate(layout.dims) if index not in gone]
     return layout.with_dims([*kept, plain(call.shape[-1])])
-
-
-@rule("take")
-def _take(call: Call) -> Layout | None:
-    parts = [_all(call.layout_of(tensor)) for tensor in (call.args[0], call["index"])]
-    return merged(parts, call.shape)
-
-
-@rule("index_select")
-def _index_select(call: Call) -> Layout | None:
-    index = positive(call["dim"], len(call.shape))
-    if call.layout_of(call.args[0]) is None:
-        return _looked_up(call, [call["index"]], index, 1)
-    return _gathered(call, call.source, index, call["index"])
-
-
-def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> Layout | None:
-    """The units whose numbers a tensor of one dimension holds."""
-    if axes_of(layout.dims[index]) and numbers.device.type != "meta":
-        units = dim_size(layout.dims[index])
-        taps = np.asarray(numbers.tolist())[:, None] % units
-        even = Fraction(int(taps[-1, 0] - taps[0, 0]), max(len(taps) - 1, 1))
-        return layout.stepped({index: Step.read(taps, even if even > 0 else 1)})
-    layout = layout.smeared(index).with_dim(index, plain(len(numbers)))
-    return merged([layout, _all(call.layout_of(numbers))], layout.shape)
-
-
-@rule("embedding")
-def _embedding(call: Call) -> Layout | None:
-    return _looked_up(call, [call["indices"]], 0, len(call.shape) - 1)
-
-
-def _looked_up(call: Call, numbers: list[torch.Tensor], front: int, made: int) -> Layout | None:
-    """Entries of a table that is not made of the input, at places that are.
-
-    Args:
-        call: the operator.
-        numbers: of the entries.
-        front: how many dimensions the result has before those of `numbers`.
-        made: how many dimensions `numbers` have, broadcast.
-    """
-    found = merged([call.layout_of(x) for x in numbers], call.shape[front : front + made])
-    before, after = call.shape[:front], call.shape[front + made :]
-    return found and found.with_dims([*map(plain, before), *found.dims, *map(plain, after)])
-
-
-@rule("index")
-def _index(call: Call) -> Layout | None:
-    given = [(i, x) for i, x in enumerate(call["indices"]) if x is not None]
-    first, last = given[0][0], given[-1][0]
-    together = last - first + 1 == len(given)
-    front = first if together else 0
-    if call.layout_of(call.args[0]) is None:
-        kept = call.args[0].ndim - len(given)
-        return _looked_up(call, [x for _, x in given], front, len(call.shape) - kept)
-    layout = call.source
-    if len(given) == 1 and given[0][1].ndim == 1 and given[0][1].dtype != torch.bool:
-        return _gathered(call, layout, *given[0])
-    for index, _ in given:
-        layout = layout.smeared(index)
-    kept = [dim for i, dim in enumerate(layout.dims) if i not in dict(given)]
-    made = len(call.shape) - len(kept)
-    shape = call.shape[front : front + made]
-    dims = [*kept[:front], *(plain(size) for size in shape), *kept[front:]]
-    parts = [_all(call.layout_of(numbers)) for _, numbers in given]
-    return merged([layout.with_dims(dims), *parts], call.shape)
-
-
-@rule("index_put")
-def _index_put(call: Call) -> Layout | None:
-    given = [(i, x) for i, x in enumerate(call["indices"]) if x is not None]
-    along = given[0][0] if len(given) == 1 and given[0][1].ndim == 1 else None
-    return _put(call, along, call["values"], [x for _, x in given])
-
-
-@rule("masked_scatter")
-def _masked_scatter(call: Call) -> Layout | None:
-    return _put(call, None, call["source"], [call["mask"]])
-
-
-@rule("index_fill", "bucketize")
-def _same(call: Call) -> Layout:
-    return call.source
-
-
-@rule("index_copy", "index_add", "scatter", "scatter_add", "scatter_reduce")
-def _scatter(call: Call) -> Layout | None:
-    along = positive(call["dim"], len(call.shape))
-    return _put(call, along, call.get("src", call.get("source")), [call["index"]])
-
-
-def _put(call: Call, along: int | None, source: Any, places: list[torch.Tensor]) -> Layout | None:
-    """`source` written to places along one dimension, or anywhere.
-
-    Which those are is not followed: all places may see all that is written.
-    """
-    layout = call.layout_of(source)
-    if layout is not None and along is not None:
-        missing = [plain(1)] * (len(call.shape) - len(layout.dims))
-        layout = layout.with_dims([*missing, *layout.dims]).smeared(along)
-        layout = layout.with_dims(
-            dim if dim_size(dim) == size else plain(size)
-            for dim, size in zip(layout.dims, call.shape, strict=True)
-        )
-    else:
-        layout = _all(layout)
-    others = [_all(call.layout_of(numbers)) for numbers in places]
-    return merged([call.layout_of(call.args[0]), layout, *others], call.shape)
-
-
-def _all(layout: Layout | None) -> Layout | None:
-    """One unit that sees what all of a tensor sees."""
-    return layout and layout.with_dims([plain(1)])
-
-
-@rule("gather", "take_along_dim")
-def _gather(call: Call) -> Layout | None:
-    if call.layout_of(call.args[0]) is None:
-        return call.layout_of(call["index"])
-    index = positive(call["dim"], len(call.shape))
-    layout = call.source.smeared(index)
-    dims = [
-        dim if dim_size(dim) == size else plain(size)
-        for dim, size in zip(layout.dims, call.shape, strict=True)
-    ]
-    return merged([layout.with_dims(dims), call.layout_of(call["index"])], call.shape)
 
 
 @rule("pixel_shuffle")
