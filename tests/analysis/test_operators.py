@@ -174,7 +174,6 @@ FUNCTIONS = {
     "index fill": lambda x: x.index_fill(1, torch.tensor([1]), 0.0),
     "quarter turns": lambda x: F.avg_pool2d(x.rot90(1, (2, 3)), (3, 2)).rot90(3, (2, 3)),
     "half turn": lambda x: x.rot90(2, (3, 2)),
-    "least and greatest": lambda x: x + sum(x.aminmax(dim=2, keepdim=True)),
     "sum but for NaN": lambda x: x + x.nansum(3, keepdim=True),
     "triangle": lambda x: x.transpose(1, 3).tril(20).transpose(1, 3),
     "frequencies": _filtered,
@@ -334,6 +333,19 @@ def test_units_after_a_repetition():
         (0, 2),
         (9, 11),
     ]
+
+
+def test_the_least_and_the_greatest_at_once():
+    """They see what either alone sees; older releases of torch have no gradient of them."""
+    both, one = (
+        mnistzoo.receptive_field(Function(function), (1, 12, 13), "")
+        for function in (
+            lambda x: x + sum(x.aminmax(dim=2, keepdim=True)),
+            lambda x: x + x.amax(2, keepdim=True),
+        )
+    )
+    assert both == one
+    assert both.pixels((3, 3)) == one.pixels((3, 3))
 
 
 @pytest.mark.parametrize("name", STRIDES)
