@@ -1,6 +1,7 @@
 """Speed and memory of the analysis, beside torchinfo's, in one run.
 
-Run by hand on one core: `OMP_NUM_THREADS=1 python tests/benchmarks/analysis.py`
+Run by hand on one core, beside `pip install torchinfo`:
+`OMP_NUM_THREADS=1 python tests/benchmarks/analysis.py`
 """
 
 from __future__ import annotations
