@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 from collections import deque
 from threading import Lock
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mnistzoo import MnistZooError, analyze, receptive_field
+from mnistzoo.analysis.dispatch import Dispatch
 from mnistzoo.analysis.guard import StandIns, untouched
 from mnistzoo.errors import AnalysisError
 
@@ -171,6 +173,42 @@ def test_containers_inside_containers_are_given_back():
     assert module.lists[0] is lists == []
     assert module.last == deque([1, 2])
     assert module.names == {"one", "two"}
+
+
+class Replacing(nn.Module):
+    """A network that gives its own tensors other data, and no gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+        self.register_buffer("scale", torch.ones(2))
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        self.scale.data = self.scale.data * 0.9
+        self.conv.bias.requires_grad_(False)
+        with torch.profiler.record_function("here"):
+            return self.conv(x)
+
+
+def test_data_and_gradients_are_given_back():
+    """A buffer whose data is exchanged has its own afterwards, a parameter its gradient."""
+    module = Replacing()
+    scale = module.scale
+    analyze(module, (1, 8, 8))
+    assert module.scale is scale
+    assert scale.tolist() == [1.0, 1.0]
+    assert module.conv.bias.requires_grad
+
+
+def test_nothing_waits_for_the_garbage_collector():
+    """What a pass held is let go when it ends."""
+    gc.collect()
+    gc.disable()
+    try:
+        analyze(nn.Conv2d(1, 2, 3), (1, 8, 8))
+        assert not any(type(x) is Dispatch for x in gc.get_objects())
+    finally:
+        gc.enable()
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm")

@@ -419,6 +419,72 @@ def test_writing_to_a_tensor_that_no_operator_made():
 
     assert receptive_field(Function(function), (1, 12, 12), "").size == (5, 5)
 
+    def onto_zeros(y):
+        made = torch.zeros_like(y)
+        made.as_subclass(Own).copy_(y)
+        return made
+
+    assert receptive_field(Function(onto_zeros), (1, 12, 12), "").size == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y.as_strided(y.shape, (128, 64, 1, 8)),
+        lambda y: y[:, :, 1:].as_strided((1, 2, 7, 8), (128, 64, 8, 1), 0),
+    ],
+)
+def test_memory_in_another_order_is_refused(function):
+    """Strides that turn a map, or begin before it, read other units."""
+    with pytest.raises(UnknownOperatorError, match="reads memory, not units"):
+        analyze(Function(function), (1, 8, 8))
+
+
+RANDOM = {
+    "rows": lambda y: y[:, :, torch.randperm(8, device=y.device)[:3]],
+    "rows from elsewhere": lambda y: y.index_select(2, torch.randperm(8)[:3]),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_what_is_drawn_is_no_fact(name):
+    """Rows drawn at random may be any."""
+    field = receptive_field(Function(RANDOM[name]), (1, 8, 8), "")
+    assert {field.pixels((row, 2))[0] for row in range(3)} == {(0, 7)}
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_course_that_is_drawn_is_refused(device):
+    """A branch taken at random is not one that can be told of."""
+    with pytest.raises(AnalysisError, match="depend on values"):
+        analyze(Function(lambda y: y if torch.rand(1, device=device) < 0.5 else -y), (1, 8, 8))
+
+
+def test_large_constants_are_not_computed():
+    """What a mask of many tokens takes is not allocated; small ones may be read all the same."""
+
+    class Causal(nn.Module):
+        def forward(self, x):
+            places = torch.arange(x.shape[2], device=x.device)
+            mask = places[None] > places[:, None]
+            scores = (x.transpose(1, 2) @ x).masked_fill(mask, -9.0)
+            return x @ scores.softmax(2) if mask[0, 1:2].all() or len(mask) > 5000 else x
+
+    analyze(Causal(), (2, 64))
+    with pytest.raises(AnalysisError, match="depend on values"):
+        analyze(Causal(), (2, 5000))
+    assert analyze(Masks(), (2, 100_000)).output_receptive_field.is_global
+
+
+class Masks(nn.Module):
+    """Many masks that would take 10 GB each."""
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        for _ in range(9):
+            places = torch.arange(x.shape[2], device=x.device)
+            x = x @ (places[None] > places[:, None]).to(x.dtype)
+        return x
+
 
 def test_a_constant_loses_its_values_where_the_input_is_written_to_it():
     """So do the views of it, which hold them no longer."""
@@ -593,6 +659,40 @@ def test_a_recurrent_layer_takes_no_longer_for_more_steps(monkeypatch):
     few = len(ran)
     analyze(network, (4, 1000))
     assert len(ran) == 2 * few
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
+def test_an_initial_state_along_the_columns(kind):
+    """Its entries are mixed by the first step, whichever places of the input they are of."""
+
+    class FromColumns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = kind(2, 8)
+
+        def forward(self, x):
+            begun = x[:, 0, :1]
+            state = (torch.zeros(1, 1, 8), begun) if kind is nn.LSTM else begun
+            return self.layer(torch.zeros(3, 1, 2), state)[0]
+
+    field = receptive_field(FromColumns(), (1, 4, 8), "")
+    assert field.pixels((0, 2))[1] == (0, 7)
+
+
+def test_a_packed_sequence_is_followed():
+    """Step by step, as torch has it."""
+
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.LSTM(4, 6)
+
+        def forward(self, x):
+            sizes = torch.ones(x.shape[2], dtype=torch.long)
+            packed = nn.utils.rnn.PackedSequence(x[0].T, sizes)
+            return self.layer(packed)[0].data
+
+    assert analyze(Packed(), (4, 9)).macs == 9 * 4 * 6 * (4 + 6)
 
 
 def test_a_decoder_sees_what_its_initial_state_sees():

@@ -292,6 +292,21 @@ PLACED = {
     "index add": lambda x: x.index_add(3, torch.tensor([1]), x[..., 4:5]),
     "scatter": lambda x: x.scatter(2, torch.zeros(1, 4, 1, 11, dtype=torch.long), x[:, :, 4:5]),
     "scatter add": lambda x: x.scatter_add(2, x.argsort(2)[:, :, :3], x[:, :, 4:7]),
+    "index fill by a value": lambda x: x.index_fill(2, torch.tensor([1]), x.mean()),
+    "index fill where it says": lambda x: x.index_fill(2, x[0, 0, 0].argsort()[:2], 0.0) * x,
+    "bins": lambda x: torch.bucketize(x, x[0, 0, 0].detach().sort()[0]) * x,
+    "a table that is made": lambda x: (
+        F.embedding((x[0, 0] > 0).long(), x[0, :2, 0]).permute(2, 0, 1)[None, :1] + x
+    ),
+    "layer norm by weights that are made": lambda x: F.layer_norm(x, [11], x[0, 0, 0]),
+    "batch norm by weights that are made": lambda x: F.batch_norm(
+        x, torch.zeros(4).double(), torch.ones(4).double(), x[0, :, 0, 0]
+    ),
+    "a bias that is made": lambda x: F.conv2d(
+        x, torch.ones(4, 4, 1, 1).double(), x.mean((0, 2, 3))
+    ),
+    "filled": lambda x: torch.zeros_like(x).fill_(x.mean()) + x,
+    "a loss": lambda x: x + F.mse_loss(x, x.roll(1, 2)),
     "masked scatter": lambda x: x.masked_scatter(torch.eye(12, 11).bool(), x.roll(3, 2)),
     "unpool": lambda x: F.max_unpool2d(*F.max_pool2d(x[..., :10], 2, return_indices=True), 2),
     "fractional pool": lambda x: F.fractional_max_pool2d(x, 2, output_size=5),

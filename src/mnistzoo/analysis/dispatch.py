@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.calls import Calls, tensors_of
@@ -38,6 +40,9 @@ CPU, META = torch.device("cpu"), torch.device("meta")
 MAX_KEPT = 2**20
 """Of a tensor of more entries no values are kept; a mask of 1,024 tokens has as many."""
 
+MAY_GROW = 2**10
+"""Of tensors with no more entries, no operator on two makes one that is not kept."""
+
 
 class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch types it not
     """Runs operators on `meta` tensors, and follows what their results see.
@@ -65,6 +70,15 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         self._views: dict[int, tuple[Tensor, Call, int]] = {}
         self._views_of: dict[int, list[Tensor]] = {}
 
+    @contextmanager
+    def telling(self, calls: Calls) -> Iterator[None]:
+        """Inside, functions are noted as part of the calls of modules."""
+        self.calls = calls
+        try:
+            yield
+        finally:
+            self.calls = None  # or the two would wait for the garbage collector
+
     def layout_of(self, tensor: Any) -> Layout | None:
         """The layout of a tensor; `None` if it is not made of the input."""
         if isinstance(tensor, Tensor) and tensor.is_meta:
@@ -85,26 +99,29 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
     def track(self, tensor: Tensor, layout: Layout | None) -> None:
         """Give a tensor a layout, and keep it, so that no other takes its identity."""
         self._alive[id(tensor)] = tensor
-        self._storages[id(tensor)] = _storage(tensor)
+        self._storages[id(tensor)] = storage = _storage(tensor)
+        if tensor.is_meta:
+            self._stored.setdefault(storage, []).append(tensor)
         if layout is None:
             self._layouts.pop(id(tensor), None)
             return
         if layout.shape != tuple(tensor.shape) or not layout.is_sound():
             raise AnalysisError(f"a rule made {layout.dims} of the shape {tuple(tensor.shape)}")
         self._layouts[id(tensor)] = layout
-        self._stored.setdefault(_storage(tensor), []).append(tensor)
 
     def _recognize(self, tensor: Tensor) -> None:
         """Give a tensor that no operator made the layout of the one whose memory it has.
 
         So it is with `as_subclass`, `nn.Parameter(x)` and `y.data = x`.
         """
+        if is_lazy(tensor):
+            return
         storage = _storage(tensor)
         if self._storages.get(id(tensor)) == storage:
             return
         here = [other for other in self._stored.get(storage, ()) if _storage(other) == storage]
         same = [other for other in here if _geometry(other) == _geometry(tensor)]
-        if here and not same:
+        if not same and any(id(other) in self._layouts for other in here):
             raise AnalysisError(
                 f"expected tensors that operators make of the input, got one in {self._place()} "
                 "that has part of another's memory; write it as an operator."
@@ -151,7 +168,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
     ) -> Any:
         """What the operator returns, on `meta` if any of its arguments is there."""
         given = {id(tensor): self._inside(tensor, name) for tensor in tensors}
-        on_meta = any(tensor.is_meta for tensor in given.values())
+        random = torch.Tag.nondeterministic_seeded in func.tags
+        on_meta = random or any(tensor.is_meta for tensor in given.values())
         masked = name == "index" and any(tensor.dtype == torch.bool for tensor in tensors[1:])
         if on_meta and (masked or name in VALUES_NEEDED):
             raise AnalysisError(
@@ -165,16 +183,40 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
                 for key, tensor in given.items()
             }
             kwargs = _placed(kwargs, META)
-            out = self._same_shape(func, name, given)
+            out = self._same_shape(func, name, given) if given else None
             if out is not None:
                 return out
-        elif kwargs.get("device") == META or (self.on_meta and not tensors):
-            made = func(*args, **_placed(kwargs, META))
-            valued = made.numel() <= MAX_KEPT and not (self.on_meta and made.is_floating_point())
-            kwargs = _placed(kwargs, CPU if valued else META)
+        elif "device" in kwargs:
+            kwargs = _placed(kwargs, self._device(func, name, tensors, args, kwargs))
+        elif any(tensor.numel() > MAY_GROW for tensor in tensors) and not _changed(func):
+            given = self._twins_if_large(func, name, args, kwargs, given)
         if all(given[id(tensor)] is tensor for tensor in tensors):
             return func(*args, **kwargs)
         return func(*_replaced(args, given), **_replaced(kwargs, given))
+
+    def _device(
+        self, func: Any, name: str, tensors: list[Tensor], args: Any, kwargs: dict[str, Any]
+    ) -> torch.device:
+        """Where a constant is made, so that its values are kept if they may be."""
+        device: torch.device = kwargs["device"]
+        if device != META and (tensors or not self.on_meta):
+            return device
+        made = func(*args, **_placed(kwargs, META))
+        kept = made.numel() <= MAX_KEPT and not name.startswith("empty")
+        return CPU if kept and not (self.on_meta and made.is_floating_point()) else META
+
+    def _twins_if_large(
+        self, func: Any, name: str, args: Any, kwargs: dict[str, Any], given: dict[int, Tensor]
+    ) -> dict[int, Tensor]:
+        """Constants for an operator, without data where what it makes of them is too large."""
+        if _is_view(func) or name in VALUES_NEEDED:
+            return given
+        twins = {key: self._twin(tensor) for key, tensor in given.items()}
+        try:
+            made = func(*_replaced(args, twins), **_replaced(kwargs, twins))
+        except (NotImplementedError, RuntimeError):  # it does not run without data
+            return given
+        return twins if any(x.numel() > MAX_KEPT for x in tensors_of(made)) else given
 
     def _numbers(self, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Indices with masks of known values replaced by the places where they are true."""

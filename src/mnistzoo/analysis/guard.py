@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections import deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from mnistzoo.analysis.calls import tensors_of
 from mnistzoo.errors import AnalysisError, InputError
 
-_CONTAINERS = (dict, list, set, deque)
+_CONTAINERS = frozenset([dict, OrderedDict, defaultdict, list, set, deque])
 _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
 
@@ -25,12 +26,15 @@ _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 def untouched(module: nn.Module) -> Iterator[None]:
     """Evaluation mode inside; afterwards every attribute of every submodule is what it was.
 
-    So is what containers among the attributes hold, and containers in those. What other objects
-    keep is theirs. Random numbers drawn inside are given back.
+    So is what containers of Python's among the attributes hold, and containers in those, and what
+    parameters and buffers have for data. What other objects keep is theirs. Random numbers drawn
+    inside are given back.
     """
     parts = list(module.modules())
     kinds, attributes = [type(part) for part in parts], [part.__dict__ for part in parts]
     saved = _Saved(attributes)
+    tensors = filter(_has_storage, chain(module.parameters(), module.buffers()))
+    held = [(tensor, tensor.data, tensor.requires_grad) for tensor in tensors]
     with torch.random.fork_rng(devices=[]):
         try:
             for own in attributes:
@@ -41,6 +45,16 @@ def untouched(module: nn.Module) -> Iterator[None]:
                 if type(part) is not kind:
                     part.__class__ = kind  # a lazy module becomes another
             saved.restore()
+            for tensor, data, requires_grad in held:
+                if tensor.untyped_storage()._cdata != data.untyped_storage()._cdata:
+                    tensor.data = data
+                if tensor.requires_grad != requires_grad:
+                    tensor.requires_grad_(requires_grad)
+
+
+def _has_storage(tensor: Tensor) -> bool:
+    """Whether it is a plain tensor, not one of another kind, or of a lazy module."""
+    return type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
 
 
 class _Saved:
@@ -58,7 +72,7 @@ class _Saved:
             self.contents.append((container, container.copy() if container else None))
             if container:  # few are: a module has a dozen dictionaries for hooks
                 items = container.values() if isinstance(container, dict) else container
-                waiting += [item for item in items if isinstance(item, _CONTAINERS)]
+                waiting += [item for item in items if type(item) in _CONTAINERS]
 
     def restore(self) -> None:
         """Give each the objects that it had, in their order, and leave alone what is as it was."""
@@ -78,6 +92,8 @@ def _same(one: _Container, other: _Container) -> bool:
     """Whether two containers of one kind hold the same objects in the same order."""
     if len(one) != len(other):
         return False
+    if isinstance(one, set):
+        return one == other
     if isinstance(one, dict) and isinstance(other, dict):
         values = all(map(operator.is_, one.values(), other.values()))
         return values and all(map(operator.is_, one, other))

@@ -78,6 +78,10 @@ class Layout:
             tuple(Factor(f.size) if f.axis == axis else f for f in dim) for dim in self.dims
         )
 
+    def collapsed(self) -> Layout:
+        """A single unit, without dimensions, that sees what all see."""
+        return self.with_dims([])
+
     def smeared(self, index: int) -> Layout:
         """Every unit also sees what its neighbours along one dimension see; no axis is there now.
 

@@ -33,9 +33,8 @@ class _InFewOperators(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name = getattr(func, "__name__", "")
-        packed = len(args) > 2 and isinstance(args[2], Tensor)
-        if name in _GATES and not packed:
-            return _layers(name, *args)
+        if name in _GATES and not kwargs and len(args) == 9 and isinstance(args[3], bool):
+            return _layers(name, *args)  # a packed sequence has its sizes among the arguments
         return func(*args, **(kwargs or {}))
 
 
@@ -82,7 +81,6 @@ def _direction(
     for bias in biases:
         made = made + bias
     cell = made[..., :size].sum(0, keepdim=True).expand(steps, -1, -1)
-    for state in begun[1:]:
-        cell = cell + state
-    output = linear(cell, projection[0]) if projection else cell
-    return output + begun[0], cell
+    for state in begun:
+        cell = cell + state.sum(-1, keepdim=True)
+    return (linear(cell, projection[0]) if projection else cell), cell

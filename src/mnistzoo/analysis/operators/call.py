@@ -49,6 +49,11 @@ class Call:
         """The same, with a default for operators without such an argument."""
         return self[name] if name in _signature(self.func) else default
 
+    def whole(self, tensor: Any) -> Layout | None:
+        """One unit that sees what all of a tensor sees; `None` if it is not made of the input."""
+        layout = self.layout_of(tensor)
+        return layout and layout.collapsed()
+
     @property
     def source(self) -> Layout:
         """The layout of the first argument.

@@ -31,12 +31,13 @@ def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> 
         even = Fraction(int(taps[-1, 0] - taps[0, 0]), max(len(taps) - 1, 1))
         return layout.stepped({index: Step.read(taps, even if even > 0 else 1)})
     layout = layout.smeared(index).with_dim(index, plain(len(numbers)))
-    return merged([layout, _all(call.layout_of(numbers))], layout.shape)
+    return merged([layout, call.whole(numbers)], layout.shape)
 
 
 @rule("embedding")
 def _embedding(call: Call) -> Layout | None:
-    return _looked_up(call, [call["indices"]], 0, len(call.shape) - 1)
+    found = _looked_up(call, [call["indices"]], 0, len(call.shape) - 1)
+    return merged([found, call.whole(call["weight"])], call.shape)
 
 
 def _looked_up(call: Call, numbers: list[torch.Tensor], front: int, made: int) -> Layout | None:
@@ -71,7 +72,7 @@ def _index(call: Call) -> Layout | None:
     made = len(call.shape) - len(kept)
     shape = call.shape[front : front + made]
     dims = [*kept[:front], *(plain(size) for size in shape), *kept[front:]]
-    parts = [_all(call.layout_of(numbers)) for _, numbers in given]
+    parts = [call.whole(numbers) for _, numbers in given]
     return merged([layout.with_dims(dims), *parts], call.shape)
 
 
@@ -88,8 +89,10 @@ def _masked_scatter(call: Call) -> Layout | None:
 
 
 @rule("index_fill", "bucketize")
-def _same(call: Call) -> Layout:
-    return call.source
+def _by_others(call: Call) -> Layout | None:
+    """Unit by unit, by what all of the others say."""
+    first, *others = call.tensors
+    return merged([call.layout_of(first), *map(call.whole, others)], call.shape)
 
 
 @rule("index_copy", "index_add", "scatter", "scatter_add", "scatter_reduce")
@@ -112,14 +115,9 @@ def _put(call: Call, along: int | None, source: Any, places: list[torch.Tensor])
             for dim, size in zip(layout.dims, call.shape, strict=True)
         )
     else:
-        layout = _all(layout)
-    others = [_all(call.layout_of(numbers)) for numbers in places]
+        layout = layout and layout.collapsed()
+    others = [call.whole(numbers) for numbers in places]
     return merged([call.layout_of(call.args[0]), layout, *others], call.shape)
-
-
-def _all(layout: Layout | None) -> Layout | None:
-    """One unit that sees what all of a tensor sees."""
-    return layout and layout.with_dims([plain(1)])
 
 
 @rule("gather", "take_along_dim")
@@ -137,5 +135,5 @@ def _gather(call: Call) -> Layout | None:
 
 @rule("take")
 def _take(call: Call) -> Layout | None:
-    parts = [_all(call.layout_of(tensor)) for tensor in (call.args[0], call["index"])]
+    parts = [call.whole(tensor) for tensor in (call.args[0], call["index"])]
     return merged(parts, call.shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from torch import Tensor
 
 from mnistzoo.analysis.factors import plain
@@ -42,6 +44,7 @@ POINTWISE = [
     "masked_fill",
     "complex",
     "_conj",
+    "polar",
     "tril",
     "triu",
 ]
@@ -63,15 +66,26 @@ CONSTANT = frozenset(
         "new_ones",
         "new_full",
         "new_empty_strided",
-        "fill",
         "zero",
-        "bernoulli",
         "uniform",
-        "normal",
         "random",
     ]
 )
 """What takes no more than a shape from its argument."""
+
+
+@rule("fill", "bernoulli", "normal")
+def _drawn(call: Call) -> Layout | None:
+    """Made of the tensors that say of what; that which is written to only gives a shape."""
+    only_shape = call.func._schema.is_mutable or call.func._schema.name == "aten::fill"
+    return merged([call.layout_of(x) for x in call.tensors[only_shape:]], call.shape)
+
+
+@rule("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy")
+def _loss(call: Call) -> Layout | None:
+    if call.shape == call.tensors[0].shape:
+        return pointwise(call)
+    return merged([call.whole(x) for x in call.tensors], call.shape)
 
 
 @rule("copy")
@@ -148,26 +162,32 @@ def _topk(call: Call) -> Layout:
 
 
 @rule("native_layer_norm", "_fused_rms_norm")
-def _layer_norm(call: Call) -> Layout:
+def _layer_norm(call: Call) -> Layout | None:
     ndim = len(call.shape)
-    return call.source.mixed(range(ndim - len(call["normalized_shape"]), ndim))
+    return _normed(call, range(ndim - len(call["normalized_shape"]), ndim))
 
 
 @rule("native_group_norm")
-def _group_norm(call: Call) -> Layout:
-    return call.source.mixed(range(1, len(call.source.dims)))
+def _group_norm(call: Call) -> Layout | None:
+    return _normed(call, range(1, len(call.shape)))
+
+
+def _normed(call: Call, dims: Iterable[int]) -> Layout | None:
+    """A norm over some dimensions, its weights perhaps made of the input."""
+    first, *others = call.tensors
+    layout = call.layout_of(first)
+    return merged([layout and layout.mixed(dims), *map(call.whole, others)], call.shape)
 
 
 @rule(
     *["native_batch_norm", "_native_batch_norm_legit", "_native_batch_norm_legit_no_training"],
     *["cudnn_batch_norm", "miopen_batch_norm", "_batch_norm_with_update", "_batch_norm_no_update"],
 )
-def _batch_norm(call: Call) -> Layout:
+def _batch_norm(call: Call) -> Layout | None:
     """Pointwise, unless its statistics come from the images at hand (as in instance norm)."""
-    if not call.get("training", call.get("train", False)):
-        return call.source
-    dims = range(len(call.shape))
-    return call.source.mixed(index for index in dims if index != 1)
+    of_these = call.get("training", call.get("train", False))
+    dims = range(len(call.shape)) if of_these else ()
+    return _normed(call, (index for index in dims if index != 1))
 
 
 @rule("mm", "bmm")

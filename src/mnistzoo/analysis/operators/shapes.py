@@ -41,11 +41,14 @@ def _squeeze(call: Call) -> Layout:
 def _as_strided(call: Call) -> Layout:
     """As pools use it, to set strides and no more, and as `torch.stft` does, to cut frames."""
     layout, size, strides = call.source, tuple(call["size"]), tuple(call["stride"])
-    if size == layout.shape and not call["storage_offset"]:
+    own = call.args[0].stride()
+    moved = call["storage_offset"] not in (None, call.args[0].storage_offset())
+    turned = strides != own and sorted(strides) == sorted(own)
+    if size == layout.shape and not moved and not turned:
         return layout
-    *others, last = call.args[0].stride()
+    *others, last = own
     framed = len(size) == len(strides) == len(layout.dims) + 1 and size[:-2] == layout.shape[:-1]
-    if not framed or strides[:-2] != tuple(others) or strides[-1] != last or call["storage_offset"]:
+    if not framed or strides[:-2] != tuple(others) or strides[-1] != last or moved:
         raise UnknownOperatorError("as_strided with another shape reads memory, not units")
     frames, kernel = size[-2:]
     index = len(layout.dims) - 1

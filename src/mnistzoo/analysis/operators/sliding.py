@@ -34,13 +34,9 @@ def _convolution(call: Call) -> Layout | None:
         if slide[:3] != (1, 1, 0):
             units = dim_size(layout.dims[index])
             steps[index] = make(units, call.shape[index], slide)
-    return merged([layout.stepped(steps), _constant(call, weight)], call.shape)
-
-
-def _constant(call: Call, weight: object) -> Layout | None:
-    """A kernel made of the input itself: all that it sees is seen by every unit."""
-    layout = call.layout_of(weight)
-    return layout and layout.with_dims([plain(1)] * len(call.shape))
+    # of a kernel and a bias that are made of the input, every unit sees all
+    others = call.whole(weight), call.whole(call["bias"])
+    return merged([layout.stepped(steps), *others], call.shape)
 
 
 @rule(
