@@ -138,6 +138,16 @@ def test_analyze_reads_other_libraries_and_ones_own(capsys, tmp_path, monkeypatc
     assert "size=(5, 5)" in _run(capsys, "analyze", *arguments)
 
 
+@pytest.mark.filterwarnings("default::FutureWarning", "default::DeprecationWarning")  # timm's own
+def test_analyze_takes_what_timm_says_of_a_network(capsys):
+    """Its own size of image, where none is given, and the tag of its weights in its name."""
+    pytest.importorskip("timm", reason="timm is no dependency of the package")
+    found = json.loads(_run(capsys, "analyze", "timm:vit_tiny_patch16_384", "--json"))
+    assert found["input_shape"] == [3, 384, 384]
+    found = json.loads(_run(capsys, "analyze", "timm:resnet18.a1_in1k", "--json"))
+    assert found["num_params"] == 11_689_512
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.cli.console import CSV, JSON, MARKDOWN, at_most_one, print_json
 from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
 
@@ -33,7 +34,8 @@ def analyze(
         typer.Option(
             "--input",
             metavar="C,H,W",
-            help="Shape of one image; without it 3,224,224, or 1,28,28 for a name of the zoo's.",
+            help="Shape of one image; without it 1,28,28 for a name of the zoo's, what timm says "
+            "of a network of its, and else 3,224,224.",
         ),
     ] = "",
     layer: Annotated[
@@ -54,8 +56,9 @@ def analyze(
     at_most_one(json=as_json, markdown=markdown, csv=as_csv)
     if layer is not None and (markdown or as_csv):
         raise typer.BadParameter("--layer prints no table; --json goes with it.")
-    shape = _shape(input_shape or ("1,28,28" if ":" not in network else "3,224,224"))
+    given = _shape(input_shape) if input_shape else None
     module = load(network)
+    shape = given or _shape_of(network, module)
     if layer is not None:
         _print_field(layer, analysis.receptive_field(module, shape, layer), as_json)
         return
@@ -76,6 +79,14 @@ def _shape(text: str) -> tuple[int, ...]:
         raise typer.BadParameter(
             f"expected whole numbers such as 3,224,224, got {text!r}.", param_hint="--input"
         ) from None
+
+
+def _shape_of(network: str, module: nn.Module) -> tuple[int, ...]:
+    """The shape of image that a network is meant for, where it or its name says so."""
+    if ":" not in network:
+        return INPUT_SHAPE
+    known = getattr(module, "pretrained_cfg", None) if network.startswith("timm:") else None
+    return tuple((known or {}).get("input_size", (3, 224, 224)))
 
 
 def _print_field(layer: str, field: ReceptiveField, as_json: bool) -> None:
@@ -129,7 +140,7 @@ def _from_timm(name: str) -> object:
         raise InputError(
             f"timm:{name} needs timm, which is not installed; install it with: pip install timm"
         ) from None
-    if name not in timm.list_models():
+    if name.partition(".")[0] not in timm.list_models():  # a tag of its weights may follow
         raise UnknownNameError("timm network", name, timm.list_models())
     made: object = timm.create_model(name, pretrained=False)
     return made
