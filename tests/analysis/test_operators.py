@@ -306,6 +306,12 @@ PLACED = {
         x, torch.ones(4, 4, 1, 1).double(), x.mean((0, 2, 3))
     ),
     "filled": lambda x: torch.zeros_like(x).fill_(x.mean()) + x,
+    "inverse": lambda x: torch.linalg.inv(x[..., :11, :] @ x[..., :11, :].mT + torch.eye(11)),
+    "eigenvectors": lambda x: torch.linalg.eigh(x[..., :11, :] + x[..., :11, :].mT)[1],
+    "singular values": lambda x: torch.linalg.svdvals(x)[..., None] * x[..., :11, :],
+    "numbers alone": lambda x: x * x.mean().softmax(0),
+    "copies of views": lambda x: torch.transpose_copy(torch.permute_copy(x, (0, 1, 3, 2)), 2, 3),
+    "no dimension squeezed": lambda x: x.squeeze(()),
     "a loss": lambda x: x + F.mse_loss(x, x.roll(1, 2)),
     "masked scatter": lambda x: x.masked_scatter(torch.eye(12, 11).bool(), x.roll(3, 2)),
     "unpool": lambda x: F.max_unpool2d(*F.max_pool2d(x[..., :10], 2, return_indices=True), 2),

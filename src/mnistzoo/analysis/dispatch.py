@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.calls import Calls, tensors_of
+from mnistzoo.analysis.joins import broadcast
 from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.operators import MOVING, RULES, Call, macs_of
 from mnistzoo.analysis.operators.call import Layouts, Rule
@@ -294,6 +295,8 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
         name, rule = _kind(call.func)
         if name in CONSTANT:
             return [None] * len(made)
+        if not any(tensor.ndim for tensor in (*call.tensors, *made)):
+            rule = pointwise  # numbers without a dimension, whatever is made of them
         if rule is None:
             raise UnknownOperatorError(
                 f"expected operators whose window is known, got {call.func} in {self._place()}; "
@@ -305,8 +308,7 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             raise type(error)(f"{self._place()}, {call.func}: {error}") from error
         if isinstance(layouts, list):
             return layouts
-        # one for every result of its shape: indices that come beside maxima have none
-        return [layouts if layouts and layouts.shape == tuple(x.shape) else None for x in made]
+        return [layouts, *(_beside(layouts, tensor) for tensor in made[1:])]
 
     def _note_views(self, call: Call) -> None:
         """Remember whose memory the results share."""
@@ -354,7 +356,14 @@ def _kind(func: Any) -> tuple[str, Rule | None]:
     if name.endswith("_") and not name.endswith("__"):
         name = name[:-1]
     tagged = pointwise if torch.Tag.pointwise in func.tags else None
-    return name, RULES.get(name, tagged)
+    return name, RULES.get(name) or RULES.get(name.removesuffix("_copy"), tagged)
+
+
+def _beside(layout: Layout | None, other: Tensor) -> Layout | None:
+    """The layout of a further result: the same, or where its shape is another, all that is seen."""
+    if layout is None or layout.shape == tuple(other.shape):
+        return layout
+    return broadcast([layout.collapsed()], other.shape) if other.numel() else None
 
 
 def _storage(tensor: Tensor) -> int:

@@ -45,6 +45,8 @@ POINTWISE = [
     "complex",
     "_conj",
     "polar",
+    "rsub",
+    "floor_divide",
     "tril",
     "triu",
 ]
@@ -69,6 +71,10 @@ CONSTANT = frozenset(
         "zero",
         "uniform",
         "random",
+        "exponential",
+        "geometric",
+        "cauchy",
+        "log_normal",
     ]
 )
 """What takes no more than a shape from its argument."""
@@ -81,7 +87,10 @@ def _drawn(call: Call) -> Layout | None:
     return merged([call.layout_of(x) for x in call.tensors[only_shape:]], call.shape)
 
 
-@rule("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy")
+@rule(
+    *["mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "soft_margin_loss"],
+    *["binary_cross_entropy", "binary_cross_entropy_with_logits"],
+)
 def _loss(call: Call) -> Layout | None:
     if call.shape == call.tensors[0].shape:
         return pointwise(call)
@@ -185,7 +194,8 @@ def _normed(call: Call, dims: Iterable[int]) -> Layout | None:
 )
 def _batch_norm(call: Call) -> Layout | None:
     """Pointwise, unless its statistics come from the images at hand (as in instance norm)."""
-    of_these = call.get("training", call.get("train", False))
+    always = call.func._schema.name.endswith("_with_update")
+    of_these = call.get("training", call.get("train", always))
     dims = range(len(call.shape)) if of_these else ()
     return _normed(call, (index for index in dims if index != 1))
 
@@ -248,11 +258,20 @@ def _renorm(call: Call) -> Layout:
 @rule(
     *["max_unpool2d", "max_unpool3d", "fractional_max_pool2d", "fractional_max_pool3d"],
     *["deform_conv2d", "roi_align", "roi_pool", "ps_roi_align", "ps_roi_pool"],
+    *["_linalg_det", "_linalg_slogdet", "linalg_inv_ex", "linalg_pinv", "linalg_matrix_exp"],
+    *["_linalg_solve_ex", "linalg_solve_triangular", "linalg_lu_solve", "cholesky_solve"],
+    *["_linalg_svd", "_linalg_eigh", "linalg_eig", "linalg_qr", "linalg_cholesky_ex"],
+    *["linalg_lu", "linalg_lu_factor_ex", "vdot", "dist", "trace", "histc"],
 )
 def _anywhere(call: Call) -> Layout | None:
-    """Where these read depends on values, so that each unit may see everything."""
-    layouts = [call.layout_of(tensor) for tensor in call.tensors]
-    return merged([x and x.with_dims([plain(1)] * len(call.shape)) for x in layouts], call.shape)
+    """Values decide where these read, or they read everything: each unit may see all."""
+    return merged([call.whole(tensor) for tensor in call.tensors], call.shape)
+
+
+@rule("_linalg_check_errors")
+def _nothing(_: Call) -> list[Layout | None]:
+    """It makes nothing."""
+    return []
 
 
 @rule("grid_sampler_2d", "grid_sampler_3d")

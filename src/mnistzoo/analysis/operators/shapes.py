@@ -31,7 +31,8 @@ def _unsqueeze(call: Call) -> Layout:
 @rule("squeeze")
 def _squeeze(call: Call) -> Layout:
     dims = call.source.dims
-    gone = dims_of(call.get("dim"), len(dims))
+    dim = call.get("dim")
+    gone = [] if dim == [] else dims_of(dim, len(dims))  # an empty list means none here
     return call.source.with_dims(
         dim for index, dim in enumerate(dims) if index not in gone or dim_size(dim) > 1
     )
