@@ -356,6 +356,13 @@ def test_units_after_a_repetition():
     ]
 
 
+def test_an_unfold_of_what_went_into_the_channels():
+    """Where they are part of an axis, its windows see all of them."""
+    unfold = Apply(lambda x: F.unfold(x.reshape(2, 3, 5, 5), 2))
+    field = mnistzoo.receptive_field(unfold, (1, 150), "")
+    assert [field.pixels(half) for half in (0, 1)] == [((0, 74),), ((75, 149),)]
+
+
 def test_the_least_and_the_greatest_at_once():
     """They see what either alone sees; older releases of torch have no gradient of them."""
     both, one = (

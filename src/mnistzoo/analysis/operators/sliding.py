@@ -134,7 +134,7 @@ def _places(size: int, slide: Slide) -> int:
 
 @rule("im2col")
 def _im2col(call: Call) -> Layout:
-    layout, steps = call.source, {}
+    layout, steps = call.source.reduced(len(call.source.dims) - 3), {}
     for index, slide in zip(spatial(call, 2), _slides(call), strict=True):
         size = dim_size(layout.dims[index])
         steps[index] = sliding(size, _places(size, slide), slide)
