@@ -307,8 +307,8 @@ ANALYSIS = [
         "replace the `if`, `.item()` or mask that reads values there.",
     ),
     (
-        lambda: analyze(nn.Sequential(Applied(torch.linalg.inv)), (4, 4)),
-        "expected operators whose window is known, got aten.linalg_inv… in layer '0' "
+        lambda: analyze(nn.Sequential(Applied(torch.diag_embed)), (4, 4)),
+        "expected operators whose window is known, got aten.diag_embed… in layer '0' "
         "(Applied); replace it by known ones, or report it.",
     ),
     (
