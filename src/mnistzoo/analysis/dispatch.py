@@ -122,17 +122,15 @@ class Dispatch(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch type
             return
         here = [other for other in self._stored.get(storage, ()) if _storage(other) == storage]
         same = [other for other in here if _geometry(other) == _geometry(tensor)]
-        if not same and any(id(other) in self._layouts for other in here):
+        self.track(tensor, self._layouts.get(id(same[-1])) if same else None)
+        if same:
+            alias = torch.ops.aten.alias.default
+            self._note_views(self._call(alias, (same[-1],), {}, tensor, same[-1:]))
+        elif any(id(other) in self._layouts for other in here):
             raise AnalysisError(
                 f"expected tensors that operators make of the input, got one in {self._place()} "
                 "that has part of another's memory; write it as an operator."
             )
-        if not same:
-            self.track(tensor, None)
-            return
-        self.track(tensor, self._layouts.get(id(same[-1])))
-        alias = torch.ops.aten.alias.default
-        self._note_views(self._call(alias, (same[-1],), {}, tensor, same[-1:]))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None

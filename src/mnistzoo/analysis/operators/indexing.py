@@ -110,10 +110,6 @@ def _put(call: Call, along: int | None, source: Any, places: list[torch.Tensor])
     if layout is not None and along is not None:
         missing = [plain(1)] * (len(call.shape) - len(layout.dims))
         layout = layout.with_dims([*missing, *layout.dims]).smeared(along)
-        layout = layout.with_dims(
-            dim if dim_size(dim) == size else plain(size)
-            for dim, size in zip(layout.dims, call.shape, strict=True)
-        )
     else:
         layout = layout and layout.collapsed()
     others = [call.whole(numbers) for numbers in places]
@@ -124,13 +120,8 @@ def _put(call: Call, along: int | None, source: Any, places: list[torch.Tensor])
 def _gather(call: Call) -> Layout | None:
     if call.layout_of(call.args[0]) is None:
         return call.layout_of(call["index"])
-    index = positive(call["dim"], len(call.shape))
-    layout = call.source.smeared(index)
-    dims = [
-        dim if dim_size(dim) == size else plain(size)
-        for dim, size in zip(layout.dims, call.shape, strict=True)
-    ]
-    return merged([layout.with_dims(dims), call.layout_of(call["index"])], call.shape)
+    layout = call.source.smeared(positive(call["dim"], len(call.shape)))
+    return merged([layout, call.layout_of(call["index"])], call.shape)
 
 
 @rule("take")

@@ -233,7 +233,6 @@ def _matvec(call: Call) -> Layout | None:
 def _trilinear(call: Call) -> Layout | None:
     """The product of three tensors, broadcast and then summed, as `torch.nn.Bilinear` has it."""
     summed = call["sumdim"]
-    shape = list(call.shape)
     parts = []
     for tensor, added in zip(call.args[:3], (call[f"expand{n}"] for n in (1, 2, 3)), strict=True):
         layout = call.layout_of(tensor)
@@ -246,7 +245,7 @@ def _trilinear(call: Call) -> Layout | None:
                 layout = layout.reduced(index)
             layout = layout.with_dims(d for i, d in enumerate(layout.dims) if i not in summed)
         parts.append(layout)
-    return merged(parts, shape)
+    return merged(parts, call.shape)
 
 
 @rule("renorm")
