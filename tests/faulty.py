@@ -19,17 +19,17 @@ from mnistzoo import MnistZooError, exp1, exp5
 from mnistzoo.data.mnist import Digits
 from mnistzoo.export import export
 from mnistzoo.training import runs
-from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.trainer import Run
 
 
-def network(seed: int) -> mnistzoo.network.ConvNet:
+def network(seed: int) -> mnistzoo.models.convnet.ConvNet:
     """An exp1 that its seed tells from others."""
     torch.manual_seed(seed)
     return exp1().eval()
 
 
-def held(folder: Path, networks: dict[str, mnistzoo.network.ConvNet]) -> str:
+def held(folder: Path, networks: dict[str, mnistzoo.models.convnet.ConvNet]) -> str:
     """The name of the network that a folder holds; else the class of the error."""
     try:
         found = mnistzoo.from_pretrained(folder).state_dict()
@@ -54,7 +54,7 @@ def save(folder: Path) -> list[list[str]]:
     return outcomes
 
 
-def _save_over(networks: dict[str, mnistzoo.network.ConvNet], here: Path) -> None:
+def _save_over(networks: dict[str, mnistzoo.models.convnet.ConvNet], here: Path) -> None:
     """Save one, then the other; the first finds no folder."""
     networks["old"].save_pretrained(here)
     networks["new"].save_pretrained(here)
@@ -74,7 +74,7 @@ def save_midway(folder: Path) -> list[list[object]]:
 
 def train(folder: Path) -> list[list[object]]:
     """Kill a run at each step: what is there then, and what going on comes to."""
-    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist()))
+    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist(train=False)))
     runs.mnist = lambda train: few
     recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=20)
     run = Run("exp1", recipe)
@@ -139,7 +139,7 @@ def crowd(folder: Path) -> list[str]:
 def fork(folder: Path) -> list[int]:
     """How children end that compare their answers with those of a parent that used two threads."""
     torch.set_num_threads(2)
-    model, images = exp5(pretrained=True), list(mnistzoo.mnist().images[:200])
+    model, images = exp5(pretrained=True), list(mnistzoo.mnist(train=False).images[:200])
     outcomes = []
     for pictures in (images[0], images):
         expected = model.predict(pictures)
@@ -155,7 +155,7 @@ def fork(folder: Path) -> list[int]:
 
 def threads(folder: Path) -> int:
     """How many of 16 threads that predict at once differ from the answers of one."""
-    model, images = exp5(pretrained=True), list(mnistzoo.mnist().images[:32])
+    model, images = exp5(pretrained=True), list(mnistzoo.mnist(train=False).images[:32])
     expected = [model.predict(image) for image in images]
     wrong = []
 

@@ -15,7 +15,7 @@ import mnistzoo  # noqa: E402 - after the hook, so that imports are watched too
 
 for name in mnistzoo.list_models():
     model = mnistzoo.get_model(name, pretrained=True)
-    digits = mnistzoo.mnist()
+    digits = mnistzoo.mnist(train=False)
     answers = model((digits.images[:100].unsqueeze(1) / 255 - 0.1307) / 0.3081).argmax(1)
     assert (answers == digits.labels[:100]).sum() >= 95, name
     print(name, mnistzoo.__file__, "offline")

@@ -11,7 +11,7 @@ import torch
 
 import mnistzoo
 from mnistzoo.architectures import ARCHITECTURES, Conv
-from mnistzoo.manifest import FOLDER, read_manifest
+from mnistzoo.storage.manifest import FOLDER, read_manifest
 
 DOCS = Path(__file__).parent.parent / "docs"
 COMPILER = shutil.which("cc")

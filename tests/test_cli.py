@@ -87,7 +87,7 @@ def test_summary_shows_every_layer():
 def test_evaluate_agrees_with_the_manifest():
     """Measured accuracy is the manifest's, and the confusion matrix adds up to the test set."""
     measured = json.loads(invoke("evaluate", "exp1", "--confusion", "--json"))["exp1"]
-    assert measured["correct"] == mnistzoo.manifest.read_manifest()["exp1"].correct
+    assert measured["correct"] == mnistzoo.storage.manifest.read_manifest()["exp1"].correct
     assert sum(map(sum, measured["confusion"])) == measured["total"] == 10_000
     assert sum(measured["confusion"][i][i] for i in range(10)) == measured["correct"]
 
@@ -106,7 +106,7 @@ def test_evaluate_lists_disputed_images_apart():
 def test_evaluate_prints_a_table():
     """Without --json there is a table with the same accuracy, and a matrix when asked for."""
     out = invoke("evaluate", "exp1", "--confusion")
-    assert f"{mnistzoo.manifest.read_manifest()['exp1'].accuracy:.2%}" in out
+    assert f"{mnistzoo.storage.manifest.read_manifest()['exp1'].accuracy:.2%}" in out
     assert "read as" in out
 
 
@@ -183,7 +183,7 @@ def test_verify_exits_1_on_drift(tmp_path, monkeypatch):
     from dataclasses import replace
 
     from mnistzoo import zoo
-    from mnistzoo.manifest import FOLDER, read_manifest, write_manifest
+    from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
 
     folder = shutil.copytree(FOLDER, tmp_path / "weights")
     monkeypatch.setattr(zoo, "FOLDER", folder)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnistzoo.data.clutter import find_rules, find_sheet
+from mnistzoo.images.background import find_ruled_lines, find_sheet
 
 WIDTH = 256
 """A rule in a picture as wide has 4 pixels at most, and covers more than 128 columns."""
@@ -43,28 +43,28 @@ def test_what_is_a_rule_beside_a_rule(piece, taken, turned):
     mask, expected = ruled(RULE, piece), ruled(RULE, *([piece] if taken else []))
     if turned:
         mask, expected = mask.T, expected.T
-    assert np.array_equal(find_rules(mask), expected)
+    assert np.array_equal(find_ruled_lines(mask), expected)
 
 
 @pytest.mark.parametrize(("columns", "taken"), [(129, True), (128, False)])
 def test_a_rule_alone_covers_half_the_columns(columns, taken):
     """One that does is a rule, and reaches no side; a stroke at the side alone is none."""
     mask = ruled((80, 82, 50, 50 + columns))
-    assert find_rules(mask).any() == taken
-    assert not find_rules(ruled((80, 82, 0, 120))).any()
+    assert find_ruled_lines(mask).any() == taken
+    assert not find_ruled_lines(ruled((80, 82, 0, 120))).any()
 
 
 @pytest.mark.parametrize(("gap", "taken"), [(64, True), (65, False)])
 def test_a_rule_goes_on_behind_strokes(gap, taken):
     """Its pieces are one if a quarter of the width or less is between them."""
     mask = ruled((80, 82, 0, 96), (80, 82, 96 + gap, WIDTH))
-    assert np.array_equal(find_rules(mask), mask & taken)
+    assert np.array_equal(find_ruled_lines(mask), mask & taken)
 
 
 def test_a_rule_may_climb_by_single_pixels():
     """Pieces too short to be rules are one where they touch at their corners."""
     mask = ruled(*((40 + i, 41 + i, 8 * i, 8 * i + 8) for i in range(WIDTH // 8)))
-    assert np.array_equal(find_rules(mask), mask)
+    assert np.array_equal(find_ruled_lines(mask), mask)
 
 
 def test_pictures_of_few_pixels_have_no_rules():
@@ -72,7 +72,7 @@ def test_pictures_of_few_pixels_have_no_rules():
     for side, found in ((63, False), (64, True)):
         mask = np.zeros((side, side), bool)
         mask[10] = True
-        assert find_rules(mask).any() == found
+        assert find_ruled_lines(mask).any() == found
 
 
 def sheet(shape, top, left, height, width):

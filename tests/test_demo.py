@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mnistzoo.data.pictures import mnist_style
+from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.models import get_model, list_models
 
 WATCHED = """
@@ -261,7 +261,7 @@ class TestInTheBrowser:
         source = page.wait(lambda: page.find("img[src*='image.png']").get_attribute("src"))
         shown = np.asarray(Image.open(urllib.request.urlopen(source)).convert("L"))
         assert shown.shape == (280, 280)
-        np.testing.assert_array_equal(shown[5::10, 5::10], mnist_style(page.on_paper()).numpy())
+        np.testing.assert_array_equal(shown[5::10, 5::10], to_mnist(page.on_paper()).numpy())
 
     def test_the_receptive_field_lies_over_the_drawing(self, page):
         """Its side is to the ink's longer side as its pixels are to MNIST's 20."""

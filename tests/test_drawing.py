@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from mnistzoo.data.glyphs import _centred, _strokes, draw, parts
-from mnistzoo.data.ink import Ink, _contrast, _is_clean, _is_flat, _paper, find_ink
-from mnistzoo.data.layout import main_digit
-from mnistzoo.errors import PictureError
+from mnistzoo.errors import ImageError
+from mnistzoo.images.components import parts
+from mnistzoo.images.grouping import main_digit
+from mnistzoo.images.rendering import _centred, _strokes, draw
+from mnistzoo.images.segmentation import Ink, _contrast, _is_clean, _is_flat, _paper, segment
 
 COUNT = st.integers(0, 300)
 
@@ -41,7 +42,7 @@ def photograph(ink, paper, strength):
 def test_ink_on_even_paper_is_found_to_the_pixel(strength, brightness):
     """From two hundredths of the paper's light on; all of it is of the typical density."""
     ink = pen(240, 200, SEVEN, 9)
-    found = find_ink(photograph(ink, brightness, strength))
+    found = segment(photograph(ink, brightness, strength))
     assert np.array_equal(found.mask, ink)
     assert found.density.dtype == np.float32
     assert np.allclose(found.density[ink], 1, atol=1e-4)
@@ -53,7 +54,7 @@ def test_ink_darker_than_most_is_as_dense():
     ink, levels = pen(240, 200, SEVEN, 9), np.full((240, 200), 0.8, np.float32)
     levels[ink] = 0.4
     levels[60:64, 80:90], levels[200:220, 20:60] = 0.0, 0.9
-    found = find_ink(levels)
+    found = segment(levels)
     assert found.density.min() == 0
     assert found.density.max() == 1
     assert found.density[61, 85] == 1
@@ -63,11 +64,11 @@ def test_soft_edges_stay_where_rules_are_taken_away():
     """The half-dark pixels beside a stroke are kept; those beside a rule go with it."""
     ink = pen(300, 256, SEVEN, 9)
     levels = 1 - 0.6 * ndimage.gaussian_filter(ink.astype(np.float32), 1.0)
-    plain = find_ink(levels).density
+    plain = segment(levels).density
     ruled = levels.copy()
     ruled[250:252] = 0.4
     ruled[[249, 252]] = 0.85
-    density = find_ink(ruled).density
+    density = segment(ruled).density
     assert np.count_nonzero((plain > 0.05) & (plain < 0.45)) > 100
     assert np.abs(density[:240] - plain[:240]).max() < 0.02
     assert density[240:].max() < 0.02
@@ -75,8 +76,8 @@ def test_soft_edges_stay_where_rules_are_taken_away():
 
 def test_fainter_ink_is_none():
     """Below two hundredths there is nothing."""
-    with pytest.raises(PictureError):
-        find_ink(photograph(pen(240, 200, SEVEN, 9), 0.8, 0.018))
+    with pytest.raises(ImageError):
+        segment(photograph(pen(240, 200, SEVEN, 9), 0.8, 0.018))
 
 
 @pytest.mark.parametrize("side", [12, 40, 90, 380, 600])
@@ -86,7 +87,7 @@ def test_ink_is_what_is_less(side, light):
     ink = np.zeros((side, side), bool)
     ink[side // 4 : side // 2, side // 3 : side // 2] = True
     levels = np.where(ink, 0.2, 0.9).astype(np.float32)
-    found = find_ink(1 - levels if light else levels)
+    found = segment(1 - levels if light else levels)
     assert common(found.mask, ink) > (0.9 if side > 384 else 0.999)
 
 
@@ -111,7 +112,7 @@ def test_ink_under_uneven_light(kind, light):
     levels = photograph(ink, paper, 0.6)
     if light:
         levels = np.asarray(np.where(ink, 0.95, 0.75 * paper - 0.1), dtype=np.float32)
-    assert common(find_ink(levels).mask, ink) > (0.75 if light else 0.85)
+    assert common(segment(levels).mask, ink) > (0.75 if light else 0.85)
 
 
 def test_only_paper_without_grain_or_shade_is_flat():
@@ -223,16 +224,16 @@ def test_paper_and_its_grain_are_those_of_the_lower_tail(share):
 def test_grain_is_no_ink(grain):
     """Noise alone has no ink; strokes of ten deviations of it are found in it."""
     noise = np.random.default_rng(0).normal(0, grain, (300, 260))
-    with pytest.raises(PictureError):
-        parts(find_ink(np.asarray(0.7 + noise, dtype=np.float32)))
+    with pytest.raises(ImageError):
+        parts(segment(np.asarray(0.7 + noise, dtype=np.float32)))
     ink = pen(300, 260, [[(70, 90), (180, 80), (110, 230)]], 10)
     levels = photograph(ink, 0.7, 10 * grain / 0.7) + noise
-    assert common(find_ink(levels.astype(np.float32)).mask, ink) > 0.8
+    assert common(segment(levels.astype(np.float32)).mask, ink) > 0.8
 
 
 def redrawn(ink, strength=0.8):
     """The 28×28 picture that is made of the main digit on a page, from 0 to 1."""
-    found = find_ink(photograph(ink, 0.9, strength))
+    found = segment(photograph(ink, 0.9, strength))
     labelled, pieces = parts(found)
     return draw(found, labelled, main_digit(pieces)) / 255
 
@@ -288,7 +289,7 @@ def test_strokes_lie_where_they_lay():
 def test_other_pieces_are_left_out():
     """Only the pieces asked for are drawn, also where others lie inside their box."""
     ink = pen(240, 200, [*SEVEN, [(60, 150), (80, 150)]], 9)
-    found = find_ink(photograph(ink, 0.9, 0.8))
+    found = segment(photograph(ink, 0.9, 0.8))
     labelled, pieces = parts(found)
     assert [piece.area for piece in pieces] == sorted((p.area for p in pieces), reverse=True)
     assert len(pieces) == 2
@@ -303,7 +304,7 @@ def test_parts_are_pieces_of_ink_without_specks():
     ink[20:120, 30:40] = ink[120:140, 40:50] = True
     ink[150:156, 70] = True
     ink[180:185, 70:75] = True
-    labelled, found = parts(find_ink(photograph(ink, 0.9, 0.8)))
+    labelled, found = parts(segment(photograph(ink, 0.9, 0.8)))
     assert [(part.box, part.area) for part in found] == [
         ((30, 20, 50, 140), 1200),
         ((70, 150, 71, 156), 6),

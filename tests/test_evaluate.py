@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from mnistzoo.data.disputed import DISPUTED, INDICES
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError
+from mnistzoo.evaluation import BINS, Evaluation, evaluate
 from mnistzoo.models import get_model
-from mnistzoo.training.evaluate import BINS, Evaluation, evaluate
 
 EDGES = [1, 1 / 3, 2 / 3, 0.2, 0.6, 0.5]
 

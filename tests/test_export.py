@@ -16,10 +16,11 @@ import mnistzoo
 from mnistzoo.architectures import ARCHITECTURES, TEACHER, Architecture, Conv, Pool
 from mnistzoo.data.mnist import Digits, normalize
 from mnistzoo.errors import FileWriteError, InputError, MissingExtraError, UnknownNameError
-from mnistzoo.export import export, graph
-from mnistzoo.export.quantize import widened
-from mnistzoo.network import ConvNet
-from mnistzoo.training.evaluate import evaluate
+from mnistzoo.evaluation import evaluate
+from mnistzoo.export import export
+from mnistzoo.export import onnx_graph as graph
+from mnistzoo.export.quantization import widened
+from mnistzoo.models.convnet import ConvNet
 from test_cli import invoke
 
 NAMES = ["exp1", "exp2", "exp3", "exp4", "exp5"]

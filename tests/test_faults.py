@@ -17,7 +17,7 @@ from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, TrainingError
 from mnistzoo.export import export
 from mnistzoo.training import runs
-from mnistzoo.training.recipe import get_recipe
+from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.trainer import Run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and POSIX's signals")
@@ -159,7 +159,7 @@ def test_a_read_only_disk(small_disk, pair):
 
 def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
     """The last checkpoint stays; with room again, the run goes on from it."""
-    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist()))
+    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist(train=False)))
     monkeypatch.setattr(runs, "mnist", lambda train: few)
     run = Run("exp1", replace(get_recipe("record", "exp1"), epochs=2, batch_size=20))
     disk, seen = small_disk(2000), []
@@ -177,7 +177,7 @@ def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"[]", b"PK\3\4 no archive", b"\x80\2}q\0."])
 def test_a_damaged_run_is_named(name, content, tmp_path, monkeypatch):
     """A file that no run wrote is an error that says what to delete; nothing is overwritten."""
-    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist()))
+    few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist(train=False)))
     monkeypatch.setattr(runs, "mnist", lambda train: few)
     (tmp_path / name).write_bytes(content)
     run = Run("exp1", replace(get_recipe("record", "exp1"), epochs=1))

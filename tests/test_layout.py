@@ -8,7 +8,7 @@ import random
 
 import pytest
 
-from mnistzoo.data.layout import Part, box_of, digits, in_reading_order, inside, main_digit
+from mnistzoo.images.grouping import Part, box_of, digits, in_reading_order, inside, main_digit
 
 
 def piece(left, top, width, height, area=None):

@@ -18,9 +18,9 @@ from mnistzoo import analyze, effective_receptive_field, receptive_field
 from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
 from mnistzoo.files import make_folder, move, read_bytes, write_bytes
-from mnistzoo.manifest import FOLDER, pretrained_state_dict, read_manifest
 from mnistzoo.models import exp1, exp5
-from mnistzoo.weights import load_into, load_state_dict, read_metadata
+from mnistzoo.storage.manifest import FOLDER, pretrained_state_dict, read_manifest
+from mnistzoo.storage.state_dict import load_into, load_state_dict, read_metadata
 
 HERE = Path()
 """The folder of a test; each runs in one of its own."""

@@ -55,15 +55,15 @@ def test_the_canonical_bytes(name):
     assert hashlib.md5(content).hexdigest() == CANONICAL_MD5[name]
 
 
-def test_the_test_images_are_what_is_given_unasked():
-    """As in the signature that the front door documents, `train=False`."""
-    assert len(mnistzoo.mnist().labels) == 10_000
+def test_training_images_are_the_default():
+    """`mnist()` returns the training set, as `torchvision.datasets.MNIST(root)` does."""
+    assert len(mnistzoo.mnist().labels) == 60_000
 
 
 def test_what_is_returned_may_be_changed():
     """Writing into the tensors of one call does not reach the next."""
-    mnistzoo.mnist().images.zero_()
-    assert mnistzoo.mnist().images.any()
+    mnistzoo.mnist(train=False).images.zero_()
+    assert mnistzoo.mnist(train=False).images.any()
 
 
 def test_normalize_is_the_definition(test_images):

@@ -11,7 +11,7 @@ import mnistzoo
 from mnistzoo.architectures import ARCHITECTURES, Architecture, Conv, Pool
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError, WeightsError
 from mnistzoo.export import export
-from mnistzoo.network import ConvNet
+from mnistzoo.models.convnet import ConvNet
 
 NAMES = ["exp1", "exp2", "exp3", "exp4", "exp5"]
 

@@ -8,10 +8,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from mnistzoo import exp5
-from mnistzoo.data.clutter import find_rules, find_sheet
 from mnistzoo.data.mnist import mnist
-from mnistzoo.data.pictures import mnist_style, predict
-from mnistzoo.errors import PictureError
+from mnistzoo.errors import ImageError
+from mnistzoo.images.background import find_ruled_lines, find_sheet
+from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.models.prediction import predict
 from origins import MAKERS
 
 COUNT = 40
@@ -58,8 +59,8 @@ def test_paper_does_not_change_the_digit(digits, origin):
     changes = []
     for digit in digits[0][:20]:
         plain = MAKERS["plain"](digit, np.random.default_rng(1))
-        seen = mnist_style(MAKERS[origin](digit, np.random.default_rng(1))).float()
-        changes.append((seen - mnist_style(plain).float()).abs().mean().item())
+        seen = to_mnist(MAKERS[origin](digit, np.random.default_rng(1))).float()
+        changes.append((seen - to_mnist(plain).float()).abs().mean().item())
     assert np.median(changes) < 5
 
 
@@ -74,8 +75,8 @@ def lines(slope):
 def test_blank_ruled_paper_is_blank(slope, turned):
     """Lines alone are no ink, level or upright, also where the paper is a little askew."""
     page = lines(slope).T if turned else lines(slope)
-    with pytest.raises(PictureError, match="no ink"):
-        mnist_style(np.ascontiguousarray(page))
+    with pytest.raises(ImageError, match="no ink"):
+        to_mnist(np.ascontiguousarray(page))
 
 
 def test_rules_are_lines_right_across():
@@ -84,7 +85,7 @@ def test_rules_are_lines_right_across():
     mask[40:42] = mask[80:82, 100:200] = mask[120:140] = True
     expected = np.zeros_like(mask)
     expected[40:42] = True
-    assert np.array_equal(find_rules(mask), expected)
+    assert np.array_equal(find_ruled_lines(mask), expected)
 
 
 def test_strokes_stay_where_rules_cross_them():
@@ -92,8 +93,8 @@ def test_strokes_stay_where_rules_cross_them():
     mask = np.zeros((200, 300), bool)
     mask[100:103] = True
     mask[60:150, 120:128] = True
-    assert not find_rules(mask)[:, 120:128].any()
-    assert find_rules(mask)[100:103, :110].all()
+    assert not find_ruled_lines(mask)[:, 120:128].any()
+    assert find_ruled_lines(mask)[100:103, :110].all()
 
 
 def test_training_digits_have_neither_rules_nor_sheets():
@@ -103,7 +104,7 @@ def test_training_digits_have_neither_rules_nor_sheets():
         rows, columns = (np.flatnonzero((image > 127).any(axis)) for axis in (1, 0))
         close = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
         mask = np.kron(close > 127, np.ones((4, 4), bool))
-        taken += find_rules(mask).any() or find_sheet(mask) is not None
+        taken += find_ruled_lines(mask).any() or find_sheet(mask) is not None
     assert taken <= 1
 
 
@@ -132,7 +133,7 @@ def test_ink_at_the_edge_is_passed_over(digits):
     rows, columns = (np.flatnonzero((close < 140).any(axis)) for axis in (1, 0))
     close = close[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     for picture in (strip, close):
-        change = mnist_style(picture).float() - mnist_style(page).float()
+        change = to_mnist(picture).float() - to_mnist(page).float()
         assert change.abs().mean() < 8
 
 
@@ -155,5 +156,5 @@ def test_blocks_of_jpeg_are_no_ink(model):
     sheet = Image.fromarray((np.linspace(200, 140, 1600) + grain).astype(np.uint8))
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=75)
-    with pytest.raises(PictureError, match="no ink"):
+    with pytest.raises(ImageError, match="no ink"):
         model.read(file.getvalue())

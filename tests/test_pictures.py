@@ -16,17 +16,17 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 import mnistzoo
-from mnistzoo.data import opening
-from mnistzoo.data.grey import grey_levels, shrink, shrink_factor
 from mnistzoo.data.mnist import mnist, normalize
-from mnistzoo.data.pictures import mnist_style
-from mnistzoo.errors import FileReadError, InputError, MnistZooError, PictureError
+from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
+from mnistzoo.images import loading as opening
+from mnistzoo.images.grayscale import gray_levels, shrink, shrink_factor
+from mnistzoo.images.preprocessing import to_mnist
 
 
 @pytest.fixture(scope="module")
 def digits():
     """The test images, uint8."""
-    return mnist().images
+    return mnist(train=False).images
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def test_mnist_passes_through_unchanged(digits):
 def test_training_images_pass_through_unchanged():
     """So does every tenth of those that the networks learn from."""
     images = mnist(train=True).images[::10]
-    assert all(torch.equal(mnist_style(image), image) for image in images)
+    assert all(torch.equal(to_mnist(image), image) for image in images)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_training_images_pass_through_unchanged():
 def test_mnist_passes_through_in_every_form(digits, form):
     """An MNIST image is the same whether array, tensor, PIL image or file, of any dtype."""
     for digit in digits[:20]:
-        assert torch.equal(mnist_style(form(digit)), digit)
+        assert torch.equal(to_mnist(form(digit)), digit)
 
 
 def test_transform_is_for_datasets(digits, tmp_path):
@@ -109,7 +109,7 @@ def test_transform_is_for_datasets(digits, tmp_path):
 )
 def test_white_is_one(white, dtype, scale):
     """The scale is the least of 1, 255 and 65,535 that holds all pixels."""
-    levels = grey_levels(np.array([[0, white]], dtype))
+    levels = gray_levels(np.array([[0, white]], dtype))
     assert levels.dtype == np.float32
     assert levels.tolist() == [[0.0, float(np.float32(white) / np.float32(scale))]]
 
@@ -139,7 +139,7 @@ def test_modes_agree(page, mode):
     else:
         other = page.convert(mode)
     assert other.mode == mode
-    assert difference(mnist_style(other), mnist_style(page)) < (8 if mode == "1" else 2)
+    assert difference(to_mnist(other), to_mnist(page)) < (8 if mode == "1" else 2)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
@@ -148,20 +148,20 @@ def test_files_agree(page, kind, tmp_path):
     path = tmp_path / "five"
     path.write_bytes(encoded(page, kind))
     for source in (path, str(path), path.read_bytes()):
-        assert difference(mnist_style(source), mnist_style(page)) < 4
+        assert difference(to_mnist(source), to_mnist(page)) < 4
 
 
 @pytest.mark.parametrize("kind", ["TGA", "PCX", "SGI"])
 def test_formats_that_are_not_read(page, kind):
     """What Pillow could decode is refused where this library does not name its format."""
-    with pytest.raises(PictureError, match="not a picture in a format that is read"):
-        mnist_style(encoded(page.convert("RGB"), kind))
+    with pytest.raises(ImageError, match="not a picture in a format that is read"):
+        to_mnist(encoded(page.convert("RGB"), kind))
 
 
 def test_a_large_photograph_keeps_its_size(page):
     """A JPEG that is decoded smaller than it is stored is told as large as it is stored."""
     large = page.resize((page.width * 20, page.height * 20))
-    opened = opening.open_grey(encoded(large, "JPEG"))
+    opened = opening.load_grayscale(encoded(large, "JPEG"))
     assert opened.size == large.size
     assert max(opened.levels.shape) <= opening.WORKING_SIDE
 
@@ -170,16 +170,16 @@ def test_a_large_photograph_keeps_its_size(page):
 def test_copies_of_pixels_are_taken_back(digits, factor):
     """A digit enlarged by repeating its pixels is opened as it was, and its size is told."""
     enlarged = np.kron(digits[0], np.ones((factor, factor), np.uint8))
-    opened = opening.open_grey(enlarged)
+    opened = opening.load_grayscale(enlarged)
     assert opened.size == (28 * factor, 28 * factor)
-    assert np.array_equal(opened.levels, opening.open_grey(digits[0]).levels)
+    assert np.array_equal(opened.levels, opening.load_grayscale(digits[0]).levels)
     assert opened.levels.shape == (28, 28)
 
 
 def test_ink_may_be_light(page):
     """A negative gives the same digit."""
     negative = Image.fromarray(255 - np.asarray(page))
-    assert difference(mnist_style(negative), mnist_style(page)) < 2
+    assert difference(to_mnist(negative), to_mnist(page)) < 2
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -198,8 +198,8 @@ def test_cameras_held_otherwise(page, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, exif=exif)
-    assert opening.open_grey(data).size == page.size
-    assert difference(mnist_style(data), mnist_style(page)) < 1
+    assert opening.load_grayscale(data).size == page.size
+    assert difference(to_mnist(data), to_mnist(page)) < 1
 
 
 @pytest.mark.parametrize("ink", [0, 255])
@@ -207,7 +207,7 @@ def test_drawings_on_nothing(page, ink):
     """Black or white ink on a transparent ground is seen, whatever lies under the transparency."""
     alpha = Image.fromarray(((220 - np.asarray(page)) / 178 * 255).astype(np.uint8))
     drawing = Image.merge("LA", (Image.new("L", page.size, ink), alpha))
-    assert difference(mnist_style(drawing), mnist_style(page)) < 3
+    assert difference(to_mnist(drawing), to_mnist(page)) < 3
 
 
 @settings(deadline=None, max_examples=40)
@@ -219,7 +219,7 @@ def test_drawings_on_nothing(page, ink):
 )
 def test_place_size_and_darkness_do_not_matter(scale, left, top, dark):
     """A digit moved, enlarged by whole pixels or paler is drawn nearly the same."""
-    digit = mnist().images[8].numpy()[4:24, 4:24]
+    digit = mnist(train=False).images[8].numpy()[4:24, 4:24]
 
     def photograph(factor, x, y, strength):
         paper = np.full((60 + 20 * factor + y, 60 + 20 * factor + x), 230.0)
@@ -227,8 +227,8 @@ def test_place_size_and_darkness_do_not_matter(scale, left, top, dark):
         paper[30 + y : 30 + y + len(ink), 30 + x : 30 + x + len(ink)] -= 230 * strength * ink
         return paper.astype(np.uint8)
 
-    seen = mnist_style(photograph(scale, left, top, dark))
-    assert difference(seen, mnist_style(photograph(2, 0, 0, 0.8))) < 10
+    seen = to_mnist(photograph(scale, left, top, dark))
+    assert difference(seen, to_mnist(photograph(2, 0, 0, 0.8))) < 10
 
 
 @settings(deadline=None, max_examples=60)
@@ -237,8 +237,8 @@ def test_what_comes_out_is_in_mnists_style(height, width, seed):
     """Whatever has ink comes out 20 pixels long, centred by mass, white at its strongest."""
     noise = np.random.default_rng(seed).integers(0, 2, (height, width), np.uint8) * 255
     try:
-        seen = mnist_style(noise)
-    except PictureError:
+        seen = to_mnist(noise)
+    except ImageError:
         return
     rows, columns = (np.flatnonzero(seen.numpy().any(axis)) for axis in (1, 0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 in range(18, 21)
@@ -263,9 +263,9 @@ def test_what_comes_out_is_in_mnists_style(height, width, seed):
     ],
 )
 def test_pictures_without_a_digit(picture, message):
-    """Blank, black, tiny, huge or no pictures: the error is a PictureError and says which."""
-    with pytest.raises(PictureError, match=message):
-        mnist_style(picture)
+    """Blank, black, tiny, huge or no pictures: the error is a ImageError and says which."""
+    with pytest.raises(ImageError, match=message):
+        to_mnist(picture)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_pictures_without_a_digit(picture, message):
 def test_what_is_no_picture(thing, message):
     """Objects, shapes, dtypes and ranges that no picture has are an InputError that says which."""
     with pytest.raises(InputError, match=message):
-        mnist_style(thing)
+        to_mnist(thing)
 
 
 def test_uneven_paper_is_still_blank():
@@ -298,19 +298,19 @@ def test_uneven_paper_is_still_blank():
     rng = np.random.default_rng(0)
     shade = np.linspace(140, 230, 400)[:, None] + np.linspace(-20, 20, 300)
     paper = np.clip(shade + rng.normal(0, 5, shade.shape), 0, 255).astype(np.uint8)
-    with pytest.raises(PictureError, match="no ink"):
-        mnist_style(encoded(Image.fromarray(paper), "JPEG", quality=50))
+    with pytest.raises(ImageError, match="no ink"):
+        to_mnist(encoded(Image.fromarray(paper), "JPEG", quality=50))
 
 
 def test_files_that_cannot_be_read(tmp_path):
     """A missing file, a directory, a device, and a name with a null are a FileReadError."""
     for path in (tmp_path / "missing.png", tmp_path, "/dev/zero", "nul\0.png"):
         with pytest.raises(FileReadError, match="cannot read"):
-            mnist_style(path)
+            to_mnist(path)
 
 
 def test_damaged_files(page):
-    """A file cut anywhere, or altered in a byte, gives a digit or a PictureError, no warning."""
+    """A file cut anywhere, or altered in a byte, gives a digit or a ImageError, no warning."""
     rng = np.random.default_rng(0)
     for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"):
         data = encoded(page, kind)
@@ -322,11 +322,11 @@ def test_damaged_files(page):
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             for sample in broken:
-                with suppress(PictureError):
-                    mnist_style(sample)
+                with suppress(ImageError):
+                    to_mnist(sample)
         assert not seen
-    with pytest.raises(PictureError, match="cut short"):
-        mnist_style(encoded(page, "PNG")[:-100])
+    with pytest.raises(ImageError, match="cut short"):
+        to_mnist(encoded(page, "PNG")[:-100])
 
 
 def test_decompression_bomb_is_refused_from_its_header():
@@ -335,8 +335,8 @@ def test_decompression_bomb_is_refused_from_its_header():
 
     bomb = encoded(Image.new("1", (32_000, 32_000)))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(PictureError, match="too large"):
-        mnist_style(bomb)
+    with pytest.raises(ImageError, match="too large"):
+        to_mnist(bomb)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 
@@ -350,7 +350,7 @@ def test_decompression_bomb_is_refused_from_its_header():
 def test_only_library_errors_escape_from_bytes(data, start):
     """Random bytes, also behind the signature of a format, never raise another library's error."""
     with suppress(MnistZooError):
-        mnist_style(start + data)
+        to_mnist(start + data)
 
 
 @settings(deadline=None, max_examples=150)
@@ -365,7 +365,7 @@ def test_only_library_errors_escape_from_arrays(data, dtype):
     forms = [array] if dtype in ("uint16", "U1") else [array, torch.from_numpy(array.copy())]
     for form in forms:
         with suppress(MnistZooError):
-            assert mnist_style(form).shape == (28, 28)
+            assert to_mnist(form).shape == (28, 28)
 
 
 @pytest.fixture(scope="module")
@@ -409,7 +409,7 @@ def test_a_list_gives_a_list(model, digits, page):
 
 def test_the_bad_one_of_a_list_is_named(model, digits, tmp_path):
     """By its index, and its path where it has one; the error's class stays."""
-    with pytest.raises(PictureError, match=r"picture 1: .*no ink"):
+    with pytest.raises(ImageError, match=r"picture 1: .*no ink"):
         model.predict([digits[0], torch.zeros(40, 40), digits[1]])
     with pytest.raises(FileReadError, match=r"picture 2 \(.*gone\.png\)"):
         model.predict([digits[0], digits[1], tmp_path / "gone.png"])
@@ -480,7 +480,7 @@ def test_a_file_of_the_most_bytes_is_read(tmp_path, test_images, monkeypatch):
     path = tmp_path / "digit.png"
     Image.fromarray(test_images.images[0].numpy()).save(path)
     monkeypatch.setattr(opening, "MAX_BYTES", path.stat().st_size)
-    assert mnist_style(path).shape == (28, 28)
+    assert to_mnist(path).shape == (28, 28)
     monkeypatch.setattr(opening, "MAX_BYTES", path.stat().st_size - 1)
-    with pytest.raises(PictureError, match="save it smaller"):
-        mnist_style(path)
+    with pytest.raises(ImageError, match="save it smaller"):
+        to_mnist(path)

@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import MissingExtraError
+from mnistzoo.evaluation import evaluate
 from mnistzoo.models import get_model, list_models
-from mnistzoo.training.evaluate import evaluate
-from mnistzoo.training.recipe import RECIPES, get_recipe
-from mnistzoo.training.results import Epoch, Result
+from mnistzoo.training.metrics import Epoch, Result
+from mnistzoo.training.recipes import RECIPES, get_recipe
 
 pytest.importorskip("matplotlib", reason="an extra of the package")
 

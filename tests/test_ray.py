@@ -16,7 +16,7 @@ from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError, MissingExtraError, TrainingError
 from mnistzoo.files import sha256
 from mnistzoo.training import runs
-from mnistzoo.training.cluster import _task, _taught_by, on_ray
+from mnistzoo.training.ray_engine import _task, _taught_by, on_ray
 from mnistzoo.training.runs import train
 from mnistzoo.training.study import grid, remaining
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from mnistzoo.cli import app
 from mnistzoo.errors import DataError, FileReadError, InputError
-from mnistzoo.training.recipe import get_recipe
-from mnistzoo.training.results import Epoch, Result, load_results, read_result
+from mnistzoo.training.metrics import Epoch, Result, load_results, read_result
+from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.summary import COLUMNS, summarize, to_csv
 
 COMMITTED = Path(__file__).parent.parent / "docs/results"
@@ -57,7 +57,7 @@ def test_committed_results_hold_together():
         run = read_result(path)
         assert path.stem == f"{run.network}-{run.recipe.name}-{run.seed}"
         assert run.epochs[-1].accuracy == run.accuracy
-        assert run.judged_on == "test"
+        assert run.split == "test"
 
 
 def test_the_summary_is_that_of_the_statistics_module():
@@ -101,7 +101,7 @@ def test_the_summary_has_the_worst_drop_of_all_seeds():
     "other",
     [
         result(),
-        replace(result(seed=1), judged_on="holdout"),
+        replace(result(seed=1), split="validation"),
         replace(result(seed=1), total=9_999),
         result((0.7, 0.8, 0.9), seed=1),
     ],
@@ -118,7 +118,7 @@ def test_only_repetitions_are_averaged(other):
     [
         ({"network": "exp9"}, "no network 'exp9'"),
         ({"network": []}, "unhashable"),
-        ({"judged_on": "train"}, "neither test nor holdout"),
+        ({"split": "train"}, "neither test nor holdout"),
         ({"correct": 10_001}, "correct is 10001, expected 0 to 10000"),
         ({"correct": "9000"}, "correct is '9000'"),
         ({"correct": 9_001}, "correct is 9001 of 10000, and the last epoch's accuracy 0.9"),
@@ -195,7 +195,7 @@ def test_the_command_compares_with_the_study(tmp_path):
     correct = [9_955, 9_942, 9_961]
     for seed, right in enumerate(correct):
         write(tmp_path, result((0.1, 0.4, 0.3, right / 10_000), network="exp5", seed=seed))
-    write(tmp_path, replace(result(recipe="record"), judged_on="holdout"))
+    write(tmp_path, replace(result(recipe="record"), split="validation"))
     rows = invoke(tmp_path, "--markdown").splitlines()
     first, last = ([cell.strip() for cell in row.split("|")[1:-1]] for row in (rows[2], rows[-1]))
     assert first[:6] == ["exp1", "91.73%", "training images", "-", "-", "-"]

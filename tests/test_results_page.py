@@ -16,7 +16,7 @@ import mnistzoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import app, evaluate
 from mnistzoo.cli import plot as plotting
-from mnistzoo.training.results import load_results
+from mnistzoo.training.metrics import load_results
 from mnistzoo.training.summary import summarize
 
 ROOT = Path(__file__).parent.parent

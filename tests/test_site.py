@@ -93,7 +93,7 @@ def test_no_page_loads_anything_from_elsewhere(site):
 
 def test_the_pages_of_networks_show_what_is_measured(site):
     """Each has its parameters, its accuracy and its digest, and a picture of its wrong answers."""
-    for name, entry in mnistzoo.manifest.read_manifest().items():
+    for name, entry in mnistzoo.storage.manifest.read_manifest().items():
         page = (site / "_generated" / "networks" / f"{name}.html").read_text("utf8")
         for figure in (f"{entry.num_params:,}", f"{entry.accuracy:.2%}", entry.sha256):
             assert figure in page

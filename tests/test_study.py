@@ -21,12 +21,13 @@ from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import DataError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
-from mnistzoo.training import recipe, runs
-from mnistzoo.training.local import local
-from mnistzoo.training.results import Result
+from mnistzoo.storage.state_dict import load_state_dict
+from mnistzoo.training import recipes as recipe
+from mnistzoo.training import runs
+from mnistzoo.training.local_engine import local
+from mnistzoo.training.metrics import Result
 from mnistzoo.training.study import carry_out, grid, remaining
 from mnistzoo.training.trainer import Run
-from mnistzoo.weights import load_state_dict
 
 DOCUMENTS = Path(__file__).parents[1] / "docs" / "results"
 
@@ -34,9 +35,10 @@ COMMAND = """
 from dataclasses import replace
 
 from mnistzoo.data.mnist import Digits, mnist
-from mnistzoo.training import recipe, runs
+from mnistzoo.training import runs
+from mnistzoo.training import recipes as recipe
 
-few = Digits(*(tensor[:300] for tensor in mnist()))
+few = Digits(*(tensor[:300] for tensor in mnist(train=False)))
 runs.mnist = lambda train: few
 diverging = replace(recipe.RECORD, learning_rate=1e30, teacher=None)
 recipe._CHOSEN["record", "exp2"] = diverging

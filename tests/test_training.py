@@ -17,16 +17,17 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 import mnistzoo
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, InputError, TrainingError, UnknownNameError
+from mnistzoo.evaluation import evaluate
 from mnistzoo.files import sha256
-from mnistzoo.manifest import read_manifest
-from mnistzoo.training import descent, runs, trainer
-from mnistzoo.training.augment import affine_maps, warp
-from mnistzoo.training.evaluate import evaluate
+from mnistzoo.storage.manifest import read_manifest
+from mnistzoo.storage.state_dict import load_state_dict, read_metadata
+from mnistzoo.training import optim as descent
+from mnistzoo.training import runs, trainer
+from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.muon import orthogonal
-from mnistzoo.training.recipe import Augmentation, get_recipe
+from mnistzoo.training.recipes import Augmentation, get_recipe
 from mnistzoo.training.study import remaining
 from mnistzoo.training.trainer import Run, Trainer
-from mnistzoo.weights import load_state_dict, read_metadata
 
 BOUND = st.floats(0, 1)
 PARTS = ("weight", "bias")
@@ -273,8 +274,8 @@ def test_a_run_leaves_weights_and_metrics(tmp_path, run, small_mnist, few):
     assert metrics["recipe"] == asdict(run.recipe)
     assert [row["epoch"] for row in metrics["epochs"]] == [1, 2]
     assert evaluate(mnistzoo.from_pretrained(tmp_path), few).correct == metrics["correct"]
-    made_by = read_metadata(tmp_path / "model.safetensors")
-    assert (made_by["recipe"], made_by["seed"]) == ("record", 0)
+    provenance = read_metadata(tmp_path / "model.safetensors")
+    assert (provenance["recipe"], provenance["seed"]) == ("record", 0)
 
 
 def test_a_run_that_comes_to_the_shipped_weights(tmp_path, small_mnist, monkeypatch):
@@ -531,9 +532,9 @@ def test_two_processes_train_one_network(tmp_path, small_mnist, monkeypatch):
         "from mnistzoo.training import runs, trainer\n"
         "trainer.autocast_dtype = lambda device: torch.float32\n"
         "from mnistzoo.training.distributed import processes\n"
-        "from mnistzoo.training.recipe import get_recipe\n"
+        "from mnistzoo.training.recipes import get_recipe\n"
         "from mnistzoo.training.trainer import Run\n"
-        "few = Digits(*(tensor[:300] for tensor in mnist()))\n"
+        "few = Digits(*(tensor[:300] for tensor in mnist(train=False)))\n"
         "runs.mnist = lambda train: few\n"
         "recipe = replace(get_recipe('record', 'exp1'), epochs=2, batch_size=99,\n"
         f"    **{_FROZEN})\n"

@@ -12,7 +12,7 @@ from safetensors.torch import save
 import mnistzoo
 from mnistzoo.errors import FileReadError, UnknownNameError, WeightsError
 from mnistzoo.files import sha256
-from mnistzoo.manifest import (
+from mnistzoo.storage.manifest import (
     FOLDER,
     _folder,
     pretrained_state_dict,
@@ -20,7 +20,7 @@ from mnistzoo.manifest import (
     shipped_file,
     write_manifest,
 )
-from mnistzoo.weights import dump_state_dict, load_into, load_state_dict, read_metadata
+from mnistzoo.storage.state_dict import dump_state_dict, load_into, load_state_dict, read_metadata
 
 SHAPES = st.lists(st.integers(0, 4), max_size=4)
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64])
@@ -74,7 +74,7 @@ def test_pretrained_checks_its_file(shipped, monkeypatch):
     """exp1(pretrained=True) fails on an altered file, and names what to do."""
     shipped.with_name("manifest.json").write_bytes((FOLDER / "manifest.json").read_bytes())
     shipped.write_bytes(shipped.read_bytes()[:-1] + b"\0")
-    monkeypatch.setattr("mnistzoo.manifest.FOLDER", shipped.parent)
+    monkeypatch.setattr("mnistzoo.storage.manifest.FOLDER", shipped.parent)
     with pytest.raises(WeightsError, match="install it again"):
         mnistzoo.exp1(pretrained=True)
     shipped.unlink()
@@ -102,7 +102,7 @@ def test_the_shipped_file_is_known_by_its_tensors(shipped, monkeypatch):
     assert shipped_file("exp1", other) is None
     shipped.with_name("manifest.json").write_bytes((FOLDER / "manifest.json").read_bytes())
     shipped.write_bytes(shipped.read_bytes()[:-1] + b"\0")
-    monkeypatch.setattr("mnistzoo.manifest.FOLDER", shipped.parent)
+    monkeypatch.setattr("mnistzoo.storage.manifest.FOLDER", shipped.parent)
     with pytest.raises(WeightsError, match=rf"^{shipped} is not the file that was published"):
         shipped_file("exp1", state)
 

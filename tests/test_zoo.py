@@ -11,8 +11,8 @@ import mnistzoo
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import WeightsError
-from mnistzoo.manifest import FOLDER, read_manifest, write_manifest
 from mnistzoo.models import get_model
+from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
 
 AT_LEAST = {"exp1": 9890, "exp2": 9930, "exp3": 9930, "exp4": 9940, "exp5": 9950}
 
@@ -67,7 +67,7 @@ def test_drift_is_found(copied, wrong):
     entry = read_manifest(copied)["exp1"]
     write_manifest({"exp1": replace(entry, **wrong)}, copied)
     ((field, stated),) = wrong.items()
-    assert zoo.verify("exp1") == [zoo.Drift(field, stated, asdict(entry)[field])]
+    assert zoo.verify("exp1") == [zoo.Mismatch(field, stated, asdict(entry)[field])]
 
 
 def test_adopt_puts_weights_into_the_manifest(tmp_path):

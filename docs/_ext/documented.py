@@ -14,9 +14,9 @@ from itertools import pairwise
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES, Architecture, Conv, Pool
 from mnistzoo.data.mnist import Digits, mnist
+from mnistzoo.evaluation import Evaluation, evaluate
 from mnistzoo.models import get_model
-from mnistzoo.training.evaluate import Evaluation, evaluate
-from mnistzoo.training.recipe import DOCUMENTED, get_recipe
+from mnistzoo.training.recipes import DOCUMENTED, get_recipe
 from reasons import Figure, LayerRow
 
 

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from mnistzoo.analysis.window import IDENTITY, Window
-from mnistzoo.network import ConvNet
+from mnistzoo.analysis.algebra.window import IDENTITY, Window
+from mnistzoo.models.convnet import ConvNet
 
 BLUE = "#0072b2"
 

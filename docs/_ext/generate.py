@@ -51,7 +51,7 @@ def write(folder: Path) -> None:
 def _pictures(folder: Path) -> None:
     """Those of the page on receptive fields."""
     network_page.save(drawings.cone(STACK, 12), folder / "cone.svg")
-    digits, model = mnist(), get_model("exp5", pretrained=True)
+    digits, model = mnist(train=False), get_model("exp5", pretrained=True)
     image = digits.images[0].numpy()
     network_page.save(drawings.progression(model, image), folder / "progression.svg")
     network_page.effective(model, "features.conv5", folder / "effective.svg")

@@ -14,10 +14,10 @@ from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE
 from mnistzoo.cli.console import to_markdown
 from mnistzoo.data.disputed import INDICES
 from mnistzoo.data.mnist import mnist, normalize
-from mnistzoo.manifest import Entry, read_manifest
+from mnistzoo.evaluation import Evaluation, evaluate
 from mnistzoo.models import get_model
-from mnistzoo.network import ConvNet
-from mnistzoo.training.evaluate import Evaluation, evaluate
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.storage.manifest import Entry, read_manifest
 
 
 def write(name: str, folder: Path) -> None:
@@ -66,7 +66,7 @@ def _layers(name: str, analysis: Analysis) -> str:
 
 
 def _fields(name: str, model: ConvNet, folder: Path) -> str:
-    save(progression(model, mnist().images[0].numpy()), folder / f"{name}-fields.svg")
+    save(progression(model, mnist(train=False).images[0].numpy()), folder / f"{name}-fields.svg")
     return (
         "## What its units see\n\n"
         "The middle unit of each convolution and pool, over the first test image. A window may "
@@ -77,7 +77,7 @@ def _fields(name: str, model: ConvNet, folder: Path) -> str:
 
 def effective(model: ConvNet, layer: str, path: Path) -> None:
     """Draw what `mnistzoo plot receptive-field` draws without further options."""
-    digits = mnist()
+    digits = mnist(train=False)
     found = effective_receptive_field(model, normalize(digits.images[:100]), layer)
     title = f"{model.architecture.name} {layer}"
     save(plots.receptive_field(found, digits.images[0].numpy(), title), path)
@@ -95,7 +95,7 @@ def _effective(name: str, model: ConvNet, folder: Path) -> str:
 
 
 def _answers(name: str, model: ConvNet, folder: Path) -> str:
-    digits = mnist()
+    digits = mnist(train=False)
     found = evaluate(model, digits)
     save(plots.errors(found, digits.images, INDICES, name), folder / f"{name}-errors.svg")
     save(plots.confusion(found, name), folder / f"{name}-confusion.svg")

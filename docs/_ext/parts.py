@@ -15,7 +15,7 @@ import documented
 from mnistzoo.architectures import BUILDABLE
 from mnistzoo.cli import app
 from mnistzoo.cli.console import to_markdown
-from mnistzoo.training.recipe import RECIPES, get_recipe
+from mnistzoo.training.recipes import RECIPES, get_recipe
 from reasons import WHY, Figure
 
 ROOT = Path(__file__).parents[2]

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
-    from mnistzoo.data.pictures import Digit as Digit
-    from mnistzoo.data.pictures import Prediction as Prediction
-    from mnistzoo.data.pictures import transforms as transforms
+    from mnistzoo.images.preprocessing import transforms as transforms
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
@@ -31,7 +29,9 @@ if TYPE_CHECKING:
     from mnistzoo.models import exp5 as exp5
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
-    from mnistzoo.pretrained import from_pretrained as from_pretrained
+    from mnistzoo.models.prediction import Digit as Digit
+    from mnistzoo.models.prediction import Prediction as Prediction
+    from mnistzoo.models.pretrained import from_pretrained as from_pretrained
 
 _HOMES = {
     "mnistzoo.analysis": (
@@ -39,9 +39,10 @@ _HOMES = {
         *("num_params", "receptive_field"),
     ),
     "mnistzoo.data.mnist": ("mnist",),
-    "mnistzoo.data.pictures": ("Digit", "Prediction", "transforms"),
+    "mnistzoo.images.preprocessing": ("transforms",),
+    "mnistzoo.models.prediction": ("Digit", "Prediction"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
-    "mnistzoo.pretrained": ("from_pretrained",),
+    "mnistzoo.models.pretrained": ("from_pretrained",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

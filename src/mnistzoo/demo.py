@@ -24,12 +24,12 @@ from torch import nn
 
 from mnistzoo.analysis import ReceptiveField
 from mnistzoo.architectures import INPUT_SHAPE, NUM_CLASSES
-from mnistzoo.data.glyphs import parts
-from mnistzoo.data.ink import find_ink
-from mnistzoo.data.layout import box_of, main_digit
-from mnistzoo.data.opening import open_grey
-from mnistzoo.data.pictures import mnist_style
 from mnistzoo.errors import DemoError, MnistZooError
+from mnistzoo.images.components import parts
+from mnistzoo.images.grouping import box_of, main_digit
+from mnistzoo.images.loading import load_grayscale
+from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.segmentation import segment
 from mnistzoo.models import get_model, list_models
 
 NETWORK = "exp5"
@@ -209,14 +209,14 @@ def _read(drawing: str, network: str, field: ReceptiveField) -> tuple[Any, ...]:
     """A message, the bars, the 28×28 pixels enlarged, and a layer's field on the drawing.
 
     Raises:
-        PictureError: there is no digit in it, or it is no picture.
+        ImageError: there is no digit in it, or it is no picture.
     """
     if not drawing:
         return HINT, None, None, _NOWHERE
     picture = base64.b64decode(drawing.partition(",")[2])
     prediction = get_model(network, pretrained=True).predict(picture)
     bars = {str(digit): share for digit, share in enumerate(prediction.probabilities)}
-    seen = mnist_style(picture).numpy()
+    seen = to_mnist(picture).numpy()
     enlarged = seen.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
     message = f"{network} reads {prediction.label}, probability {prediction.probability:.1%}."
     return message, bars, enlarged, _on_paper(_middle(field), seen, picture)
@@ -244,8 +244,8 @@ def _on_paper(
     Returns:
         Left, top, width and height, as shares of the picture's width and height.
     """
-    levels = open_grey(picture).levels
-    _, found = parts(find_ink(levels))
+    levels = load_grayscale(picture).levels
+    _, found = parts(segment(levels))
     ink = np.reshape(box_of(main_digit(found)), (2, 2))
     drawn = np.array([(span.min(), span.max() + 1) for span in np.nonzero(seen > 127)[::-1]]).T
     scale = np.ptp(ink, axis=0).max() / np.ptp(drawn, axis=0).max()

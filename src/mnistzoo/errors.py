@@ -32,7 +32,7 @@ class UnknownNameError(MnistZooError, ValueError):
         return f"there is no {kind} {name!r}; {hint}"
 
 
-class PictureError(InputError):
+class ImageError(InputError):
     """A picture that cannot be read, or that holds no digit."""
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import UnknownNameError, WeightsError
+from mnistzoo.evaluation import evaluate
 from mnistzoo.files import read_bytes, sha256, write_bytes
-from mnistzoo.manifest import FOLDER, Entry, read_manifest, write_manifest
 from mnistzoo.models import get_model, list_models
-from mnistzoo.training.evaluate import evaluate
-from mnistzoo.weights import MAX_BYTES, load_into, parse_state_dict, read_metadata
+from mnistzoo.storage.manifest import FOLDER, Entry, read_manifest, write_manifest
+from mnistzoo.storage.state_dict import MAX_BYTES, load_into, parse_state_dict, read_metadata
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _row(name: str) -> Row:
 
 
 @dataclass(frozen=True)
-class Drift:
+class Mismatch:
     """A field of the manifest that is not what it states."""
 
     field: str
@@ -80,7 +80,7 @@ class Drift:
         return f"{self.field}: stated {self.stated}, is {self.computed}"
 
 
-def verify(name: str) -> list[Drift]:
+def verify(name: str) -> list[Mismatch]:
     """Recompute all that the manifest states of one network; empty where everything holds.
 
     Raises:
@@ -93,7 +93,7 @@ def verify(name: str) -> list[Drift]:
         raise UnknownNameError("pretrained network", name, manifest)
     stated, computed = asdict(manifest[name]), asdict(entry_of(name, FOLDER / manifest[name].file))
     return [
-        Drift(field, stated[field], computed[field])
+        Mismatch(field, stated[field], computed[field])
         for field in stated
         if stated[field] != computed[field]
     ]
@@ -112,8 +112,8 @@ def entry_of(name: str, path: Path) -> Entry:
     data = read_bytes(path, limit=MAX_BYTES)
     model = get_model(name)
     load_into(model, parse_state_dict(data, path.name), path.name)
-    made_by = read_metadata(path)
-    if missing := {"recipe", "seed", "versions"} - made_by.keys():
+    provenance = read_metadata(path)
+    if missing := {"recipe", "seed", "versions"} - provenance.keys():
         raise WeightsError(
             f"{path} does not say its {', '.join(sorted(missing))}; "
             "take the weights that a run of `mnistzoo train` left."
@@ -126,9 +126,9 @@ def entry_of(name: str, path: Path) -> Entry:
         num_params=analysis.num_params,
         macs=analysis.macs,
         correct=evaluate(model, mnist(train=False)).correct,
-        recipe=made_by["recipe"],
-        seed=made_by["seed"],
-        versions=made_by["versions"],
+        recipe=provenance["recipe"],
+        seed=provenance["seed"],
+        versions=provenance["versions"],
     )
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from mnistzoo.analysis.trace import trace
+from mnistzoo.analysis.tracing.trace import trace
 
 _ACTIVATIONS = (
     *(nn.functional.relu, torch.relu, torch.relu_, nn.functional.relu6, nn.functional.hardswish),

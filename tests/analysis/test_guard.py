@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mnistzoo import MnistZooError, analyze, receptive_field
-from mnistzoo.analysis.dispatch import Dispatch
-from mnistzoo.analysis.guard import StandIns, untouched
+from mnistzoo.analysis.tracing.module_state import StandIns, preserve_module_state
+from mnistzoo.analysis.tracing.tracer import LayoutTracer
 from mnistzoo.errors import AnalysisError
 
 
@@ -133,7 +133,7 @@ def test_the_copy_of_a_lazy_module_takes_no_memory():
     lazy.append(nn.LazyBatchNorm2d(dtype=torch.float16))
     lazy[0].bias.requires_grad_(False)
     before = _tensors(lazy)
-    with untouched(lazy):
+    with preserve_module_state(lazy):
         StandIns().take_over(lazy)
         exchanged = _tensors(lazy)
     for made, found in zip(exchanged, before, strict=True):
@@ -206,7 +206,7 @@ def test_nothing_waits_for_the_garbage_collector():
     gc.disable()
     try:
         analyze(nn.Conv2d(1, 2, 3), (1, 8, 8))
-        assert not any(type(x) is Dispatch for x in gc.get_objects())
+        assert not any(type(x) is LayoutTracer for x in gc.get_objects())
     finally:
         gc.enable()
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torchvision import tv_tensors
 
 from mnistzoo import ReceptiveField, analyze, num_params, receptive_field
-from mnistzoo.analysis.calls import tensors_of
-from mnistzoo.analysis.dispatch import Dispatch
+from mnistzoo.analysis.tracing.modules import tensors_of
+from mnistzoo.analysis.tracing.tracer import LayoutTracer
 from mnistzoo.errors import AnalysisError, InputError, UnknownNameError, UnknownOperatorError
 from mnistzoo.models import exp5
 
@@ -652,8 +652,8 @@ def test_recurrent_layers_return_what_torch_says(kind, options):
 
 def test_a_recurrent_layer_takes_no_longer_for_more_steps(monkeypatch):
     """As many operators run for a thousand steps as for three."""
-    ran, run = [], Dispatch._run
-    monkeypatch.setattr(Dispatch, "_run", lambda *args: ran.append(args[1]) or run(*args))
+    ran, run = [], LayoutTracer._run
+    monkeypatch.setattr(LayoutTracer, "_run", lambda *args: ran.append(args[1]) or run(*args))
     network = Recurrent(nn.LSTM(4, 6, num_layers=2, batch_first=True))
     analyze(network, (4, 3))
     few = len(ran)

@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mnistzoo
 from analysis.oracle import compare, seen_by_gradient
-from mnistzoo.analysis.operators import call
+from mnistzoo.analysis.operators import registry as call
 
 
 class Function(nn.Module):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from analysis.oracle import output_of, prepare, seen_by_gradient
-from mnistzoo.analysis.trace import trace
+from mnistzoo.analysis.tracing.trace import trace
 
 CHANNELS = 2
 strides = st.integers(1, 3)

@@ -8,15 +8,15 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from mnistzoo.analysis.reach import Reach
-from mnistzoo.analysis.spans import Step
-from mnistzoo.analysis.window import Window
+from mnistzoo.analysis.algebra.axis_field import AxisField
+from mnistzoo.analysis.algebra.pixel_ranges import Step
+from mnistzoo.analysis.algebra.window import Window
 from mnistzoo.errors import AnalysisError
 
 
 def test_neighbours_of_what_does_not_move():
     """Units without a window see what the others of their digit see, and still have no window."""
-    reach = replace(Reach.identity(6), window=None, local=None, is_global=True)
+    reach = replace(AxisField.identity(6), window=None, local=None, is_global=True)
     smeared = reach.smeared(3, 1)
     assert smeared.whole.first.tolist() == [0, 0, 0, 3, 3, 3]
     assert smeared.whole.last.tolist() == [2, 2, 2, 5, 5, 5]
@@ -25,7 +25,7 @@ def test_neighbours_of_what_does_not_move():
 
 def moving(units, size, stride):
     """Units whose window moves by `stride`."""
-    return replace(Reach.identity(units), window=Window(size, stride))
+    return replace(AxisField.identity(units), window=Window(size, stride))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistzoo.analysis.window import IDENTITY, Window
+from mnistzoo.analysis.algebra.window import IDENTITY, Window
 
 whole = st.builds(Window, st.integers(1, 9), st.integers(1, 4), st.integers(-3, 6))
 fractions = st.builds(

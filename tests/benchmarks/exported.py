@@ -18,8 +18,8 @@ from mnistzoo.cli.console import to_markdown
 from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import MissingExtraError
 from mnistzoo.export import export
-from mnistzoo.manifest import read_manifest
-from mnistzoo.network import ConvNet
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.storage.manifest import read_manifest
 
 NETWORKS = sys.argv[1:] or mnistzoo.list_models()
 BURSTS = 40
@@ -56,7 +56,7 @@ def files(model: ConvNet, folder: Path) -> dict[str, Path]:
 
 def row(name: str, kind: str, size: int, answer: Answer) -> list[str]:
     """One line of the table, measured."""
-    digits = mnistzoo.mnist()
+    digits = mnistzoo.mnist(train=False)
     images = normalize(digits.images)
     parts = [answer(part) for part in torch.split(images, 250)]
     correct = int((torch.cat(parts).argmax(1) == digits.labels).sum())

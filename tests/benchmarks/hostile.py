@@ -17,12 +17,12 @@ import numpy as np
 from PIL import Image
 
 import mnistzoo
-from mnistzoo.checkpoint import CONFIG, LIMITS, WEIGHTS, decode
-from mnistzoo.data import opening
 from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
-from mnistzoo.manifest import MAX_MANIFEST_BYTES, read_manifest
-from mnistzoo.weights import MAX_BYTES, load_state_dict
+from mnistzoo.images import loading as opening
+from mnistzoo.storage.manifest import MAX_MANIFEST_BYTES, read_manifest
+from mnistzoo.storage.model_folder import CONFIG, LIMITS, WEIGHTS, decode
+from mnistzoo.storage.state_dict import MAX_BYTES, load_state_dict
 
 
 def tensors() -> bytes:

@@ -119,7 +119,7 @@ def peak(seconds: float) -> float:
 
 def main(network: str = "exp5", seconds: str = "1") -> None:
     """Print a table for each number of threads and images at once."""
-    images = normalize(mnistzoo.mnist().images[:256])
+    images = normalize(mnistzoo.mnist(train=False).images[:256])
     macs = mnistzoo.get_model(network).summary().macs
     torch.set_grad_enabled(False)
     for threads in (1, 2):

@@ -30,13 +30,13 @@ from torch.nn.utils import parametrize
 from torch.optim import AdamW
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architecture, Conv
-from mnistzoo.network import ConvNet
-from mnistzoo.pretrained import from_pretrained
-from mnistzoo.training import descent
+from mnistzoo.evaluation import Evaluation, evaluate
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.pretrained import from_pretrained
+from mnistzoo.training import optim as descent
 from mnistzoo.training import trainer as steps
-from mnistzoo.training.evaluate import Evaluation, evaluate
-from mnistzoo.training.recipe import RECORD, Augmentation, Recipe, get_recipe
-from mnistzoo.training.runs import split, train
+from mnistzoo.training.recipes import RECORD, Augmentation, Recipe, get_recipe
+from mnistzoo.training.runs import load_split, train
 from mnistzoo.training.trainer import Run, Trainer
 
 HOLDOUT = 10_000
@@ -161,7 +161,7 @@ def restart(trainer: Trainer) -> None:
     trainer.optimizer = descent.optimizer(trainer.model, trainer.recipe)
     trainer.scheduler = descent.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
     if trainer.average is not None:
-        trainer.average = descent.MovingAverage(trainer.model, trainer.average.decay)
+        trainer.average = descent.ModelEMA(trainer.model, trainer.average.decay)
 
 
 def fade(trainer: Trainer, share: float) -> None:
@@ -303,7 +303,7 @@ def taught(run: Run, folder: Path) -> ConvNet:
 
 def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Evaluation]:
     """What the held-out images were read as after each epoch."""
-    training, judged = split(HOLDOUT)
+    training, judged = load_split(HOLDOUT)
     seeds = range(run.seed, run.seed + members) if run.teacher else ()
     teachers = [taught(replace(run.teacher, seed=seed), folder) for seed in seeds]
     trainer = Trainer(run, training, teachers[0] if teachers else None)

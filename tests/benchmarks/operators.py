@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from mnistzoo.analysis.calls import tensors_of
-from mnistzoo.analysis.factors import digits
-from mnistzoo.analysis.layout import Layout
-from mnistzoo.analysis.trace import trace
+from mnistzoo.analysis.algebra.factors import digits
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.tracing.modules import tensors_of
+from mnistzoo.analysis.tracing.trace import trace
 from mnistzoo.errors import MnistZooError
 
 SAMPLES, MAX_PIXELS = 5, 150

@@ -22,8 +22,9 @@ from torch import Tensor
 
 from mnistzoo import get_model, list_models
 from mnistzoo.data.mnist import mnist
-from mnistzoo.data.pictures import classify, mnist_style
-from mnistzoo.errors import PictureError
+from mnistzoo.errors import ImageError
+from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.models.prediction import classify
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 MAKERS = importlib.import_module("origins").MAKERS
@@ -58,8 +59,8 @@ def main() -> None:
 def style(picture: NDArray[np.uint8]) -> Tensor | None:
     """What a network would see, or None where no ink is found."""
     try:
-        return mnist_style(picture)
-    except PictureError:
+        return to_mnist(picture)
+    except ImageError:
         return None
 
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from mnistzoo import get_model
 from mnistzoo.data.mnist import mnist
-from mnistzoo.data.pictures import predict
-from mnistzoo.errors import PictureError
+from mnistzoo.errors import ImageError
+from mnistzoo.models.prediction import predict
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 photograph = importlib.import_module("photographs").photograph
@@ -40,7 +40,7 @@ def main() -> None:
         try:
             for name, model in models.items():
                 correct[name] += predict(model, data).label == int(label)
-        except PictureError:
+        except ImageError:
             refused += 1
         seconds += time.perf_counter() - start
     count = min(chosen.count, len(digits.labels))

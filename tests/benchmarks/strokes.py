@@ -1,7 +1,7 @@
 """How wide MNIST's strokes are: `python tests/benchmarks/strokes.py`, on training images.
 
-Measured as `mnistzoo.data.glyphs` measures a pen: four times the median depth of the pixels above
-half of the ink's level, eight times enlarged, in pixels of the 20×20 box.
+Measured as `mnistzoo.images.rendering` measures a pen: four times the median depth of the pixels
+above half of the ink's level, eight times enlarged, in pixels of the 20×20 box.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import time
 import torch
 
 import mnistzoo
-from mnistzoo.training.evaluate import evaluate
-from mnistzoo.training.recipe import get_recipe
+from mnistzoo.evaluation import evaluate
+from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.trainer import Run, Trainer
 
 GOAL = 0.99

@@ -27,7 +27,7 @@ from torchvision.datasets import MNIST
 
 import mnistzoo
 from mnistzoo.data.mnist import FILES, Digits
-from mnistzoo.training.recipe import Recipe, get_recipe
+from mnistzoo.training.recipes import Recipe, get_recipe
 from mnistzoo.training.trainer import Run, Trainer
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0

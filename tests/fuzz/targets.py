@@ -19,13 +19,13 @@ import numpy as np
 import torch
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
-from mnistzoo.checkpoint import CONFIG, WEIGHTS, decode
-from mnistzoo.data import opening
 from mnistzoo.data.mnist import IDXFile, read_idx
 from mnistzoo.errors import MnistZooError, WeightsError
-from mnistzoo.manifest import Entry, read_manifest
-from mnistzoo.network import blank
-from mnistzoo.weights import check_state, parse_state_dict
+from mnistzoo.images import loading as opening
+from mnistzoo.models.convnet import blank
+from mnistzoo.storage.manifest import Entry, read_manifest
+from mnistzoo.storage.model_folder import CONFIG, WEIGHTS, decode
+from mnistzoo.storage.state_dict import check_state, parse_state_dict
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -108,7 +108,7 @@ def picture(data: bytes) -> None:
     """
     usual, opening.MAX_PIXELS = opening.MAX_PIXELS, 2**14
     try:
-        levels = opening.open_grey(data).levels
+        levels = opening.load_grayscale(data).levels
     finally:
         opening.MAX_PIXELS = usual
     assert levels.dtype == np.float32

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import mnistzoo
-from mnistzoo.manifest import read_manifest
+from mnistzoo.storage.manifest import read_manifest
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "result = command(*args)"

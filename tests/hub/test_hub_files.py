@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mnistzoo
-from mnistzoo.checkpoint import decode
 from mnistzoo.errors import FileReadError, MnistZooError, WeightsError
-from mnistzoo.pretrained import from_files
+from mnistzoo.models.pretrained import from_files
+from mnistzoo.storage.model_folder import decode
 
 
 @pytest.fixture(scope="module")

@@ -243,7 +243,7 @@ def test_network_that_would_not_load_again_is_not_saved(tmp_path, spoil):
 
 def test_shipped_weights_keep_their_digest_and_their_measured_accuracy(tmp_path):
     """The card of shipped weights states the manifest's accuracy, and takes no other."""
-    from mnistzoo.manifest import read_manifest
+    from mnistzoo.storage.manifest import read_manifest
 
     for name, entry in read_manifest().items():
         model = mnistzoo.get_model(name, pretrained=True)

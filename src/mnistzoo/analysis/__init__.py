@@ -7,14 +7,14 @@ from typing import Any
 
 from torch import nn
 
-from mnistzoo.analysis.calls import receptive_field_of
+from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.effective import EffectiveReceptiveField as EffectiveReceptiveField
 from mnistzoo.analysis.effective import effective_receptive_field as effective_receptive_field
 from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
-from mnistzoo.analysis.layout import Layout
 from mnistzoo.analysis.table import Analysis as Analysis
 from mnistzoo.analysis.table import Row as Row
-from mnistzoo.analysis.trace import checked_shape, trace
+from mnistzoo.analysis.tracing.modules import receptive_field_of
+from mnistzoo.analysis.tracing.trace import checked_shape, trace
 
 
 def analyze(module: nn.Module, input_shape: Sequence[int], **kwargs: Any) -> Analysis:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mnistzoo.analysis.calls import receptive_field_of, tensors_of
 from mnistzoo.analysis.field import ReceptiveField
-from mnistzoo.analysis.guard import untouched
-from mnistzoo.analysis.trace import trace
+from mnistzoo.analysis.tracing.module_state import preserve_module_state
+from mnistzoo.analysis.tracing.modules import receptive_field_of, tensors_of
+from mnistzoo.analysis.tracing.trace import trace
 from mnistzoo.errors import AnalysisError, InputError
 
 
@@ -81,7 +81,7 @@ def effective_receptive_field(
     count, *shape = images.shape
     layout = trace(module, shape, kwargs, count).layout(layer)
     images = images.detach().clone().requires_grad_()
-    with untouched(module), torch.enable_grad():
+    with preserve_module_state(module), torch.enable_grad():
         output = _output(module, images, layer, kwargs)
         if output.ndim != images.ndim or not output.requires_grad:
             raise AnalysisError(

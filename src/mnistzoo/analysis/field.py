@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor
 
-from mnistzoo.analysis.reach import Reach
-from mnistzoo.analysis.spans import Spans
-from mnistzoo.analysis.window import Number, Window
+from mnistzoo.analysis.algebra.axis_field import AxisField
+from mnistzoo.analysis.algebra.pixel_ranges import PixelRanges
+from mnistzoo.analysis.algebra.window import Number, Window
 from mnistzoo.errors import InputError
 
 Interval = tuple[int, int]
@@ -37,11 +37,11 @@ class ReceptiveField:
     padding: tuple[Number, ...]
     is_global: bool = False
     _windows: tuple[Window, ...] = field(default=(), repr=False, compare=False)
-    _spans: tuple[Spans, ...] = field(default=(), repr=False, compare=False)
+    _spans: tuple[PixelRanges, ...] = field(default=(), repr=False, compare=False)
     _local: ReceptiveField | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, reaches: Sequence[Reach]) -> ReceptiveField:
+    def of(cls, reaches: Sequence[AxisField]) -> ReceptiveField:
         """The record of what the axes of a tensor see."""
         local = _record(
             [reach.window for reach in reaches],
@@ -121,7 +121,9 @@ class ReceptiveField:
         return f"{self.local} (global: {size})" if self.is_global else size
 
 
-def _record(windows: Sequence[Window | None], spans: Sequence[Spans]) -> ReceptiveField | None:
+def _record(
+    windows: Sequence[Window | None], spans: Sequence[PixelRanges]
+) -> ReceptiveField | None:
     if any(window is None for window in windows):
         return None
     found = tuple(window for window in windows if window is not None)
@@ -134,7 +136,7 @@ def _record(windows: Sequence[Window | None], spans: Sequence[Spans]) -> Recepti
     )
 
 
-def _constant(spans: Spans) -> Window:
+def _constant(spans: PixelRanges) -> Window:
     """The window of units that all see the same."""
     everything = spans.everything()
     first, last = int(everything.first[0]), int(everything.last[0])

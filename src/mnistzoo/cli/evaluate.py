@@ -23,7 +23,7 @@ from mnistzoo.cli.source import HELP, METAVAR, load
 if TYPE_CHECKING:
     import torch
 
-    from mnistzoo.training.evaluate import Evaluation
+    from mnistzoo.evaluation import Evaluation
 
 HEADERS = (
     *("network", "correct", "of", "accuracy", "NLL, nats", "ECE"),
@@ -66,8 +66,8 @@ def evaluate(
 
 def _evaluate(networks: list[str] | None) -> dict[str, Evaluation]:
     from mnistzoo.data.mnist import mnist
+    from mnistzoo.evaluation import evaluate
     from mnistzoo.models import list_models
-    from mnistzoo.training.evaluate import evaluate
 
     models = {name: load(name) for name in dict.fromkeys(networks or list_models())}
     digits = mnist(train=False)

@@ -12,7 +12,7 @@ from mnistzoo.cli.console import JSON, print_json
 from mnistzoo.cli.source import HELP, METAVAR, is_folder, load
 
 if TYPE_CHECKING:
-    from mnistzoo.network import ConvNet
+    from mnistzoo.models.convnet import ConvNet
 
 Token = Annotated[
     str | None, typer.Option(help="An access token; HF_TOKEN or the stored one without any.")
@@ -68,8 +68,8 @@ def push(
 
 def _with_card(source: str) -> tuple[ConvNet, str | None]:
     """A network of the zoo; or a folder's, with the folder's card."""
-    from mnistzoo.checkpoint import CARD, read_folder
-    from mnistzoo.pretrained import from_files
+    from mnistzoo.models.pretrained import from_files
+    from mnistzoo.storage.model_folder import CARD, read_folder
 
     if not is_folder(source):
         return load(source), None
@@ -80,7 +80,7 @@ def _with_card(source: str) -> tuple[ConvNet, str | None]:
 
 def _check_renewable(card: str) -> None:
     """Refuse to write a card anew that its owner has edited."""
-    from mnistzoo.card import is_generated
+    from mnistzoo.storage.model_card import is_generated
 
     if not is_generated(card.encode()):
         raise typer.BadParameter(
@@ -104,10 +104,10 @@ def pull(
 
     Its files are written to a folder, where one is named.
     """
-    from mnistzoo import hub
-    from mnistzoo.card import write_with_card
-    from mnistzoo.checkpoint import decode
-    from mnistzoo.pretrained import from_files
+    from mnistzoo.models.pretrained import from_files
+    from mnistzoo.storage import hub
+    from mnistzoo.storage.model_card import write_with_card
+    from mnistzoo.storage.model_folder import decode
 
     repo_id, _, revision = repository.partition("@")
     pulled = hub.pull(

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from mnistzoo.training.evaluate import Evaluation
-    from mnistzoo.training.results import Result
+    from mnistzoo.evaluation import Evaluation
+    from mnistzoo.training.metrics import Result
 
 app = typer.Typer(help="Draw figures.", no_args_is_help=True)
 
@@ -36,7 +36,7 @@ def _picture(output: Path) -> Path:
 
 Output = Annotated[
     Path,
-    typer.Option("--output", "-o", callback=_picture, help="Picture to write (png, pdf or svg)."),
+    typer.Option("--output", "-o", callback=_picture, help="Image to write (png, pdf or svg)."),
 ]
 
 
@@ -68,7 +68,7 @@ def receptive_field(
 def curves(folder: Folder, output: Output = Path("curves.png"), as_json: JSON = False) -> None:
     """Draw accuracy and training loss by epoch: the mean over seeds, and their range."""
     from mnistzoo import plots
-    from mnistzoo.training.results import load_results
+    from mnistzoo.training.metrics import load_results
 
     results = load_results(folder)
     facts, text = runs_shown(results), _counted(results, "run")
@@ -81,7 +81,7 @@ def accuracy_vs_parameters(
 ) -> None:
     """Draw accuracy over parameters: ours with the spread over seeds, the study's hollow."""
     from mnistzoo import plots
-    from mnistzoo.training.results import load_results
+    from mnistzoo.training.metrics import load_results
 
     results = load_results(folder)
     facts, text = points_shown(results), _counted(results, "run")
@@ -140,7 +140,7 @@ def reliability(
 def _evaluate(network: str) -> tuple[Evaluation, Tensor]:
     """What a network answers for the test images, and those images."""
     from mnistzoo.data.mnist import mnist
-    from mnistzoo.training.evaluate import evaluate
+    from mnistzoo.evaluation import evaluate
 
     digits = mnist(train=False)
     return evaluate(load(network), digits), digits.images

@@ -23,10 +23,10 @@ def predict(
     as_json: JSON = False,
 ) -> None:
     """Read the one digit in each picture."""
-    from mnistzoo.data.pictures import mnist_style
+    from mnistzoo.images.preprocessing import to_mnist
 
     predictions = load(model).predict(files)
-    seen = {file: mnist_style(file) for file in files if show}
+    seen = {file: to_mnist(file) for file in files if show}
     if as_json:
         rows = [{"file": f} | asdict(p) for f, p in zip(files, predictions, strict=True)]
         print_json([row | _pixels(seen.get(str(row["file"]))) for row in rows])

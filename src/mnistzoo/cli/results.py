@@ -14,7 +14,7 @@ from mnistzoo.cli.console import CSV, JSON, MARKDOWN, at_most_one, print_json, p
 
 if TYPE_CHECKING:
     from mnistzoo.architectures import Architecture
-    from mnistzoo.training.results import Result
+    from mnistzoo.training.metrics import Result
     from mnistzoo.training.summary import Summary
 
 RECIPES = ("documented", "record")
@@ -32,7 +32,7 @@ def results(
     A cell says in brackets how many seeds it is of. The worst drop is how many percentage points
     accuracy fell at most from one epoch to the next, after the first third of a run.
     """
-    from mnistzoo.training.results import load_results
+    from mnistzoo.training.metrics import load_results
 
     at_most_one(json=as_json, markdown=markdown, csv=as_csv)
     print_results(load_results(folder), markdown=markdown, as_csv=as_csv, as_json=as_json)
@@ -67,7 +67,7 @@ def _cells(
 def _recipe_cells(summary: Summary | None) -> tuple[str, str, str]:
     if summary is None:
         return "-", "-", "-"
-    images = "" if summary.judged_on == "test" else ", held-out images"
+    images = "" if summary.split == "test" else ", held-out images"
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.2f}"
     span = "-" if summary.sd is None else f"{100 * summary.min:.2f} to {summary.max:.2%}"
     mean = f"{summary.mean:.2%}{spread} ({summary.seeds}{images})"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mnistzoo.network import ConvNet
+    from mnistzoo.models.convnet import ConvNet
 
 METAVAR = "NETWORK|FOLDER"
 HELP = "A name from `mnistzoo list`, or a folder that `train`, `pull` or `save_pretrained` wrote."
@@ -35,7 +35,7 @@ def load(source: str) -> ConvNet:
     from mnistzoo.errors import FileReadError
     from mnistzoo.files import is_dir
     from mnistzoo.models import get_model
-    from mnistzoo.pretrained import from_pretrained
+    from mnistzoo.models.pretrained import from_pretrained
 
     if is_folder(source):
         if not is_dir(source):

@@ -16,7 +16,7 @@ from mnistzoo.cli.plot import points_shown, runs_shown, write_figure
 from mnistzoo.cli.results import print_results
 
 if TYPE_CHECKING:
-    from mnistzoo.training.results import Result
+    from mnistzoo.training.metrics import Result
     from mnistzoo.training.study import Engine
     from mnistzoo.training.trainer import Run
 
@@ -82,8 +82,8 @@ def _seeds(text: str) -> list[int]:
 
 
 def _engine(jobs: int, ray: str | None) -> Engine:
-    from mnistzoo.training.cluster import on_ray
-    from mnistzoo.training.local import local
+    from mnistzoo.training.local_engine import local
+    from mnistzoo.training.ray_engine import on_ray
 
     return partial(local, jobs=jobs) if ray is None else partial(on_ray, address=ray)
 
@@ -112,7 +112,7 @@ def _sum_up(out: Path, *, as_json: bool) -> None:
     """Print all results in `out` summed up, and write them as study.csv and figures."""
     from mnistzoo.errors import MissingExtraError
     from mnistzoo.files import write_bytes
-    from mnistzoo.training.results import load_results
+    from mnistzoo.training.metrics import load_results
     from mnistzoo.training.summary import to_csv
 
     results = load_results(out) if any(out.glob("*.json")) else []

@@ -34,7 +34,7 @@ def train(
     Under `torchrun`, its processes train one network together.
     """
     from mnistzoo.training.distributed import processes, rank
-    from mnistzoo.training.recipe import get_recipe
+    from mnistzoo.training.recipes import get_recipe
     from mnistzoo.training.runs import train
     from mnistzoo.training.trainer import Run
 
@@ -49,7 +49,7 @@ def train(
     if as_json:
         print_json(metrics)
     else:
-        judged = f"{metrics['correct']:,} of {metrics['total']:,} {metrics['judged_on']} images"
+        judged = f"{metrics['correct']:,} of {metrics['total']:,} {metrics['split']} images"
         print(f"{network}, seed {seed}: {judged}; weights and metrics.json are in {out}")
 
 

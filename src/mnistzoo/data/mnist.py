@@ -65,7 +65,7 @@ class Digits(NamedTuple):
     labels: Tensor
 
 
-def mnist(train: bool = False) -> Digits:
+def mnist(train: bool = True) -> Digits:
     """The 60,000 training or the 10,000 test images of MNIST, from the package's own files.
 
     They are in the order of the original files, and equal bit for bit to

@@ -15,7 +15,7 @@ from mnistzoo._version import __version__
 from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.files import sha256, write_bytes
-from mnistzoo.network import ConvNet
+from mnistzoo.models.convnet import ConvNet
 
 FORMATS = ("onnx", "pt2", "pte")
 """ONNX; a program of `torch.export`; a program of ExecuTorch."""
@@ -93,11 +93,11 @@ def _encode(network: ConvNet, name: str, int8: bool) -> bytes:
 
 def _onnx(network: ConvNet, int8: bool) -> bytes:
     try:
-        from mnistzoo.export import graph
+        from mnistzoo.export import onnx_graph as graph
 
         if not int8:
             return graph.encode(graph.build(network), metadata(network))
-        from mnistzoo.export.quantize import quantize
+        from mnistzoo.export.quantization import quantize
     except ImportError as error:
         raise MissingExtraError("ONNX export", "export") from error
     from mnistzoo.data.mnist import mnist, normalize

@@ -10,7 +10,7 @@ from torch.export import Dim
 
 from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.errors import MissingExtraError
-from mnistzoo.network import ConvNet
+from mnistzoo.models.convnet import ConvNet
 
 METADATA_FILE = "mnistzoo.json"
 """The extra file of a pt2 archive that says what goes in and what comes out."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mnistzoo.evaluation import Bin, Evaluation
 from mnistzoo.plots.style import ALERT, CARD, GRID, INK, MUTED, new_figure, plain
-from mnistzoo.training.evaluate import Bin, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

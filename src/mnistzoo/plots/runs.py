@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.models import get_model
 from mnistzoo.plots.style import CARD, INK, MUTED, accuracy_axis, look, new_figure, plain, within
-from mnistzoo.training.recipe import RECIPES
-from mnistzoo.training.results import Epoch, Result
+from mnistzoo.training.metrics import Epoch, Result
+from mnistzoo.training.recipes import RECIPES
 from mnistzoo.training.summary import Summary, summarize
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _line(
 def _finish(left: Axes, right: Axes, recipe: str, runs: Sequence[Result]) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    judged = " and ".join(sorted({run.judged_on for run in runs}))
+    judged = " and ".join(sorted({run.split for run in runs}))
     counts = [summary.seeds for summary in summarize(runs)]
     seeds = " to ".join(map(str, sorted({min(counts), max(counts)})))
     last = [run.accuracy for run in runs]
@@ -150,7 +150,7 @@ def _name(axes: Axes, network: str, summaries: Sequence[Summary]) -> None:
 
 
 def _legend(axes: Axes, summaries: Sequence[Summary]) -> None:
-    names = {f"{s.recipe} recipe, {s.judged_on} images": FILLS[s.recipe] for s in summaries}
+    names = {f"{s.recipe} recipe, {s.split} images": FILLS[s.recipe] for s in summaries}
     names["the study's figure, training images"] = "none"
     style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markerfacecoloralt": CARD}
     for name, fill in names.items():

@@ -16,16 +16,16 @@ from typing import Any
 import torch
 
 from mnistzoo._version import __version__
-from mnistzoo.checkpoint import LIMITS, WEIGHTS, decode, read_folder, write_folder
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import DataError, FileReadError, TrainingError, WeightsError
+from mnistzoo.evaluation import evaluate
 from mnistzoo.files import read_bytes, sha256, write_bytes
-from mnistzoo.manifest import shipped_file
-from mnistzoo.network import ConvNet
-from mnistzoo.pretrained import from_pretrained
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.pretrained import from_pretrained
+from mnistzoo.storage.manifest import shipped_file
+from mnistzoo.storage.model_folder import LIMITS, WEIGHTS, decode, read_folder, write_folder
 from mnistzoo.training.distributed import barrier, rank, world_size
-from mnistzoo.training.evaluate import evaluate
-from mnistzoo.training.results import MAX_METRICS_BYTES, parse_recipe, parse_result
+from mnistzoo.training.metrics import MAX_METRICS_BYTES, parse_recipe, parse_result
 from mnistzoo.training.trainer import Run, Trainer
 
 METRICS = "metrics.json"
@@ -70,7 +70,7 @@ def train(
     out = Path(out)
     if (metrics := finished(run, out)) is not None:
         return metrics
-    training, judged = split(run.holdout)
+    training, judged = load_split(run.holdout)
     teacher, taught_by = _teacher(run, out, on_batch, on_epoch)
     trainer = Trainer(run, training, teacher)
     epochs, seconds = _resume(out, trainer)
@@ -159,7 +159,7 @@ def write_run(folder: Path, files: dict[str, bytes]) -> None:
     (folder / CHECKPOINT).unlink(missing_ok=True)  # of a try that was cut off
 
 
-def split(holdout: int) -> tuple[Digits, Digits]:
+def load_split(holdout: int) -> tuple[Digits, Digits]:
     """The images to train on, and those to judge by: the last `holdout` ones, or the test set."""
     digits = mnist(train=True)
     if holdout == 0:
@@ -228,7 +228,7 @@ def _save_checkpoint(
 def _judge(trainer: Trainer, network: ConvNet, judged: Digits) -> dict[str, Any]:
     evaluation = evaluate(network, judged)
     return {
-        "judged_on": trainer.run.judged_on,
+        "split": trainer.run.split,
         "correct": evaluation.correct,
         "total": evaluation.total,
         "nll": evaluation.nll,
@@ -240,16 +240,16 @@ def _judge(trainer: Trainer, network: ConvNet, judged: Digits) -> dict[str, Any]
 
 
 def _save(out: Path, run: Run, network: ConvNet, metrics: dict[str, Any]) -> dict[str, Any]:
-    made_by = {
+    provenance = {
         "network": run.network,
         "recipe": run.recipe.name,
         "seed": run.seed,
         "versions": metrics["versions"],
     }
     shipped = shipped_file(run.network, network.state_dict()) is not None  # their card knows it
-    stated = run.judged_on == "test" and not shipped
+    stated = run.split == "test" and not shipped
     accuracy = metrics["correct"] / metrics["total"] if stated else None
-    network.save_pretrained(out, accuracy=accuracy, made_by=made_by)
+    network.save_pretrained(out, accuracy=accuracy, provenance=provenance)
     metrics["sha256"] = sha256(read_bytes(out / WEIGHTS, limit=LIMITS[WEIGHTS]))
     write_bytes(out / METRICS, (json.dumps(metrics, indent=2) + "\n").encode())
     (out / CHECKPOINT).unlink(missing_ok=True)

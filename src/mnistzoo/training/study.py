@@ -15,8 +15,8 @@ from pathlib import Path
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import FileReadError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import locked, make_folder, read_bytes, write_bytes
-from mnistzoo.training.recipe import get_recipe
-from mnistzoo.training.results import MAX_METRICS_BYTES, Result, read_result, result_paths
+from mnistzoo.training.metrics import MAX_METRICS_BYTES, Result, read_result, result_paths
+from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.runs import (
     METRICS,
     finished,
@@ -166,14 +166,14 @@ def _result_path(folder: Path) -> Path:
 
 def _kind(run: Run) -> tuple[object, ...]:
     """What all runs of a network and recipe share, told from the `Run`."""
-    return run.recipe, run.judged_on, run.total
+    return run.recipe, run.split, run.total
 
 
 def _check(path: Path, name: str, kinds: Mapping[tuple[str, str], tuple[object, ...]]) -> None:
     result = read_result(path)
     if "-".join(map(str, result.key)) != name:
         raise TrainingError(f"{path} is the result of another run: {result.key}; take it away.")
-    found = result.recipe, result.judged_on, result.total
+    found = result.recipe, result.split, result.total
     if found != kinds.get((result.network, result.recipe.name), found):
         raise TrainingError(
             f"{path} is of a run with other epochs, settings or images to judge by than this "

@@ -11,10 +11,10 @@ from operator import attrgetter
 from statistics import mean, stdev
 
 from mnistzoo.errors import InputError
-from mnistzoo.training.results import Result
+from mnistzoo.training.metrics import Result
 
 COLUMNS = (
-    *("network", "recipe", "seed", "judged_on", "correct", "total", "accuracy", "nll"),
+    *("network", "recipe", "seed", "split", "correct", "total", "accuracy", "nll"),
     *("epochs", "worst_drop", "seconds"),
 )
 """Of the CSV: attributes of `Result`, but `recipe` is its name and `epochs` their number."""
@@ -27,7 +27,7 @@ class Summary:
     Attributes:
         network: what `get_model` calls it.
         recipe: its name.
-        judged_on: "test" or "holdout".
+        split: "test" or "validation".
         seeds: how many runs there are.
         mean: of their accuracies, a fraction.
         sd: the sample's standard deviation of their accuracies; None for one run.
@@ -39,7 +39,7 @@ class Summary:
 
     network: str
     recipe: str
-    judged_on: str
+    split: str
     seeds: int
     mean: float
     sd: float | None
@@ -78,7 +78,7 @@ def _summary(runs: Sequence[Result]) -> Summary:
     return Summary(
         network=first.network,
         recipe=first.recipe.name,
-        judged_on=first.judged_on,
+        split=first.split,
         seeds=len(runs),
         mean=mean(accuracies),
         sd=stdev(accuracies) if len(runs) > 1 else None,
@@ -94,8 +94,8 @@ def _check_repetitions(runs: Sequence[Result]) -> None:
     name = f"{first.network} under {first.recipe.name}"
     if len(set(seeds)) < len(seeds):
         raise InputError(f"expected each seed of {name} once, got {seeds}; remove one of the runs.")
-    same = (first.recipe, first.judged_on, first.total)
-    if any((run.recipe, run.judged_on, run.total) != same for run in runs):
+    same = (first.recipe, first.split, first.total)
+    if any((run.recipe, run.split, run.total) != same for run in runs):
         raise InputError(
             f"expected the runs of {name} to differ in their seed only; the recipe's settings or "
             "the images judged on differ too: keep such runs in folders of their own."

@@ -16,11 +16,11 @@ from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
 from mnistzoo.data.mnist import TEST_LABELS, TRAIN_LABELS, Digits, normalize
 from mnistzoo.errors import InputError, TrainingError, UnknownNameError
 from mnistzoo.models import get_model
-from mnistzoo.network import ConvNet
-from mnistzoo.training import descent
-from mnistzoo.training.augment import affine_maps, warp
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.training import optim as descent
+from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.distributed import device, rank, total, world_size
-from mnistzoo.training.recipe import MAX_SEED, Recipe, get_recipe
+from mnistzoo.training.recipes import MAX_SEED, Recipe, get_recipe
 
 SEED_STRIDE = 10_000
 """Each epoch draws from a generator of its own, so that a resumed run need not save one."""
@@ -71,9 +71,9 @@ class Run:
         return min(left, self.recipe.images or left)
 
     @property
-    def judged_on(self) -> str:
-        """Which images it is judged on: "test", or "holdout" where some are kept aside."""
-        return "holdout" if self.holdout else "test"
+    def split(self) -> str:
+        """Which images it is judged on: "test", or "validation" where some are held out."""
+        return "validation" if self.holdout else "test"
 
     @property
     def total(self) -> int:
@@ -153,7 +153,7 @@ class Trainer:
         self.optimizer = descent.optimizer(self.model, self.recipe)
         self.scheduler = descent.scheduler(self.optimizer, self.recipe, self.steps)
         decay = self.recipe.ema_decay
-        self.average = None if decay is None else descent.MovingAverage(self.model, decay)
+        self.average = None if decay is None else descent.ModelEMA(self.model, decay)
         self.epoch = 0
 
     @property

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from mnistzoo.analysis.factors import axes_of, dim_size, plain
-from mnistzoo.analysis.joins import merged
-from mnistzoo.analysis.layout import Layout
-from mnistzoo.analysis.operators.call import Call, positive, rule
-from mnistzoo.analysis.spans import Step
+from mnistzoo.analysis.algebra.factors import axes_of, dim_size, plain
+from mnistzoo.analysis.algebra.joins import merged
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.algebra.pixel_ranges import Step
+from mnistzoo.analysis.operators.registry import Call, positive, rule
 
 
 @rule("index_select")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
-from mnistzoo.analysis.operators.call import Call
+from mnistzoo.analysis.operators.registry import Call
 
 
 def _convolution(call: Call) -> int:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from mnistzoo.analysis.factors import plain
-from mnistzoo.analysis.joins import merged, product
-from mnistzoo.analysis.layout import Layout
-from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
+from mnistzoo.analysis.algebra.factors import plain
+from mnistzoo.analysis.algebra.joins import merged, product
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators.registry import Call, dims_of, positive, rule
 
 
 def pointwise(call: Call) -> Layout | None:

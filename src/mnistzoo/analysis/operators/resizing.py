@@ -9,10 +9,10 @@ from math import ceil, floor
 
 import numpy as np
 
-from mnistzoo.analysis.factors import dim_size
-from mnistzoo.analysis.layout import Layout
-from mnistzoo.analysis.operators.call import Call, rule, spatial
-from mnistzoo.analysis.spans import Ints, Step
+from mnistzoo.analysis.algebra.factors import dim_size
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.algebra.pixel_ranges import Ints, Step
+from mnistzoo.analysis.operators.registry import Call, rule, spatial
 
 Taps = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
 """From units in and out, the scale and `align_corners`: the units read, clipped and not."""

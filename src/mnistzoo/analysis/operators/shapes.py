@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from mnistzoo.analysis.factors import axes_of, dim_size, plain
-from mnistzoo.analysis.joins import broadcast, concatenated, merged
-from mnistzoo.analysis.layout import Layout
-from mnistzoo.analysis.operators.call import Call, dims_of, positive, rule
-from mnistzoo.analysis.spans import Slide, Step, sliding
+from mnistzoo.analysis.algebra.factors import axes_of, dim_size, plain
+from mnistzoo.analysis.algebra.joins import broadcast, concatenated, merged
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.algebra.pixel_ranges import Slide, Step, sliding
+from mnistzoo.analysis.operators.registry import Call, dims_of, positive, rule
 from mnistzoo.errors import UnknownOperatorError
 
 

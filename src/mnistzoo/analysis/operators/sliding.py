@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from mnistzoo.analysis.factors import dim_size, plain
-from mnistzoo.analysis.joins import merged
-from mnistzoo.analysis.layout import Layout
-from mnistzoo.analysis.operators.call import Call, positive, rule, spatial
-from mnistzoo.analysis.spans import Ints, Slide, Step, inside, sliding, transposed
+from mnistzoo.analysis.algebra.factors import dim_size, plain
+from mnistzoo.analysis.algebra.joins import merged
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.algebra.pixel_ranges import Ints, Slide, Step, inside, sliding, transposed
+from mnistzoo.analysis.operators.registry import Call, positive, rule, spatial
 
 
 def _each(value: Sequence[int] | int, axes: int) -> list[int]:

@@ -1,0 +1,1 @@
+"""Receptive-field arithmetic in integers and fractions. Imports no torch."""
