@@ -128,7 +128,7 @@ def test_what_the_output_sees_is_told_where_it_is_another():
 def test_columns_are_known():
     """A column that there is not is refused, and the nearest named."""
     summary = mnistzoo.analyze(nn.Conv2d(1, 2, 3), (1, 9, 9))
-    with pytest.raises(UnknownNameError, match="no column 'strid'; did you mean 'stride'"):
+    with pytest.raises(UnknownNameError, match=r"no column 'strid'\. Did you mean 'stride'"):
         summary.select("layer", "strid")
 
 

@@ -45,12 +45,15 @@ class ReceptiveField:
         """The record of what the axes of a tensor see."""
         local = _record(
             [reach.window for reach in reaches],
-            [reach.whole if reach.local is None else reach.local for reach in reaches],
+            [
+                reach.ranges if reach.local_ranges is None else reach.local_ranges
+                for reach in reaches
+            ],
         )
         if not any(reach.is_global for reach in reaches) and local is not None:
             return local
         windows = [reach.window if not reach.is_global else None for reach in reaches]
-        spans = [reach.whole for reach in reaches]
+        spans = [reach.ranges for reach in reaches]
         found = [w or _constant(s) for w, s in zip(windows, spans, strict=True)]
         whole = _record(found, spans)
         assert whole is not None
@@ -138,6 +141,6 @@ def _record(
 
 def _constant(spans: PixelRanges) -> Window:
     """The window of units that all see the same."""
-    everything = spans.everything()
+    everything = spans.union_all()
     first, last = int(everything.first[0]), int(everything.last[0])
     return Window(last - first + 1, 0, -first) if first <= last else Window(0, 0, 0)

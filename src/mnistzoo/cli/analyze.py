@@ -126,7 +126,7 @@ def load(network: str) -> nn.Module:
 def _from_torchvision(name: str) -> object:
     models: Any = import_module("torchvision.models")
     if name not in models.list_models():
-        raise UnknownNameError("torchvision network", name, models.list_models())
+        raise UnknownNameError("torchvision model", name, models.list_models())
     takes = signature(models.get_model_builder(name)).parameters
     options = {"weights_backbone": None} if "weights_backbone" in takes else {}
     made: object = models.get_model(name, weights=None, **options)
@@ -141,7 +141,7 @@ def _from_timm(name: str) -> object:
             f"timm:{name} needs timm, which is not installed; install it with: pip install timm"
         ) from None
     if name.partition(".")[0] not in timm.list_models():  # a tag of its weights may follow
-        raise UnknownNameError("timm network", name, timm.list_models())
+        raise UnknownNameError("timm model", name, timm.list_models())
     made: object = timm.create_model(name, pretrained=False)
     return made
 
