@@ -277,7 +277,11 @@ class TestInTheBrowser:
         ]:
             page.choose("Receptive field of the center unit", layer)
             side = pytest.approx(paper * ink * pixels / 20, rel=0.03, abs=1.5)
-            page.wait(lambda side=side: page.find(".receptive-field").size == {"width": side, "height": side})
+            page.wait(
+                lambda side=side: (
+                    page.find(".receptive-field").size == {"width": side, "height": side}
+                )
+            )
 
     def test_every_network_can_be_chosen(self, page):
         """Another network reads the same drawing, and the layers to choose from are its own."""

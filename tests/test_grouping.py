@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from mnistzoo.images.grouping import group_digits, main_digit, reading_order
 from mnistzoo.images.components import Component, bounding_box, drop_border_components
+from mnistzoo.images.grouping import group_digits, main_digit, reading_order
 
 
 def piece(left, top, width, height, area=None):
@@ -32,7 +32,12 @@ def together(main, *others):
 def test_height_and_common_box():
     """A piece is as high as its box, and several have the box around all."""
     assert piece(5, 7, 3, 11).height == 11
-    assert bounding_box([piece(5, 7, 3, 11), piece(1, 9, 2, 2), piece(4, 2, 90, 3)]) == (1, 2, 94, 18)
+    assert bounding_box([piece(5, 7, 3, 11), piece(1, 9, 2, 2), piece(4, 2, 90, 3)]) == (
+        1,
+        2,
+        94,
+        18,
+    )
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -18,7 +18,7 @@ from PIL import Image
 import mnistzoo
 from mnistzoo.data.mnist import mnist, normalize
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
-from mnistzoo.images import loading 
+from mnistzoo.images import loading
 from mnistzoo.images.grayscale import gray_levels, shrink, shrink_factor
 from mnistzoo.images.preprocessing import to_mnist
 
@@ -257,7 +257,7 @@ def test_what_comes_out_is_in_mnists_style(height, width, seed):
         (torch.ones(3, 40, 40), "No digit was found"),
         (np.broadcast_to(np.uint8(0), (20_000, 20_000)), "too large"),
         (Image.new("1", (20_000, 20_000)), "too large"),
-        (np.zeros((0, 28), np.uint8), "no pixels"),
+        (np.zeros((0, 28), np.uint8), "with pixels"),
         (b"", "not an image"),
         (b"no picture at all, only words", "not an image"),
     ],

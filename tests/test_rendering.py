@@ -11,7 +11,14 @@ from mnistzoo.errors import ImageError
 from mnistzoo.images.components import find_components
 from mnistzoo.images.grouping import main_digit
 from mnistzoo.images.rendering import _center, _normalize_strokes, render
-from mnistzoo.images.segmentation import Foreground, _background_statistics, _contrast, _has_flat_background, _has_two_levels, segment
+from mnistzoo.images.segmentation import (
+    Foreground,
+    _background_statistics,
+    _contrast,
+    _has_flat_background,
+    _has_two_levels,
+    segment,
+)
 
 COUNT = st.integers(0, 300)
 
@@ -124,7 +131,11 @@ def test_only_paper_without_grain_or_shade_has_flat_background():
     board = np.clip(0.6 * chalk + grain, 0, 1).astype(np.float32)
     assert np.mean(board == 0) > 0.3
     half = np.where(np.arange(260) < 160, 0.9, 0.6) * (1 - 0.5 * chalk)
-    assert [_has_flat_background(levels, 0, 1) for levels in (enlarged, board, half)] == [True, False, False]
+    assert [_has_flat_background(levels, 0, 1) for levels in (enlarged, board, half)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def pixels_of(counts):

@@ -19,7 +19,7 @@ from PIL import Image
 import mnistzoo
 from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
-from mnistzoo.images import loading 
+from mnistzoo.images import loading
 from mnistzoo.storage.manifest import MAX_MANIFEST_BYTES, read_manifest
 from mnistzoo.storage.model_folder import CONFIG, LIMITS, WEIGHTS, decode
 from mnistzoo.storage.state_dict import MAX_BYTES, load_state_dict

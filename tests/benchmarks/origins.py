@@ -45,7 +45,9 @@ def main() -> None:
         refused = sum(digit is None for digit in styled)
         shares = []
         for model in models:
-            read = classify(model, [np.zeros((28, 28), np.uint8) if d is None else d for d in styled])
+            read = classify(
+                model, [np.zeros((28, 28), np.uint8) if d is None else d for d in styled]
+            )
             right = [
                 digit is not None and prediction.label == label
                 for digit, prediction, label in zip(styled, read, labels, strict=True)

@@ -21,7 +21,7 @@ import torch
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.data.mnist import IDXFile, read_idx
 from mnistzoo.errors import MnistZooError, WeightsError
-from mnistzoo.images import loading 
+from mnistzoo.images import loading
 from mnistzoo.models.convnet import blank
 from mnistzoo.storage.manifest import Entry, read_manifest
 from mnistzoo.storage.model_folder import CONFIG, WEIGHTS, decode
