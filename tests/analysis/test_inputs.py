@@ -277,7 +277,9 @@ def test_a_layer_that_does_not_exist_or_is_not_called():
 )
 def test_control_flow_that_depends_on_values(function):
     """It is named, with the layer, since no pass without values can take it."""
-    with pytest.raises(AnalysisError, match=r"the model \(Function\)\. Data-dependent control flow"):
+    with pytest.raises(
+        AnalysisError, match=r"the model \(Function\)\. Data-dependent control flow"
+    ):
         analyze(Function(function), (1, 8, 8))
 
 
