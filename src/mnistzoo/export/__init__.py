@@ -5,6 +5,7 @@ ONNX needs the extra `mnistzoo[export]`, ExecuTorch needs `mnistzoo[edge]`.
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,8 @@ def export(
     if int8 and name != "onnx":
         raise InputError(f"Expected the format 'onnx' for int8, got {name!r}. Drop one of the two.")
     model.check_layers()
-    plain = model.fused().cpu().float().to(memory_format=torch.contiguous_format)
+    wide = copy.deepcopy(model).cpu().float()  # before folding, which rounds in half precision
+    plain = wide.fused().to(memory_format=torch.contiguous_format)
     _check_finite(plain)
     data = _encode(plain, name, int8)
     return Exported(write_bytes(out, data), name, int8, len(data), sha256(data))

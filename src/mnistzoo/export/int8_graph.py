@@ -48,6 +48,11 @@ class _Chain(Chain):
         else:
             super().add_layer(name, layer)
 
+    def add_classifier(self, layer: nn.Linear) -> None:
+        if self.on_blocks:
+            self._to_pixels("flatten")
+        super().add_classifier(layer)
+
     def _add_conv(self, name: str, conv: nn.Conv2d) -> None:
         few = self.channels < VECTOR and not any(conv.padding) and self.side % 2 == 0
         if few and not self.on_blocks:

@@ -58,13 +58,17 @@ class Chain:
         else:
             self.add("MaxPool", name, kernel_shape=[2, 2], strides=[2, 2])
 
+    def add_classifier(self, layer: nn.Linear) -> None:
+        """Append the layers from the last feature map to the output."""
+        self.add("Flatten", "flatten")
+        self.add("Gemm", "classifier", constants=parameters_of(layer), transB=1)
+        self.add("LogSoftmax", OUTPUT, axis=1)
+
     def build(self, model: ConvNet) -> onnx.ModelProto:
         """Append all layers of a model without batch norm, and return the graph."""
         for name, layer in model.features.named_children():
             self.add_layer(name, layer)
-        self.add("Flatten", "flatten")
-        self.add("Gemm", "classifier", constants=parameters_of(model.classifier), transB=1)
-        self.add("LogSoftmax", OUTPUT, axis=1)
+        self.add_classifier(model.classifier)
         graph = helper.make_graph(
             self.nodes,
             "mnistzoo",
