@@ -14,27 +14,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators import MOVING, RULES, Call, macs_of
-from mnistzoo.analysis.operators.mixing import CONSTANT, pointwise
-from mnistzoo.analysis.operators.registry import Layouts, Rule
+from mnistzoo.analysis.operators.base import (
+    Call,
+    Layouts,
+    Operator,
+    Write,
+    constant,
+    elementwise,
+    empty_copy,
+)
+from mnistzoo.analysis.operators.registry import after_write, find_operator, plain_name
 from mnistzoo.analysis.tracing.modules import ModuleTracker, tensors_of
-from mnistzoo.analysis.tracing.writes import written
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
-
-VALUES_NEEDED = {
-    *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
-    *("_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
-}
-"""Operators whose result, or its shape, depends on values."""
-
-SHOWN = MOVING | {"mean"}
-"""Functions that have rows, beside those with multiply-accumulates."""
-
-SAME_SHAPE = {
-    *("relu", "sigmoid", "silu", "gelu", "hardswish", "hardsigmoid", "hardtanh", "tanh"),
-    *("leaky_relu", "elu", "mul", "add", "sub", "_softmax", "_log_softmax", "_safe_softmax"),
-}
-"""Operators whose result has the shape and the dtype of arguments that agree in both."""
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -137,40 +128,47 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     ) -> Any:
         """Run one operator, and note what it does."""
         kwargs = kwargs or {}
-        name, rule = _kind(func)
-        if rule is None and _is_composite(func):  # as they arrive in `torch.inference_mode`
+        operator = find_operator(func)
+        if operator is None and _is_composite(func):  # as they arrive in `torch.inference_mode`
             with self:
                 return func.decompose(*args, **kwargs)
-        if name in ("index", "index_put"):
+        if plain_name(func) in ("aten::index", "aten::index_put"):
             args = (args[0], self._numbers(args[1]), *args[2:])
         tensors = tensors_of([args, kwargs])
         for tensor in tensors:
             self.read.add(id(tensor))
             if tensor.is_meta:
                 self._recognize(tensor)
-        out = self._run(func, name, tensors, args, kwargs)
+        out = self._run(func, operator, tensors, args, kwargs)
         call = self._call(func, args, kwargs, out, tensors)
         if _is_view(func):
             self._note_views(call)
         if any(self._known(tensor) is not None for tensor in tensors):
-            self._follow(call, name)
+            self._follow(call)
             for target in _written_to(call):
                 self._write_back(target)
         else:
             for tensor in tensors_of(out):
                 self._recognize(tensor)
-            self._note(name, call, None)
+            self._note(call, None)
         return out
 
     def _run(
-        self, func: Any, name: str, tensors: list[Tensor], args: Any, kwargs: dict[str, Any]
+        self,
+        func: Any,
+        operator: Operator | None,
+        tensors: list[Tensor],
+        args: Any,
+        kwargs: dict[str, Any],
     ) -> Any:
         """What the operator returns, on `meta` if any of its arguments is there."""
+        name = plain_name(func)
+        needs_values = operator is not None and operator.needs_values
         given = {id(tensor): self._inside(tensor, name) for tensor in tensors}
         random = torch.Tag.nondeterministic_seeded in func.tags
         on_meta = random or any(tensor.is_meta for tensor in given.values())
-        masked = name == "index" and any(tensor.dtype == torch.bool for tensor in tensors[1:])
-        if on_meta and (masked or name in VALUES_NEEDED):
+        masked = name == "aten::index" and any(tensor.dtype == torch.bool for tensor in tensors[1:])
+        if on_meta and (masked or needs_values):
             raise AnalysisError(
                 f"expected a network whose course does not depend on values, got {func} in "
                 f"{self._place()}; replace the `if`, `.item()` or mask that reads values there."
@@ -182,13 +180,13 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
                 for key, tensor in given.items()
             }
             kwargs = _placed(kwargs, META)
-            out = self._same_shape(func, name, given) if given else None
+            out = self._fake(func, operator, given) if operator and given else None
             if out is not None:
                 return out
         elif "device" in kwargs:
             kwargs = _placed(kwargs, self._device(func, name, tensors, args, kwargs))
-        elif any(tensor.numel() > MAY_GROW for tensor in tensors) and not _changed(func):
-            given = self._twins_if_large(func, name, args, kwargs, given)
+        elif any(x.numel() > MAY_GROW for x in tensors) and not (_changed(func) or needs_values):
+            given = self._twins_if_large(func, args, kwargs, given)
         if all(given[id(tensor)] is tensor for tensor in tensors):
             return func(*args, **kwargs)
         return func(*_replaced(args, given), **_replaced(kwargs, given))
@@ -201,14 +199,14 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         if device != META and (tensors or not self.on_meta):
             return device
         made = func(*args, **_placed(kwargs, META))
-        kept = made.numel() <= MAX_KEPT and not name.startswith("empty")
+        kept = made.numel() <= MAX_KEPT and not name.startswith("aten::empty")
         return CPU if kept and not (self.on_meta and made.is_floating_point()) else META
 
     def _twins_if_large(
-        self, func: Any, name: str, args: Any, kwargs: dict[str, Any], given: dict[int, Tensor]
+        self, func: Any, args: Any, kwargs: dict[str, Any], given: dict[int, Tensor]
     ) -> dict[int, Tensor]:
         """Constants for an operator, without data where what it makes of them is too large."""
-        if _is_view(func) or name in VALUES_NEEDED:
+        if _is_view(func):
             return given
         twins = {key: self._twin(tensor) for key, tensor in given.items()}
         try:
@@ -228,30 +226,26 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
                 found.extend(known.nonzero(as_tuple=True))
         return found
 
-    def _same_shape(self, func: Any, name: str, given: dict[int, Tensor]) -> Any:
+    def _fake(self, func: Any, operator: Operator, given: dict[int, Tensor]) -> Any:
         """The result of a simple operator without running torch's slow rules for its shape."""
         first, *others = given.values()
-        if not first.is_floating_point() or not first.is_contiguous():
+        plain = first.is_floating_point() and first.is_contiguous()
+        if operator.fake is None or not plain or "out" in _changed(func):
             return None
-        alike = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
-        if name in SAME_SHAPE and alike and "out" not in _changed(func):
-            return first if _changed(func) else _empty(first)
-        if name == "native_batch_norm" and all(x.shape == first.shape[1:2] for x in others):
-            nothing = torch.empty(0, device="meta")
-            return _empty(first), nothing, nothing
-        return None
+        made = operator.fake(first, *others)
+        return first if made is not None and _changed(func) else made
 
     def _inside(self, tensor: Tensor, name: str) -> Tensor:
         """A tensor that may be written to: what was made inside itself, else what stands for it."""
         key = id(tensor)
         if key in self._stand_ins:
             return self._stand_ins[key]
-        if key in self._alive or name == "lift_fresh":
+        if key in self._alive or name == "aten::lift_fresh":
             return tensor
         self._alive[key] = tensor
         if not tensor.is_meta:
             kept = not isinstance(tensor, nn.Parameter) and tensor.numel() <= MAX_KEPT
-            stand_in = tensor.clone() if kept else _empty(tensor)
+            stand_in = tensor.clone() if kept else empty_copy(tensor)
             self._stand_ins[key] = self._alive[id(stand_in)] = stand_in
             return stand_in
         return tensor
@@ -265,7 +259,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         if tensor.is_meta:
             return tensor
         if id(tensor) not in self._twins:
-            self._twins[id(tensor)] = twin = _empty(tensor)
+            self._twins[id(tensor)] = twin = empty_copy(tensor)
             self._alive[id(twin)] = twin
         return self._twins[id(tensor)]
 
@@ -273,11 +267,11 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         """A tensor without data in place of another, whose values are lost from here on."""
         if tensor.is_meta:
             return tensor
-        stand_in = self._stand_ins[key] = _empty(tensor)
+        stand_in = self._stand_ins[key] = empty_copy(tensor)
         self._alive[id(stand_in)] = stand_in
         return stand_in
 
-    def _follow(self, call: Call, name: str) -> None:
+    def _follow(self, call: Call) -> None:
         """Give the results their layouts."""
         layouts = self._layouts_of(call)
         for tensor, layout in zip(tensors_of(call.out), layouts, strict=True):
@@ -285,20 +279,19 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         first = layouts[0] if layouts else None
         if first is not None and first.axes():
             self.last_map = first
-        self._note(name, call, first)
+        self._note(call, first)
 
     def _layouts_of(self, call: Call) -> list[Layout | None]:
         """The layout of each result, by the operator's rule."""
         made = tensors_of(call.out)
-        name, rule = _kind(call.func)
-        if name in CONSTANT:
-            return [None] * len(made)
-        if not any(tensor.ndim for tensor in (*call.tensors, *made)):
-            rule = pointwise  # numbers without a dimension, whatever is made of them
+        operator = find_operator(call.func)
+        rule = None if operator is None else operator.rule
+        if rule is not constant and not any(x.ndim for x in (*call.tensors, *made)):
+            rule = elementwise  # numbers without a dimension, whatever is made of them
         if rule is None:
             raise UnknownOperatorError(
-                f"expected operators whose window is known, got {call.func} in {self._place()}; "
-                "replace it by known ones, or report it."
+                f"Expected operators with a known receptive field, got {call.func} in "
+                f"{self._place()}. Register a rule: mnistzoo.analysis.register_operator."
             )
         try:
             layouts: Layouts = rule(call)
@@ -327,7 +320,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         while id(target) in self._views:
             base, view, number = self._views[id(target)]
             if layout is not None:
-                layout = written(view, number, layout, self._known(base))
+                layout = after_write(Write(view, number, layout, self._known(base)))
                 self.track(self._on_meta(id(base), self._inside(base, "")), layout)
             target = base
             told.add(id(target))
@@ -338,23 +331,17 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
                 layout = self._layouts_of(view)[number]
                 self.track(self._on_meta(id(other), self._inside(other, "")), layout)
 
-    def _note(self, name: str, call: Call, layout: Layout | None) -> None:
-        macs = macs_of(name, call)
-        if self.calls and (macs or (layout and name in SHOWN)):
-            self.calls.function(name.removesuffix("_with_indices"), call.result, layout, macs)
+    def _note(self, call: Call, layout: Layout | None) -> None:
+        operator = find_operator(call.func)
+        if operator is None or self.calls is None:
+            return
+        macs = operator.macs(call) if operator.macs else 0
+        if macs or (layout and operator.listed):
+            name = plain_name(call.func).partition("::")[2].removesuffix("_with_indices")
+            self.calls.function(name, call.result, layout, macs)
 
     def _place(self) -> str:
         return str(self.calls.stack[-1]) if self.calls and self.calls.stack else "the network"
-
-
-@cache
-def _kind(func: Any) -> tuple[str, Rule | None]:
-    """The operator's name, without the underscore of in-place ones, and the rule for it."""
-    name = func._schema.name.partition("::")[2]
-    if name.endswith("_") and not name.endswith("__"):
-        name = name[:-1]
-    tagged = pointwise if torch.Tag.pointwise in func.tags else None
-    return name, RULES.get(name) or RULES.get(name.removesuffix("_copy"), tagged)
 
 
 def _beside(layout: Layout | None, other: Tensor) -> Layout | None:
@@ -404,10 +391,6 @@ def _changed(func: Any) -> tuple[str, ...]:
     """The names of the arguments that the operator changes."""
     arguments = func._schema.arguments
     return tuple(a.name for a in arguments if a.alias_info and a.alias_info.is_write)
-
-
-def _empty(tensor: Tensor) -> Tensor:
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 
 
 def _placed(kwargs: dict[str, Any], device: torch.device) -> dict[str, Any]:
