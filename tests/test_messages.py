@@ -311,13 +311,13 @@ ANALYSIS = [
     ),
     (
         lambda: analyze(nn.Sequential(Applied(torch.diag_embed)), (4, 4)),
-        "expected operators whose window is known, got aten.diag_embed… in layer '0' "
-        "(Applied); replace it by known ones, or report it.",
+        "Expected operators with a known receptive field, got aten.diag_embed… in layer '0' "
+        "(Applied). Register a rule: mnistzoo.analysis.register_operator.",
     ),
     (
         lambda: analyze(Applied(lambda x: x[..., :32] + x[..., ::2]), (1, 64)),
-        "the network (Applied), aten.add.Tensor: expected the branches that join to move by the "
-        "same number of pixels a unit, got 1 and 2; check the strides of the branches.",
+        "the network (Applied), aten.add.Tensor: Expected joining branches to move by the same "
+        "number of pixels per unit, got 1 and 2. Check the strides of the branches.",
     ),
     (
         lambda: receptive_field(nn.Sequential(nn.Flatten()), (4,), "1"),
