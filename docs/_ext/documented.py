@@ -61,7 +61,9 @@ def experiments() -> Iterator[Figure]:
     yield Figure("classes", "10", str(NUM_CLASSES))
     for row in studied():
         params = f"{row.documented_params:,}"
-        yield Figure(f"{row.name}: parameters", params, f"{_rows()[row.name].params:,}", "rounded")
+        yield Figure(
+            f"{row.name}: parameters", params, f"{_rows()[row.name].num_params:,}", "rounded"
+        )
     for row in studied():
         found = _percent(_rows()[row.name].accuracy)
         documented = _percent(row.documented_accuracy)
@@ -79,7 +81,7 @@ _GAINS = ("+2.49%", "+2.21%", "+2.82%", "+0.25%")
 def progression() -> Iterator[Figure]:
     """Performance Progression, and Efficiency Analysis."""
     for row, text in zip(studied(), _THOUSANDS, strict=True):
-        thousands = _rows()[row.name].params / 1000
+        thousands = _rows()[row.name].num_params / 1000
         found = f"{thousands:.1f}K" if "." in text else f"{thousands:.0f}K"
         yield Figure(f"{row.name}: parameters", text, found)
     for (before, after), text in zip(pairwise(studied()), _GAINS, strict=True):
@@ -157,7 +159,7 @@ def _cells(name: str, path: str, texts: list[str], found: tuple[str, ...]) -> It
 def layer_sums() -> Iterator[Figure]:
     """What the table of layers adds up to."""
     listed = sum(int(row[4].replace(",", "")) for row in _TABLE)
-    total = f"{_rows()['exp5'].params:,}"
+    total = f"{_rows()['exp5'].num_params:,}"
     yield Figure("sum of the table's parameters", f"{listed:,}", total, "left-out")
     convs = str(sum(row[0].startswith("Conv") for row in _TABLE))
     yield Figure("convolutions in the table", convs, str(len(_convs("exp5"))), "left-out")

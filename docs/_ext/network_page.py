@@ -38,7 +38,7 @@ def save(figure: Figure, path: Path) -> None:
 def _head(name: str, entry: Entry | None) -> str:
     row = next(row for row in zoo.rows() if row.name == name)
     facts = {
-        "parameters": f"{row.params:,}",
+        "parameters": f"{row.num_params:,}",
         "multiply-accumulates an image": f"{row.macs:,}",
         "memory for one image": f"{row.memory:.2f} MiB",
         "receptive field": f"{row.receptive_field} × {row.receptive_field}",
@@ -50,14 +50,14 @@ def _head(name: str, entry: Entry | None) -> str:
         f"# {name}{f': {title}' if title else ''}\n\n"
         f"{to_markdown(('`mnistzoo list`', ''), facts.items())}\n\n"
         f"```python\nimport mnistzoo\n\n{load}\n"
-        f"print(model.num_params())  # {row.params}\n```\n"
+        f"print(model.num_params())  # {row.num_params}\n```\n"
     )
 
 
 def _layers(name: str, analysis: Analysis) -> str:
     outputs = sum(prod(row.output_shape or ()) for row in analysis if row.has_params)
     return (
-        f"## Layers\n\n```sh\nmnistzoo summary {name}\n```\n\n{analysis.to_markdown()}\n"
+        f"## Layers\n\n```sh\nmnistzoo analyze {name}\n```\n\n{analysis.to_markdown()}\n"
         "### Memory\n\n"
         f"The input ({prod(INPUT_SHAPE):,} numbers), twice the outputs of the layers that have "
         f"parameters (2 × {outputs:,}: values and gradients) and the parameters "

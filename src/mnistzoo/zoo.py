@@ -21,7 +21,7 @@ class Row:
 
     Attributes:
         name: what `get_model` calls it.
-        params: its parameters.
+        num_params: its parameters.
         macs: multiply-accumulates for one image, biases not counted.
         memory: its footprint for one image in MiB, as `Analysis.memory` defines it.
         receptive_field: of a unit of the last feature map, in input pixels along each axis.
@@ -29,7 +29,7 @@ class Row:
     """
 
     name: str
-    params: int
+    num_params: int
     macs: int
     memory: float
     receptive_field: int
@@ -60,7 +60,7 @@ def _row(name: str) -> Row:
     assert field is not None, "every network of the zoo has feature maps"
     return Row(
         name=name,
-        params=analysis.num_params,
+        num_params=analysis.num_params,
         macs=analysis.macs,
         memory=analysis.memory,
         receptive_field=int(field.size[0]),
