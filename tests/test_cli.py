@@ -395,8 +395,8 @@ def test_a_folder_stands_for_a_model(tmp_path):
 
 def test_misspelled_names_and_missing_folders(failed, tmp_path):
     """A bare word gets the nearest name, and a path an error about a folder."""
-    assert "did you mean 'exp5'" in failed("evaluate", "exp55")[1]
-    assert "did you mean 'teacher'" in failed("train", "techer", "-o", "x")[1]
+    assert "Did you mean 'exp5'" in failed("evaluate", "exp55")[1]
+    assert "Did you mean 'teacher'" in failed("train", "techer", "-o", "x")[1]
     assert "There is no folder" in failed("evaluate", tmp_path / "nothing")[1]
 
 

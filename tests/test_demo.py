@@ -135,7 +135,7 @@ class Page:
     def __init__(self, driver, address):
         self.driver = driver
         driver.get(address)
-        self.wait(lambda: self.find(".paper canvas").is_displayed() and self.status)
+        self.wait(lambda: self.find(".drawing canvas").is_displayed() and self.status)
 
     def find(self, selector):
         """The first element that fits a selector of CSS."""
@@ -175,7 +175,7 @@ class Page:
         from selenium.webdriver.common.actions.action_builder import ActionBuilder
         from selenium.webdriver.common.actions.pointer_input import PointerInput
 
-        canvas = self.find(".paper canvas")
+        canvas = self.find(".drawing canvas")
         width, height = canvas.size["width"], canvas.size["height"]
         builder = ActionBuilder(self.driver, mouse=PointerInput(pointer, pointer), duration=20)
         for index, (x, y) in enumerate(points):
@@ -192,7 +192,7 @@ class Page:
             "const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));"
             "const dataTransfer = new DataTransfer();"
             "dataTransfer.items.add(new File([bytes], arguments[1], {type: arguments[2]}));"
-            "document.querySelector('.paper canvas').dispatchEvent("
+            "document.querySelector('.drawing canvas').dispatchEvent("
             "new DragEvent('drop', {dataTransfer, bubbles: true, cancelable: true}));",
             base64.b64encode(data).decode(),
             name,
@@ -207,7 +207,7 @@ class Page:
 
     def on_paper(self):
         """The bytes of the picture that is on the paper."""
-        script = "return document.querySelector('.paper canvas').toDataURL()"
+        script = "return document.querySelector('.drawing canvas').toDataURL()"
         return base64.b64decode(self.driver.execute_script(script).partition(",")[2])
 
 
@@ -240,7 +240,7 @@ class TestInTheBrowser:
     def test_a_drawn_digit_is_read(self, page, points, digit):
         """One stroke of the mouse is read as the digit drawn, with a bar for each of the ten."""
         page.draw(points)
-        page.says(f"exp5 reads {digit}, ")
+        page.says(f"exp5 predicts {digit} ")
         meters = page.driver.find_elements("css selector", "meter")
         bars = {int(m.get_attribute("aria-label")): float(m.get_attribute("value")) for m in meters}
         expected = get_model("exp5", pretrained=True).predict(page.on_paper())
@@ -252,40 +252,44 @@ class TestInTheBrowser:
     def test_a_dropped_photograph_is_read(self, page, test_images, seed):
         """A photograph dropped on the paper is read as the digit that is on it."""
         page.drop(photograph(test_images.images[seed].numpy(), seed), "photo.jpg", "image/jpeg")
-        page.says(f"exp5 reads {test_images.labels[seed]},")
+        page.says(f"exp5 predicts {test_images.labels[seed]} ")
 
     def test_what_the_network_saw(self, page):
         """The picture shown is the 28×28 pixels that the library makes of what is on the paper."""
         page.draw(SEVEN)
-        page.says("reads 7")
+        page.says("predicts 7")
         source = page.wait(lambda: page.find("img[src*='image.png']").get_attribute("src"))
         shown = np.asarray(Image.open(urllib.request.urlopen(source)).convert("L"))
         assert shown.shape == (280, 280)
-        np.testing.assert_array_equal(shown[5::10, 5::10], to_mnist(page.on_paper()).numpy())
+        np.testing.assert_array_equal(shown[5::10, 5::10], to_mnist(page.on_paper()))
 
     def test_the_receptive_field_lies_over_the_drawing(self, page):
         """Its side is to the ink's longer side as its pixels are to MNIST's 20."""
         page.draw(SEVEN)
-        page.says("reads 7")
+        page.says("predicts 7")
         alpha = np.asarray(Image.open(io.BytesIO(page.on_paper())))[..., 3]
         ink = max(np.ptp(indices) + 1 for indices in np.nonzero(alpha > 127)) / len(alpha)
-        paper = page.find(".paper canvas").size["width"]
+        paper = page.find(".drawing canvas").size["width"]
         for layer, pixels in [
             ("features.conv1", 3),
             ("features.conv4", 12),
             ("features.pool2", 18),
         ]:
-            page.choose("Receptive field of the middle unit of", layer)
+            page.choose("Receptive field of the center unit", layer)
             side = pytest.approx(paper * ink * pixels / 20, rel=0.03, abs=1.5)
-            page.wait(lambda side=side: page.find(".field").size == {"width": side, "height": side})
+            page.wait(
+                lambda side=side: (
+                    page.find(".receptive-field").size == {"width": side, "height": side}
+                )
+            )
 
     def test_every_network_can_be_chosen(self, page):
         """Another network reads the same drawing, and the layers to choose from are its own."""
         page.draw(SEVEN)
         for name in [*list_models()[:-1], "exp5"]:
-            page.choose("Network", name)
-            page.says(f"{name} reads 7")
-            layer = page.find("input[aria-label='Receptive field of the middle unit of']")
+            page.choose("Model", name)
+            page.says(f"{name} predicts 7")
+            layer = page.find("input[aria-label='Receptive field of the center unit']")
             path = layer.get_attribute("value").partition(":")[0]
             assert path in dict(get_model(name).named_modules())
 
@@ -294,12 +298,12 @@ class TestInTheBrowser:
         stream = io.BytesIO()
         Image.new("L", (50, 40), 250).save(stream, "PNG")
         page.drop(stream.getvalue(), "white.png", "image/png")
-        page.says("no ink was found")
+        page.says("No digit was found")
         page.draw(ONE)
-        page.says("reads 1")
+        page.says("predicts 1")
         page.drop(b"a letter, not a digit", "letter.txt", "text/plain")
-        page.says("not a picture in a format that is read")
-        assert not page.find(".field").is_displayed()
+        page.says("not an image in a supported format")
+        assert not page.find(".receptive-field").is_displayed()
         page.clear()
 
     def test_on_a_phone(self, page):
@@ -309,16 +313,16 @@ class TestInTheBrowser:
         try:
             width = page.driver.execute_script("return document.documentElement.scrollWidth")
             assert width <= 390
-            assert page.find(".paper canvas").size["width"] > 300
+            assert page.find(".drawing canvas").size["width"] > 300
             page.draw(SEVEN, "touch")
-            page.says("reads 7")
+            page.says("predicts 7")
         finally:
             page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
     def test_nothing_leaves_the_machine(self, page, address, folder):
         """All that browser and server ask for, from the first moment on, is on this machine."""
         page.draw(ONE)
-        page.says("reads 1")
+        page.says("predicts 1")
         messages = [
             json.loads(row["message"])["message"] for row in page.driver.get_log("performance")
         ]
@@ -341,7 +345,7 @@ class TestInTheBrowser:
         browser.get_log("browser")  # requests cut short by leaving the page before
         page = Page(browser, address)
         page.draw(ONE)
-        page.says("reads 1")
+        page.says("predicts 1")
         assert not [row for row in browser.get_log("browser") if row["level"] == "SEVERE"]
 
 
@@ -367,7 +371,7 @@ def test_a_port_in_use():
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert str(port) in done.stderr
-    assert "choose another port" in done.stderr
+    assert "Choose another port" in done.stderr
 
 
 def test_an_address_of_another_computer():
@@ -375,7 +379,7 @@ def test_an_address_of_another_computer():
     command = [sys.executable, "-m", "mnistzoo", "demo", "--no-browser", "--host", "203.0.113.5"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert done.stderr.startswith("mnistzoo: cannot serve the page on 203.0.113.5: ")
+    assert done.stderr.startswith("mnistzoo: Cannot serve the page on 203.0.113.5: ")
     assert done.stderr.count("\n") == 1
     assert "port" not in done.stderr
 

@@ -128,7 +128,7 @@ def test_every_documented_figure_of_a_network_is_gone_through(figures):
     shown = {(figure.what, figure.documented, figure.computed) for figure in figures}
     rows = {row.name: row for row in zoo.rows()}
     for name, row in ARCHITECTURES.items():
-        params, accuracy = f"{row.documented_params:,}", f"{row.documented_accuracy:.2%}"
+        params, accuracy = f"{row.documented_num_params:,}", f"{row.documented_accuracy:.2%}"
         assert (f"{name}: parameters", params, f"{rows[name].num_params:,}") in shown
         assert (f"{name}: test accuracy", accuracy, f"{rows[name].accuracy:.2%}") in shown
 

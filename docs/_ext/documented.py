@@ -22,7 +22,7 @@ from reasons import Figure, LayerRow
 
 def studied() -> list[Architecture]:
     """The networks of which the study documents something."""
-    return [row for row in ARCHITECTURES.values() if row.documented_params is not None]
+    return [row for row in ARCHITECTURES.values() if row.documented_num_params is not None]
 
 
 @functools.cache
@@ -60,7 +60,7 @@ def experiments() -> Iterator[Figure]:
     yield Figure("size of an image", "28×28", f"{INPUT_SHAPE[1]}×{INPUT_SHAPE[2]}")
     yield Figure("classes", "10", str(NUM_CLASSES))
     for row in studied():
-        params = f"{row.documented_params:,}"
+        params = f"{row.documented_num_params:,}"
         yield Figure(
             f"{row.name}: parameters", params, f"{_rows()[row.name].num_params:,}", "rounded"
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
-    from mnistzoo.images.preprocessing import transforms as transforms
+    from mnistzoo.images.transforms import transforms as transforms
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
@@ -39,7 +39,7 @@ _HOMES = {
         *("num_params", "receptive_field"),
     ),
     "mnistzoo.data.mnist": ("mnist",),
-    "mnistzoo.images.preprocessing": ("transforms",),
+    "mnistzoo.images.transforms": ("transforms",),
     "mnistzoo.models.prediction": ("Digit", "Prediction"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
     "mnistzoo.models.pretrained": ("from_pretrained",),

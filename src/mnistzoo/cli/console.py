@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mnistzoo.tables import Table
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.progress import Progress
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 MIN_WIDTH = 80
 """Columns of a table that is printed to a file or a pipe; more only where a word is longer."""
@@ -33,11 +33,16 @@ def print_records(
     if format_ == "json":
         print_json(records)
     elif format_ == "csv":
-        sys.stdout.write(to_csv(records))
+        rows = [[_csv_cell(value) for value in record.values()] for record in records]
+        sys.stdout.write(Table(list(records[0]) if records else [], rows).to_csv())
     elif format_ == "markdown":
-        print(to_markdown(headers, cells))
+        sys.stdout.write(Table(headers, list(cells)).to_markdown())
     else:
         print_table(table(headers, cells))
+
+
+def _csv_cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list | dict) else value
 
 
 def print_record(format_: str, record: Record, text: str) -> None:
@@ -70,12 +75,12 @@ def print_table(table: RenderableType) -> None:
 
 def table(
     headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None
-) -> Table:
+) -> RichTable:
     """Return a table whose first column is aligned left and whose others are aligned right."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
-    made = Table(
+    made = RichTable(
         title=title,
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -95,28 +100,6 @@ def table(
     for row in rows:
         made.add_row(*row)
     return made
-
-
-def to_markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table whose first column is aligned left and whose others right."""
-    ruler = ["---", *["---:"] * (len(headers) - 1)]
-    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, ruler, *escaped))
-
-
-def to_csv(records: Sequence[Record]) -> str:
-    """Return CSV with a header line; lists and objects are written as JSON."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(records[0]) if records else [], lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow(
-            {
-                key: json.dumps(value) if isinstance(value, list | dict) else value
-                for key, value in record.items()
-            }
-        )
-    return file.getvalue()
 
 
 def progress(unit: str) -> Progress:

@@ -16,10 +16,13 @@ from mnistzoo.cli.source import check, load
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
     from mnistzoo.models.convnet import ConvNet
     from mnistzoo.models.prediction import Prediction
+
+    Pixels: TypeAlias = NDArray[np.uint8]
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
@@ -50,7 +53,7 @@ def predict(
     Images that cannot be read are reported on stderr, and the exit status is 1.
     """
 
-    def one(model: ConvNet, source: Source) -> tuple[Prediction, Tensor | None]:
+    def one(model: ConvNet, source: Source) -> tuple[Prediction, Pixels | None]:
         from mnistzoo.images.preprocessing import to_mnist
 
         return model.predict(source), to_mnist(source) if show else None
@@ -146,7 +149,7 @@ def _report(name: str, error: MnistZooError) -> None:
     print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
 
 
-def _print_half_blocks(pixels: Tensor) -> None:
+def _print_half_blocks(pixels: Pixels) -> None:
     """Print two rows of pixels per line: in gray in a terminal, else in black and white."""
     from rich.console import Console
     from rich.text import Text

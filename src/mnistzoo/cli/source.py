@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def title(name: str) -> str:
     """Return a model's name with its title: "exp5 · Deep CNN + BatchNorm"."""
-    row = ARCHITECTURES.get(name)
-    return f"{name} · {row.title}" if row and row.title else name
+    return ARCHITECTURES[name].display_name if name in ARCHITECTURES else name
 
 
 def check_names(names: Iterable[str], known: Collection[str] = ARCHITECTURES) -> None:

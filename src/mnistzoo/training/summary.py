@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -12,6 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from mnistzoo.errors import InputError
+from mnistzoo.tables import Table
 from mnistzoo.training.metrics import Result
 
 COLUMNS = (
@@ -72,11 +71,7 @@ def records(results: Iterable[Result]) -> list[dict[str, Any]]:
 
 def to_csv(results: Iterable[Result]) -> str:
     """Return a line for each run, by network, recipe and seed, below a line of `COLUMNS`."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records(results))
-    return file.getvalue()
+    return Table(COLUMNS, [list(record.values()) for record in records(results)]).to_csv()
 
 
 def _summary(runs: Sequence[Result]) -> Summary:

@@ -47,7 +47,7 @@ class ModuleCall:
 
     def __str__(self) -> str:
         kind = type(self.module).__name__
-        return f"layer {self.path!r} ({kind})" if self.path else f"the network ({kind})"
+        return f"layer {self.path!r} ({kind})" if self.path else f"the model ({kind})"
 
 
 class ModuleTracker:
@@ -166,4 +166,4 @@ def unbatched(tensor: Tensor) -> tuple[int, ...]:
 
 def receptive_field_of(layout: Layout) -> ReceptiveField:
     """The record of a layout."""
-    return ReceptiveField.of(layout.settled().anchored().reaches)
+    return ReceptiveField.of(layout.axis_fields())
