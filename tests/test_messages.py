@@ -11,14 +11,12 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save
-from torch import nn
 
 import mnistzoo
-from mnistzoo import analyze, effective_receptive_field, receptive_field
 from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
 from mnistzoo.files import make_folder, move, read_bytes, write_bytes
-from mnistzoo.models import exp1, exp5
+from mnistzoo.models import exp1
 from mnistzoo.storage.manifest import FOLDER, pretrained_state_dict, read_manifest
 from mnistzoo.storage.state_dict import load_into, load_state_dict, read_metadata
 
@@ -254,111 +252,7 @@ DATA = [
 ]
 
 
-class Applied(nn.Module):
-    """Any function as a network."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, x):  # noqa: D102 - torch's own method
-        return self.function(x)
-
-
-def images(*shape, dtype=torch.float32):
-    """Images for the effective receptive field of exp5."""
-    return torch.zeros(shape, dtype=dtype)
-
-
-def raise_key_error(x):
-    """A network that fails for a reason of its own."""
-    raise KeyError("gone\nmore")
-
-
-ANALYSIS = [
-    (
-        lambda: analyze(exp5(), (1, 0)),
-        "expected input_shape as positive integers, (channels, height, width) without the batch, "
-        "got (1, 0).",
-    ),
-    (
-        lambda: analyze(Applied(lambda x: "text"), (1, 8)),
-        "expected a network that returns tensors, got str; wrap it in a module that returns one.",
-    ),
-    (
-        lambda: analyze(nn.Linear(3, 2), (4,)),
-        "expected an input_shape that fits the network, got (4,): the network (Linear) refused its "
-        "input of shape (1, 4) (…); "
-        "give (channels, height, width) of one image.",
-    ),
-    (
-        lambda: analyze(Applied(raise_key_error), (4,)),
-        "expected a network that runs on shapes alone, got KeyError in the network (Applied) with "
-        "an input of shape (1, 4) ('gone\\nmore'); mend the network or analyse a part of it.",
-    ),
-    (
-        lambda: analyze(nn.Bilinear(4, 4, 2), (4,)),
-        "expected a network that runs on shapes alone, got TypeError in the network (Bilinear) "
-        "with an input of shape (1, 4) (Bilinear.forward() missing 1 required positional argument: "
-        "'input2'); pass its further arguments by name, or wrap it in a module that takes one "
-        "tensor.",
-    ),
-    (
-        lambda: analyze(Applied(lambda x: x * x.sum().item()), (4,)),
-        "expected a network whose course does not depend on values, got "
-        "aten._local_scalar_dense.default in the network (Applied); "
-        "replace the `if`, `.item()` or mask that reads values there.",
-    ),
-    (
-        lambda: analyze(nn.Sequential(Applied(torch.diag_embed)), (4, 4)),
-        "Expected operators with a known receptive field, got aten.diag_embed… in layer '0' "
-        "(Applied). Register a rule: mnistzoo.analysis.register_operator.",
-    ),
-    (
-        lambda: analyze(Applied(lambda x: x[..., :32] + x[..., ::2]), (1, 64)),
-        "the network (Applied), aten.add.Tensor: Expected joining branches to move by the same "
-        "number of pixels per unit, got 1 and 2. Check the strides of the branches.",
-    ),
-    (
-        lambda: receptive_field(nn.Sequential(nn.Flatten()), (4,), "1"),
-        "There is no layer '1'. Choose from: 0.",
-    ),
-    (
-        lambda: receptive_field(Applied(lambda x: torch.zeros(3)), (4,), ""),
-        "expected an output of '' that is made of the input, got none; "
-        "name a layer that the network calls (mnistzoo.analyze lists them).",
-    ),
-    (
-        lambda: receptive_field(nn.Flatten(), (4,)),
-        "expected a map with more than one unit that is made of the input, got none; "
-        "name a layer that the network calls (mnistzoo.analyze lists them).",
-    ),
-    (
-        lambda: effective_receptive_field(exp5(), images(0, 1, 28, 28), "features"),
-        "expected floating-point images of shape (N, channels, *axes) with N of at least 1, "
-        "got torch.float32 of shape (0, 1, 28, 28).",
-    ),
-    (
-        lambda: effective_receptive_field(exp5(), images(1, 1, 28, 28), "classifier"),
-        "expected 'classifier' to put out a map of 2 axes made of the images, got shape (1, 10); "
-        "name a layer before the flatten.",
-    ),
-    (
-        lambda: mnistzoo.ReceptiveField((3,), (1,), (1,)).pixels(0),
-        "expected a receptive field of an analysis, got one made by hand.",
-    ),
-    (
-        lambda: exp5().receptive_field("features.conv7").pixels(3),
-        "expected a unit from 0 to 2, got 3.",
-    ),
-    (
-        lambda: exp5().receptive_field("features.conv7").interval((1, 2, 3)),
-        "expected one number for each of 2 axes, got (1, 2, 3).",
-    ),
-]
-
-
-@pytest.mark.parametrize(("call", "message"), FILES + WEIGHTS + DATA + ANALYSIS)
+@pytest.mark.parametrize(("call", "message"), FILES + WEIGHTS + DATA)
 def test_message(call, message):
     """What was expected, what was got, what to do; "…" is for the words of other libraries."""
     assert re.fullmatch(re.escape(message).replace("…", ".*"), said(call))

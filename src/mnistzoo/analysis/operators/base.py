@@ -159,7 +159,7 @@ def read_all(call: Call) -> Layout | None:
     return union([call.union_of(tensor) for tensor in call.tensors], call.shape)
 
 
-def empty_copy(tensor: Tensor) -> Tensor:
+def meta_copy(tensor: Tensor) -> Tensor:
     """Return an empty tensor of the same geometry and dtype on the meta device."""
     return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
 

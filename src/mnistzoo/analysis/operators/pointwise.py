@@ -6,13 +6,13 @@ from torch import Tensor
 
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, Operator, constant, elementwise, empty_copy
+from mnistzoo.analysis.operators.base import Call, Operator, constant, elementwise, meta_copy
 
 
 def same_shape(first: Tensor, *others: Tensor) -> Tensor | None:
     """Return an empty result if all arguments have one shape and dtype."""
     alike = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
-    return empty_copy(first) if alike else None
+    return meta_copy(first) if alike else None
 
 
 def _fill(call: Call) -> Layout | None:

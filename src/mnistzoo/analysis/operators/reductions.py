@@ -15,7 +15,7 @@ from mnistzoo.analysis.operators.base import (
     Operator,
     dims_of,
     elementwise,
-    empty_copy,
+    meta_copy,
     positive,
     read_all,
 )
@@ -86,7 +86,7 @@ def _batch_norm_result(first: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, 
     if any(x.shape != first.shape[1:2] for x in others):
         return None
     nothing = torch.empty(0, device="meta")
-    return empty_copy(first), nothing, nothing
+    return meta_copy(first), nothing, nothing
 
 
 def _renorm(call: Call) -> Layout:
