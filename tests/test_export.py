@@ -444,6 +444,6 @@ def test_export_command(tmp_path):
     """The command exports a folder as it does a name, and prints the path and the size."""
     out = tmp_path / "model.onnx"
     mnistzoo.exp5(num_classes=3).save_pretrained(tmp_path / "mine")
-    printed = invoke("export", str(tmp_path / "mine"), str(out))
+    printed = invoke("export", str(tmp_path / "mine"), "-o", str(out))
     assert str(out) in printed.replace("\n", "")
     assert f"{out.stat().st_size:,}" in printed

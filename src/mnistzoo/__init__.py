@@ -10,6 +10,7 @@ from mnistzoo._version import __version__ as __version__
 from mnistzoo.errors import MnistZooError as MnistZooError
 
 if TYPE_CHECKING:
+    from mnistzoo import analysis as analysis
     from mnistzoo import errors as errors
     from mnistzoo import export as export
     from mnistzoo import models as models
@@ -46,7 +47,7 @@ _HOMES = {
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-_MODULES = ("errors", "export", "models", "plots")
+_MODULES = ("analysis", "errors", "export", "models", "plots")
 
 __all__ = ["MnistZooError", "__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 

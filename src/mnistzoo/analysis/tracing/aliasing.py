@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators import Call
+from mnistzoo.analysis.operators.base import Call, Write
+from mnistzoo.analysis.operators.registry import after_write
 from mnistzoo.analysis.tracing.tensors import TensorRecord, TensorRecords
-from mnistzoo.analysis.tracing.writes import written
 
 
 def propagate_write(
@@ -36,7 +36,7 @@ def _update_bases(records: TensorRecords, target: TensorRecord) -> list[TensorRe
     bases, layout = [target], target.layout
     while (view := bases[-1].view) is not None:
         if layout is not None:
-            layout = written(view.call, view.number, layout, view.base.layout)
+            layout = after_write(Write(view.call, view.number, layout, view.base.layout))
             records.forget_values(view.base)
             view.base.set_layout(layout)
         bases.append(view.base)

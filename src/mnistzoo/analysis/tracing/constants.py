@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from mnistzoo.analysis.operators.base import meta_copy
+
 CPU, META = torch.device("cpu"), torch.device("meta")
 
 MAX_ELEMENTS = 2**20
@@ -40,8 +42,3 @@ class ConstantPolicy:
     def writable_copy(self, tensor: Tensor) -> Tensor:
         """Return a copy for a model to write to instead of a tensor of its own."""
         return tensor.to(CPU, copy=True) if self.keeps(tensor) else meta_copy(tensor)
-
-
-def meta_copy(tensor: Tensor) -> Tensor:
-    """Return an empty tensor of the same geometry and dtype on the meta device."""
-    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnistzoo.analysis.operators import Call
+from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.tracing.modules import tensors_of
 
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn.parameter import is_lazy
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators import Call
-from mnistzoo.analysis.tracing.constants import ConstantPolicy, meta_copy
+from mnistzoo.analysis.operators.base import Call, meta_copy
+from mnistzoo.analysis.tracing.constants import ConstantPolicy
 from mnistzoo.analysis.tracing.modules import tensors_of
 from mnistzoo.errors import AnalysisError
 

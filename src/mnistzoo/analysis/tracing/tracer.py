@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import torch
@@ -13,17 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators import MOVING, RULES, Call, macs_of
-from mnistzoo.analysis.operators.mixing import CONSTANT, pointwise
-from mnistzoo.analysis.operators.registry import Layouts, Rule
+from mnistzoo.analysis.operators.base import Call, Layouts, Operator, constant, elementwise
+from mnistzoo.analysis.operators.registry import find_operator, plain_name
 from mnistzoo.analysis.tracing.aliasing import propagate_write
-from mnistzoo.analysis.tracing.constants import (
-    CPU,
-    META,
-    SAFE_ELEMENTS,
-    ConstantPolicy,
-    meta_copy,
-)
+from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
 from mnistzoo.analysis.tracing.modules import ModuleTracker, tensors_of
 from mnistzoo.analysis.tracing.schema import (
     is_composite,
@@ -34,21 +26,6 @@ from mnistzoo.analysis.tracing.schema import (
 )
 from mnistzoo.analysis.tracing.tensors import TensorRecord, TensorRecords
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
-
-VALUES_NEEDED = {
-    *("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "bincount"),
-    *("_unique2", "unique_dim", "unique_consecutive", "repeat_interleave"),
-}
-"""Operators whose result, or its shape, depends on values."""
-
-SHOWN = MOVING | {"mean"}
-"""Functions that have rows, beside those with multiply-accumulates."""
-
-SAME_SHAPE = {
-    *("relu", "sigmoid", "silu", "gelu", "hardswish", "hardsigmoid", "hardtanh", "tanh"),
-    *("leaky_relu", "elu", "mul", "add", "sub", "_softmax", "_log_softmax", "_safe_softmax"),
-}
-"""Operators whose result has the shape and the dtype of arguments that agree in both."""
 
 
 class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has no types here
@@ -87,43 +64,37 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     ) -> Any:
         """Run one operator, and follow what it does."""
         kwargs = kwargs or {}
-        name, rule = _kind(func)
-        if rule is None and is_composite(func):  # as they arrive in `torch.inference_mode`
+        if find_operator(func) is None and is_composite(func):  # in `torch.inference_mode` only
             with self:
                 return func.decompose(*args, **kwargs)
         try:
-            return self._step(func, name, args, kwargs)
+            return self._step(func, args, kwargs)
         except (AnalysisError, UnknownOperatorError) as error:
             raise type(error)(f"Cannot follow {func} in {self._place()}. {error}") from error
 
-    def _step(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if name == "lift_fresh":  # a literal, which nothing else holds
+    def _step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = plain_name(func)
+        if name == "aten::lift_fresh":  # a literal, which nothing else holds
             self.tensors.result(args[0])
-        if name in ("index", "index_put"):
+        if name in ("aten::index", "aten::index_put"):
             args = (args[0], self._without_masks(args[1]), *args[2:])
         tensors = tensors_of([args, kwargs])
         records = [self.tensors.argument(tensor) for tensor in tensors]
-        out = self._run(func, name, args, kwargs, records)
+        out = self._run(func, args, kwargs, records)
         call = self._call(func, args, kwargs, out, tensors)
         if is_view(func):
             self.tensors.add_views(call)
         if any(record.layout is not None for record in records):
             self._follow(call)
         else:
-            self._add_constants(tensors_of(out))
-            self._add_row(call, None)
+            self._add_constants(call)
         return out
-
-    def _add_constants(self, made: list[Tensor]) -> None:
-        for tensor in made:
-            if self.tensors.find(tensor) is None:
-                self.tensors.result(tensor)
 
     def _call(
         self, func: Any, args: Any, kwargs: dict[str, Any], out: Any, tensors: list[Tensor]
     ) -> Call:
-        tracked = self.tensors
-        return Call(func, args, kwargs, out, tensors, tracked.layout_of, tracked.value_of)
+        known = self.tensors
+        return Call(func, args, kwargs, out, tensors, known.layout_of, known.value_of)
 
     def _without_masks(self, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return indices with each mask whose values are known replaced by its positions."""
@@ -137,22 +108,18 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         return found
 
     def _run(
-        self,
-        func: Any,
-        name: str,
-        args: Any,
-        kwargs: dict[str, Any],
-        records: list[TensorRecord],
+        self, func: Any, args: Any, kwargs: dict[str, Any], records: list[TensorRecord]
     ) -> Any:
         """Return the operator's result, on the meta device if any argument is there."""
+        operator = find_operator(func)
         values = [record.value for record in records]
         if is_random(func) or any(value.is_meta for value in values):
-            _refuse_values(name, values)
+            _refuse_values(func, operator, values)
             self._forget_written(func, args, kwargs)
-            given, kwargs = [record.meta for record in records], _placed(kwargs, META)
-            fast = _same_shape(func, name, given)
-            return _run_on(func, args, kwargs, given) if fast is None else fast
-        if "device" in kwargs or _may_outgrow(func, name, values):
+            metas, kwargs = [record.meta for record in records], _placed(kwargs, META)
+            fast = _fake(func, operator, metas)
+            return _run_on(func, args, kwargs, metas) if fast is None else fast
+        if "device" in kwargs or _may_outgrow(func, operator, values):
             made = _on_meta(func, args, kwargs, [record.meta for record in records])
             if not all(map(self.tensors.policy.keeps, tensors_of(made))):
                 return made
@@ -176,56 +143,67 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         for tensor in written_tensors(call):
             propagate_write(self.tensors, self.tensors.argument(tensor), self._layouts_of)
 
+    def _add_constants(self, call: Call) -> None:
+        """Record results that do not depend on the input."""
+        for tensor in tensors_of(call.out):
+            if self.tensors.find(tensor) is None:
+                self.tensors.result(tensor)
+        self._add_row(call, None)
+
     def _layouts_of(self, call: Call) -> list[Layout | None]:
         """Return the layout of each result, by the operator's rule."""
-        made = tensors_of(call.out)
-        name, rule = _kind(call.func)
-        if name in CONSTANT:
-            return [None] * len(made)
-        if not any(tensor.ndim for tensor in (*call.tensors, *made)):
-            rule = pointwise  # on scalars, every operator is
+        made, operator = tensors_of(call.out), find_operator(call.func)
+        rule = operator.rule if operator else None
+        if rule is not constant and not any(x.ndim for x in (*call.tensors, *made)):
+            rule = elementwise  # on scalars, every operator is
         if rule is None:
-            raise UnknownOperatorError("It has no rule. Replace it with other operators.")
+            raise UnknownOperatorError(
+                "It has no rule. Register one: mnistzoo.analysis.register_operator."
+            )
         layouts: Layouts = rule(call)
         if isinstance(layouts, list):
             return layouts
         return [layouts, *(_further_result(layouts, tensor) for tensor in made[1:])]
 
     def _add_row(self, call: Call, layout: Layout | None) -> None:
-        name, _ = _kind(call.func)
-        macs = macs_of(name, call)
-        if self._calls and (macs or (layout and name in SHOWN)):
-            self._calls.function(name.removesuffix("_with_indices"), call.result, layout, macs)
+        """Add a row for a function that is listed or multiplies."""
+        operator = find_operator(call.func)
+        if operator is None or self._calls is None:
+            return
+        macs = operator.macs(call) if operator.macs else 0
+        if macs or (layout and operator.listed):
+            name = plain_name(call.func).partition("::")[2].removesuffix("_with_indices")
+            self._calls.function(name, call.result, layout, macs)
 
     def _place(self) -> str:
         return str(self._calls.stack[-1]) if self._calls and self._calls.stack else "the model"
 
 
-@cache
-def _kind(func: Any) -> tuple[str, Rule | None]:
-    """Return an operator's name, without the underscore of in-place ones, and its rule."""
-    name = func._schema.name.partition("::")[2]
-    if name.endswith("_") and not name.endswith("__"):
-        name = name[:-1]
-    tagged = pointwise if torch.Tag.pointwise in func.tags else None
-    return name, RULES.get(name) or RULES.get(name.removesuffix("_copy"), tagged)
-
-
-def _refuse_values(name: str, given: Sequence[Tensor]) -> None:
+def _refuse_values(func: Any, operator: Operator | None, values: Sequence[Tensor]) -> None:
     """Raise an error for an operator whose result depends on values that are unknown."""
-    masked = name == "index" and any(tensor.dtype == torch.bool for tensor in given[1:])
-    if masked or name in VALUES_NEEDED:
+    masked = plain_name(func) == "aten::index" and any(x.dtype == torch.bool for x in values[1:])
+    if masked or (operator and operator.needs_values):
         raise AnalysisError(
             "Data-dependent control flow is not supported. "
             "Replace the `if`, `.item()` or mask that reads values there."
         )
 
 
-def _may_outgrow(func: Any, name: str, values: Sequence[Tensor]) -> bool:
+def _may_outgrow(func: Any, operator: Operator | None, values: Sequence[Tensor]) -> bool:
     """Return whether constants may result in one too large to keep its values."""
-    if is_view(func) or written_names(func) or name in VALUES_NEEDED:
+    if is_view(func) or written_names(func) or (operator and operator.needs_values):
         return False
     return any(value.numel() > SAFE_ELEMENTS for value in values)
+
+
+def _fake(func: Any, operator: Operator | None, metas: Sequence[Tensor]) -> Any:
+    """Return the result by the operator's own fake, faster than torch does, or `None`."""
+    if not operator or not operator.fake or not metas or "out" in written_names(func):
+        return None
+    if not metas[0].is_floating_point() or not metas[0].is_contiguous():
+        return None
+    made = operator.fake(*metas)
+    return metas[0] if made is not None and written_names(func) else made
 
 
 def _on_meta(func: Any, args: Any, kwargs: dict[str, Any], metas: Sequence[Tensor]) -> Any:
@@ -234,21 +212,6 @@ def _on_meta(func: Any, args: Any, kwargs: dict[str, Any], metas: Sequence[Tenso
         return _run_on(func, args, _placed(kwargs, META), metas)
     except (NotImplementedError, RuntimeError):
         return None
-
-
-def _same_shape(func: Any, name: str, given: Sequence[Tensor]) -> Any:
-    """Return the result of a simple operator faster than torch's own rules for shapes do."""
-    if not given or not given[0].is_floating_point() or not given[0].is_contiguous():
-        return None
-    first, *others = given
-    written = written_names(func)
-    alike = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
-    if name in SAME_SHAPE and alike and "out" not in written:
-        return first if written else meta_copy(first)
-    if name == "native_batch_norm" and all(x.shape == first.shape[1:2] for x in others):
-        nothing = torch.empty(0, device=META)
-        return meta_copy(first), nothing, nothing
-    return None
 
 
 def _further_result(layout: Layout | None, other: Tensor) -> Layout | None:
