@@ -305,7 +305,7 @@ def test_an_input_without_axes():
     """There is no field to tell of, and the caption says so."""
     analysis = analyze(nn.Linear(8, 3), (8,))
     assert analysis.receptive_field is None
-    assert analysis.caption().endswith("no receptive field")
+    assert analysis.to_table().caption.endswith("no receptive field")
 
 
 def test_branches_that_do_not_line_up():

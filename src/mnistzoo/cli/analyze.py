@@ -90,10 +90,8 @@ def _shape_of(network: str, module: nn.Module) -> tuple[int, ...]:
 
 
 def _print_field(layer: str, field: ReceptiveField, as_json: bool) -> None:
-    from mnistzoo.analysis.table import field_to_dict
-
     if as_json:
-        print_json({"layer": layer} | field_to_dict(field))
+        print_json({"layer": layer} | field.to_dict())
     else:
         print(f"{layer}: {field!r}")
         if field.is_global and field.local:
