@@ -113,7 +113,7 @@ def _printed(done):
 @pytest.fixture
 def python():
     """Run Python code in another process and return what it prints."""
-    return lambda code, *args: _printed(warm.run(["-c", code, *args]))
+    return lambda code, *args: _printed(warm.run(["-W", "error", "-c", code, *args]))
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """Python programs that start at once: forks of a process that has already imported torch.
 
 `start` and `run` stand for `subprocess.Popen` and `subprocess.run`. They take the arguments of the
-Python interpreter: `["-c", code]`, `["-m", module]` or a script. A program has its own environment,
-working directory and streams, treats warnings as errors, and obeys Ctrl+C even where the tests
-themselves run in the background. Tests of what is imported, or of how the interpreter starts, need
-a real process.
+Python interpreter: `["-c", code]`, `["-m", module]` or a script, after `-W` options. A program has
+its own environment, working directory and streams, and obeys Ctrl+C even where the tests themselves
+run in the background. Tests of what is imported, or of how the interpreter starts, need a real
+process.
 """
 
 import atexit
@@ -24,7 +24,9 @@ import tempfile
 import threading
 import traceback
 import types
+import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -84,7 +86,7 @@ class Program:
 def _server() -> tuple[subprocess.Popen, socket.socket]:
     ours, theirs = socket.socketpair()
     with theirs:
-        command = [sys.executable, "-W", "error", __file__, str(theirs.fileno())]
+        command = [sys.executable, __file__, str(theirs.fileno())]
         server = subprocess.Popen(
             command,
             pass_fds=[theirs.fileno()],
@@ -150,10 +152,12 @@ def run(
 
 def _serve(connection: socket.socket) -> None:
     """Fork a program for each request, until the other end of the connection is closed."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # watchers vanish when they are done
     with connection:
         while True:
             message, files, _, _ = socket.recv_fds(connection, 1, 5)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:  # so that their CPU time is counted
+                    pass
             if not message:
                 return
             if not os.fork():
@@ -165,7 +169,6 @@ def _serve(connection: socket.socket) -> None:
 
 def _watch(asked: int, report: int, *streams: int) -> NoReturn:
     """Fork the program itself; report its number, then its exit status."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     if not (child := os.fork()):
         os.close(report)
         for number, file in enumerate(streams):
@@ -207,8 +210,13 @@ def _become(args: list[str], env: dict[str, str], cwd: str) -> NoReturn:
 
 
 def _execute(kind: str, *rest: str) -> None:
-    """Run code, a module or a script as `__main__`."""
-    if kind == "-c":
+    """Run code, a module or a script as `__main__`; before that, options of warnings."""
+    if kind == "-W":
+        action, *command = rest
+        sys.warnoptions.append(action)
+        warnings.simplefilter(action)
+        _execute(*command)
+    elif kind == "-c":
         sys.path[0], sys.argv = "", ["-c", *rest[1:]]
         main = sys.modules["__main__"] = types.ModuleType("__main__")
         exec(compile(rest[0], "<string>", "exec"), main.__dict__)
