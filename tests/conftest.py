@@ -190,6 +190,6 @@ def added(tmp_path_factory):
     The row and the script are the page's own; training takes 500 images only, and no teacher.
     """
     made = Added(tmp_path_factory.mktemp("added"))
-    made.commands("train exp6 --recipe documented --out runs/exp6-0 --epochs 1 --holdout 59500")
+    made.commands("train exp6 --recipe documented --output runs/exp6-0 --epochs 1 --holdout 59500")
     made.python("docs/adding/adopt.py", "exp6", "runs/exp6-0")
     return made
