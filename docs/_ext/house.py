@@ -14,6 +14,7 @@ WIDTH, FLOOR, HEIGHT, BOX = 640, 74, 34, 140
 """In pixels: of the drawing, from floor to floor, of a room, and of a room in width."""
 
 Imports = dict[str, set[str]]
+Places = dict[str, tuple[int, int]]
 
 STYLE = """
 .house { width: 100%; max-width: 640px; font: 16px var(--font-stack, sans-serif) }
@@ -79,13 +80,9 @@ def arrows(edges: Imports) -> list[tuple[str, str]]:
 
 def svg() -> str:
     """Draw the house: a floor for each layer, a room for each part, an arrow for each import."""
-    floors = layers()
-    places = {
-        part: (round(WIDTH * (column + 0.5) / len(floor)), FLOOR * row)
-        for row, floor in enumerate(floors)
-        for column, part in enumerate(sorted(floor))
-    }
-    lines = [_arrow(part, other, places) for part, other in arrows(imports())]
+    floors, drawn = layers(), arrows(imports())
+    places = _places(floors, drawn)
+    lines = [_arrow(part, other, places) for part, other in drawn]
     rooms = [_room(part, *place) for part, place in places.items()]
     height = FLOOR * (len(floors) - 1) + HEIGHT + 4
     head = (
@@ -97,6 +94,19 @@ def svg() -> str:
     return "\n".join([f"<style>{STYLE}</style>", head, *lines, *rooms, "</svg>"])
 
 
+def _places(floors: Sequence[set[str]], drawn: Sequence[tuple[str, str]]) -> Places:
+    """Return the top center of each room, rooms of a floor in the order of what imports them."""
+    places: Places = {}
+    for row, floor in enumerate(floors):
+        centers = {}
+        for part in sorted(floor):
+            above = [places[other][0] for other, target in drawn if target == part]
+            centers[part] = sum(above) / len(above) if above else WIDTH / 2
+        for column, part in enumerate(sorted(centers, key=lambda part: centers[part])):
+            places[part] = round(WIDTH * (column + 0.5) / len(floor)), FLOOR * row
+    return places
+
+
 def _room(part: str, x: int, y: int) -> str:
     return (
         f'<rect x="{x - BOX // 2}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="5"/>'
@@ -104,7 +114,7 @@ def _room(part: str, x: int, y: int) -> str:
     )
 
 
-def _arrow(part: str, other: str, places: dict[str, tuple[int, int]]) -> str:
+def _arrow(part: str, other: str, places: Places) -> str:
     (x, y), (to_x, to_y) = places[part], places[other]
     y += HEIGHT
     bend = (to_y - y) * 0.5
