@@ -209,6 +209,7 @@ torch.save(torch.cat([method.execute([image[None]])[0].clone() for image in imag
 """
 
 
+@pytest.mark.slow
 def test_pte_answers_the_same(tmp_path, normalized):
     """ExecuTorch's own runtime, in a process of its own, answers as the network."""
     pytest.importorskip("executorch", reason="the extra [edge] is not installed")

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import warm
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError, MissingExtraError, TrainingError
 from mnistzoo.files import sha256
@@ -50,6 +50,7 @@ def cluster(temporary):
         made.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(  # Ray 2.52 leaves a file open that it starts a node with
     "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
 )
@@ -60,9 +61,9 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     """
     out = tmp_path / "out"
     options = ["exp1", "--epochs", "1", "--holdout", "59900", "--format", "json"]
-    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "study", "-o", out, *options]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*command, "--ray", cluster.address], **streams) as study:
+    command = ["-W", "error", "-m", "mnistzoo", "study", "-o", out, *options]
+    study = warm.start([*command, "--ray", cluster.address])
+    try:
         end = time.monotonic() + 300
         while len(list(temporary.glob("mnistzoo-*/checkpoint.pt"))) < 2:  # one on each node
             assert time.monotonic() < end
@@ -72,6 +73,9 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
         raylet = cluster.list_all_nodes()[1].all_processes["raylet"][0].process
         os.kill(raylet.pid, signal.SIGKILL)
         alone = train(grid(**GRID, **SHORT)[0], tmp_path / "alone")
+    finally:
+        if sys.exc_info()[0]:
+            study.kill()
         printed, errors = study.communicate()
     assert study.returncode == 0, errors
     names = [f"exp1-record-{seed}" for seed in GRID["seeds"]]

@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import DataError, InputError, TrainingError, UnknownNameError
@@ -59,10 +58,7 @@ def start(tmp_path):
     started = []
 
     def start(*args):
-        command = [sys.executable, "-W", "error", script, *args, "--holdout", "100"]
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}  # as the runs of a study have
-        started.append(subprocess.Popen(command, env=one_thread, **streams))
+        started.append(warm.start(["-W", "error", script, *args, "--holdout", "100"]))
         return started[-1]
 
     yield start
