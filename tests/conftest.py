@@ -12,6 +12,7 @@ import torch
 from hypothesis import settings
 
 import mnistzoo
+from mnistzoo.data.mnist import Digits
 
 settings.register_profile("untimed", deadline=None)  # a machine may be busy
 settings.load_profile("untimed")
@@ -33,6 +34,18 @@ def test_images():
 def normalized(test_images):
     """The first 256 test images as the networks take them, worked out from the definition."""
     return (test_images.images[:256, None].double() / 255 - 0.1307).div(0.3081).float()
+
+
+@pytest.fixture(scope="session")
+def few(test_images):
+    """The first 100 test images and their labels."""
+    return Digits(*(tensor[:100] for tensor in test_images))
+
+
+@pytest.fixture
+def small_mnist(monkeypatch, few):
+    """Let runs train on 100 images in place of MNIST."""
+    monkeypatch.setattr("mnistzoo.training.runs.mnist", lambda train: few)
 
 
 @pytest.fixture

@@ -148,14 +148,16 @@ def _evaluate(network: str) -> tuple[Evaluation, Tensor]:
 
 def runs_shown(results: Sequence[Result]) -> dict[str, Any]:
     """What the figure of the curves is drawn from."""
-    return {"runs": [[r.network, r.recipe.name, r.seed, r.correct] for r in results]}
+    return {"runs": [[r.architecture, r.recipe.name, r.seed, r.correct] for r in results]}
 
 
 def points_shown(results: Sequence[Result]) -> dict[str, Any]:
     """What the figure of accuracy over parameters is drawn from."""
+    from msgspec import to_builtins
+
     from mnistzoo.training.summary import summarize
 
-    return {"points": [asdict(summary) for summary in summarize(results)]}
+    return {"points": to_builtins(summarize(results))}
 
 
 def write_figure(figure: Figure, output: Path, facts: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,14 +39,16 @@ def results(
 
 def print_results(found: Sequence[Result], *, markdown: bool, as_csv: bool, as_json: bool) -> None:
     """Print runs summed up: CSV has a line for each run, JSON and the tables their summaries."""
+    from msgspec import to_builtins
+
     from mnistzoo.architectures import ARCHITECTURES
     from mnistzoo.training.summary import summarize, to_csv
 
-    summaries = {(s.network, s.recipe): s for s in summarize(found)}
+    summaries = {(s.architecture, s.recipe): s for s in summarize(found)}
     if as_csv:
         sys.stdout.write(to_csv(found))
     elif as_json:
-        print_json([asdict(summary) for summary in summaries.values()])
+        print_json(to_builtins(list(summaries.values())))
     else:
         recipes = list(dict.fromkeys([*RECIPES, *(recipe for _, recipe in summaries)]))
         ours = [f"{name} {what}" for name in recipes for what in ("recipe", "range", "worst drop")]

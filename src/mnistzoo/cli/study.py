@@ -17,8 +17,8 @@ from mnistzoo.cli.results import print_results
 
 if TYPE_CHECKING:
     from mnistzoo.training.metrics import Result
+    from mnistzoo.training.run import Run
     from mnistzoo.training.study import Engine
-    from mnistzoo.training.trainer import Run
 
 MAX_DIGITS = 10
 """No seed has more."""
@@ -62,7 +62,7 @@ def study(
     grid_ = _names(networks), _names(recipes), _seeds(seeds)
     runs = grid(*grid_, epochs=epochs, holdout=holdout)
     todo = remaining(runs, out)
-    whole = not todo or _carry_out(todo, _engine(jobs or 1, ray), len(runs))
+    whole = not todo or _train_runs(todo, _engine(jobs or 1, ray), len(runs))
     _sum_up(out, as_json=as_json)
     if not whole:
         raise typer.Exit(1)
@@ -82,30 +82,39 @@ def _seeds(text: str) -> list[int]:
 
 
 def _engine(jobs: int, ray: str | None) -> Engine:
-    from mnistzoo.training.local_engine import local
-    from mnistzoo.training.ray_engine import on_ray
+    from mnistzoo.training.local_engine import run_locally
+    from mnistzoo.training.ray_engine import run_on_ray
 
-    return partial(local, jobs=jobs) if ray is None else partial(on_ray, address=ray)
+    return partial(run_locally, jobs=jobs) if ray is None else partial(run_on_ray, address=ray)
 
 
-def _carry_out(todo: dict[Path, Run], engine: Engine, total: int) -> bool:
-    """Train what is left to do; gives whether all of it came to a result."""
+def _train_runs(todo: dict[Path, Run], engine: Engine, total: int) -> bool:
+    """Train the runs that are left, and return whether all of them have a result."""
     from mnistzoo.errors import TrainingError
-    from mnistzoo.training.study import carry_out
+    from mnistzoo.training.study import train_runs
 
-    whole = True
-    # Ray tells of lost nodes on stdout, where only our results belong
+    done, failed = total - len(todo), 0
+    # Ray reports lost nodes on stdout, where only our results belong
     with redirect_stdout(sys.stderr), progress("runs") as bar:
-        task = bar.add_task("study", total=total, completed=total - len(todo))
-        for folder, outcome in carry_out(todo, engine):
-            if isinstance(outcome, TrainingError):
-                whole = False
-                line = f"{folder.name}: {outcome}"
-            else:
-                line = f"{folder.name}: {outcome.accuracy:.2%}, {outcome.seconds:.0f} s"
-            bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            bar.advance(task)
-    return whole
+        task = bar.add_task("study", total=total, completed=done)
+        try:
+            for folder, outcome in train_runs(todo, engine):
+                if isinstance(outcome, TrainingError):
+                    failed += 1
+                    line = f"{folder.name}: {outcome}"
+                else:
+                    done += 1
+                    line = f"{folder.name}: {outcome.accuracy:.2%}, {outcome.seconds:.0f} s"
+                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                bar.advance(task)
+        except KeyboardInterrupt:
+            bar.stop()
+            kept = f"{next(iter(todo)).parent} keeps {done} of {total} results"
+            print(
+                f"mnistzoo: Interrupted. {kept}. Run the same command to resume.", file=sys.stderr
+            )
+            raise typer.Exit(130) from None
+    return not failed
 
 
 def _sum_up(out: Path, *, as_json: bool) -> None:

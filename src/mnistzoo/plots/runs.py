@@ -41,7 +41,7 @@ def curves(results: Iterable[Result]) -> Figure:
     panels = figure.subplots(len(recipes), 2, squeeze=False)
     for name, (left, right) in zip(recipes, panels, strict=True):
         chosen = [run for run in runs if run.recipe.name == name]
-        for network, group in groupby(chosen, key=attrgetter("network")):
+        for network, group in groupby(chosen, key=attrgetter("architecture")):
             seeds = list(group)
             _line(left, network, seeds, lambda row: within(row.accuracy))
             _line(right, network, seeds, lambda row: row.loss)
@@ -103,7 +103,7 @@ def accuracy_vs_params(results: Iterable[Result]) -> Figure:
         if row.documented_accuracy is not None:
             _mark(axes, name, row.documented_accuracy, "none")
     for summary in summaries:
-        _mark(axes, summary.network, summary.mean, FILLS[summary.recipe], summary.sd)
+        _mark(axes, summary.architecture, summary.mean, FILLS[summary.recipe], summary.sd)
     for name in ARCHITECTURES:
         _name(axes, name, summaries)
     best = max((summary.max for summary in summaries), default=0.995)
@@ -136,7 +136,7 @@ def _mark(axes: Axes, network: str, accuracy: float, fill: str, sd: float | None
 
 def _name(axes: Axes, network: str, summaries: Sequence[Summary]) -> None:
     """A network's name above the highest of its marks."""
-    tops = [s.mean + (s.sd or 0.0) for s in summaries if s.network == network]
+    tops = [s.mean + (s.sd or 0.0) for s in summaries if s.architecture == network]
     top = max([*tops, ARCHITECTURES[network].documented_accuracy or 0.0])
     axes.annotate(
         network,
