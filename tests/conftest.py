@@ -139,6 +139,6 @@ def added(tmp_path_factory):
     It is trained on 500 images only, without a teacher; the row and the script are the page's own.
     """
     made = Added(tmp_path_factory.mktemp("added"))
-    made.commands("train exp6 --recipe documented --out runs/exp6-0 --epochs 1 --holdout 59500")
+    made.commands("train exp6 --recipe documented --output runs/exp6-0 --epochs 1 --holdout 59500")
     made.python("docs/adding/adopt.py", "exp6", "runs/exp6-0")
     return made

@@ -189,7 +189,7 @@ def test_a_damaged_run_is_named(name, content, tmp_path, monkeypatch):
 def test_export_says_in_one_line_that_the_disk_is_full(small_disk):
     """The command ends with status 1 and leaves nothing."""
     disk = small_disk(64)
-    done = CliRunner().invoke(app, ["export", "exp1", str(disk / "exp1.onnx")])
+    done = CliRunner().invoke(app, ["export", "exp1", "-o", str(disk / "exp1.onnx")])
     assert isinstance(done.exception, FileWriteError)
     assert "\n" not in str(done.exception)
     assert list(disk.iterdir()) == []

@@ -56,10 +56,10 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     """
     out = tmp_path / "out"
     made = grid(["exp1"], ["record"], [0, 1], epochs=1, holdout=59_900)
-    options = ["--networks", "exp1", "--seeds", "0,1", "--epochs", "1", "--holdout", "59900"]
-    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "study", out, *options, "--json"]
+    options = ["exp1", "--seed", "0", "--seed", "1", "--epochs", "1", "--holdout", "59900"]
+    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "study", "-o", out, *options]
     study = subprocess.Popen(
-        [*command, "--ray", cluster.address],
+        [*command, "--format", "json", "--ray", cluster.address],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

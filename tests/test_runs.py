@@ -10,10 +10,8 @@ import pytest
 import torch
 from msgspec import to_builtins
 from msgspec.structs import replace
-from typer.testing import CliRunner
 
 import mnistzoo
-from mnistzoo.cli import app
 from mnistzoo.errors import FileWriteError, TrainingError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.files import sha256
@@ -89,30 +87,6 @@ def test_an_interrupted_run_resumes_to_the_same_digest(run, finished, tmp_path, 
     assert resumed.sha256 == whole.sha256
     assert resumed.teacher.sha256 == whole.teacher.sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "exp1"])
-
-
-def test_the_command_says_how_to_resume(tmp_path, small_mnist, monkeypatch):
-    """Ctrl+C ends `train` with status 130 and one line about what was kept; it then resumes."""
-    command = ["train", "exp1", "--recipe", "documented", "--epochs", "2", "--out", str(tmp_path)]
-    with monkeypatch.context() as patch:
-        calls = iter([evaluate])
-
-        def second_is_interrupted(*args):
-            for called in calls:
-                return called(*args)
-            raise KeyboardInterrupt
-
-        patch.setattr(runs, "evaluate", second_is_interrupted)
-        done = CliRunner().invoke(app, command)
-    assert done.exit_code == 130
-    assert done.stderr.splitlines()[1:] == [
-        f"mnistzoo: Interrupted. {tmp_path} keeps 1 of 2 epochs of exp1. "
-        "Run the same command to resume."
-    ]
-    resumed = CliRunner().invoke(app, command)
-    assert resumed.exit_code == 0
-    assert "exp1, epoch 1: " in resumed.stderr
-    assert (tmp_path / "metrics.json").exists()
 
 
 def test_two_runs_in_one_folder(run, tmp_path, small_mnist):

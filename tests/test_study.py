@@ -65,7 +65,7 @@ def start(tmp_path):
     started = []
 
     def start(out, *options):
-        command = [sys.executable, "-W", "error", script, "study", out, "--holdout", "100"]
+        command = [sys.executable, "-W", "error", script, "study", "-o", out, "--holdout", "100"]
         process = subprocess.Popen(
             [*command, *options],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -131,8 +131,8 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
     does not write finished results anew. A process that is killed is replaced; a run that diverges
     is reported and stops no other.
     """
-    out, options = tmp_path / "out", ["--seeds", "0,1", "--epochs", "25"]
-    study = start(out, *options, "--networks", "exp1", "--jobs", "2")
+    out, options = tmp_path / "out", ["--seed", "0", "--seed", "1", "--epochs", "25"]
+    study = start(out, "exp1", *options, "--jobs", "2")
     wait_for(lambda: list(out.glob("*/checkpoint.pt")), study)
     todo = remaining(grid(["exp1"], ["record"], [0, 1], epochs=25, holdout=100), out)
     with pytest.raises(FileWriteError, match="nother process is"):
@@ -146,17 +146,18 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
         time.sleep(0.01)
     check_whole(out)
 
-    study = start(out, *options, "--networks", "exp1", "--jobs", "1")
+    study = start(out, "exp1", *options, "--jobs", "1")
     wait_for(lambda: list(out.glob("*.json")), study)
     study.send_signal(signal.SIGINT)
     _, errors = study.communicate()
     assert study.returncode == 130, errors
     finished = state(out)
     assert len(finished) == 1
-    assert errors.splitlines()[-1].endswith(" of 2 results. Run the same command to resume.")
+    assert "mnistzoo: Interrupted." in errors.splitlines()[-1]
+    assert "keeps 1 of 2 results" in errors.splitlines()[-1]
     check_whole(out)
 
-    study = start(out, *options, "--networks", "exp1,exp2", "--jobs", "2", "--json")
+    study = start(out, "exp1", "exp2", *options, "--jobs", "2", "--format", "json")
     for pid in wait_for(lambda: workers(study), study):
         os.kill(int(pid), signal.SIGKILL)
     printed, errors = study.communicate()
@@ -260,14 +261,14 @@ def test_a_damaged_result_is_named(tmp_path):
     "options",
     [
         ["--jobs", "2", "--ray", "auto"],
-        ["--seeds", "0,x"],
-        ["--seeds", "9" * 5000],
+        ["--seed", "x"],
+        ["--seed", "9" * 5000],
         ["--jobs", "0"],
     ],
 )
 def test_wrong_usage_is_refused(tmp_path, options):
     """Two engines, seeds that are not numbers, and no jobs are wrong usage."""
-    result = CliRunner().invoke(app, ["study", str(tmp_path / "out"), *options])
+    result = CliRunner().invoke(app, ["study", "-o", str(tmp_path / "out"), *options])
     assert result.exit_code == 2
     assert not (tmp_path / "out").exists()
 

@@ -1,14 +1,16 @@
-"""The `train` command."""
+"""The command that trains a model."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json, progress
+from mnistzoo.architectures import BUILDABLE
+from mnistzoo.cli.console import print_record, progress
+from mnistzoo.cli.options import Epochs, Format, Holdout, RecipeName, Seed, Trainable
+from mnistzoo.cli.source import check_names
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -18,22 +20,22 @@ if TYPE_CHECKING:
 
 
 def train(
-    network: Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")],
-    out: Annotated[Path, typer.Option(help="The folder for weights and metrics.json.")],
-    recipe: Annotated[str, typer.Option(help="documented, record or fast.")] = "record",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="In place of the recipe's own number.")
-    ] = None,
-    holdout: Annotated[
-        int, typer.Option(min=0, max=59_999, help="Hold out the last training images.")
-    ] = 0,
-    as_json: JSON = False,
+    model: Trainable,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The run folder: checkpoint, weights, metrics.json."),
+    ],
+    recipe: Annotated[RecipeName, typer.Option(help="How to train.")] = RecipeName.record,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    holdout: Holdout = 0,
+    format_: Format = "table",
 ) -> None:
-    """Train a model, or resume its training.
+    """Train a model, or resume an interrupted run.
 
-    Under `torchrun`, its processes train one model together.
+    Under `torchrun`, all processes train one model together.
     """
+    check_names([model], BUILDABLE)
     from msgspec import to_builtins
     from msgspec.structs import replace
 
@@ -42,27 +44,22 @@ def train(
     from mnistzoo.training.run import Run
     from mnistzoo.training.runs import train
 
-    chosen = get_recipe(recipe, network)
-    run = Run(network, replace(chosen, epochs=epochs or chosen.epochs), seed, holdout)
+    chosen = get_recipe(recipe.value, model)
+    run = Run(model, replace(chosen, epochs=epochs or chosen.epochs), seed, holdout)
     with process_group(), progress("images") as bar:
-        report = _Report(bar, run)
+        bars = _Bars(bar, run)
         try:
-            result = train(run, out, on_batch=report.advance, on_epoch=report.show)
+            result = train(run, output, on_batch=bars.advance, on_epoch=bars.show)
         except KeyboardInterrupt:
-            if rank() == 0:
-                bar.stop()
-                print(f"mnistzoo: {report.interrupted(out)}", file=sys.stderr)
-            raise typer.Exit(130) from None
+            raise KeyboardInterrupt(bars.kept(output)) from None
         if rank() > 0:
-            return  # the first process prints
-    if as_json:
-        print_json(to_builtins(result))
-    else:
-        counts = f"{result.correct:,} of {result.total:,} {result.split} images"
-        print(f"{network}, seed {seed}: {counts}; weights and metrics.json are in {out}")
+            return  # the first process writes the files and prints
+    evaluated = f"{result.correct:,} of {result.total:,} {result.split} images correct"
+    text = f"{model}, seed {seed}: {evaluated}. Weights and metrics.json are in {output}"
+    print_record(format_, to_builtins(result), text)
 
 
-class _Report:
+class _Bars:
     """A progress bar for the run and one for its teacher, and a line for each epoch."""
 
     def __init__(self, bar: Progress, run: Run) -> None:
@@ -72,7 +69,7 @@ class _Report:
             each: bar.add_task(each.architecture, total=each.recipe.epochs * each.num_images)
             for each in runs
         }
-        self.run, self.epochs = runs[0], 0
+        self.done = dict.fromkeys(runs, 0)
 
     def advance(self, run: Run, count: int) -> None:
         self.bar.advance(self.tasks[run], count)
@@ -80,7 +77,7 @@ class _Report:
     def show(self, run: Run, row: Epoch) -> None:
         from mnistzoo.training.distributed import rank
 
-        self.run, self.epochs = run, row.epoch
+        self.done[run] = row.epoch
         if rank() > 0:
             return
         self.bar.update(self.tasks[run], completed=row.epoch * run.num_images)
@@ -89,7 +86,13 @@ class _Report:
             f"training {row.train_accuracy:.2%}, accuracy {row.accuracy:.2%}"
         )
 
-    def interrupted(self, out: Path) -> str:
-        """Say what an interrupted run has kept, and how to resume it."""
-        done = f"{self.epochs} of {self.run.recipe.epochs} epochs of {self.run.architecture}"
-        return f"Interrupted. {out} keeps {done}. Run the same command to resume."
+    def kept(self, output: Path) -> str:
+        """Return what an interrupted run has kept, and how to resume it."""
+        epochs = [
+            f"{done} of {run.recipe.epochs} epochs of {run.architecture}"
+            for run, done in self.done.items()
+        ]
+        return (
+            f"Interrupted. {output} keeps {' and '.join(epochs)}. "
+            "Run the same command again to resume."
+        )

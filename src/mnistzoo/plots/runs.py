@@ -7,6 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from msgspec import to_builtins
+
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.models import get_model
 from mnistzoo.plots.style import CARD, INK, MUTED, accuracy_axis, look, new_figure, plain, within
@@ -51,6 +53,16 @@ def curves(results: Iterable[Result]) -> Figure:
     handles = [lines[name] for name in names]
     figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def facts_of_runs(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what `curves` is drawn from, in types that JSON has."""
+    return {"runs": [[r.architecture, r.recipe.name, r.seed, r.correct] for r in results]}
+
+
+def facts_of_summaries(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what `accuracy_vs_params` is drawn from, in types that JSON has."""
+    return {"points": to_builtins(summarize(results))}
 
 
 def _line(

@@ -13,7 +13,6 @@ from mnistzoo.data.mnist import TEST_LABELS, TRAIN_LABELS
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.training.recipes import MAX_SEED, Recipe, get_recipe
 
-
 Split = Literal["test", "validation"]
 
 

@@ -58,7 +58,7 @@ def train(
         out: The folder, which is created if it is missing.
         on_batch: Called after each step with the run, or its teacher's, and the number of images.
         on_epoch: Called with the same run and the metrics of each epoch, including those of the
-            checkpoint.
+            checkpoint or the finished run.
 
     Raises:
         TrainingError: The loss is no longer finite, another process is training in `out`, or
@@ -67,12 +67,15 @@ def train(
         FileReadError, WeightsError: The teacher's folder is damaged.
     """
     folder = Path(out)
-    if not (result := finished_result(run, folder)):
-        with training_lock(folder):
-            if not finished_result(run, folder):
-                _train(run, folder, on_batch, on_epoch)
-        barrier()  # only the first process wrote the files
-        result = finished_result(run, folder)
+    if result := finished_result(run, folder):
+        for epoch in result.epochs:
+            on_epoch(run, epoch)
+        return result
+    with training_lock(folder):
+        if not finished_result(run, folder):
+            _train(run, folder, on_batch, on_epoch)
+    barrier()  # only the first process wrote the files
+    result = finished_result(run, folder)
     assert result is not None
     return result
 
