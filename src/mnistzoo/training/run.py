@@ -9,9 +9,11 @@ from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
 from mnistzoo.architectures import BUILDABLE
-from mnistzoo.data.mnist import TEST_LABELS, TRAIN_LABELS
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.training.recipes import MAX_SEED, Recipe, get_recipe
+
+NUM_TRAIN, NUM_TEST = 60_000, 10_000
+"""The numbers of images in MNIST; `data.mnist` has them too, but imports torch."""
 
 Split = Literal["test", "validation"]
 
@@ -51,18 +53,16 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(f"Expected a seed from 0 to {MAX_SEED}, got {self.seed}.")
         if self.recipe.epochs < 1:
             raise InputError(f"Expected one epoch or more, got {self.recipe.epochs}.")
-        (images,) = TRAIN_LABELS.shape
-        if not 0 <= self.holdout < images:
+        if not 0 <= self.holdout < NUM_TRAIN:
             raise InputError(
-                f"Expected a holdout of 0 to {images - 1:,} of the {images:,} training images, "
+                f"Expected a holdout of 0 to {NUM_TRAIN - 1:,} of the {NUM_TRAIN:,} training images, "
                 f"got {self.holdout:,}."
             )
 
     @property
     def num_images(self) -> int:
         """The number of images in an epoch."""
-        (images,) = TRAIN_LABELS.shape
-        left = images - self.holdout
+        left = NUM_TRAIN - self.holdout
         return min(left, self.recipe.images or left)
 
     @property
@@ -73,8 +73,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def total(self) -> int:
         """The number of images that the model is evaluated on."""
-        (images,) = TEST_LABELS.shape
-        return self.holdout or images
+        return self.holdout or NUM_TEST
 
     @property
     def teacher(self) -> Run | None:
