@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, TrainingError
@@ -29,13 +28,7 @@ def found(tmp_path):
 
     def run(action):
         (tmp_path / "folder").mkdir()
-        done = subprocess.run(
-            [sys.executable, Path(__file__).parent / "faulty.py", action, tmp_path / "folder"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        done = warm.run([Path(__file__).parent / "faulty.py", action, tmp_path / "folder"])
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 

@@ -2,8 +2,6 @@
 
 import io
 import pickle
-import subprocess
-import sys
 import warnings
 from contextlib import suppress
 
@@ -463,16 +461,6 @@ def test_a_broken_stroke_is_one_digit(model):
     page[40:150, 200:212] = 20
     boxes = [digit.box for digit in model.read(page)]
     assert np.allclose(boxes, [(60, 36, 112, 150), (200, 40, 212, 150)], atol=2)
-
-
-def test_importing_a_network_imports_no_picture_library():
-    """`exp5()` needs neither SciPy nor Pillow; only pictures do."""
-    code = (
-        "import sys, mnistzoo; mnistzoo.exp5()\n"
-        "print([name for name in ('scipy', 'PIL', 'torchvision') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_a_file_of_the_most_bytes_is_read(tmp_path, test_images, monkeypatch):

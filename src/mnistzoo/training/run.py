@@ -55,8 +55,8 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(f"Expected one epoch or more, got {self.recipe.epochs}.")
         if not 0 <= self.holdout < NUM_TRAIN:
             raise InputError(
-                f"Expected a holdout of 0 to {NUM_TRAIN - 1:,} of the {NUM_TRAIN:,} training images, "
-                f"got {self.holdout:,}."
+                f"Expected a holdout of 0 to {NUM_TRAIN - 1:,} of the {NUM_TRAIN:,} training "
+                f"images, got {self.holdout:,}."
             )
 
     @property

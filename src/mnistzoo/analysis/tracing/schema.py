@@ -38,6 +38,13 @@ def written_names(func: Any) -> tuple[str, ...]:
     return tuple(a.name for a in arguments if a.alias_info and a.alias_info.is_write)
 
 
+@cache
+def writes_unreturned(func: Any) -> bool:
+    """Return whether an operator writes to arguments that it does not return."""
+    returned = any(r.alias_info and r.alias_info.is_write for r in func._schema.returns)
+    return bool(written_names(func)) and not returned
+
+
 def written_tensors(call: Call) -> list[Tensor]:
     """Return the tensors that a call writes to."""
     return tensors_of([call[name] for name in written_names(call.func)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from mnistzoo.analysis.tracing.schema import (
     is_composite,
     is_random,
     is_view,
+    writes_unreturned,
     written_names,
     written_tensors,
 )
@@ -82,6 +84,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         records = [self.tensors.argument(tensor) for tensor in tensors]
         out = self._run(func, args, kwargs, records)
         call = self._call(func, args, kwargs, out, tensors)
+        if writes_unreturned(func):
+            call = replace(call, out=[*tensors_of(out), *written_tensors(call)])
         if is_view(func):
             self.tensors.add_views(call)
         if any(record.layout is not None for record in records):
@@ -153,6 +157,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     def _layouts_of(self, call: Call) -> list[Layout | None]:
         """Return the layout of each result, by the operator's rule."""
         made, operator = tensors_of(call.out), find_operator(call.func)
+        if not made:
+            return []
         rule = operator.rule if operator else None
         if rule is not constant and not any(x.ndim for x in (*call.tensors, *made)):
             rule = elementwise  # on scalars, every operator is
