@@ -27,6 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
 
 NOT_PYTHON = {
     "mnistzoo/py.typed",
+    "mnistzoo/demo.css",
     "mnistzoo/demo.js",
     "mnistzoo/data/files/NOTICE.md",
     "mnistzoo/data/files/t10k-images-idx3-ubyte.gz",
