@@ -88,7 +88,7 @@ FAST = {
 """Commands that need no torch, with their exit status."""
 
 
-def test_help_and_errors_import_nothing_heavy(python, tmp_path):
+def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
     """Help, wrong usage and early errors import neither torch nor anything else that is slow."""
     heavy = ("torch", "torchvision", "numpy", "scipy", "PIL", "matplotlib", "huggingface_hub")
     code = (
@@ -103,7 +103,7 @@ def test_help_and_errors_import_nothing_heavy(python, tmp_path):
         "    found[line] = status, loaded, err.getvalue()\n"
         "print(json.dumps(found))"
     )
-    found = json.loads(python(code, str(tmp_path), json.dumps(list(FAST))))
+    found = json.loads(new_python(code, str(tmp_path), json.dumps(list(FAST))))
     for line, (status, loaded, err) in found.items():
         assert (status, loaded) == (FAST[line], []), line
         if status == 1:

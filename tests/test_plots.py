@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import asdict, replace
 from itertools import combinations
 from statistics import stdev
 
@@ -19,8 +18,9 @@ from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import MissingExtraError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.models import get_model, list_models
-from mnistzoo.training.metrics import Epoch, Result
-from mnistzoo.training.recipes import RECIPES, get_recipe
+from mnistzoo.training.metrics import dump_result
+from mnistzoo.training.recipes import RECIPES
+from samples import result
 
 pytest.importorskip("matplotlib", reason="an extra of the package")
 
@@ -103,10 +103,8 @@ def test_every_recipe_has_its_own_marker():
 
 def run(model, recipe, seed, accuracies):
     """A run with these accuracies after its epochs."""
-    epochs = tuple(Epoch(n, 1 / n + seed, 0.9, a) for n, a in enumerate(accuracies, 1))
-    used = replace(get_recipe(recipe, model), epochs=len(epochs))
-    correct = round(accuracies[-1] * 10_000)
-    return Result(model, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs, "0" * 64)
+    losses = [1 / n + seed for n in range(1, len(accuracies) + 1)]
+    return result(accuracies, architecture=model, recipe=recipe, seed=seed, losses=losses)
 
 
 RUNS = [
@@ -145,7 +143,7 @@ def test_epochs_are_whole_numbers(epochs):
         assert list(ticks) == [round(tick) for tick in ticks]
 
 
-ACCURACY = st.floats(0, 1)
+ACCURACY = st.integers(0, 10_000).map(lambda correct: correct / 10_000)
 
 
 def inside(axes, x, y):
@@ -267,8 +265,8 @@ def test_reliability_shows_accuracy_and_counts(evaluated):
 def folder(tmp_path):
     """A folder with the metrics of RUNS."""
     for r in RUNS:
-        name = f"{r.network}-{r.recipe.name}-{r.seed}.json"
-        (tmp_path / name).write_text(json.dumps(asdict(r)), encoding="utf8")
+        name = f"{r.architecture}-{r.recipe.name}-{r.seed}.json"
+        (tmp_path / name).write_bytes(dump_result(r))
     return tmp_path
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
+
+from msgspec import to_builtins
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.models import get_model
@@ -51,7 +52,7 @@ def curves(results: Iterable[Result]) -> Figure:
     panels = figure.subplots(len(recipes), 2, squeeze=False)
     for name, (left, right) in zip(recipes, panels, strict=True):
         chosen = [run for run in runs if run.recipe.name == name]
-        for model, group in groupby(chosen, key=attrgetter("network")):
+        for model, group in groupby(chosen, key=attrgetter("architecture")):
             seeds = list(group)
             _line(left, model, seeds, lambda row: clip(row.accuracy))
             _line(right, model, seeds, lambda row: row.loss)
@@ -65,12 +66,12 @@ def curves(results: Iterable[Result]) -> Figure:
 
 def facts_of_runs(results: Iterable[Result]) -> dict[str, Any]:
     """Return what `curves` is drawn from, in types that JSON has."""
-    return {"runs": [[r.network, r.recipe.name, r.seed, r.correct] for r in results]}
+    return {"runs": [[r.architecture, r.recipe.name, r.seed, r.correct] for r in results]}
 
 
 def facts_of_summaries(results: Iterable[Result]) -> dict[str, Any]:
     """Return what `accuracy_vs_params` is drawn from, in types that JSON has."""
-    return {"points": [asdict(summary) for summary in summarize(results)]}
+    return {"points": to_builtins(summarize(results))}
 
 
 def _line(axes: Axes, model: str, seeds: Sequence[Result], value: Callable[[Epoch], float]) -> None:
@@ -122,7 +123,7 @@ def accuracy_vs_params(results: Iterable[Result]) -> Figure:
         if row.documented_accuracy is not None:
             _mark(axes, name, row.documented_accuracy, "none")
     for summary in summaries:
-        _mark(axes, summary.network, summary.mean, FILLS[summary.recipe], summary.sd)
+        _mark(axes, summary.architecture, summary.mean, FILLS[summary.recipe], summary.sd)
     spans = {name: _span(name, summaries) for name in ARCHITECTURES}
     for name, span in spans.items():
         _name(axes, name, span)
@@ -142,7 +143,7 @@ def _span(model: str, summaries: Sequence[Summary]) -> list[float]:
         summary.mean + sign * (summary.sd or 0.0)
         for summary in summaries
         for sign in (-1, 1)
-        if summary.network == model
+        if summary.architecture == model
     ]
     documented = ARCHITECTURES[model].documented_accuracy
     ends += [documented] if documented is not None else []
