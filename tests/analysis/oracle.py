@@ -164,7 +164,7 @@ def contains(outer, inner):
     return inner is None or outer[0] <= inner[0] <= inner[1] <= outer[1]
 
 
-class Apply(nn.Module):
+class Function(nn.Module):
     """A function as a module."""
 
     def __init__(self, function):

@@ -22,7 +22,7 @@ from analysis.operator_cases import (
     written_in_strides,
 )
 from analysis.oracle import (
-    Apply,
+    Function,
     compare,
     contains,
     ranges_of,
@@ -104,7 +104,7 @@ CROSSED = {
 @pytest.mark.parametrize("name", CROSSED)
 def test_an_axis_from_two_places_is_an_upper_bound(name):
     """Where a dimension runs along two axes, units have no gradient outside of their field."""
-    field = mnistzoo.receptive_field(Apply(CROSSED[name]), (1, 9, 9), "")
+    field = mnistzoo.receptive_field(Function(CROSSED[name]), (1, 9, 9), "")
     image = torch.rand(1, 1, 9, 9, dtype=torch.float64, requires_grad=True)
     output = CROSSED[name](image)
     for unit in [(0, 0), (1, 7), (4, 4), (3, 8)]:
@@ -113,7 +113,7 @@ def test_an_axis_from_two_places_is_an_upper_bound(name):
 
 def test_a_repeated_map():
     """Repetitions read what they repeat; units are numbered on."""
-    repeated = nn.Sequential(nn.Conv2d(1, 2, 3), Apply(lambda x: x.repeat(1, 1, 3, 1)))
+    repeated = nn.Sequential(nn.Conv2d(1, 2, 3), Function(lambda x: x.repeat(1, 1, 3, 1)))
     field = mnistzoo.receptive_field(repeated, (1, 12, 12), "")
     rows = [field.pixels((row, 0))[0] for row in (0, 9, 10, 29)]
     assert rows == [(0, 2), (9, 11), (0, 2), (9, 11)]
@@ -121,7 +121,7 @@ def test_a_repeated_map():
 
 def test_an_unfold_of_an_axis_in_the_channels():
     """Channels that are part of an axis are read as a whole."""
-    unfold = Apply(lambda x: F.unfold(x.reshape(2, 3, 5, 5), 2))
+    unfold = Function(lambda x: F.unfold(x.reshape(2, 3, 5, 5), 2))
     field = mnistzoo.receptive_field(unfold, (1, 150), "")
     assert [field.pixels(half) for half in (0, 1)] == [((0, 74),), ((75, 149),)]
 
@@ -173,7 +173,7 @@ STRIDES = {
 def test_strides_of_functions(name):
     """The stride is the mean distance between neighboring units."""
     function, stride = STRIDES[name]
-    field = mnistzoo.receptive_field(Apply(function), (1, 12, 13), "")
+    field = mnistzoo.receptive_field(Function(function), (1, 12, 13), "")
     assert field.stride == pytest.approx(stride)
 
 
@@ -195,7 +195,7 @@ SIZES = {
 def test_windows_are_the_smallest(name):
     """The one window of all units holds what each reads, and touches it at either end."""
     function, size = SIZES[name]
-    analysis = mnistzoo.analyze(Apply(function), (1, 12, 13))
+    analysis = mnistzoo.analyze(Function(function), (1, 12, 13))
     field, rows = analysis[-1].receptive_field, analysis[-1].output_shape[1]
     pixels, windows = (
         torch.tensor([find((row, 0))[0] for row in range(rows)])
@@ -214,7 +214,7 @@ def test_interpolations_read_the_rows_that_torch_reads(mode, sizes):
     for antialias, corners in product((False, True), repeat=2):
         options = {"mode": mode, "antialias": antialias, "align_corners": corners}
         shown = F.interpolate(images, (made, 2), **options)[:, 0, :, 0].abs() > 1e-12
-        resize = Apply(lambda x, options=options: F.interpolate(x, (made, 2), **options))
+        resize = Function(lambda x, options=options: F.interpolate(x, (made, 2), **options))
         field = mnistzoo.receptive_field(resize, (1, units, 2), "")
         for row in range(made):
             read = shown[:, row].nonzero().flatten().tolist()
@@ -232,7 +232,7 @@ def test_interpolations_read_the_rows_that_torch_reads(mode, sizes):
 )
 def test_units_with_part_of_an_axis_in_their_channels(function):
     """They read what all of their channels read, and are numbered on the map."""
-    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Apply(function))
+    module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Function(function))
     compare(module, (1, 12, 12), "1")
 
 
@@ -245,7 +245,7 @@ def test_the_window_of_a_space_to_depth():
 
 def test_a_write_to_every_second_column():
     """Written columns read one pixel, the others none."""
-    field = mnistzoo.receptive_field(Apply(written_in_strides), (4, 12, 5), "")
+    field = mnistzoo.receptive_field(Function(written_in_strides), (4, 12, 5), "")
     assert field.size == (1, 1)
     assert field.stride == (1, Fraction(1, 2))
     assert [field.pixels((3, column))[1] for column in range(4)] == [(0, 0), None, (1, 1), None]
@@ -259,7 +259,7 @@ def test_an_out_argument_that_is_a_view():
         torch.add(x, F.avg_pool2d(x, 3, 1, 1), out=made[:, 1:2])
         return made
 
-    assert mnistzoo.receptive_field(Apply(function), (1, 12, 13), "").size == (3, 3)
+    assert mnistzoo.receptive_field(Function(function), (1, 12, 13), "").size == (3, 3)
 
 
 def test_a_write_to_a_transposed_matrix():
@@ -270,7 +270,7 @@ def test_a_write_to_a_transposed_matrix():
         out.t()[2].copy_(x[0, 0, :, 4])
         return out[None, None]
 
-    field = mnistzoo.receptive_field(Apply(written), (1, 9, 9), "")
+    field = mnistzoo.receptive_field(Function(written), (1, 9, 9), "")
     assert field.pixels((5, 2)) == ((5, 5), (4, 4))
     assert field.pixels((5, 3))[1] is None
 
@@ -298,7 +298,7 @@ def test_a_write_to_one_of_several_views(name):
         copy(out, x)
         return out
 
-    field = mnistzoo.receptive_field(Apply(copied), (1, 12, 13), "")
+    field = mnistzoo.receptive_field(Function(copied), (1, 12, 13), "")
     expected = {first + i: (row, row) for i, row in enumerate(rows)}
     assert [field.pixels((row, 5))[0] for row in range(12)] == [expected.get(i) for i in range(12)]
 
@@ -349,4 +349,6 @@ def test_macs_are_those_that_torch_counts():
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():
             counted(torch.rand(1, *shape))
-        assert 2 * mnistzoo.analyze(Apply(function), shape).macs == counter.get_total_flops(), name
+        assert 2 * mnistzoo.analyze(Function(function), shape).macs == counter.get_total_flops(), (
+            name
+        )

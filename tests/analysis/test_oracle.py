@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from analysis.oracle import Apply, all_units, compare
+from analysis.oracle import Function, all_units, compare
 
 CHANNELS = 2
 strides = st.integers(1, 3)
@@ -33,7 +33,7 @@ class Branches(nn.Module):
 
 def crop(left, right):
     """Return a module that drops the first and last few units."""
-    return Apply(lambda x: x[..., left : x.shape[-1] - right])
+    return Function(lambda x: x[..., left : x.shape[-1] - right])
 
 
 @st.composite

@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mnistzoo.analysis.algebra.factors import unit_numbers
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.tracing.modules import tensors_of
+from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.trace import trace
 from mnistzoo.errors import MnistZooError
 
