@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import typer
+from msgspec import to_builtins
 from typer.testing import CliRunner
 
 import house
@@ -74,7 +74,7 @@ def _cell(figure: Figure, letters: dict[str, str]) -> str:
 
 def recipes() -> str:
     """Return the recipes side by side, and the values that are a model's own."""
-    flat = {name: _flat(asdict(recipe)) for name, recipe in RECIPES.items()}
+    flat = {name: _flat(to_builtins(recipe)) for name, recipe in RECIPES.items()}
     fields = [field for field in next(iter(flat.values())) if field != "name"]
     rows = [(f"`{field}`", *(_value(row[field]) for row in flat.values())) for field in fields]
     own = [(name, *(_own(recipe, name) for recipe in RECIPES)) for name in BUILDABLE]
@@ -101,7 +101,7 @@ def _value(value: object) -> str:
 
 
 def _own(recipe: str, model: str) -> str:
-    base, own = _flat(asdict(RECIPES[recipe])), _flat(asdict(get_recipe(recipe, model)))
+    base, own = _flat(to_builtins(RECIPES[recipe])), _flat(to_builtins(get_recipe(recipe, model)))
     return ", ".join(f"{key} {_value(own[key])}" for key in base if own[key] != base[key]) or "–"
 
 
