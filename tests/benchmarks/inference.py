@@ -89,16 +89,20 @@ def variants(name: str, threads: int) -> dict[str, Variant]:
     }
 
 
-def burst(call: Callable[[], object]) -> float:
+def burst(call: Callable[[], object], clock: Callable[[], float]) -> float:
     """Return the seconds of one call, averaged over about `BURST`."""
-    start, calls = time.perf_counter(), 0
-    while time.perf_counter() - start < BURST:
+    start, calls = clock(), 0
+    while clock() - start < BURST:
         call()
         calls += 1
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
-def fastest(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
+def fastest(
+    calls: dict[str, Callable[[], object]],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Return the seconds of one call of each, the best of many bursts in turn."""
     for call in calls.values():
         call()
@@ -106,7 +110,7 @@ def fastest(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str,
     end = time.perf_counter() + seconds * len(calls)
     while time.perf_counter() < end:
         for name, call in calls.items():
-            best[name] = min(best[name], burst(call))
+            best[name] = min(best[name], burst(call, clock))
     return best
 
 
