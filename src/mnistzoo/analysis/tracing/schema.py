@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
-from mnistzoo.analysis.tracing.modules import tensors_of
+from mnistzoo.analysis.tracing.containers import tensors_of
 
 
 @cache

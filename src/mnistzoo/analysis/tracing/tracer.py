@@ -17,7 +17,8 @@ from mnistzoo.analysis.operators.base import Call, Layouts, Operator, constant, 
 from mnistzoo.analysis.operators.registry import find_operator, plain_name
 from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
-from mnistzoo.analysis.tracing.modules import ModuleTracker, tensors_of
+from mnistzoo.analysis.tracing.containers import tensors_of
+from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.analysis.tracing.schema import (
     is_composite,
     is_random,
@@ -179,7 +180,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         macs = operator.macs(call) if operator.macs else 0
         if macs or (layout and operator.listed):
             name = plain_name(call.func).partition("::")[2].removesuffix("_with_indices")
-            self._calls.function(name, call.result, layout, macs)
+            self._calls.add_function(name, call.result, layout, macs)
 
     def _place(self) -> str:
         return str(self._calls.stack[-1]) if self._calls and self._calls.stack else "the model"
