@@ -1,9 +1,9 @@
 """Time of exp5 to 99.0 % of the test images: the `fast` recipe against `documented`.
 
-Run by hand: `python tests/benchmarks/time_to_accuracy.py`. Times are of training with
-seed 0, without the evaluation after each epoch. `documented` is stopped after its first epoch at 99.0 %;
-`fast` has to reach it at its end. `fast` is run before and after `documented`, since other work on
-the machine slows both.
+Run by hand: `python tests/benchmarks/time_to_accuracy.py`. The seed is 0. Times are of training
+alone, without the evaluation after each epoch. `documented` is stopped after its first epoch at
+99.0 %; `fast` has to reach it at its end. `fast` is run before and after `documented`, since other
+work on the machine slows both.
 """
 
 import time
