@@ -87,14 +87,14 @@ def test_which_one_is_answered_by_measured_numbers():
         "most accurate": max(rows, key=lambda row: row.accuracy),
         "fewest parameters": min(rows, key=lambda row: row.num_params),
         "fewest MACs: quick to train and to try": min(rows, key=lambda row: row.macs),
-        "least memory": min(rows, key=lambda row: row.memory),
-        "least memory at 99.5% or more": min(accurate, key=lambda row: row.memory),
+        "least memory": min(rows, key=lambda row: row.footprint_mib),
+        "least memory at 99.5% or more": min(accurate, key=lambda row: row.footprint_mib),
     }
     figures = [
         lambda row: f"{row.accuracy:.2%}",
         lambda row: f"{row.num_params:,}",
         lambda row: f"{row.macs:,}",
-        *[lambda row: f"{row.memory:.2f} MiB"] * 2,
+        *[lambda row: f"{row.footprint_mib:.2f} MiB"] * 2,
     ]
     wanted = [
         (use, row.name, figure(row))

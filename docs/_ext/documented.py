@@ -110,7 +110,9 @@ def architecture() -> Iterator[Figure]:
     pools = sum(isinstance(layer, Pool) for layer in ARCHITECTURES["exp5"].layers)
     yield Figure("pools", "1", str(pools), "one-pool")
     yield Figure("total parameters", "17,302", f"{sum(params.values()):,}")
-    yield Figure("memory footprint", "0.69 MB", f"{_rows()['exp5'].memory:.2f} MiB", "mebibytes")
+    yield Figure(
+        "memory footprint", "0.69 MB", f"{_rows()['exp5'].footprint_mib:.2f} MiB", "mebibytes"
+    )
 
 
 _TABLE = (
@@ -197,7 +199,7 @@ def recommendations() -> Iterator[Figure]:
     yield Figure("maximum accuracy", "Exp 5", _best("accuracy", largest=True), "training-images")
     yield Figure("most parameter-efficient", "Exp 4", _best("params"))
     yield Figure("quick prototyping", "Exp 3", _best("macs"), "quickest")
-    yield Figure("least memory", "Exp 4", _best("memory"), "least-memory")
+    yield Figure("least memory", "Exp 4", _best("footprint_mib"), "least-memory")
 
 
 def training() -> Iterator[Figure]:

@@ -40,7 +40,7 @@ def _head(name: str, entry: Entry | None) -> str:
     facts = {
         "parameters": f"{row.num_params:,}",
         "multiply-accumulates an image": f"{row.macs:,}",
-        "memory for one image": f"{row.memory:.2f} MiB",
+        "memory for one image": f"{row.footprint_mib:.2f} MiB",
         "receptive field": f"{row.receptive_field} × {row.receptive_field}",
         "test accuracy": "no weights ship" if row.accuracy is None else f"{row.accuracy:.2%}",
     }
