@@ -20,7 +20,7 @@ PENCIL = 0.06
 
 @pytest.fixture(scope="module")
 def digits():
-    """Training images, since test images decide nothing, and their labels."""
+    """Return training images, since test images decide nothing, and their labels."""
     images, labels = mnist(train=True)
     return images[50_000:50_100].numpy(), labels[50_000:50_100].numpy()
 
@@ -95,7 +95,7 @@ def test_a_dark_border_is_ignored(digits):
 
 @pytest.fixture(scope="module")
 def model():
-    """The shipped exp5."""
+    """Return the shipped exp5."""
     return exp5(pretrained=True)
 
 
