@@ -48,7 +48,7 @@ def test_digits_of_every_origin_are_predicted(names, count, digits, origin):
 
 @pytest.mark.parametrize(
     ("names", "step", "least"),
-    [(["exp5"], 9, 0.95), pytest.param(list_models(), 1, 0.93, marks=pytest.mark.slow)],
+    [(["exp5"], 9, 0.95), pytest.param(list_models(), 2, 0.92, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("side", [8, 64, 128])
 def test_other_peoples_digits_are_predicted(names, step, least, side):
