@@ -81,7 +81,7 @@ def test_all_is_what_there_is():
 @pytest.mark.slow
 def test_type_checkers_know_the_names(tmp_path):
     """Those that there are have their types, and a name that there is not is an error."""
-    mypy = pytest.importorskip("mypy.api", reason="mypy comes with the extra [dev]")
+    mypy = pytest.importorskip("mypy.api", reason="mypy comes with the group [dev]")
     used = tmp_path / "used.py"
     used.write_text("import mnistzoo\nmnistzoo.exp5(pretrained=True).num_params()\n")
     assert mypy.run(["--strict", "--config-file=", str(used)])[2] == 0

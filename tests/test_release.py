@@ -1,6 +1,7 @@
 """What is published: the wheel, the archive of sources, and the versions they are tested with."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tarfile
@@ -26,6 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
 
 NOT_PYTHON = {
     "mnistzoo/py.typed",
+    "mnistzoo/demo.css",
     "mnistzoo/demo.js",
     "mnistzoo/data/files/NOTICE.md",
     "mnistzoo/data/files/t10k-images-idx3-ubyte.gz",
@@ -45,6 +47,9 @@ DESCRIPTION = {
 
 needs_hatchling = pytest.mark.skipif(
     importlib.util.find_spec("hatchling") is None, reason="the extra [test] is not installed"
+)
+from_checkout = pytest.mark.skipif(
+    not (ROOT / ".github").is_dir(), reason="the archive of sources has no hosting"
 )
 
 
@@ -121,7 +126,17 @@ def test_the_lowest_versions_are_those_declared():
     assert {name: Version(version) for name, version in pinned.items()} == declared
 
 
-@pytest.mark.skipif(not (ROOT / ".github").is_dir(), reason="the archive of sources has no hosting")
+@from_checkout
+def test_pre_commit_runs_the_checks_of_ci():
+    """The hooks are the commands of `lint` in `.ci/run`, in the same order."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf8"))
+    hooks = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf8")
+    lint = re.search(r"^lint\(\) \{\n(.*?)^\}", script, re.DOTALL | re.MULTILINE)
+    assert hooks == lint[1].replace("  ", "").splitlines()
+
+
+@from_checkout
 def test_the_workflow_runs_every_supported_python():
     """The matrix begins at the lowest Python that the package takes, and has the classifiers'."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf8"))

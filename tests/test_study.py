@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import (
@@ -36,8 +35,6 @@ from mnistzoo.training.study import grid, remaining, train_runs
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 COMMAND = """
-import signal
-
 from msgspec.structs import replace
 
 from mnistzoo.data.mnist import Digits, mnist
@@ -51,7 +48,6 @@ recipes._CHOSEN["record", "exp2"] = diverging
 if __name__ == "__main__":
     from mnistzoo.cli import main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     main()
 """
 """The command line where MNIST has 200 images and exp2 diverges, in every process of a study."""
@@ -65,16 +61,9 @@ def start(tmp_path):
     started = []
 
     def start(out, *options):
-        command = [sys.executable, "-W", "error", script, "study", "-o", out, "--holdout", "100"]
-        process = subprocess.Popen(
-            [*command, *options],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        command = ["-W", "error", script, "study", "-o", out, "--holdout", "100", *options]
+        started.append(warm.start(command))
+        return started[-1]
 
     yield start
     for process in started:
