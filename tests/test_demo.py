@@ -157,7 +157,7 @@ class Page:
     def __init__(self, driver, address):
         self.driver = driver
         driver.get(address)
-        self.wait(lambda: self.canvas.is_displayed() and self.status)
+        self.wait(lambda: self.canvas.get_attribute("width") == "448")  # its script has run
 
     def find(self, selector):
         """Return the first element that matches a CSS selector."""
@@ -355,6 +355,7 @@ class TestInTheBrowser:
         with demo(tmp_path, "--no-browser") as (server, address):
             page = Page(browser, address)
             page.draw(SEVEN)
+            page.says("predicts 7")
             page.wait(lambda: page.find("img[src*='image.png']"))
             assert list((tmp_path / "gradio").rglob("*.png"))
             server.send_signal(signal.SIGINT)

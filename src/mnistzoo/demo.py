@@ -155,12 +155,12 @@ def _canvas() -> gr.HTML:
 
 
 @functools.cache
-def _receptive_fields(model: str) -> dict[str, ReceptiveField]:
+def _receptive_fields(name: str) -> dict[str, ReceptiveField]:
     """Return the receptive fields of a model's convolutions and pools, by layer."""
-    network = get_model(model)
+    model = get_model(name)
     kinds = nn.Conv2d, nn.MaxPool2d
-    paths = [path for path, module in network.named_modules() if isinstance(module, kinds)]
-    return {path: network.receptive_field(path) for path in paths}
+    paths = [path for path, module in model.named_modules() if isinstance(module, kinds)]
+    return {path: model.receptive_field(path) for path in paths}
 
 
 def _layer_choices(model: str) -> list[tuple[str, str]]:
