@@ -145,9 +145,7 @@ def fork(folder: Path) -> list[int]:
         expected = trained.predict(given)
         child = os.fork()
         if not child:
-            signal.alarm(
-                60
-            )  # it would otherwise wait forever for threads that a fork does not copy
+            signal.alarm(600)  # ends one that waits for threads which no fork copies
             os._exit(0 if trained.predict(given) == expected else 3)
         outcomes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         assert trained.predict(given) == expected
