@@ -221,6 +221,24 @@ def test_interpolations_read_the_rows_that_torch_reads(mode, sizes):
             assert field.pixels((row, 0))[0] == (read[0], read[-1]), options
 
 
+@pytest.mark.parametrize("mode", ["nearest", "nearest-exact"])
+@pytest.mark.parametrize(
+    ("units", "options"),
+    [
+        *((units, {"size": (made, 2)}) for units, made in [(14, 46), (26, 22), (4, 41), (112, 48)]),
+        *((units, {"scale_factor": (factor, 1)}) for units, factor in [(46, 2.3), (3, 1.3)]),
+    ],
+)
+def test_nearest_units_are_those_that_torch_rounds_to(mode, units, options):
+    """Torch rounds positions in float32. The nearest unit of an image of numbers is its value."""
+    numbers = torch.arange(float(units))[None, None, :, None].expand(-1, -1, -1, 2)
+    found = F.interpolate(numbers, mode=mode, **options)[0, 0, :, 0].int().tolist()
+    resize = Function(lambda x: F.interpolate(x, mode=mode, **options))
+    field = mnistzoo.receptive_field(resize, (1, units, 2), "")
+    for row, unit in enumerate(found):
+        assert contains(field.pixels((row, 0))[0], (unit, unit))
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -241,6 +259,13 @@ def test_the_window_of_a_space_to_depth():
     module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelUnshuffle(4))
     field = mnistzoo.receptive_field(module, (1, 32, 32), "1")
     assert (field.size, field.stride, field.padding) == ((6, 6), (4, 4), (1, 1))
+
+
+def test_a_view_in_a_wider_dtype():
+    """Each number reads all whose bytes it has."""
+    field = mnistzoo.receptive_field(Function(lambda x: x.view(torch.float64)), (1, 4, 8), "")
+    assert field.pixels((1, 2))[0] == (1, 1)
+    assert contains(field.pixels((1, 2))[1], (4, 5))
 
 
 def test_a_write_to_every_second_column():

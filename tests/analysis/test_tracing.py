@@ -35,8 +35,8 @@ def _with_data(y):
 )
 def test_a_tensor_that_shares_memory_has_the_same_field(function):
     """Subclasses, parameters and `.data` have the field of the tensor whose memory they share."""
-    network = nn.Sequential(Apply(function), nn.Conv2d(2, 1, 5))
-    analysis = analyze(network, (1, 12, 12))
+    module = nn.Sequential(Apply(function), nn.Conv2d(2, 1, 5))
+    analysis = analyze(module, (1, 12, 12))
     assert analysis.receptive_field.size == (7, 7)
     assert analysis.output_receptive_field.size == (7, 7)
     field = receptive_field(Apply(function), (1, 12, 12), "")
