@@ -86,7 +86,7 @@ def pytest_sessionfinish(session):
     """Fail, and kill it, if a process that a test has started is still there."""
     if hasattr(session.config, "workerinput"):
         return
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (left := _started()) and time.monotonic() < end:
         time.sleep(0.1)
     for pid, command in left.items():

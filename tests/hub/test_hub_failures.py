@@ -162,7 +162,7 @@ def test_refusals_that_last_end_in_one_error(
             assert "try again" in message
             assert "\n" not in message
         assert all(hub.repos[name].titles == ["initial commit"] for name in pushes)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300
 
 
 def test_file_that_ends_early_is_no_file(hub, client, cache, files_of, expected):
@@ -328,7 +328,7 @@ def test_two_pull_at_once_and_one_is_killed(lfs_hub, lfs_client, client_of, tmp_
     lfs_hub.faults.append(Fault("GET", WEIGHTS, "stall", 1))
     lfs_hub.stalled.clear()
     victim.start(PULL, **given, options={})
-    assert lfs_hub.stalled.wait(20)
+    assert lfs_hub.stalled.wait(300)
     victim.process.kill()
     victim.process.wait()
     message = lfs_client.fails("HubError", PULL, **given, options={"local_files_only": True})
