@@ -6,7 +6,7 @@ The functions are the library's own, taken from this checkout, which brings its 
 import sys
 from pathlib import Path
 
-dependencies = ["torch", "safetensors"]
+dependencies = ["torch", "safetensors", "msgspec"]
 
 _SOURCE = str(Path(__file__).resolve().parent / "src")
 sys.path.insert(0, _SOURCE)

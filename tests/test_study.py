@@ -21,7 +21,7 @@ from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import DataError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import sha256
-from mnistzoo.storage.state_dict import load_state_dict
+from mnistzoo.storage.state_dict import read_state_dict
 from mnistzoo.training import recipes as recipe
 from mnistzoo.training import runs
 from mnistzoo.training.local_engine import local
@@ -107,7 +107,7 @@ def check_whole(out):
         weights = folder / "model.safetensors"
         assert sha256(weights.read_bytes()) == metrics["sha256"]
     for path in out.glob("*/*.safetensors"):
-        load_state_dict(path)
+        read_state_dict(path)
     for path in out.glob("*/checkpoint.pt"):
         torch.load(path, weights_only=True)
 

@@ -14,13 +14,18 @@ from mnistzoo.errors import FileReadError, UnknownNameError, WeightsError
 from mnistzoo.files import sha256
 from mnistzoo.storage.manifest import (
     FOLDER,
-    _folder,
+    find_shipped_file,
+    find_weights,
     pretrained_state_dict,
     read_manifest,
-    shipped_file,
     write_manifest,
 )
-from mnistzoo.storage.state_dict import dump_state_dict, load_into, load_state_dict, read_metadata
+from mnistzoo.storage.state_dict import (
+    load_into,
+    read_metadata,
+    read_state_dict,
+    serialize_state_dict,
+)
 
 SHAPES = st.lists(st.integers(0, 4), max_size=4)
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64])
@@ -39,9 +44,9 @@ def test_round_trip(tmp_path_factory, layout):
     """Names, shapes, dtypes and every bit survive, for any set of tensors."""
     state = {name: torch.randn(shape).to(dtype) for name, (shape, dtype) in layout.items()}
     path = tmp_path_factory.mktemp("weights") / "x.safetensors"
-    path.write_bytes(data := dump_state_dict(state, {}))
+    path.write_bytes(data := serialize_state_dict(state, {}))
     digest = sha256(data)
-    again = load_state_dict(path, expected_sha256=digest)
+    again = read_state_dict(path, expected_sha256=digest)
     assert again.keys() == state.keys()
     assert all(again[k].dtype == state[k].dtype for k in state)
     assert all(torch.equal(again[k], state[k]) for k in state)
@@ -52,9 +57,9 @@ def test_same_state_same_bytes(tmp_path):
     state = mnistzoo.exp1(pretrained=True).state_dict()
     metadata = {"b": 1, "a": {"z": 2, "y": 3}}
     reordered = {"a": {"y": 3, "z": 2}, "b": 1}
-    first = dump_state_dict(state, metadata)
-    assert first == dump_state_dict(state, reordered)
-    assert first != dump_state_dict(state, {})
+    first = serialize_state_dict(state, metadata)
+    assert first == serialize_state_dict(state, reordered)
+    assert first != serialize_state_dict(state, {})
     (tmp_path / "1").write_bytes(first)
     assert read_metadata(tmp_path / "1") == metadata
 
@@ -67,7 +72,7 @@ def test_one_flipped_bit_is_refused(shipped, place):
     data[place] ^= 1
     shipped.write_bytes(data)
     with pytest.raises(WeightsError, match=f"expected SHA-256 {digest}, got"):
-        load_state_dict(shipped, expected_sha256=digest)
+        read_state_dict(shipped, expected_sha256=digest)
 
 
 def test_pretrained_checks_its_file(shipped, monkeypatch):
@@ -85,34 +90,34 @@ def test_pretrained_checks_its_file(shipped, monkeypatch):
 def test_weights_are_found_installed_and_in_a_checkout(tmp_path):
     """In the package's own folder, if they are there; else at the top of the checkout."""
     package = tmp_path / "src" / "mnistzoo"
-    assert _folder(package) == tmp_path / "weights"
+    assert find_weights(package) == tmp_path / "weights"
     (package / "pretrained").mkdir(parents=True)
-    assert _folder(package) == package / "pretrained"
+    assert find_weights(package) == package / "pretrained"
 
 
 def test_the_shipped_file_is_known_by_its_tensors(shipped, monkeypatch):
     """Equal tensors give the bytes of the file; another value, name or network does not."""
     state = pretrained_state_dict("exp1")
-    assert shipped_file("exp1", state) == shipped.read_bytes()
-    assert shipped_file("exp2", state) is None
-    assert shipped_file("exp9", state) is None
-    assert shipped_file("exp1", {**state, "more": torch.zeros(1)}) is None
+    assert find_shipped_file("exp1", state) == shipped.read_bytes()
+    assert find_shipped_file("exp2", state) is None
+    assert find_shipped_file("exp9", state) is None
+    assert find_shipped_file("exp1", {**state, "more": torch.zeros(1)}) is None
     other = {name: tensor.clone() for name, tensor in state.items()}
     other["classifier.bias"][3] += 1
-    assert shipped_file("exp1", other) is None
+    assert find_shipped_file("exp1", other) is None
     shipped.with_name("manifest.json").write_bytes((FOLDER / "manifest.json").read_bytes())
     shipped.write_bytes(shipped.read_bytes()[:-1] + b"\0")
     monkeypatch.setattr("mnistzoo.storage.manifest.FOLDER", shipped.parent)
     with pytest.raises(WeightsError, match=rf"^{shipped} is not the file that was published"):
-        shipped_file("exp1", state)
+        find_shipped_file("exp1", state)
 
 
 def test_what_is_saved_is_on_the_cpu_without_gradients_and_contiguous(tmp_path):
     """Parameters, transposed views and parts of larger tensors are saved as plain values."""
     large = torch.arange(12.0).view(3, 4)
     state = {"a": torch.nn.Parameter(large), "b": large.T, "c": large[:, 1]}
-    (tmp_path / "x").write_bytes(dump_state_dict(state, {}))
-    again = load_state_dict(tmp_path / "x")
+    (tmp_path / "x").write_bytes(serialize_state_dict(state, {}))
+    again = read_state_dict(tmp_path / "x")
     assert all(torch.equal(again[name], state[name].detach()) for name in state)
     assert not any(tensor.requires_grad for tensor in again.values())
 
@@ -122,10 +127,10 @@ def test_a_table_of_64_kib_is_the_largest_that_is_parsed(tmp_path, size):
     """One byte more is refused from its stated length, before the parser sees it."""
     (tmp_path / "x").write_bytes(struct.pack("<Q", size) + b"{}".ljust(size))
     if size == 2**16:
-        assert load_state_dict(tmp_path / "x") == {}
+        assert read_state_dict(tmp_path / "x") == {}
     else:
         with pytest.raises(WeightsError, match="declares a table of 65,537 bytes"):
-            load_state_dict(tmp_path / "x")
+            read_state_dict(tmp_path / "x")
 
 
 def test_accuracy_is_a_fraction_of_ten_thousand():
@@ -147,21 +152,21 @@ def test_not_safetensors(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("weights") / "x.safetensors"
     path.write_bytes(data)
     with pytest.raises(WeightsError, match="is not a safetensors file"):
-        load_state_dict(path)
+        read_state_dict(path)
 
 
 def test_a_pickle_is_refused(tmp_path):
     """What torch.save writes is never unpickled."""
     torch.save(mnistzoo.exp1().state_dict(), tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match="only files in that format are read"):
-        load_state_dict(tmp_path / "x.safetensors")
+        read_state_dict(tmp_path / "x.safetensors")
 
 
 def test_a_huge_declared_header(tmp_path):
     """A header said to be 2⁶³ bytes long is refused."""
     (tmp_path / "x").write_bytes(struct.pack("<Q", 2**63) + b"{}")
     with pytest.raises(WeightsError):
-        load_state_dict(tmp_path / "x")
+        read_state_dict(tmp_path / "x")
 
 
 def _without(state):

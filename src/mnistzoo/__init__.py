@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from mnistzoo.models import exp3 as exp3
     from mnistzoo.models import exp4 as exp4
     from mnistzoo.models import exp5 as exp5
+    from mnistzoo.models import from_pretrained as from_pretrained
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
     from mnistzoo.models.prediction import Digit as Digit
     from mnistzoo.models.prediction import Prediction as Prediction
-    from mnistzoo.models.pretrained import from_pretrained as from_pretrained
 
 _HOMES = {
     "mnistzoo.analysis": (
@@ -41,8 +41,16 @@ _HOMES = {
     "mnistzoo.data.mnist": ("mnist",),
     "mnistzoo.images.preprocessing": ("transforms",),
     "mnistzoo.models.prediction": ("Digit", "Prediction"),
-    "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
-    "mnistzoo.models.pretrained": ("from_pretrained",),
+    "mnistzoo.models": (
+        "exp1",
+        "exp2",
+        "exp3",
+        "exp4",
+        "exp5",
+        "from_pretrained",
+        "get_model",
+        "list_models",
+    ),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

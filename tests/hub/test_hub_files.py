@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 
 import mnistzoo
 from mnistzoo.errors import FileReadError, MnistZooError, WeightsError
-from mnistzoo.models.pretrained import from_files
-from mnistzoo.storage.model_folder import decode
+from mnistzoo.models import ConvNet
+from mnistzoo.storage.model_folder import unpack
+
+
+def load(files):
+    """Load a model from the bytes of its files."""
+    return ConvNet.from_saved(unpack(files, "it"))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +67,7 @@ def with_weights(files, weights):
 def test_config_of_another_schema_or_network_is_refused(files, fields, said):
     """Missing, unknown and wrong-typed fields, and another network's, do not load."""
     with pytest.raises(WeightsError, match=said):
-        from_files(changed(files, **fields), "it")
+        load(changed(files, **fields))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +76,7 @@ def test_config_of_another_schema_or_network_is_refused(files, fields, said):
 def test_config_that_is_no_object_is_refused(files, config):
     """Whatever is not a JSON object is one error."""
     with pytest.raises(WeightsError, match="does not describe a network"):
-        from_files({**files, "config.json": config}, "it")
+        load({**files, "config.json": config})
 
 
 def renamed(state):
@@ -126,7 +131,7 @@ def test_tensors_that_differ_are_named(files, spoil, said):
     state = safetensors.torch.load(files["model.safetensors"])
     spoil(state)
     with pytest.raises(WeightsError, match=said):
-        from_files(with_weights(files, safetensors.torch.save(state)), "it")
+        load(with_weights(files, safetensors.torch.save(state)))
 
 
 def header(table, declared=None):
@@ -156,7 +161,7 @@ def header(table, declared=None):
 def test_weights_that_are_no_safetensors_are_refused(files, weights, said):
     """A declared length is bounded before it is believed."""
     with pytest.raises(WeightsError, match=said):
-        from_files(with_weights(files, weights), "it")
+        load(with_weights(files, weights))
 
 
 class Bomb:
@@ -173,7 +178,7 @@ def test_pickle_is_never_opened(files):
     pickled = io.BytesIO()
     torch.save({"bomb": Bomb()}, pickled)
     with pytest.raises(WeightsError):
-        from_files(with_weights(files, pickled.getvalue()), "it")
+        load(with_weights(files, pickled.getvalue()))
     assert not Bomb.exploded
 
 
@@ -186,11 +191,11 @@ def test_no_flipped_bit_loads_another_network(files_of, where, bit, data):
     spoiled = bytearray(files[name])
     spoiled[int(where * len(spoiled))] ^= 1 << bit
     try:
-        loaded = from_files({**files, name: bytes(spoiled)}, "it")
+        loaded = load({**files, name: bytes(spoiled)})
     except MnistZooError:
         return
     assert name == "config.json"  # white space, or a letter of the library's version
-    sound = decode(files, "it").state
+    sound = unpack(files, "it").state_dict
     assert all(torch.equal(value, sound[key]) for key, value in loaded.state_dict().items())
 
 

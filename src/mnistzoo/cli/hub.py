@@ -6,6 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from mnistzoo.cli.console import JSON, print_json
@@ -68,14 +69,15 @@ def push(
 
 def _with_card(source: str) -> tuple[ConvNet, str | None]:
     """A network of the zoo; or a folder's, with the folder's card."""
-    from mnistzoo.models.pretrained import from_files
-    from mnistzoo.storage.model_folder import CARD, read_folder
+    from mnistzoo.models import ConvNet
+    from mnistzoo.storage.model_folder import CARD, read_folder, unpack
 
     if not is_folder(source):
         return load(source), None
     files = read_folder(source)
     card = files.get(CARD)
-    return from_files(files, source), None if card is None else card.decode(errors="replace")
+    model = ConvNet.from_saved(unpack(files, source))
+    return model, None if card is None else card.decode(errors="replace")
 
 
 def _check_renewable(card: str) -> None:
@@ -104,26 +106,26 @@ def pull(
 
     Its files are written to a folder, where one is named.
     """
-    from mnistzoo.models.pretrained import from_files
+    from mnistzoo.models import ConvNet
     from mnistzoo.storage import hub
-    from mnistzoo.storage.model_card import write_with_card
-    from mnistzoo.storage.model_folder import decode
+    from mnistzoo.storage.edited_card import update_folder
+    from mnistzoo.storage.model_folder import unpack
 
     repo_id, _, revision = repository.partition("@")
     pulled = hub.pull(
         repo_id, revision=revision or None, token=token, force_download=force, with_card=True
     )
-    source = f"{repo_id} at {pulled.commit}"
-    from_files(pulled.files, source)
+    saved = unpack(pulled.files, pulled.source)
+    ConvNet.from_saved(saved)  # checks the tensors
     if folder is not None:
-        write_with_card(folder, pulled.files)
+        update_folder(folder, pulled.files)
     result: dict[str, Any] = {
         "repo_id": repo_id,
         "commit": pulled.commit,
         "folder": None if folder is None else str(folder),
-        **asdict(decode(pulled.files, source).config),
+        **msgspec.structs.asdict(saved.config),
     }
     if as_json:
         print_json(result)
         return
-    print(f"{source}: {result['architecture']}, {result['num_classes']} classes, checked")
+    print(f"{saved.source}: {result['architecture']}, {result['num_classes']} classes, checked")

@@ -34,8 +34,7 @@ def load(source: str) -> ConvNet:
     """
     from mnistzoo.errors import FileReadError
     from mnistzoo.files import is_dir
-    from mnistzoo.models import get_model
-    from mnistzoo.models.pretrained import from_pretrained
+    from mnistzoo.models import from_pretrained, get_model
 
     if is_folder(source):
         if not is_dir(source):

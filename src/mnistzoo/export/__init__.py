@@ -75,8 +75,9 @@ def export(
         raise UnknownNameError("format", name, FORMATS)
     if int8 and name != "onnx":
         raise InputError(f"int8 is for ONNX only, got the format {name!r}; leave out one of them.")
-    model.check_layers()
-    plain = model.fused().cpu().float().to(memory_format=torch.contiguous_format)
+    plain = model.fused()
+    plain.check_architecture()
+    plain = plain.cpu().float().to(memory_format=torch.contiguous_format)
     data = _encode(plain, name, int8)
     return Exported(write_bytes(out, data), name, int8, len(data), sha256(data))
 

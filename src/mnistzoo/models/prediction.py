@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -20,19 +19,17 @@ from mnistzoo.images.preprocessing import to_mnist
 if TYPE_CHECKING:
     from mnistzoo.images.loading import ImageLike
 
-_BATCH = 256
-
-_LOADED_IN = os.getpid()
+_IMPORTING_PROCESS = os.getpid()
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a network reads in a picture.
+    """The digit that a model reads in an image.
 
     Attributes:
-        label: the most probable class.
-        probability: how probable the network takes it to be.
-        probabilities: of every class, in order; they sum to 1.
+        label: The most probable class.
+        probability: Its probability.
+        probabilities: Those of all classes, in order. They sum to 1.
     """
 
     label: int
@@ -42,60 +39,60 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Digit(Prediction):
-    """One of several digits in a picture.
+    """One of several digits in an image.
 
     Attributes:
-        box: left, top, right and bottom of its ink, in pixels of the picture turned upright; the
-            right and the bottom are outside.
+        box: Left, top, right and bottom of its foreground, in pixels of the image turned upright.
+            The right and bottom edges are exclusive.
     """
 
     box: tuple[int, int, int, int]
 
 
 @overload
-def predict(network: nn.Module, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+def predict(model: nn.Module, image: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
 @overload
-def predict(network: nn.Module, pictures: ImageLike) -> Prediction: ...
+def predict(model: nn.Module, image: ImageLike) -> Prediction: ...
 def predict(
-    network: nn.Module, pictures: ImageLike | list[Any] | tuple[Any, ...]
+    model: nn.Module, image: ImageLike | list[Any] | tuple[Any, ...]
 ) -> Prediction | list[Prediction]:
-    """What `network` reads in one picture, or in each of a list or tuple of them.
+    """Classify the digit in one image, or in each image of a list or tuple.
 
-    The network is used in evaluation mode, and left in the mode that it is in.
+    The model runs in evaluation mode. Its own mode is unchanged.
 
     Raises:
-        ImageError, FileReadError, InputError: as `transforms()`; in a list the message names
-            the picture. Also an empty list.
+        ImageError, FileReadError, InputError: See `transforms()`. In a list, the message names
+            the image. An empty list is an `InputError`.
     """
-    if not isinstance(pictures, list | tuple):
-        return classify(network, [to_mnist(pictures)])[0]
-    if not pictures:
-        raise InputError("expected at least one picture, got an empty list.")
-    return classify(network, [_numbered(i, picture) for i, picture in enumerate(pictures)])
+    if not isinstance(image, list | tuple):
+        return classify(model, [to_mnist(image)])[0]
+    if not image:
+        raise InputError("Expected at least one image, got an empty list.")
+    return classify(model, [_load_item(index, item) for index, item in enumerate(image)])
 
 
-def _numbered(index: int, picture: ImageLike) -> Tensor:
+def _load_item(index: int, image: ImageLike) -> Tensor:
     try:
-        return to_mnist(picture)
+        return to_mnist(image)
     except MnistZooError as error:
-        path = f" ({os.fspath(picture)})" if isinstance(picture, str | os.PathLike) else ""
-        raise type(error)(f"picture {index}{path}: {error}") from error
+        path = f" ({os.fspath(image)})" if isinstance(image, str | os.PathLike) else ""
+        raise type(error)(f"Image {index}{path}: {error}") from error
 
 
-def read(network: nn.Module, picture: ImageLike) -> list[Digit]:
-    """Every digit in one picture, in reading order: line by line, each from left to right.
+def read(model: nn.Module, image: ImageLike) -> list[Digit]:
+    """Return every digit in one image, in reading order: line by line, left to right.
 
-    A digit is a connected piece of ink, with smaller pieces next to it that are parts of it, such
-    as the bar of a 5; digits that touch each other are read as one. Specks, dots and lines much
-    lower than the digits are passed over.
+    A digit is a connected component of the foreground, together with smaller components beside it
+    that belong to it, such as the bar of a 5. Digits that touch are read as one. Specks, dots and
+    lines much lower than the digits are skipped.
 
     Raises:
-        ImageError, FileReadError, InputError: as `transforms()`.
+        ImageError, FileReadError, InputError: See `transforms()`.
     """
     from mnistzoo.images import components, grouping, rendering
     from mnistzoo.images.segmentation import segment
 
-    grey = load_grayscale(picture)
+    grey = load_grayscale(image)
     ink = segment(grey.levels)
     labelled, found = components.parts(ink)
     groups = grouping.in_reading_order(grouping.digits(found))
@@ -103,7 +100,7 @@ def read(network: nn.Module, picture: ImageLike) -> list[Digit]:
     scale = np.divide(grey.size, ink.mask.shape[::-1])
     return [
         Digit(**asdict(prediction), box=_scaled(grouping.box_of(group), scale))
-        for prediction, group in zip(classify(network, drawn), groups, strict=True)
+        for prediction, group in zip(classify(model, drawn), groups, strict=True)
     ]
 
 
@@ -114,23 +111,56 @@ def _scaled(
     return left, top, right, bottom
 
 
-@torch.inference_mode()
-def classify(network: nn.Module, digits: list[Tensor]) -> list[Prediction]:
-    """What `network` makes of pixels in MNIST's style, each uint8 of shape `(28, 28)`.
+@torch.no_grad()  # not inference mode: hooks may keep tensors and compute with them
+def classify(model: nn.Module, digits: list[Tensor]) -> list[Prediction]:
+    """Classify digits in MNIST format, each uint8 of shape `(28, 28)`.
 
-    In a process forked from the one that loaded this module, torch is set to one thread: the
-    parent's threads are not there, and GNU's OpenMP would wait for them for ever.
+    Every digit is a batch of its own. The last bits of a convolution's output depend on the size
+    of the batch, so this is what makes a digit's numbers independent of the others.
+
+    A forked process is set to one thread: it lacks the threads of its parent, and GNU OpenMP
+    would wait for them forever.
+
+    Raises:
+        InputError: The model's parameters have several dtypes or devices, or no values.
     """
-    if os.getpid() != _LOADED_IN:
+    if os.getpid() != _IMPORTING_PROCESS:
         torch.set_num_threads(1)
-    if network.training:
-        network = copy.deepcopy(network).eval()
-    weight = next(network.parameters())
-    images = normalize(torch.stack(digits))
-    predictions = []
-    for batch in torch.split(images, _BATCH):
-        output = network(batch.to(weight.device, weight.dtype))
-        for row in output.double().softmax(1).cpu():
-            label = int(row.argmax())
-            predictions.append(Prediction(label, float(row[label]), tuple(row.tolist())))
-    return predictions
+    device, dtype = _device_and_dtype(model)
+    if any(layer.training for layer in model.modules()):  # a new layer may be, in an old model
+        model = _in_eval_mode(model, {})
+    outputs = [model(normalize(digit[None]).to(device, dtype)) for digit in digits]
+    return [_prediction(output) for output in outputs]
+
+
+def _prediction(output: Tensor) -> Prediction:
+    probabilities = output[0].double().softmax(0).tolist()
+    label = int(np.argmax(probabilities))
+    return Prediction(label, probabilities[label], tuple(probabilities))
+
+
+def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Return where a model's parameters are, and their floating-point type."""
+    found = {(p.device, p.dtype) for p in model.parameters() if p.is_floating_point()}
+    if len(found) != 1 or next(iter(found))[0].type == "meta":
+        got = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in found)) or "none"
+        raise InputError(
+            f"Expected parameters of one dtype on one device that holds values, got {got}. "
+            "Call model.to(device, dtype) first."
+        )
+    return next(iter(found))
+
+
+def _in_eval_mode(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
+    """Return a copy in evaluation mode that shares tensors and hooks with the original.
+
+    The original keeps its mode, so other threads that use it see no change.
+    """
+    if module not in made:
+        made[module] = twin = module.__new__(type(module))
+        vars(twin).update(vars(module), training=False)
+        vars(twin)["_modules"] = {
+            name: None if child is None else _in_eval_mode(child, made)
+            for name, child in module._modules.items()
+        }
+    return made[module]

@@ -20,10 +20,10 @@ from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.errors import DataError, FileReadError, TrainingError, WeightsError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.files import read_bytes, sha256, write_bytes
+from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.models.pretrained import from_pretrained
-from mnistzoo.storage.manifest import shipped_file
-from mnistzoo.storage.model_folder import LIMITS, WEIGHTS, decode, read_folder, write_folder
+from mnistzoo.storage.manifest import find_shipped_file
+from mnistzoo.storage.model_folder import LIMITS, WEIGHTS, read_folder, unpack, write_folder
 from mnistzoo.training.distributed import barrier, rank, world_size
 from mnistzoo.training.metrics import MAX_METRICS_BYTES, parse_recipe, parse_result
 from mnistzoo.training.trainer import Run, Trainer
@@ -130,7 +130,7 @@ def finished(run: Run, folder: Path) -> dict[str, Any] | None:
         raise _damaged(folder, METRICS) from error
     _check_same(folder, run, Run(result.network, result.recipe, result.seed, result.holdout))
     try:
-        config, _ = decode(read_folder(folder), str(folder))
+        config = unpack(read_folder(folder), str(folder)).config
     except (FileReadError, WeightsError) as error:
         raise _damaged(folder, "the network") from error
     if (config.architecture, config.sha256) != (run.network, result.sha256):
@@ -246,7 +246,9 @@ def _save(out: Path, run: Run, network: ConvNet, metrics: dict[str, Any]) -> dic
         "seed": run.seed,
         "versions": metrics["versions"],
     }
-    shipped = shipped_file(run.network, network.state_dict()) is not None  # their card knows it
+    shipped = (
+        find_shipped_file(run.network, network.state_dict()) is not None
+    )  # their card knows it
     stated = run.split == "test" and not shipped
     accuracy = metrics["correct"] / metrics["total"] if stated else None
     network.save_pretrained(out, accuracy=accuracy, provenance=provenance)
