@@ -266,15 +266,15 @@ def test_missing_packages_are_named(package, out, extra, tmp_path, python):
 def test_export_command(tmp_path):
     """The command writes the file, and prints where and how long it is."""
     out = tmp_path / "net.onnx"
-    done = json.loads(invoke("export", "exp1", str(out), "--json"))
+    done = json.loads(invoke("export", "exp1", "-o", str(out), "--format", "json"))
     assert done["bytes"] == len(out.read_bytes())
     assert (done["format"], done["int8"], done["path"]) == ("onnx", False, str(out))
-    assert str(out) in invoke("export", "exp1", str(out), "--format", "onnx")
+    assert str(out) in invoke("export", "exp1", "-o", str(out))
 
 
 def test_export_command_takes_a_folder(tmp_path, normalized):
     """A folder that save_pretrained wrote is exported as a named network is."""
     model = network("exp5", num_classes=3)
     model.save_pretrained(tmp_path / "mine")
-    invoke("export", str(tmp_path / "mine"), str(tmp_path / "net.onnx"))
+    invoke("export", str(tmp_path / "mine"), "-o", str(tmp_path / "net.onnx"))
     assert_same(run(tmp_path / "net.onnx", normalized), model(normalized).detach())

@@ -247,7 +247,7 @@ def test_plots_of_runs_are_written(folder, command):
     from PIL import Image
 
     path = folder / "figure.png"
-    printed = json.loads(draw(command, folder, "-o", path, "--json"))
+    printed = json.loads(draw(command, folder, "-o", path, "--format", "json"))
     assert printed.pop("file") == str(path)
     with Image.open(path) as picture:
         assert json.loads(picture.info["Description"]) == printed
@@ -266,7 +266,7 @@ def test_plots_of_answers_are_written(tmp_path, test_images, monkeypatch, comman
     few = Digits(test_images.images[:500], test_images.labels[:500])
     monkeypatch.setattr("mnistzoo.data.mnist.mnist", lambda train: few)
     path = tmp_path / "figure.svg"
-    printed = json.loads(draw(command, "exp1", "-o", path, "--json"))
+    printed = json.loads(draw(command, "exp1", "-o", path, "--format", "json"))
     assert printed["network"] == "exp1"
     assert b"<svg" in path.read_bytes()
     assert text in draw(command, "exp1", "-o", tmp_path / "figure.png")

@@ -59,8 +59,8 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     Its weights are those that `train` comes to on one thread.
     """
     out = tmp_path / "out"
-    options = ["--networks", "exp1", "--seeds", "0,1,2", "--epochs", "1", "--holdout", "59900"]
-    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "study", out, *options, "--json"]
+    options = ["exp1", "--epochs", "1", "--holdout", "59900", "--format", "json"]
+    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "study", "-o", out, *options]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen([*command, "--ray", cluster.address], **streams) as study:
         end = time.monotonic() + 300

@@ -118,7 +118,7 @@ def test_only_repetitions_are_averaged(other):
     [
         ({"network": "exp9"}, "no network 'exp9'"),
         ({"network": []}, "unhashable"),
-        ({"split": "train"}, "neither test nor holdout"),
+        ({"split": "train"}, "neither test nor validation"),
         ({"correct": 10_001}, "correct is 10001, expected 0 to 10000"),
         ({"correct": "9000"}, "correct is '9000'"),
         ({"correct": 9_001}, "correct is 9001 of 10000, and the last epoch's accuracy 0.9"),
@@ -191,26 +191,23 @@ def invoke(*args):
 
 
 def test_the_command_compares_with_the_study(tmp_path):
-    """Each network has its documented figure; ours are mean ± sd (seeds), or a dash."""
+    """Each model and recipe has a row: mean ± sd, range, worst drop and the study's figure."""
     correct = [9_955, 9_942, 9_961]
     for seed, right in enumerate(correct):
         write(tmp_path, result((0.1, 0.4, 0.3, right / 10_000), network="exp5", seed=seed))
     write(tmp_path, replace(result(recipe="record"), split="validation"))
-    rows = invoke(tmp_path, "--markdown").splitlines()
-    first, last = ([cell.strip() for cell in row.split("|")[1:-1]] for row in (rows[2], rows[-1]))
-    assert first[:6] == ["exp1", "91.73%", "training images", "-", "-", "-"]
-    assert first[6:] == ["90.00% (1, held-out images)", "-", "0.00"]
-    assert last[:3] == ["exp5", "99.50%", "training images"]
-    assert last[3:6] == ["99.53% ± 0.10 (3)", "99.42 to 99.61%", "10.00"]
-    assert "99.53% ± 0.10 (3)" in invoke(tmp_path)
-    write(tmp_path, result(recipe="fast"))
-    assert "fast recipe" in invoke(tmp_path, "--markdown")
+    rows = invoke(tmp_path, "--format", "markdown").splitlines()[2:]
+    assert [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows] == [
+        ["exp1", "record", "1", "validation", "90.00%", "-", "0.00", "91.73%"],
+        ["exp5", "documented", "3", "test", "99.53% ± 0.10", "99.42–99.61%", "10.00", "99.50%"],
+    ]
+    assert "99.53% ± 0.10" in invoke(tmp_path)
 
 
-def test_the_command_prints_json_and_csv(tmp_path):
-    """JSON has a summary for each network and recipe, CSV a line for each run."""
+def test_the_command_prints_runs_or_summaries(tmp_path):
+    """Three runs of one model are one summary, or three rows in seed order."""
     for seed in range(3):
         write(tmp_path, result(seed=seed))
-    (summary,) = json.loads(invoke(tmp_path, "--json"))
-    assert summary == asdict(summarize(load_results(tmp_path))[0])
-    assert invoke(tmp_path, "--csv") == to_csv(load_results(tmp_path))
+    (summary,) = json.loads(invoke(tmp_path, "--format", "json"))
+    assert (summary["network"], summary["seeds"], summary["mean"]) == ("exp1", 3, 0.9)
+    assert invoke(tmp_path, "--runs", "--format", "csv") == to_csv(load_results(tmp_path))

@@ -56,7 +56,7 @@ def test_figures_are_of_the_numbers_there_are(invoke, tmp_path, command, path, l
     image = pytest.importorskip("PIL.Image")
     pytest.importorskip("matplotlib", reason="an extra of the package")
     assert ROOT / path == ROOT / "docs" / link
-    facts = json.loads(invoke(f"{command} -o {tmp_path / 'figure.png'} --json"))
+    facts = json.loads(invoke(f"{command} -o {tmp_path / 'figure.png'} --format json"))
     del facts["file"]
     with image.open(ROOT / path) as picture:
         drawn = json.loads(picture.info["Description"])

@@ -190,14 +190,14 @@ def test_a_damaged_result(tmp_path):
     "options",
     [
         ["--jobs", "2", "--ray", "auto"],
-        ["--seeds", "0,x"],
-        ["--seeds", "9" * 5000],
+        ["--seed", "x"],
+        ["--seed", "9" * 5000],
         ["--jobs", "0"],
     ],
 )
 def test_wrong_usage(tmp_path, options):
     """One engine, whole seeds, and at least one job: anything else is wrong usage."""
-    result = CliRunner().invoke(app, ["study", str(tmp_path / "out"), *options])
+    result = CliRunner().invoke(app, ["study", "-o", str(tmp_path / "out"), *options])
     assert result.exit_code == 2
     assert not (tmp_path / "out").exists()
 
@@ -209,11 +209,11 @@ def test_killed_and_started_again(tmp_path, start):
     what was finished is not written again.
     """
     out = tmp_path / "out"
-    options = ["--networks", "exp1", "--seeds", "0,1,2", "--epochs", "25", "--jobs", "2"]
+    options = ["exp1", "--epochs", "25", "--jobs", "2"]
     finished = {}
     for pattern in "*/checkpoint.pt", "*/model.safetensors", "*.json":
         seen = set(out.glob(pattern))
-        study = start("study", out, *options)
+        study = start("study", "-o", out, *options)
         wait_for(lambda seen=seen, pattern=pattern: set(out.glob(pattern)) - seen)
         children = workers(study)
         study.send_signal(signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_killed_and_started_again(tmp_path, start):
         assert finished.items() <= state(out).items()
         finished = state(out)
     assert 1 <= len(finished) < 3
-    study = start("study", out, *options, "--json")
+    study = start("study", "-o", out, *options, "--format", "json")
     printed, _ = study.communicate()
     assert study.returncode == 0
     check_whole(out)
@@ -233,7 +233,7 @@ def test_killed_and_started_again(tmp_path, start):
     with Image.open(out / "curves.png") as picture:
         drawn = json.loads(picture.info["Description"])["runs"]
     assert [(network, seed) for network, _, seed, _ in drawn] == [("exp1", n) for n in range(3)]
-    alone = start("train", "exp1", "--seed", "2", "--epochs", "25", "--out", tmp_path / "alone")
+    alone = start("train", "exp1", "--seed", "2", "--epochs", "25", "--output", tmp_path / "alone")
     alone.communicate()
     metrics = json.loads((tmp_path / "alone" / "metrics.json").read_text())
     assert json.loads((out / "exp1-record-2.json").read_text())["sha256"] == metrics["sha256"]
@@ -242,8 +242,8 @@ def test_killed_and_started_again(tmp_path, start):
 def test_a_killed_process_and_a_run_that_fails(tmp_path, start):
     """A process that is killed is replaced; a run that diverges is reported, and stops no other."""
     out = tmp_path / "out"
-    options = ["--networks", "exp1,exp2", "--seeds", "0", "--epochs", "25", "--jobs", "2"]
-    study = start("study", out, *options)
+    options = ["exp1", "exp2", "--seed", "0", "--epochs", "25", "--jobs", "2"]
+    study = start("study", "-o", out, *options)
     wait_for(lambda: list(out.glob("exp1-record-0/checkpoint.pt")))
     for pid in workers(study):
         os.kill(int(pid), signal.SIGKILL)
@@ -262,19 +262,19 @@ def test_a_killed_process_and_a_run_that_fails(tmp_path, start):
 def test_a_teacher_is_trained_once(tmp_path, start):
     """Runs of one seed share it, also when the study was killed; it is what `train` comes to."""
     out = tmp_path / "out"
-    options = ["--epochs", "3", "--seeds", "0", "--jobs", "2"]
-    study = start("study", out, "--networks", "exp3,exp5", *options)
+    options = ["--epochs", "3", "--seed", "0", "--jobs", "2"]
+    study = start("study", "exp3", "exp5", "-o", out, *options)
     wait_for((out / "teacher-record-0" / "checkpoint.pt").exists)
     study.send_signal(signal.SIGKILL)
     study.communicate()
-    study = start("study", out, "--networks", "exp3,exp5", *options)
+    study = start("study", "exp3", "exp5", "-o", out, *options)
     _, errors = study.communicate()
     assert study.returncode == 0, errors
     assert state(out).keys() == {"exp3-record-0.json", "exp5-record-0.json"}
     teachers = [json.loads((out / name).read_text())["teacher"] for name in state(out)]
     made = json.loads((out / "teacher-record-0" / "metrics.json").read_text())
     assert all(teacher == {key: made[key] for key in teacher} for teacher in teachers)
-    start("train", "exp5", "--epochs", "3", "--out", tmp_path / "alone").communicate()
+    start("train", "exp5", "--epochs", "3", "--output", tmp_path / "alone").communicate()
     alone = json.loads((tmp_path / "alone" / "metrics.json").read_text())
     assert alone["teacher"]["sha256"] == made["sha256"]
     assert json.loads((out / "exp5-record-0.json").read_text())["sha256"] == alone["sha256"]
@@ -283,10 +283,10 @@ def test_a_teacher_is_trained_once(tmp_path, start):
 def test_two_studies_in_one_folder(tmp_path, start):
     """The second is refused while the first is at work."""
     out = tmp_path / "out"
-    options = ["--networks", "exp1", "--seeds", "0", "--epochs", "5000"]
-    first = start("study", out, *options)
+    options = ["exp1", "--seed", "0", "--epochs", "5000"]
+    first = start("study", "-o", out, *options)
     wait_for(lambda: list(out.glob("exp1-record-0/checkpoint.pt")))
-    _, errors = (second := start("study", out, *options)).communicate()
+    _, errors = (second := start("study", "-o", out, *options)).communicate()
     assert first.poll() is None
     assert second.returncode == 1
     assert "another process is at work there" in errors

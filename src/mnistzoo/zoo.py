@@ -25,7 +25,7 @@ class Row:
         name: what `get_model` calls it.
         num_params: its parameters.
         macs: multiply-accumulates for one image, biases not counted.
-        memory: its footprint for one image in MiB, as `Analysis.memory` defines it.
+        memory: its footprint for one image in MiB, as `Analysis.footprint_mib` defines it.
         receptive_field: of a unit of the last feature map, in input pixels along each axis.
         accuracy: of the shipped weights on the 10,000 test images; None where there are none.
     """
@@ -64,7 +64,7 @@ def _row(name: str) -> Row:
         name=name,
         num_params=analysis.num_params,
         macs=analysis.macs,
-        memory=analysis.memory,
+        memory=analysis.footprint_mib,
         receptive_field=int(field.size[0]),
         accuracy=entry.accuracy if entry else None,
     )

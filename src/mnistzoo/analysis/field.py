@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor
+from typing import Any
 
 from mnistzoo.analysis.algebra.axis_field import AxisField
 from mnistzoo.analysis.algebra.pixel_ranges import PixelRanges
@@ -117,11 +118,27 @@ class ReceptiveField:
             )
         return values
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the field in types that JSON has; fractions become floats."""
+        record: dict[str, Any] = {
+            name: [int(x) if x == int(x) else float(x) for x in getattr(self, name)]
+            for name in ("size", "stride", "padding")
+        }
+        record["is_global"] = self.is_global
+        if self.is_global:
+            record["local"] = self.local and self.local.to_dict()
+        return record
+
     def __str__(self) -> str:
-        size = "×".join(map(str, self.size))
+        size = times(self.size)
         if self.local is None:
             return f"{size} (global)"
         return f"{self.local} (global: {size})" if self.is_global else size
+
+
+def times(numbers: Sequence[object]) -> str:
+    """Return sizes as text: `(16, 9, 9)` as `16×9×9`."""
+    return "×".join(map(str, numbers))
 
 
 def _record(

@@ -41,26 +41,25 @@ def fuse(model: ConvNet) -> ConvNet:
     Raises:
         InputError: The model has hooks.
     """
-    check_no_hooks(model)
+    if (path := find_hook(model)) is not None:
+        raise InputError(
+            f"Expected a model without forward hooks, got one on {path or 'the model itself'}. "
+            "Remove it first (handle.remove()), or use the model as it is."
+        )
     made = plain_copy(model).eval()
     made.architecture = replace(model.architecture, batch_norm=False)
     made.features = fold_batch_norm(made.features)
     return made.to(memory_format=torch.channels_last)
 
 
-def check_no_hooks(model: nn.Module) -> None:
-    """Check that no layer has forward hooks of its user's.
-
-    Raises:
-        InputError: One has. The message names it.
-    """
+def find_hook(model: nn.Module) -> str | None:
+    """Return the path of a layer with a forward hook of its user's, if there is one."""
+    path: str
     for path, layer in model.named_modules():
         hooks = [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]
         if any(not isinstance(hook, tuple(_REMOVERS)) for hook in hooks):
-            raise InputError(
-                f"Expected a model without forward hooks, got one on {path or 'the model itself'}. "
-                "Remove it first (handle.remove()), or use the model as it is."
-            )
+            return path
+    return None
 
 
 def plain_copy(model: M) -> M:

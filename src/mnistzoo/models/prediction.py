@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import InputError, MnistZooError
-from mnistzoo.images.loading import load_grayscale
-from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.preprocessing import find_digits, to_mnist
 
 if TYPE_CHECKING:
     from mnistzoo.images.loading import ImageLike
@@ -71,7 +70,7 @@ def predict(
     return classify(model, [_load_item(index, item) for index, item in enumerate(image)])
 
 
-def _load_item(index: int, image: ImageLike) -> Tensor:
+def _load_item(index: int, image: ImageLike) -> NDArray[np.uint8]:
     try:
         return to_mnist(image)
     except MnistZooError as error:
@@ -89,30 +88,16 @@ def read(model: nn.Module, image: ImageLike) -> list[Digit]:
     Raises:
         ImageError, FileReadError, InputError: See `transforms()`.
     """
-    from mnistzoo.images import components, grouping, rendering
-    from mnistzoo.images.segmentation import segment
-
-    grey = load_grayscale(image)
-    ink = segment(grey.levels)
-    labelled, found = components.parts(ink)
-    groups = grouping.in_reading_order(grouping.digits(found))
-    drawn = [torch.from_numpy(rendering.draw(ink, labelled, group)) for group in groups]
-    scale = np.divide(grey.size, ink.mask.shape[::-1])
+    digits = find_digits(image)
+    predictions = classify(model, [digit.pixels for digit in digits])
     return [
-        Digit(**asdict(prediction), box=_scaled(grouping.box_of(group), scale))
-        for prediction, group in zip(classify(model, drawn), groups, strict=True)
+        Digit(**asdict(prediction), box=digit.box)
+        for prediction, digit in zip(predictions, digits, strict=True)
     ]
 
 
-def _scaled(
-    box: tuple[int, int, int, int], scale: NDArray[np.float64]
-) -> tuple[int, int, int, int]:
-    left, top, right, bottom = (round(edge) for edge in np.multiply(box, np.tile(scale, 2)))
-    return left, top, right, bottom
-
-
 @torch.no_grad()  # not inference mode: hooks may keep tensors and compute with them
-def classify(model: nn.Module, digits: list[Tensor]) -> list[Prediction]:
+def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[Prediction]:
     """Classify digits in MNIST format, each uint8 of shape `(28, 28)`.
 
     Every digit is a batch of its own. The last bits of a convolution's output depend on the size
@@ -129,8 +114,8 @@ def classify(model: nn.Module, digits: list[Tensor]) -> list[Prediction]:
     device, dtype = _device_and_dtype(model)
     if any(layer.training for layer in model.modules()):  # a new layer may be, in an old model
         model = _in_eval_mode(model, {})
-    outputs = [model(normalize(digit[None]).to(device, dtype)) for digit in digits]
-    return [_prediction(output) for output in outputs]
+    images = normalize(torch.from_numpy(np.stack(digits))).to(device, dtype)
+    return [_prediction(model(image)) for image in torch.split(images, 1)]
 
 
 def _prediction(output: Tensor) -> Prediction:

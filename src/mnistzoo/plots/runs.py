@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,16 @@ def curves(results: Iterable[Result]) -> Figure:
     handles = [lines[name] for name in names]
     figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def facts_of_runs(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what `curves` is drawn from, in types that JSON has."""
+    return {"runs": [[r.network, r.recipe.name, r.seed, r.correct] for r in results]}
+
+
+def facts_of_summaries(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what `accuracy_vs_params` is drawn from, in types that JSON has."""
+    return {"points": [asdict(summary) for summary in summarize(results)]}
 
 
 def _line(

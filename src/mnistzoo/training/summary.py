@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from statistics import mean, stdev
+from typing import Any
 
 from mnistzoo.errors import InputError
+from mnistzoo.tables import Table
 from mnistzoo.training.metrics import Result
 
 COLUMNS = (
@@ -60,15 +60,18 @@ def summarize(results: Iterable[Result]) -> list[Summary]:
     return [_summary(list(runs)) for _, runs in groups]
 
 
+def records(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """Return the `COLUMNS` of each run, by network, recipe and seed."""
+    return [
+        {column: getattr(result, column) for column in COLUMNS}
+        | {"recipe": result.recipe.name, "epochs": len(result.epochs)}
+        for result in sorted(results, key=attrgetter("key"))
+    ]
+
+
 def to_csv(results: Iterable[Result]) -> str:
-    """A line for each run, by network, recipe and seed, below a line of `COLUMNS`."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for result in sorted(results, key=attrgetter("key")):
-        own = {"recipe": result.recipe.name, "epochs": len(result.epochs)}
-        writer.writerow([own.get(column, getattr(result, column)) for column in COLUMNS])
-    return file.getvalue()
+    """Return a line for each run, by network, recipe and seed, below a line of `COLUMNS`."""
+    return Table(COLUMNS, [list(record.values()) for record in records(results)]).to_csv()
 
 
 def _summary(runs: Sequence[Result]) -> Summary:
