@@ -79,7 +79,7 @@ def test_the_edited_card_of_a_folder_is_pushed(hub, client, run, files_of, tmp_p
         assert "card has been edited" in " ".join(done["err"].split())
     assert b"My words" in repo.files()["README.md"]
     (tmp_path / "README.md").unlink()
-    assert "the card was kept" in run("push", str(tmp_path), "user/words", "--accuracy", "0.5")
+    assert "card was kept" in run("push", str(tmp_path), "user/words", "--accuracy", "0.5")
 
 
 def test_pulling_a_model_without_a_card_removes_a_generated_one(hub, run, files_of, tmp_path):
@@ -141,9 +141,9 @@ def test_a_shipped_model_is_pushed_by_name(hub, run):
     assert f"{entry.correct / 10_000:.2%}".encode() in files["README.md"]
 
 
-def test_an_invalid_repository_is_refused_before_torch_is_imported(python):
+def test_an_invalid_repository_is_refused_before_torch_is_imported(new_python):
     """`push exp1 just-a-name` fails at once."""
-    out = python(
+    out = new_python(
         "import sys\n"
         "from mnistzoo.cli import app\n"
         "from typer.testing import CliRunner\n"

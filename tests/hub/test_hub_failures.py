@@ -381,7 +381,7 @@ PULL_KILLED = """
 
     def pull(number):
         constants.HF_HUB_CACHE = f"{folder}/{number}/cache"
-        assert command("pull", "user/dying", f"{folder}/{number}/net")["status"] == 0
+        assert command("pull", "user/dying", "-o", f"{folder}/{number}/net")["status"] == 0
 
     def held(source, **options):
         try:
@@ -391,7 +391,7 @@ PULL_KILLED = """
         return {digest(old): "old", digest(new): "new"}.get(found, "torn")
 
     old, new, result = fresh("exp1", 1), mnistzoo.from_pretrained("user/dying"), []
-    command("pull", "user/dying", f"{folder}/warm")  # imports what pulling needs
+    command("pull", "user/dying", "-o", f"{folder}/warm")  # imports what pulling needs
     for number, step in deaths(pull, lambda n: old.save_pretrained(f"{folder}/{n}/net")):
         cached = {"cache_dir": f"{folder}/{number}/cache", "local_files_only": True}
         result.append([step, held(f"{folder}/{number}/net"), held("user/dying", **cached)])
@@ -423,7 +423,9 @@ def test_a_pull_onto_a_full_disk_can_be_repeated(
     message = lfs_client.fails("HubError", pull, cache=cache)
     assert "No space left on device" in message
     assert "Check the connection and the disk" in message
-    done = lfs_client.run("result = command('pull', 'user/large', folder)", folder=folder / "net")
+    done = lfs_client.run(
+        "result = command('pull', 'user/large', '-o', folder)", folder=folder / "net"
+    )
     assert done["status"] == 1
     assert "No space left on device. Choose a writable folder" in done["err"]
     assert done["err"].count("\n") == 1
