@@ -17,6 +17,7 @@ from hypothesis import settings
 
 import mnistzoo
 import warm
+from mnistzoo.data.mnist import Digits
 
 settings.register_profile("untimed", deadline=None)  # a machine may be busy
 settings.load_profile("untimed")
@@ -108,6 +109,18 @@ def normalized(test_images):
 def _printed(done):
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+@pytest.fixture(scope="session")
+def few(test_images):
+    """The first 100 test images and their labels."""
+    return Digits(*(tensor[:100] for tensor in test_images))
+
+
+@pytest.fixture
+def small_mnist(monkeypatch, few):
+    """Let runs train on 100 images in place of MNIST."""
+    monkeypatch.setattr("mnistzoo.training.runs.mnist", lambda train: few)
 
 
 @pytest.fixture

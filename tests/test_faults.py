@@ -2,11 +2,11 @@
 
 import json
 import os
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 import mnistzoo
@@ -17,7 +17,7 @@ from mnistzoo.errors import FileWriteError, TrainingError
 from mnistzoo.export import export
 from mnistzoo.training import runs
 from mnistzoo.training.recipes import get_recipe
-from mnistzoo.training.trainer import Run
+from mnistzoo.training.run import Run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and POSIX's signals")
 
@@ -163,7 +163,7 @@ def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
     assert len(seen) == 2
     names = sorted(path.name for path in disk.iterdir())
     assert names == ["README.md", "config.json", "metrics.json", "model.safetensors"]
-    assert metrics["epochs"][0]["epoch"] == 1
+    assert metrics.epochs[0].epoch == 1
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "metrics.json"])

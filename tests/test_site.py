@@ -1,6 +1,6 @@
 """The documentation as pages: built without a warning, complete, self-contained, fit for a phone.
 
-It is built anew, unless `--site` names where it has been built; that needs the extra `docs`.
+It is built anew, unless `--site` names where it has been built; that needs the group `docs`.
 """
 
 import importlib.util
@@ -18,10 +18,13 @@ DOCS = Path(__file__).parent.parent / "docs"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 
-pytestmark = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("sphinx", "furo", "myst_parser", "matplotlib"))),
-    reason="the extra [docs] is not installed",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(map(importlib.util.find_spec, ("sphinx", "furo", "myst_parser", "matplotlib"))),
+        reason="the group [docs] is not installed",
+    ),
+]
 needs_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
     reason="needs selenium, and Debian's packages chromium and chromium-driver",

@@ -15,7 +15,7 @@ from mnistzoo.errors import DataError
 
 T = TypeVar("T")
 
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """A SHA-256 as 64 hexadecimal digits."""
 
 Count = Annotated[int, Meta(ge=0)]
@@ -38,7 +38,7 @@ def parse_json(data: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
-        raise DataError(str(error)) from error
+        raise DataError(str(error).rstrip(".")) from error
     except RecursionError as error:
         raise DataError("JSON is nested too deeply") from error
 

@@ -44,7 +44,7 @@ def test_further_arguments_are_of_the_same_images():
 
     images = torch.rand(3, 1, 9, 9)
     scale = torch.tensor([1.0, 0.0, 2.0])[:, None, None, None] * torch.eye(9)
-    found = effective_receptive_field(Scaled(1, 1, 3), images, "", scale=scale)
+    found = effective_receptive_field(Scaled(1, 1, 3), images, "", {"scale": scale})
     assert found.window == ((3, 5), (3, 5))
     assert torch.equal(found.energy > 0, (torch.eye(9) > 0) & (found.energy > 0))
     assert int((found.energy > 0).sum()) == 3

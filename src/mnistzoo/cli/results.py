@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -40,6 +39,8 @@ def results(
 
 def print_results(found: Sequence[Result], format_: str, *, runs: bool = False) -> None:
     """Print a row for each model and recipe, or for each run."""
+    from msgspec import to_builtins
+
     from mnistzoo.training.summary import records, summarize
 
     if runs:
@@ -47,15 +48,15 @@ def print_results(found: Sequence[Result], format_: str, *, runs: bool = False) 
         print_records(format_, rows, RUN_HEADERS, map(_run_cells, rows))
     else:
         summaries = summarize(found)
-        print_records(format_, list(map(asdict, summaries)), HEADERS, map(_cells, summaries))
+        print_records(format_, to_builtins(summaries), HEADERS, map(_cells, summaries))
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
-    architecture = ARCHITECTURES.get(summary.network)
+    architecture = ARCHITECTURES.get(summary.architecture)
     documented = architecture and architecture.documented_accuracy
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.2f}"
     return (
-        summary.network,
+        summary.architecture,
         summary.recipe,
         f"{summary.seeds}",
         summary.split,
@@ -68,7 +69,7 @@ def _cells(summary: Summary) -> tuple[str, ...]:
 
 def _run_cells(record: dict[str, Any]) -> tuple[str, ...]:
     return (
-        record["network"],
+        record["architecture"],
         record["recipe"],
         f"{record['seed']}",
         record["split"],

@@ -19,8 +19,8 @@ from mnistzoo.training.recipes import MAX_SEED
 
 if TYPE_CHECKING:
     from mnistzoo.training.metrics import Result
+    from mnistzoo.training.run import Run
     from mnistzoo.training.study import Engine
-    from mnistzoo.training.trainer import Run
 
 
 def study(
@@ -59,30 +59,30 @@ def study(
 
     runs = grid(names, [recipe.value for recipe in recipes], seeds, epochs=epochs, holdout=holdout)
     todo = remaining(runs, output)
-    whole = not todo or _carry_out(todo, _engine(jobs or 1, ray), len(runs), output)
+    whole = not todo or _train_runs(todo, _engine(jobs or 1, ray), len(runs), output)
     _summarize(output, format_)
     if not whole:
         raise typer.Exit(1)
 
 
 def _engine(jobs: int, ray: str | None) -> Engine:
-    from mnistzoo.training.local_engine import local
-    from mnistzoo.training.ray_engine import on_ray
+    from mnistzoo.training.local_engine import run_locally
+    from mnistzoo.training.ray_engine import run_on_ray
 
-    return partial(local, jobs=jobs) if ray is None else partial(on_ray, address=ray)
+    return partial(run_locally, jobs=jobs) if ray is None else partial(run_on_ray, address=ray)
 
 
-def _carry_out(todo: dict[Path, Run], engine: Engine, total: int, output: Path) -> bool:
+def _train_runs(todo: dict[Path, Run], engine: Engine, total: int, output: Path) -> bool:
     """Train what is left, and return whether every run has a result."""
     from mnistzoo.errors import TrainingError
-    from mnistzoo.training.study import carry_out
+    from mnistzoo.training.study import train_runs
 
     failed, done = 0, total - len(todo)
     # Ray reports lost nodes on stdout, where only results belong.
     with redirect_stdout(sys.stderr), progress("runs") as bar:
         task = bar.add_task("study", total=total, completed=done)
         try:
-            for folder, outcome in carry_out(todo, engine):
+            for folder, outcome in train_runs(todo, engine):
                 if isinstance(outcome, TrainingError):
                     failed += 1
                     line = f"{folder.name}: {outcome}"

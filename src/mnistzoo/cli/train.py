@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +15,8 @@ from mnistzoo.cli.source import check_names
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from mnistzoo.training.trainer import Run
+    from mnistzoo.training.metrics import Epoch
+    from mnistzoo.training.run import Run
 
 
 def train(
@@ -36,24 +36,27 @@ def train(
     Under `torchrun`, all processes train one model together.
     """
     check_names([model], BUILDABLE)
-    from mnistzoo.training.distributed import processes, rank
+    from msgspec import to_builtins
+    from msgspec.structs import replace
+
+    from mnistzoo.training.distributed import process_group, rank
     from mnistzoo.training.recipes import get_recipe
+    from mnistzoo.training.run import Run
     from mnistzoo.training.runs import train
-    from mnistzoo.training.trainer import Run
 
     chosen = get_recipe(recipe.value, model)
     run = Run(model, replace(chosen, epochs=epochs or chosen.epochs), seed, holdout)
-    with processes(), progress("images") as bar:
+    with process_group(), progress("images") as bar:
         bars = _Bars(bar, run)
         try:
-            metrics = train(run, output, on_batch=bars.advance, on_epoch=bars.show)
+            result = train(run, output, on_batch=bars.advance, on_epoch=bars.show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(bars.kept(output)) from None
         if rank() > 0:
             return  # the first process writes the files and prints
-    evaluated = f"{metrics['correct']:,} of {metrics['total']:,} {metrics['split']} images correct"
+    evaluated = f"{result.correct:,} of {result.total:,} {result.split} images correct"
     text = f"{model}, seed {seed}: {evaluated}. Weights and metrics.json are in {output}"
-    print_record(format_, metrics, text)
+    print_record(format_, to_builtins(result), text)
 
 
 class _Bars:
@@ -63,7 +66,7 @@ class _Bars:
         self.bar = bar
         runs = [each for each in (run.teacher, run) if each]
         self.tasks = {
-            each: bar.add_task(each.network, total=each.recipe.epochs * each.images)
+            each: bar.add_task(each.architecture, total=each.recipe.epochs * each.num_images)
             for each in runs
         }
         self.done = dict.fromkeys(runs, 0)
@@ -71,22 +74,22 @@ class _Bars:
     def advance(self, run: Run, count: int) -> None:
         self.bar.advance(self.tasks[run], count)
 
-    def show(self, run: Run, row: dict[str, float]) -> None:
+    def show(self, run: Run, row: Epoch) -> None:
         from mnistzoo.training.distributed import rank
 
-        self.done[run] = int(row["epoch"])
+        self.done[run] = row.epoch
         if rank() > 0:
             return
-        self.bar.update(self.tasks[run], completed=row["epoch"] * run.images)
+        self.bar.update(self.tasks[run], completed=row.epoch * run.num_images)
         self.bar.console.print(
-            f"{run.network}, epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
-            f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"
+            f"{run.architecture}, epoch {row.epoch}: loss {row.loss:.4f}, "
+            f"training {row.train_accuracy:.2%}, accuracy {row.accuracy:.2%}"
         )
 
     def kept(self, output: Path) -> str:
         """Return what an interrupted run has kept, and how to resume it."""
         epochs = [
-            f"{done} of {run.recipe.epochs} epochs of {run.network}"
+            f"{done} of {run.recipe.epochs} epochs of {run.architecture}"
             for run, done in self.done.items()
         ]
         return (
