@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
 from importlib.metadata import version
 
 import pytest
+from msgspec.structs import asdict, replace
 
 import mnistzoo
 from mnistzoo import zoo
@@ -60,7 +60,7 @@ def copied(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"correct": 1}, {"macs": 1}, {"num_params": 1}, {"sha256": "0"}, {"recipe": "fast"}]
+    "wrong", [{"correct": 1}, {"macs": 1}, {"num_params": 1}, {"sha256": "0" * 64}, {"recipe": "fast"}]
 )
 def test_drift_is_found(copied, wrong):
     """A field that is not what it should be comes back with both values, and only that one."""
@@ -81,7 +81,7 @@ def test_adopt_puts_weights_into_the_manifest(tmp_path):
 def test_nothing_is_adopted_that_does_not_fit(copied, tmp_path):
     """Weights of another network, or that do not say what made them, leave the folder as it was."""
     before = {path.name: path.read_bytes() for path in copied.iterdir()}
-    with pytest.raises(WeightsError, match="does not fit the network"):
+    with pytest.raises(WeightsError, match="does not fit"):
         zoo.adopt("exp1", FOLDER / "exp4.safetensors", copied)
     network = get_model("exp1")
     network.save_pretrained(tmp_path / "mine")
