@@ -1,6 +1,6 @@
-"""The networks for `torch.hub.load("owner/mnistzoo", "exp5", pretrained=True)`.
+"""Entry points for `torch.hub.load("owner/mnistzoo", "exp5", pretrained=True)`.
 
-The functions are the library's own, taken from this checkout, which brings its weights along.
+They are the library's own functions, imported from this checkout, which contains the weights.
 """
 
 import sys

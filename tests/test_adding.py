@@ -65,8 +65,8 @@ def test_it_has_a_page(added, tmp_path):
     """The documentation writes its page with the figures that `list` has, and its pictures."""
     code = (
         "import sys; sys.path.insert(0, 'docs/_ext')\n"
-        "from pathlib import Path; import network_page, parts\n"
-        "network_page.write('exp6', Path(sys.argv[1])); print(parts.recipes())"
+        "from pathlib import Path; import model_page, parts\n"
+        "model_page.write('exp6', Path(sys.argv[1])); print(parts.recipes())"
     )
     recipes = added.python("-c", code, tmp_path)
     page = (tmp_path / "exp6.md").read_text("utf8")

@@ -162,7 +162,7 @@ def test_lasting_failures_end_in_one_error(
             assert "try again" in message.lower()
             assert "\n" not in message
         assert all(hub.repos[name].titles == ["initial commit"] for name in pushes)
-    assert time.monotonic() - started < 60
+    assert time.monotonic() - started < 300
 
 
 def test_a_truncated_download_is_refused(hub, client, cache, files_of, expected):
@@ -328,7 +328,7 @@ def test_processes_share_a_cache_and_one_is_killed(
     lfs_hub.faults.append(Fault("GET", WEIGHTS, "stall", 1))
     lfs_hub.stalled.clear()
     victim.start(PULL, **given, options={})
-    assert lfs_hub.stalled.wait(20)
+    assert lfs_hub.stalled.wait(300)
     victim.process.kill()
     victim.process.wait()
     message = lfs_client.fails("HubError", PULL, **given, options={"local_files_only": True})
