@@ -89,7 +89,9 @@ def test_which_one_is_answered_by_measured_numbers():
         "fewest parameters": min(rows, key=lambda row: row.num_params),
         "fewest MACs: quick to train and to try": min(rows, key=lambda row: row.macs),
         "smallest memory footprint": min(rows, key=lambda row: row.footprint_mib),
-        "smallest memory footprint at 99.5% or more": min(accurate, key=lambda row: row.footprint_mib),
+        "smallest memory footprint at 99.5% or more": min(
+            accurate, key=lambda row: row.footprint_mib
+        ),
     }
     figures = [
         lambda row: f"{row.accuracy:.2%}",
