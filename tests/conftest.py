@@ -86,7 +86,7 @@ def pytest_sessionfinish(session):
     """Fail, and kill it, if a process that a test has started is still there."""
     if hasattr(session.config, "workerinput"):
         return
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (left := _started()) and time.monotonic() < end:
         time.sleep(0.1)
     for pid, command in left.items():
@@ -195,8 +195,9 @@ class Added:
     def commands(self, *lines):
         """Run commands in one process and return what each prints on stdout."""
         code = (
-            "import json, sys\nfrom typer.testing import CliRunner\nfrom mnistzoo.cli import app\n"
-            "outs = [CliRunner().invoke(app, line.split(), catch_exceptions=False)\n"
+            "import json, shlex, sys\n"
+            "from typer.testing import CliRunner\nfrom mnistzoo.cli import app\n"
+            "outs = [CliRunner().invoke(app, shlex.split(line), catch_exceptions=False)\n"
             "        for line in sys.argv[1:]]\n"
             "assert not any(out.exit_code for out in outs), [out.output for out in outs]\n"
             "print(json.dumps([out.stdout for out in outs]))"

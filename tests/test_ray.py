@@ -109,7 +109,7 @@ def test_other_addresses_are_refused(address):
         next(run_on_ray({}, address=address))
 
 
-@pytest.mark.parametrize("address", ["auto", "127.0.0.1:1", "127.0.0.1:99999", "[x]:1"])
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "[x]:1"])
 def test_an_address_without_a_cluster_is_refused(temporary, address):
     """If no cluster answers, that is an error at once, in one line."""
     with pytest.raises(TrainingError, match=r"^There is no Ray cluster at .*ray start") as caught:

@@ -26,7 +26,7 @@ from mnistzoo.errors import (
     UnknownNameError,
 )
 from mnistzoo.files import sha256
-from mnistzoo.storage.state_dict import load_state_dict
+from mnistzoo.storage.state_dict import read_state_dict
 from mnistzoo.training import recipes, runs
 from mnistzoo.training.local_engine import run_locally
 from mnistzoo.training.metrics import Result, read_result
@@ -113,7 +113,7 @@ def check_whole(out):
         weights = (folder / "model.safetensors").read_bytes()
         assert sha256(weights) == read_result(path).sha256
     for path in out.glob("*/*.safetensors"):
-        load_state_dict(path)
+        read_state_dict(path)
     for path in out.glob("*/checkpoint.pt"):
         torch.load(path, weights_only=True)
 

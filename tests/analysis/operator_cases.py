@@ -98,6 +98,12 @@ def _mean_beside(x):
     return torch.cat([x.mean(2, keepdim=True), x, x.new_ones(1, 4, 2, x.shape[3])], dim=2)
 
 
+def _masked(x):
+    out = x * 1
+    out[out < 0] = 0
+    return out
+
+
 def _unfolded(x):
     n, c, h, _ = x.shape
     columns = F.unfold(x, 3, padding=1, stride=(1, 2))
@@ -209,6 +215,8 @@ EXACT = {
     "in place, a column": _written_column,
     "outer product": _outer,
     "mean beside": _mean_beside,
+    "a value written by a mask": _masked,
+    "no rows beside all": lambda x: torch.cat([x[:, :, torch.tensor([]).long()], x], 2),
     "where": lambda x: torch.where(x > 9, x, x.roll(1, 3)) + x,
 }
 """Each unit reads exactly the pixels that have a gradient."""
@@ -286,6 +294,14 @@ BOUNDED = {
     "gather": lambda x: x.gather(2, x.argsort(2)[:, :, :5]),
     "take along": lambda x: torch.take_along_dim(x, x.argsort(3)[..., :5], 3),
     "largest": lambda x: x.topk(5, 2)[0],
+    "gather along part of an axis": lambda x: (
+        _volume(x).gather(3, torch.tensor([0, 3]).view(1, 1, 1, 2, 1).expand(1, 4, 2, 2, 11))
+    ).flatten(2, 3),
+    "grid sample of a space to depth": lambda x: F.grid_sample(
+        F.pixel_unshuffle(x[..., :10], 2)[:, :4],
+        x.permute(0, 2, 3, 1)[..., :2].tanh(),
+        align_corners=False,
+    ),
     "grid sample": lambda x: F.grid_sample(
         x, x.permute(0, 2, 3, 1)[..., :2].tanh(), align_corners=False
     ),

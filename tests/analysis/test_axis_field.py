@@ -6,6 +6,7 @@ import ast
 import sys
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from mnistzoo.analysis import algebra
 from mnistzoo.analysis.algebra.axis_field import AxisField
-from mnistzoo.analysis.algebra.connections import Connections
+from mnistzoo.analysis.algebra.connections import Connections, Kernel, sliding
 from mnistzoo.analysis.algebra.window import Window
 from mnistzoo.errors import AnalysisError
 
@@ -71,6 +72,16 @@ def test_connections_without_units():
     links = Connections.of(inputs, Fraction(3, 2))
     assert links.window == Window(1, Fraction(3, 2), 0)
     assert links.inputs is inputs
+
+
+def test_a_kernel_connects_its_first_and_last_input():
+    """Only those are stored, so that a long kernel costs no more; all are made on demand."""
+    for units, *numbers in product((1, 5, 9), (3, 6), (1, 3), (0, 2, 5), (1, 3)):
+        kernel = Kernel(*numbers)
+        links = sliding(units, max(kernel.output_size(units), 0) + 1, kernel)
+        for ends, inputs in zip(links.inputs.tolist(), links.every().tolist(), strict=True):
+            real = [i for i in inputs if i >= 0] or [-1]
+            assert ends == [min(real), max(real)]
 
 
 def test_the_algebra_needs_no_torch():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -141,6 +142,12 @@ def test_other_arguments_that_are_not_a_mapping(kwargs):
     """They are passed as a dictionary from names to values."""
     with pytest.raises(InputError, match="Expected kwargs as a mapping"):
         analyze(nn.Flatten(), (1, 8, 8), kwargs)
+
+
+def test_other_arguments_that_cannot_be_copied():
+    """A model might change them, so they are refused."""
+    with pytest.raises(InputError, match="Expected kwargs that can be copied, got TypeError"):
+        analyze(nn.Flatten(), (1, 8, 8), {"lock": Lock()})
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,13 @@ def test_the_window_of_a_space_to_depth():
     assert (field.size, field.stride, field.padding) == ((6, 6), (4, 4), (1, 1))
 
 
+def test_a_view_in_a_wider_dtype():
+    """Each number reads all whose bytes it has."""
+    field = mnistzoo.receptive_field(Function(lambda x: x.view(torch.float64)), (1, 4, 8), "")
+    assert field.pixels((1, 2))[0] == (1, 1)
+    assert contains(field.pixels((1, 2))[1], (4, 5))
+
+
 def test_a_write_to_every_second_column():
     """Written columns read one pixel, the others none."""
     field = mnistzoo.receptive_field(Function(written_in_strides), (4, 12, 5), "")

@@ -33,8 +33,8 @@ from torch.optim import AdamW
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architecture, Conv
 from mnistzoo.evaluation import Evaluation, evaluate
+from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.models.pretrained import from_pretrained
 from mnistzoo.training import optim, steps
 from mnistzoo.training.recipes import RECORD, Augmentation, Recipe, get_recipe
 from mnistzoo.training.run import Run
