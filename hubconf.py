@@ -6,7 +6,7 @@ They are the library's own functions, imported from this checkout, which contain
 import sys
 from pathlib import Path
 
-dependencies = ["torch", "safetensors"]
+dependencies = ["torch", "safetensors", "msgspec"]
 
 _SOURCE = str(Path(__file__).resolve().parent / "src")
 sys.path.insert(0, _SOURCE)

@@ -122,7 +122,7 @@ def test_a_full_disk_keeps_the_old_model(size, small_disk, pair):
     fill(folder, size)
     before = sorted(path.name for path in folder.iterdir())
     if size < 88:
-        with pytest.raises(FileWriteError, match=r"No space left on device; .* has room"):
+        with pytest.raises(FileWriteError, match="free space"):
             new.save_pretrained(folder)
         assert held(folder) == ["old"]
     else:
@@ -145,7 +145,7 @@ def test_a_read_only_disk_is_named(small_disk, pair):
         lambda: export(new, disk / "exp1.onnx"),
         lambda: runs.train(few, disk, on_batch=pytest.fail),
     ):
-        with pytest.raises(FileWriteError, match="Read-only file system; choose a folder"):
+        with pytest.raises(FileWriteError, match="Choose a writable folder"):
             write()
     assert held(disk / "net") == ["old"]
 

@@ -2,10 +2,10 @@
 
 import json
 import shutil
-from dataclasses import asdict, replace
 from importlib.metadata import version
 
 import pytest
+from msgspec.structs import asdict, replace
 
 import mnistzoo
 from mnistzoo import zoo
@@ -56,7 +56,7 @@ def copied(tmp_path, monkeypatch):
 
 def test_a_mismatch_is_found(copied):
     """A wrong field is reported with both values, and no other field is."""
-    wrong = {"correct": 1, "macs": 1, "num_params": 1, "sha256": "0"}
+    wrong = {"correct": 1, "macs": 1, "num_params": 1, "sha256": "0" * 64}
     entry = read_manifest(copied)["exp1"]
     write_manifest({"exp1": replace(entry, **wrong, recipe="fast")}, copied)
     found = {mismatch.field: mismatch for mismatch in zoo.verify("exp1")}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from msgspec.structs import asdict, replace
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.data.mnist import mnist
