@@ -195,8 +195,9 @@ class Added:
     def commands(self, *lines):
         """Run commands in one process and return what each prints on stdout."""
         code = (
-            "import json, sys\nfrom typer.testing import CliRunner\nfrom mnistzoo.cli import app\n"
-            "outs = [CliRunner().invoke(app, line.split(), catch_exceptions=False)\n"
+            "import json, shlex, sys\n"
+            "from typer.testing import CliRunner\nfrom mnistzoo.cli import app\n"
+            "outs = [CliRunner().invoke(app, shlex.split(line), catch_exceptions=False)\n"
             "        for line in sys.argv[1:]]\n"
             "assert not any(out.exit_code for out in outs), [out.output for out in outs]\n"
             "print(json.dumps([out.stdout for out in outs]))"
