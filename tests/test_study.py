@@ -82,15 +82,20 @@ def wait_for(condition, process):
 
 
 def workers(study):
-    """List the processes that train for a running study."""
-    children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
-    return [pid for pid in children if is_worker(pid)]
+    """List the processes that train for a running study: its server's children."""
+    return [pid for server in children(study.pid) for pid in children(server)]
+
+
+def children(pid):
+    """List the children of a process that were forked by a server."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in listed if is_worker(child)]
 
 
 def is_worker(pid):
-    """Tell whether there still is a process that was started to train."""
+    """Tell whether a process still is a server, or one that it forked."""
     try:
-        return b"--multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -120,17 +125,14 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
     does not write finished results anew. A process that is killed is replaced; a run that diverges
     is reported and stops no other.
     """
-    out, options = tmp_path / "out", ["--seed", "0", "--seed", "1", "--epochs", "25"]
+    out, options = tmp_path / "out", ["--seed", "0", "--seed", "1", "--epochs", "12"]
     study = start(out, "exp1", *options, "--jobs", "2")
     wait_for(lambda: list(out.glob("*/checkpoint.pt")), study)
-    todo = remaining(grid(["exp1"], ["record"], [0, 1], epochs=25, holdout=100), out)
-    with pytest.raises(FileWriteError, match="nother process is"):
-        next(train_runs(todo, pytest.fail))
-    children = workers(study)
+    processes = [*children(study.pid), *workers(study)]
     study.kill()
     study.communicate()
     end = time.monotonic() + 300
-    while any(map(is_worker, children)):
+    while any(map(is_worker, processes)):
         assert time.monotonic() < end
         time.sleep(0.01)
     check_whole(out)
@@ -149,6 +151,9 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
     study = start(out, "exp1", "exp2", *options, "--jobs", "2", "--format", "json")
     for pid in wait_for(lambda: workers(study), study):
         os.kill(int(pid), signal.SIGKILL)
+    todo = remaining(grid(["exp1"], ["record"], [0, 1], epochs=12, holdout=100), out)
+    with pytest.raises(FileWriteError, match="nother process is"):
+        next(train_runs(todo, pytest.fail))
     printed, errors = study.communicate()
     assert study.returncode == 1, errors
     assert errors.count("The loss of exp2 is nan") == 2

@@ -169,7 +169,7 @@ def evaluate(
 
     >>> import mnistzoo
     >>> images, labels = mnistzoo.mnist(train=False)
-    >>> result = evaluate(mnistzoo.exp5(pretrained=True), (images[:500], labels[:500]))
+    >>> result = mnistzoo.evaluate(mnistzoo.exp5(pretrained=True), (images[:500], labels[:500]))
     >>> result.total, result.confusion.shape
     (500, torch.Size([10, 10]))
     """

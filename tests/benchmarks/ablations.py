@@ -253,8 +253,8 @@ def match_logits(_: Trainer, weight: float) -> None:
     def loss(_: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
         if teacher is None:
             raise SystemExit("The change `logits` needs a recipe with a teacher.")
-        student, taught = (x.float() - x.float().mean(1, keepdim=True) for x in (logits, teacher))
-        return weight * F.mse_loss(student, taught) / 2
+        own, target = (x.float() - x.float().mean(1, keepdim=True) for x in (logits, teacher))
+        return weight * F.mse_loss(own, target) / 2
 
     optim.loss = loss
 

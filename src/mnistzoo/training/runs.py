@@ -20,9 +20,10 @@ from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import find_shipped_file
 from mnistzoo.storage.model_folder import LIMITS, WEIGHTS
 from mnistzoo.training.distributed import barrier, rank, world_size
-from mnistzoo.training.metrics import Epoch, Result, TeacherResult
+from mnistzoo.training.metrics import Epoch, Result, TeacherResult, read_result
 from mnistzoo.training.run import Run
 from mnistzoo.training.run_folder import (
+    METRICS,
     finished_result,
     load_checkpoint,
     save_checkpoint,
@@ -75,9 +76,7 @@ def train(
         if not finished_result(run, folder):
             _train(run, folder, on_batch, on_epoch)
     barrier()  # only the first process wrote the files
-    result = finished_result(run, folder)
-    assert result is not None
-    return result
+    return read_result(folder / METRICS)
 
 
 def _train(run: Run, folder: Path, on_batch: OnBatch, on_epoch: OnEpoch) -> None:
