@@ -51,11 +51,7 @@ _HIDDEN: _Box = (0.0, 0.0, 0.0, 0.0)
 
 
 def serve(
-    *,
-    host: str = "127.0.0.1",
-    port: int | None = None,
-    browser: bool = True,
-    share: bool = False,
+    *, host: str = "127.0.0.1", port: int | None = None, browser: bool = True, share: bool = False
 ) -> gr.Blocks:
     """Serve the page from a background thread.
 
@@ -81,21 +77,25 @@ def serve(
             server_port=port,
             inbrowser=browser,
             share=share,
-            prevent_thread_lock=True,
             quiet=True,
+            prevent_thread_lock=True,
             run_history=False,
             footer_links=[],
         )
     except (OSError, ValueError) as error:
-        wanted = f"port {port}" if port else "any port from 7860"
-        raise DemoError(
-            f"Cannot serve the page on {host}, {wanted}: it is in use or not allowed. "
-            "Choose another port."
-        ) from error
+        raise _port_error(host, port) from error
     if share and not page.share_url:
         page.close(verbose=False)
         raise DemoError("No public link could be made. Check the connection, or omit --share.")
     return page
+
+
+def _port_error(host: str, port: int | None) -> DemoError:
+    wanted = f"port {port}" if port else "any port from 7860"
+    return DemoError(
+        f"Cannot serve the page on {host}, {wanted}: it is in use or not allowed. "
+        "Choose another port."
+    )
 
 
 def _check_host(host: str) -> None:
