@@ -51,7 +51,9 @@ def export(
     format: str | None = None,  # noqa: A002 - the option of the command has this name
     int8: bool = False,
 ) -> Exported:
-    """Write a model for another runtime, in evaluation mode and with batch norm folded.
+    """Write a model for another runtime, and return the path, size and digest of the file.
+
+    It is exported in evaluation mode, with batch norm folded.
 
     The file takes `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
     `mnistzoo.transforms()`. It returns `log_probabilities` of shape `(batch, num_classes)`.
@@ -62,9 +64,6 @@ def export(
         out: The file to write. It is replaced in one step.
         format: One of `FORMATS`. Default: the suffix of `out`.
         int8: Quantize weights and activations to 8 bits, calibrated on training images. ONNX only.
-
-    Returns:
-        The path, format, size and digest of the file.
 
     Raises:
         UnknownNameError: The format does not exist.
@@ -82,22 +81,21 @@ def export(
         raise UnknownNameError("format", name, FORMATS)
     if int8 and name != "onnx":
         raise InputError(f"Expected the format 'onnx' for int8, got {name!r}. Drop one of the two.")
-    made = plain_copy(model)
-    made.check_architecture()
-    wide = made.cpu().float()  # before folding, which rounds in half precision
-    plain = wide.fused().to(memory_format=torch.contiguous_format)
-    _check_finite(plain)
-    data = _encode(plain, name, int8)
+    data = _encode(_prepare(model), name, int8)
     return Exported(write_bytes(out, data), name, int8, len(data), sha256(data))
 
 
-def _check_finite(model: ConvNet) -> None:
-    for name, parameter in model.named_parameters():
+def _prepare(model: ConvNet) -> ConvNet:
+    made = plain_copy(model)
+    made.check_architecture()
+    wide = made.cpu().float()  # before folding, which rounds in half precision
+    for name, parameter in wide.named_parameters():
         if not parameter.isfinite().all():
             raise InputError(
                 f"Expected finite weights, got NaN or infinity in {name}. "
                 "Load or train the model again."
             )
+    return wide.fused().to(memory_format=torch.contiguous_format)
 
 
 def _encode(model: ConvNet, name: str, int8: bool) -> bytes:
