@@ -1,13 +1,13 @@
-/* Reads handwritten digits with a network of mnistzoo, without any library.
+/* Classify handwritten digits with a model of mnistzoo, without any library.
  *
  *   cc -std=c99 -O2 -o digits digits.c -lm
  *   gunzip -c t10k-images-idx3-ubyte.gz | ./digits exp5.safetensors cccpccpCC
  *
- * The layers: c is a 3x3 convolution (with batch norm, if the file has one) and a ReLU, C the same
- * with a border of zeros, p a 2x2 maximum; a linear layer and a log-softmax follow. For each image
- * a line is printed: the digit, and the log-probability of each class.
+ * Layers: c is a 3x3 convolution (with batch norm, if the file has it) and a ReLU, C the same with
+ * zero padding, p a 2x2 max pool. A linear layer and a log-softmax follow. For each image the
+ * program prints a line: the digit, and the log-probability of each class.
  *
- * The numbers in the file are little-endian, and this program takes the machine to be so, too. */
+ * The numbers in the file are little-endian. The machine must be little-endian too. */
 
 #include <math.h>
 #include <stdint.h>
@@ -26,7 +26,7 @@ static void fail(const char *what, const char *which) {
 
 static void *allocate(size_t count, size_t size) {
     void *made = calloc(count ? count : 1, size);
-    if (!made) fail("out of memory", "this network");
+    if (!made) fail("out of memory", "this model");
     return made;
 }
 
@@ -45,14 +45,14 @@ static File open_file(const char *path) {
     fclose(stream);
     uint64_t length = 0;
     for (int i = 7; i >= 0 && total >= 8; i--) length = length << 8 | bytes[i];
-    if (total < 8 || total == MAX_FILE || length > total - 8) fail("is no safetensors file", path);
+    if (total < 8 || total == MAX_FILE || length > total - 8) fail("is not a safetensors file", path);
     File file = {allocate(length + 1, 1), bytes + 8 + length, total - 8 - length};
     memcpy(file.header, bytes + 8, length);
     return file;
 }
 
-/* A tensor, `"NAME":{"dtype":"F32","shape":[...],"data_offsets":[from,to]}` in the header, as
- * count numbers; with count 0 however many there are, to be written there. NULL if there is none. */
+/* Return a tensor: `"NAME":{"dtype":"F32","shape":[...],"data_offsets":[from,to]}` in the header.
+ * It must have count numbers, or any if count is 0; count is set. Return NULL if it is missing. */
 static float *tensor(const File *file, const char *name, size_t *count) {
     char key[64];
     snprintf(key, sizeof key, "\"%s\":{\"dtype\":\"F32\",", name);
@@ -62,7 +62,7 @@ static float *tensor(const File *file, const char *name, size_t *count) {
     const char *offsets = strstr(entry, "\"data_offsets\":[");
     if (!offsets || sscanf(offsets, "\"data_offsets\":[%lu,%lu]", &from, &to) != 2 || to < from ||
         to > file->size || (to - from) % sizeof(float) || (*count && to - from != *count * sizeof(float)))
-        fail("has another size, or lies outside the file", name);
+        fail("has the wrong size, or lies outside the file", name);
     *count = (to - from) / sizeof(float);
     float *numbers = allocate(*count, sizeof(float));
     memcpy(numbers, file->data + from, to - from);
@@ -84,9 +84,9 @@ typedef struct {
 
 typedef struct {
     Layer layers[MAX_LAYERS];
-    size_t count, features, classes, largest; /* largest: numbers in the largest map */
+    size_t count, features, classes, largest; /* largest: numbers in the largest feature map */
     float *weight, *bias;                     /* of the linear layer, classes x features */
-} Network;
+} Model;
 
 static float *part(const File *file, const char *kind, int number, const char *what, size_t count) {
     char name[64];
@@ -94,14 +94,14 @@ static float *part(const File *file, const char *kind, int number, const char *w
     return needed(file, name, count);
 }
 
-/* Batch norm with fixed statistics is a scale and a shift: put them into the convolution. */
+/* Fold batch norm, which is a scale and a shift, into the convolution. */
 static void fold_batch_norm(const File *file, int number, Layer *layer) {
     char name[64];
     size_t any = 0;
     snprintf(name, sizeof name, "features.bn%d.weight", number);
     float *gamma = tensor(file, name, &any);
     if (!gamma) return;
-    if (any != layer->out) fail("has another size", name);
+    if (any != layer->out) fail("has the wrong size", name);
     float *beta = part(file, "bn", number, "bias", layer->out);
     float *mean = part(file, "bn", number, "running_mean", layer->out);
     float *variance = part(file, "bn", number, "running_var", layer->out);
@@ -118,14 +118,14 @@ static Layer load_convolution(const File *file, int number, char kind, size_t in
     Layer layer = {kind, in, 0, NULL, NULL};
     snprintf(name, sizeof name, "features.conv%d.bias", number);
     layer.bias = tensor(file, name, &layer.out);
-    if (!layer.bias || !layer.out) fail("is missing; has the network so many layers?", name);
+    if (!layer.bias || !layer.out) fail("is missing; does the model have so many layers?", name);
     layer.weight = part(file, "conv", number, "weight", layer.out * in * 9);
     fold_batch_norm(file, number, &layer);
     return layer;
 }
 
-static Network load(const File *file, const char *kinds) {
-    Network net = {.count = strlen(kinds), .largest = SIDE * SIDE};
+static Model load(const File *file, const char *kinds) {
+    Model net = {.count = strlen(kinds), .largest = SIDE * SIDE};
     size_t channels = 1, side = SIDE;
     int convolutions = 0;
     if (net.count > MAX_LAYERS) fail("has too many layers", kinds);
@@ -134,7 +134,7 @@ static Network load(const File *file, const char *kinds) {
         net.layers[i] = (Layer){'p', channels, channels, NULL, NULL};
         if (kinds[i] != 'p')
             net.layers[i] = load_convolution(file, ++convolutions, kinds[i], channels);
-        if (kinds[i] != 'C' && side < 3) fail("leaves nothing of the image", kinds);
+        if (kinds[i] != 'C' && side < 3) fail("reduces the image to nothing", kinds);
         side = kinds[i] == 'p' ? side / 2 : kinds[i] == 'c' ? side - 2 : side;
         channels = net.layers[i].out;
         if (channels * side * side > net.largest) net.largest = channels * side * side;
@@ -146,7 +146,7 @@ static Network load(const File *file, const char *kinds) {
     return net;
 }
 
-/* One channel of a convolution and its ReLU; pad is 0 or 1. */
+/* Compute one output channel of a convolution and its ReLU; pad is 0 or 1. */
 static void convolve(const Layer *layer, size_t o, int pad, const float *in, int side, float *out) {
     int wide = side + 2 * pad - 2;
     for (int y = 0; y < wide; y++)
@@ -172,8 +172,8 @@ static void pool(const float *in, int side, float *out) {
         }
 }
 
-/* The log-probabilities of one image, which is in a; a and b are as large as the largest map. */
-static void run(const Network *net, float *a, float *b, float *answers) {
+/* Compute the log-probabilities of the image in a. Both a and b hold the largest feature map. */
+static void run(const Model *net, float *a, float *b, float *outputs) {
     int side = SIDE;
     for (size_t i = 0; i < net->count; i++) {
         const Layer *layer = &net->layers[i];
@@ -186,31 +186,31 @@ static void run(const Network *net, float *a, float *b, float *answers) {
     }
     float top = -INFINITY, sum = 0;
     for (size_t k = 0; k < net->classes; k++) {
-        answers[k] = net->bias[k];
-        for (size_t f = 0; f < net->features; f++) answers[k] += net->weight[k * net->features + f] * a[f];
-        top = fmaxf(top, answers[k]);
+        outputs[k] = net->bias[k];
+        for (size_t f = 0; f < net->features; f++) outputs[k] += net->weight[k * net->features + f] * a[f];
+        top = fmaxf(top, outputs[k]);
     }
-    for (size_t k = 0; k < net->classes; k++) sum += expf(answers[k] - top);
-    for (size_t k = 0; k < net->classes; k++) answers[k] -= top + logf(sum);
+    for (size_t k = 0; k < net->classes; k++) sum += expf(outputs[k] - top);
+    for (size_t k = 0; k < net->classes; k++) outputs[k] -= top + logf(sum);
 }
 
 int main(int argc, char **argv) {
     if (argc != 3) fail("expected WEIGHTS.safetensors LAYERS, and images on the input", argv[0]);
     File file = open_file(argv[1]);
-    Network net = load(&file, argv[2]);
+    Model net = load(&file, argv[2]);
     unsigned char header[16], pixels[SIDE * SIDE];
     const unsigned char shape[8] = {0, 0, 0, SIDE, 0, 0, 0, SIDE}; /* after the magic and a count */
     if (fread(header, 1, 16, stdin) != 16 || memcmp(header, "\0\0\10\3", 4) || memcmp(header + 8, shape, 8))
-        fail("is no uncompressed file of 28x28 images", "the input");
+        fail("is not an uncompressed file of 28x28 images", "the input");
     float *a = allocate(net.largest, sizeof(float)), *b = allocate(net.largest, sizeof(float));
-    float answers[MAX_CLASSES];
+    float outputs[MAX_CLASSES];
     while (fread(pixels, 1, sizeof pixels, stdin) == sizeof pixels) {
         for (int i = 0; i < SIDE * SIDE; i++) a[i] = (pixels[i] / 255.0f - MEAN) / STD;
-        run(&net, a, b, answers);
+        run(&net, a, b, outputs);
         size_t best = 0;
-        for (size_t k = 1; k < net.classes; k++) best = answers[k] > answers[best] ? k : best;
+        for (size_t k = 1; k < net.classes; k++) best = outputs[k] > outputs[best] ? k : best;
         printf("%zu", best);
-        for (size_t k = 0; k < net.classes; k++) printf(" %.6f", answers[k]);
+        for (size_t k = 0; k < net.classes; k++) printf(" %.6f", outputs[k]);
         putchar('\n');
     }
     return 0;
