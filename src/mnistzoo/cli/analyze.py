@@ -72,7 +72,7 @@ def _print_analysis(analysis: Analysis, format_: str) -> None:
     elif format_ in ("csv", "markdown"):
         sys.stdout.write(analysis.to_csv() if format_ == "csv" else analysis.to_markdown())
     else:
-        print_table(analysis.select(*COLUMNS).to_table())
+        print_table(analysis.to_table(*COLUMNS))
 
 
 def _shape(text: str) -> tuple[int, ...]:
