@@ -73,16 +73,16 @@ def _replace_metadata(card: bytes, new: bytes) -> bytes:
     """Return an edited card with what the metadata of another says about weights."""
     from huggingface_hub import CardData, ModelCard, ModelCardData
 
+    data: CardData = ModelCardData()
     try:
         edited = ModelCard(card.decode(errors="surrogateescape"), ignore_metadata_errors=True)
+        if new.lstrip().startswith(b"---"):
+            data = ModelCard(new.decode(errors="replace"), ignore_metadata_errors=True).data
     except Exception as error:  # whatever the client's YAML parser raises
         raise InputError(
             f"Expected {CARD} to start with valid YAML between two lines of ---, got: "
             f"{' '.join(str(error).split())}. Fix the card or delete it."
         ) from error
-    data: CardData = ModelCardData()
-    if new.lstrip().startswith(b"---"):
-        data = ModelCard(new.decode(errors="replace"), ignore_metadata_errors=True).data
     for key in _DESCRIBES_WEIGHTS:
         edited.data[key] = data.get(key)
     edited.data["tags"] = _merge_tags(edited.data.get("tags"), data.get("tags"))
