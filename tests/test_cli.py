@@ -403,10 +403,11 @@ def test_read_finds_every_digit(images):
 
 
 def test_a_folder_stands_for_a_model(tmp_path):
-    """A saved model is evaluated under its folder's name; a missing folder is named as such."""
+    """A saved model is evaluated and analyzed under its folder's name."""
     mnistzoo.exp1(pretrained=True).save_pretrained(tmp_path)
     of_folder, of_name = json.loads(invoke("evaluate", tmp_path, "exp1", "--format", "json"))
     assert of_folder | {"model": "exp1"} == of_name
+    assert invoke("analyze", tmp_path) == invoke("analyze", "exp1")
 
 
 def test_misspelled_names_and_missing_folders(failed, tmp_path):
