@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import warm
 from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.models import get_model, list_models
 
@@ -376,9 +377,8 @@ def test_the_browser_is_opened(address, folder):
 
 def run(*args):
     """Run the command line; return its exit status, its output and its errors."""
-    with process(sys.executable, *args) as command:
-        output, errors = command.communicate(timeout=PATIENCE)
-        return command.returncode, output, errors
+    done = warm.run(args)
+    return done.returncode, done.stdout, done.stderr
 
 
 @needs_gradio
