@@ -76,7 +76,7 @@ def test_it_has_a_page(added, tmp_path):
     (listed,) = added.commands("list --json")
     row = next(row for row in json.loads(listed) if row["name"] == "exp6")
     assert page.startswith("# exp6: Small\n")
-    assert f"{row['params']:,}" in page
+    assert f"{row['num_params']:,}" in page
     assert f"{row['accuracy']:.2%}" in page
     assert "| exp6 |" in recipes
     pictures = {path.name for path in tmp_path.glob("*.svg")}

@@ -70,10 +70,10 @@ def test_list_is_sorted_and_complete():
     assert {row["name"] for row in by_accuracy} == set(mnistzoo.list_models())
     accuracies = [row["accuracy"] for row in by_accuracy]
     assert accuracies == sorted(accuracies, reverse=True)
-    by_params = json.loads(invoke("list", "--sort", "params", "--json"))
+    by_params = json.loads(invoke("list", "--sort", "num_params", "--json"))
     assert [row["name"] for row in by_params] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
     table = invoke("list")
-    assert all(f"{row['params']:,}" in table for row in by_params)
+    assert all(f"{row['num_params']:,}" in table for row in by_params)
 
 
 def test_summary_shows_every_layer():
@@ -129,13 +129,13 @@ def test_train_writes_a_run(tmp_path, monkeypatch, test_images):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        (["summary", "exp6"], "there is no network 'exp6'; did you mean"),
-        (["evaluate", "exp6"], "there is no network 'exp6'; did you mean"),
-        (["verify", "exp6"], "there is no pretrained network 'exp6'"),
-        (["list", "--sort", "size"], "there is no column 'size'"),
+        (["summary", "exp6"], "There is no model 'exp6'. Did you mean"),
+        (["evaluate", "exp6"], "There is no model 'exp6'. Did you mean"),
+        (["verify", "exp6"], "There is no pretrained model 'exp6'"),
+        (["list", "--sort", "size"], "There is no column 'size'"),
         (["predict", "absent.png"], "absent.png"),
-        (["train", "exp1", "--recipe", "recrod", "--out", "x"], "did you mean 'record'"),
-        (["train", "techer", "--out", "x"], "did you mean 'teacher'"),
+        (["train", "exp1", "--recipe", "recrod", "--out", "x"], "Did you mean 'record'"),
+        (["train", "techer", "--out", "x"], "Did you mean 'teacher'"),
         (["train", "exp1", "--seed", str(2**64), "--out", "x"], "a seed from 0 to 4294967295"),
     ],
 )
@@ -245,7 +245,7 @@ def test_a_missing_folder_is_not_a_misspelt_name(tmp_path):
     """A path that is not there is an error about a folder; a bare word, about a name."""
     with pytest.raises(FileReadError, match="there is no folder"):
         invoke("evaluate", str(tmp_path / "nothing"))
-    with pytest.raises(UnknownNameError, match="did you mean 'exp5'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'exp5'"):
         invoke("evaluate", "exp55")
 
 

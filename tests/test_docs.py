@@ -85,14 +85,14 @@ def test_which_one_is_answered_by_measured_numbers():
     accurate = [row for row in rows if row.accuracy >= 0.995]
     best = {
         "most accurate": max(rows, key=lambda row: row.accuracy),
-        "fewest parameters": min(rows, key=lambda row: row.params),
+        "fewest parameters": min(rows, key=lambda row: row.num_params),
         "fewest MACs: quick to train and to try": min(rows, key=lambda row: row.macs),
         "least memory": min(rows, key=lambda row: row.memory),
         "least memory at 99.5% or more": min(accurate, key=lambda row: row.memory),
     }
     figures = [
         lambda row: f"{row.accuracy:.2%}",
-        lambda row: f"{row.params:,}",
+        lambda row: f"{row.num_params:,}",
         lambda row: f"{row.macs:,}",
         *[lambda row: f"{row.memory:.2f} MiB"] * 2,
     ]
@@ -128,8 +128,8 @@ def test_every_documented_figure_of_a_network_is_gone_through(figures):
     shown = {(figure.what, figure.documented, figure.computed) for figure in figures}
     rows = {row.name: row for row in zoo.rows()}
     for name, row in ARCHITECTURES.items():
-        params, accuracy = f"{row.documented_params:,}", f"{row.documented_accuracy:.2%}"
-        assert (f"{name}: parameters", params, f"{rows[name].params:,}") in shown
+        params, accuracy = f"{row.documented_num_params:,}", f"{row.documented_accuracy:.2%}"
+        assert (f"{name}: parameters", params, f"{rows[name].num_params:,}") in shown
         assert (f"{name}: test accuracy", accuracy, f"{rows[name].accuracy:.2%}") in shown
 
 

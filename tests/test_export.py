@@ -229,9 +229,9 @@ def test_pte_answers_the_same(tmp_path, normalized):
 def test_wrong_options_are_refused(tmp_path):
     """An unknown format and int8 outside ONNX are named, and nothing is written."""
     model = mnistzoo.exp1()
-    with pytest.raises(UnknownNameError, match="there is no format 'onxx'; did you mean 'onnx'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'onnx'"):
         export(model, tmp_path / "net.onnx", format="onxx")
-    with pytest.raises(UnknownNameError, match="choose from: onnx, pt2, pte"):
+    with pytest.raises(UnknownNameError, match="Choose from: onnx, pt2, pte"):
         export(model, tmp_path / "net")
     with pytest.raises(InputError, match="int8 is for ONNX only, got the format 'pt2'"):
         export(model, tmp_path / "net.pt2", int8=True)

@@ -105,7 +105,7 @@ WEIGHTS = [
     ),
     (
         lambda: pretrained_state_dict("exp1x"),
-        "there is no pretrained network 'exp1x'; did you mean 'exp1'?",
+        "There is no pretrained model 'exp1x'. Did you mean 'exp1'?",
     ),
     (
         lambda: read_metadata(foreign()),
@@ -318,7 +318,7 @@ ANALYSIS = [
     ),
     (
         lambda: receptive_field(nn.Sequential(nn.Flatten()), (4,), "1"),
-        "there is no layer '1'; choose from: 0.",
+        "There is no layer '1'. Choose from: 0.",
     ),
     (
         lambda: receptive_field(Applied(lambda x: torch.zeros(3)), (4,), ""),

@@ -51,7 +51,7 @@ def test_parameters_are_the_documented_ones(name):
     model = mnistzoo.get_model(name)
     params = sum(p.numel() for p in model.parameters())
     assert params == DOCUMENTED_PARAMS[name] == mnistzoo.num_params(model) == model.num_params()
-    assert abs(params - ARCHITECTURES[name].documented_params) < 50
+    assert abs(params - ARCHITECTURES[name].documented_num_params) < 50
 
 
 def test_exp5_has_the_documented_layers():
@@ -134,9 +134,9 @@ def test_pretrained_with_other_classes_names_the_way():
 
 def test_unknown_name_suggests_the_nearest():
     """A misspelt network is a ValueError that names the one meant."""
-    with pytest.raises(UnknownNameError, match="did you mean 'exp5'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'exp5'"):
         mnistzoo.get_model("exp55")
-    with pytest.raises(ValueError, match="choose from: exp1"):
+    with pytest.raises(ValueError, match="Choose from: exp1"):
         mnistzoo.get_model("resnet")
 
 
@@ -159,14 +159,14 @@ def test_wrong_images_say_what_to_do(images, message):
 @pytest.mark.parametrize("name", [5, None])
 def test_what_is_no_name(name):
     """It is an unknown one."""
-    with pytest.raises(UnknownNameError, match=f"no network {name}"):
+    with pytest.raises(UnknownNameError, match=f"no model {name}"):
         mnistzoo.get_model(name)
 
 
 @pytest.mark.parametrize(
     "error",
     [
-        UnknownNameError("network", "exp9", ["exp1", "exp2"]),
+        UnknownNameError("model", "exp9", ["exp1", "exp2"]),
         MissingExtraError("drawing", "plot"),
         InputError("expected one, got none."),
     ],

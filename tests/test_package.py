@@ -19,7 +19,7 @@ LAYERS = [
     {"models"},
     {"storage", "images"},
     {"data", "analysis"},
-    {"architectures", "files"},
+    {"architectures", "files", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from rows below its own."""

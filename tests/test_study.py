@@ -123,7 +123,7 @@ def test_a_grid_has_each_run_once():
 @pytest.mark.parametrize(("network", "recipe"), [("exp6", "record"), ("exp1", "recrod")])
 def test_a_grid_of_unknown_names(network, recipe):
     """A misspelt network or recipe is an error before anything is trained."""
-    with pytest.raises(UnknownNameError, match="did you mean"):
+    with pytest.raises(UnknownNameError, match="Did you mean"):
         grid([network], [recipe], [0])
 
 

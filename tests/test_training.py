@@ -114,7 +114,7 @@ def test_documented_steps_down_after_epoch_15(few):
 
 def test_unknown_recipe():
     """A misspelt recipe is an error that names the one meant."""
-    with pytest.raises(UnknownNameError, match="did you mean 'record'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'record'"):
         get_recipe("recrod", "exp5")
 
 

@@ -137,7 +137,7 @@ def test_accuracy_is_a_fraction_of_ten_thousand():
 
 def test_no_such_pretrained():
     """A network without shipped weights is an error that names the nearest."""
-    with pytest.raises(UnknownNameError, match="did you mean 'exp1'"):
+    with pytest.raises(UnknownNameError, match="Did you mean 'exp1'"):
         pretrained_state_dict("exp1x")
 
 

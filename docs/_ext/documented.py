@@ -22,7 +22,7 @@ from reasons import Figure, LayerRow
 
 def studied() -> list[Architecture]:
     """The networks of which the study documents something."""
-    return [row for row in ARCHITECTURES.values() if row.documented_params is not None]
+    return [row for row in ARCHITECTURES.values() if row.documented_num_params is not None]
 
 
 @functools.cache
@@ -60,8 +60,10 @@ def experiments() -> Iterator[Figure]:
     yield Figure("size of an image", "28×28", f"{INPUT_SHAPE[1]}×{INPUT_SHAPE[2]}")
     yield Figure("classes", "10", str(NUM_CLASSES))
     for row in studied():
-        params = f"{row.documented_params:,}"
-        yield Figure(f"{row.name}: parameters", params, f"{_rows()[row.name].params:,}", "rounded")
+        params = f"{row.documented_num_params:,}"
+        yield Figure(
+            f"{row.name}: parameters", params, f"{_rows()[row.name].num_params:,}", "rounded"
+        )
     for row in studied():
         found = _percent(_rows()[row.name].accuracy)
         documented = _percent(row.documented_accuracy)
@@ -79,13 +81,13 @@ _GAINS = ("+2.49%", "+2.21%", "+2.82%", "+0.25%")
 def progression() -> Iterator[Figure]:
     """Performance Progression, and Efficiency Analysis."""
     for row, text in zip(studied(), _THOUSANDS, strict=True):
-        thousands = _rows()[row.name].params / 1000
+        thousands = _rows()[row.name].num_params / 1000
         found = f"{thousands:.1f}K" if "." in text else f"{thousands:.0f}K"
         yield Figure(f"{row.name}: parameters", text, found)
     for (before, after), text in zip(pairwise(studied()), _GAINS, strict=True):
         yield from _gain(before, after, text)
     yield Figure("most accurate", "Exp 5", _best("accuracy", largest=True), "training-images")
-    yield Figure("fewest parameters", "Exp 4", _best("params"))
+    yield Figure("fewest parameters", "Exp 4", _best("num_params"))
 
 
 def _gain(before: Architecture, after: Architecture, text: str) -> Iterator[Figure]:
@@ -157,7 +159,7 @@ def _cells(name: str, path: str, texts: list[str], found: tuple[str, ...]) -> It
 def layer_sums() -> Iterator[Figure]:
     """What the table of layers adds up to."""
     listed = sum(int(row[4].replace(",", "")) for row in _TABLE)
-    total = f"{_rows()['exp5'].params:,}"
+    total = f"{_rows()['exp5'].num_params:,}"
     yield Figure("sum of the table's parameters", f"{listed:,}", total, "left-out")
     convs = str(sum(row[0].startswith("Conv") for row in _TABLE))
     yield Figure("convolutions in the table", convs, str(len(_convs("exp5"))), "left-out")
@@ -193,7 +195,7 @@ def receptive_fields() -> Iterator[Figure]:
 def recommendations() -> Iterator[Figure]:
     """Recommendations."""
     yield Figure("maximum accuracy", "Exp 5", _best("accuracy", largest=True), "training-images")
-    yield Figure("most parameter-efficient", "Exp 4", _best("params"))
+    yield Figure("most parameter-efficient", "Exp 4", _best("num_params"))
     yield Figure("quick prototyping", "Exp 3", _best("macs"), "quickest")
     yield Figure("least memory", "Exp 4", _best("memory"), "least-memory")
 

@@ -11,13 +11,13 @@ from drawings import progression
 from mnistzoo import plots, zoo
 from mnistzoo.analysis import Analysis, effective_receptive_field
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE
-from mnistzoo.cli.console import to_markdown
 from mnistzoo.data.disputed import INDICES
 from mnistzoo.data.mnist import mnist, normalize
 from mnistzoo.evaluation import Evaluation, evaluate
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import Entry, read_manifest
+from mnistzoo.tables import Table
 
 
 def write(name: str, folder: Path) -> None:
@@ -38,7 +38,7 @@ def save(figure: Figure, path: Path) -> None:
 def _head(name: str, entry: Entry | None) -> str:
     row = next(row for row in zoo.rows() if row.name == name)
     facts = {
-        "parameters": f"{row.params:,}",
+        "parameters": f"{row.num_params:,}",
         "multiply-accumulates an image": f"{row.macs:,}",
         "memory for one image": f"{row.memory:.2f} MiB",
         "receptive field": f"{row.receptive_field} × {row.receptive_field}",
@@ -48,9 +48,9 @@ def _head(name: str, entry: Entry | None) -> str:
     load = f'model = mnistzoo.get_model("{name}"{", pretrained=True" if entry else ""})'
     return (
         f"# {name}{f': {title}' if title else ''}\n\n"
-        f"{to_markdown(('`mnistzoo list`', ''), facts.items())}\n\n"
+        f"{Table(('`mnistzoo list`', ''), [*facts.items()]).to_markdown()}\n"
         f"```python\nimport mnistzoo\n\n{load}\n"
-        f"print(model.num_params())  # {row.params}\n```\n"
+        f"print(model.num_params())  # {row.num_params}\n```\n"
     )
 
 
@@ -61,7 +61,8 @@ def _layers(name: str, analysis: Analysis) -> str:
         "### Memory\n\n"
         f"The input ({prod(INPUT_SHAPE):,} numbers), twice the outputs of the layers that have "
         f"parameters (2 × {outputs:,}: values and gradients) and the parameters "
-        f"({analysis.num_params:,}), four bytes each: {analysis.memory:.2f} MiB for one image.\n"
+        f"({analysis.num_params:,}), four bytes each: "
+        f"{analysis.footprint_mib:.2f} MiB for one image.\n"
     )
 
 
@@ -133,5 +134,5 @@ def _origin(entry: Entry) -> str:
         "recipe": f"[`{entry.recipe}`](/training.md), seed {entry.seed}",
         "made with": ", ".join(f"{name} {version}" for name, version in entry.versions.items()),
     }
-    table = to_markdown(("`mnistzoo verify`", ""), facts.items()).replace("---:", "---")
+    table = Table(("`mnistzoo verify`", ""), [*facts.items()], text_columns=2).to_markdown()
     return f"## Its weights\n\n{table}\n"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import documented
 from mnistzoo.architectures import BUILDABLE
 from mnistzoo.cli import app
-from mnistzoo.cli.console import to_markdown
+from mnistzoo.tables import Table
 from mnistzoo.training.recipes import RECIPES, get_recipe
 from reasons import WHY, Figure
 
@@ -30,7 +30,7 @@ def printed(*args: str) -> str:
 
 def _prose(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of words, all columns to the left."""
-    return to_markdown(headers, rows).replace("---:", "---")
+    return Table(headers, [*rows], text_columns=len(headers)).to_markdown()
 
 
 def study() -> str:
@@ -40,9 +40,9 @@ def study() -> str:
     for heading, section in documented.SECTIONS.items():
         parts.append(f"## {heading}\n")
         if section is documented.layer_sums:
-            parts.append(_layers(letters) + "\n")
+            parts.append(_layers(letters))
         rows = [_row(figure, letters) for figure in section()]
-        parts.append(to_markdown(("figure", "study", "computed", ""), rows) + "\n")
+        parts.append(Table(("figure", "study", "computed", ""), rows).to_markdown())
     parts.append("(why-they-differ)=\n## Why they differ\n")
     parts += [f"- **{letter}**: {WHY[why]}" for why, letter in letters.items()]
     return "\n".join(parts) + "\n"
@@ -67,7 +67,7 @@ def _layers(letters: dict[str, str]) -> str:
         cells = [_cell(figure, letters) for figure in row.cells]
         rows.append((row.name, f"`{row.path}`", *cells))
     headers = ("study's row", "exp5", "input", "output", "parameters", "receptive field")
-    return to_markdown(headers, rows)
+    return Table(headers, rows).to_markdown()
 
 
 def _cell(figure: Figure, letters: dict[str, str]) -> str:
@@ -83,9 +83,9 @@ def recipes() -> str:
     rows = [(f"`{field}`", *(_value(row[field]) for row in flat.values())) for field in fields]
     own = [(name, *(_own(recipe, name) for recipe in RECIPES)) for name in BUILDABLE]
     return (
-        f"{to_markdown(('field', *flat), rows)}\n\n"
+        f"{Table(('field', *flat), rows).to_markdown()}\n"
         "And what a network has of its own, in place of that:\n\n"
-        f"{_prose(('network', *flat), own)}\n"
+        f"{_prose(('network', *flat), own)}"
     )
 
 
@@ -121,7 +121,7 @@ def modules() -> str:
             text = (ast.get_docstring(ast.parse(home.read_text("utf8"))) or "").split("\n\n")[0]
             lines = sum(len(file.read_text("utf8").splitlines()) for file in files)
             rows.append((str(number), f"`{part}`", text.replace("\n", " "), f"{lines:,}"))
-    return _prose(("layer", "part", "what it does", "lines"), rows) + "\n"
+    return _prose(("layer", "part", "what it does", "lines"), rows)
 
 
 def _enforced_layers() -> Sequence[set[str]]:

@@ -16,7 +16,7 @@ from mnistzoo.errors import MissingExtraError
 try:
     import gradio as gr
 except ImportError as error:
-    raise MissingExtraError("the page to draw on", "demo") from error
+    raise MissingExtraError("The demo", "demo") from error
 
 import numpy as np
 from numpy.typing import NDArray

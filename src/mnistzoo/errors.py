@@ -1,7 +1,7 @@
 """Every error that mnistzoo raises on purpose.
 
-Each derives from `MnistZooError` and from the built-in that a caller would expect, and its message
-says what was expected, what was got, and what to do.
+Each one derives from `MnistZooError` and from the built-in error that a caller would expect. Its
+message says what was expected, what was found, and what to do.
 """
 
 from __future__ import annotations
@@ -10,38 +10,50 @@ from collections.abc import Iterable
 
 
 class MnistZooError(Exception):
-    """The base of every error below."""
+    """Base class of every error in this module.
+
+    >>> import mnistzoo
+    >>> try:
+    ...     mnistzoo.get_model("exp55")
+    ... except mnistzoo.MnistZooError as error:
+    ...     print(error)
+    There is no model 'exp55'. Did you mean 'exp5'?
+    """
 
 
 class InputError(MnistZooError, ValueError):
     """A tensor, number or option of the wrong shape, dtype or range."""
 
 
+class ArgumentError(MnistZooError, TypeError):
+    """An argument that a function does not take."""
+
+
 class UnknownNameError(MnistZooError, ValueError):
-    """A network, layer, recipe or column that does not exist."""
+    """A model, layer, recipe or column that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(kind, name, tuple(known))  # what a copy in another process is made from
+        super().__init__(kind, name, tuple(known))  # unpickled from these arguments
 
     def __str__(self) -> str:
-        from difflib import get_close_matches  # only a mistake needs it
+        from difflib import get_close_matches  # only needed on a mistake
 
         kind, name, known = self.args
         nearest = get_close_matches(str(name), known, n=1, cutoff=0.4)
-        hint = f"did you mean {nearest[0]!r}?" if nearest else f"choose from: {', '.join(known)}."
-        return f"there is no {kind} {name!r}; {hint}"
+        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Choose from: {', '.join(known)}."
+        return f"There is no {kind} {name!r}. {hint}"
 
 
 class ImageError(InputError):
-    """A picture that cannot be read, or that holds no digit."""
+    """An image that cannot be read, or that holds no digit."""
 
 
 class DataError(MnistZooError, ValueError):
-    """A data file that is missing, cut short or altered."""
+    """A data file that is missing, truncated or altered."""
 
 
 class WeightsError(MnistZooError, ValueError):
-    """A weight file, config or manifest that is altered, foreign or incomplete."""
+    """A weights file, config or manifest that is altered, foreign or incomplete."""
 
 
 class FileReadError(MnistZooError, OSError):
@@ -49,7 +61,7 @@ class FileReadError(MnistZooError, OSError):
 
 
 class FileWriteError(MnistZooError, OSError):
-    """A file that could not be written; nothing of it is left behind."""
+    """A file that could not be written. Nothing partial is left behind."""
 
 
 class TrainingError(MnistZooError, RuntimeError):
@@ -57,30 +69,30 @@ class TrainingError(MnistZooError, RuntimeError):
 
 
 class UnknownOperatorError(MnistZooError, NotImplementedError):
-    """An operator whose window is not known; the analysis never guesses."""
+    """An operator without a rule. The analysis never guesses."""
 
 
 class AnalysisError(MnistZooError, RuntimeError):
-    """A network that cannot be traced, or whose windows do not line up."""
+    """A module that cannot be traced, or whose branches do not line up."""
 
 
 class HubError(MnistZooError, OSError):
-    """The Hub, or what it answered, cannot be used."""
+    """The Hub cannot be reached, refuses, or answers with something unusable."""
 
 
 class DemoError(MnistZooError, OSError):
-    """The page to draw on cannot be served."""
+    """The demo cannot be served."""
 
 
 class MissingExtraError(MnistZooError, ImportError):
     """A feature whose optional dependencies are not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
-        super().__init__(feature, extra)  # what a copy in another process is made from
+        super().__init__(feature, extra)  # unpickled from these arguments
 
     def __str__(self) -> str:
         feature, extra = self.args
         return (
-            f"{feature} needs packages that are not installed; "
-            f'install them with: pip install "mnistzoo[{extra}]"'
+            f"{feature} needs packages that are not installed. "
+            f'Install them: pip install "mnistzoo[{extra}]"'
         )

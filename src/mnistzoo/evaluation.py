@@ -1,33 +1,36 @@
-"""How well a network reads labelled images."""
+"""Accuracy, likelihood, calibration and confusion of a model on labeled images."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
 
-from mnistzoo.data.mnist import Digits, normalize
-from mnistzoo.errors import InputError
+from mnistzoo.data.labeled import Dataset, labeled_images
+from mnistzoo.data.mnist import normalize
+from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.models.convnet import ConvNet
 
 BATCH_SIZE = 500
 
 BINS = 15
-"""Of equal width, as in Guo et al. 2017 (arXiv:1706.04599)."""
+"""The number of calibration bins, as in Guo et al. 2017 (arXiv:1706.04599)."""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The images for whose answer the network gives a probability above `low`, up to `high`.
+    """The images whose confidence lies above `low` and at most at `high`.
 
     Attributes:
-        low: bound of the bin, not in it; but a probability of 0 is in the first bin.
-        high: bound of the bin, in it.
-        count: how many images there are.
-        correct: how many of them are classified as their labels say.
-        confidence: mean probability of the answers, a fraction; 0 for no images.
+        low: lower bound, exclusive; the first bin includes 0.
+        high: upper bound, inclusive.
+        count: number of images.
+        correct: number of images classified correctly.
+        confidence: mean confidence, a fraction; 0 for an empty bin.
     """
 
     low: float
@@ -38,13 +41,13 @@ class Bin:
 
     @property
     def accuracy(self) -> float:
-        """The fraction of the images classified correctly; 0 for no images."""
+        """The fraction of images classified correctly; 0 for an empty bin."""
         return self.correct / self.count if self.count else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a network answered for each of N labelled images.
+    """A model's log-probabilities for N labeled images, and the metrics computed from them.
 
     Attributes:
         log_probabilities: float32, shape `(N, num_classes)`.
@@ -56,17 +59,17 @@ class Evaluation:
 
     @property
     def predictions(self) -> Tensor:
-        """The likeliest class of each image, int64, shape `(N,)`."""
+        """The most probable class of each image: int64, shape `(N,)`."""
         return self.log_probabilities.argmax(dim=1)
 
     @property
     def correct(self) -> int:
-        """How many images are classified as their labels say."""
+        """The number of images classified correctly."""
         return int((self.predictions == self.labels).sum())
 
     @property
     def total(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.labels)
 
     @property
@@ -81,49 +84,62 @@ class Evaluation:
 
     @property
     def confidences(self) -> Tensor:
-        """The probability that the network gives its answer: float64, shape `(N,)`, 0 to 1."""
+        """The probability of each predicted class: float64, shape `(N,)`."""
         return self.log_probabilities.double().amax(dim=1).exp().clamp(max=1.0)
 
     def reliability(self, bins: int = BINS) -> list[Bin]:
-        """The images sorted into bins of equal width by how sure the network is of its answers.
+        """Return the images grouped by confidence into bins of equal width.
 
         Args:
-            bins: how many, at least 1.
+            bins: number of bins.
+
+        Raises:
+            InputError: The number of bins is below 1.
         """
-        sure, right = self.confidences, (self.predictions == self.labels).double()
-        place = (sure * bins).ceil().long().sub(1).clamp(0, bins - 1)
-        count, correct, total = (
+        if bins < 1:
+            raise InputError(f"Expected one bin or more, got {bins}. Leave it out for {BINS}.")
+        confidences, correct = self.confidences, (self.predictions == self.labels).double()
+        place = (confidences * bins).ceil().long().sub(1).clamp(0, bins - 1)
+        counts, corrects, sums = (
             torch.bincount(place, weights=weights, minlength=bins).tolist()
-            for weights in (torch.ones_like(sure), right, sure)
+            for weights in (torch.ones_like(confidences), correct, confidences)
         )
         return [
-            Bin(i / bins, (i + 1) / bins, int(n), int(correct[i]), total[i] / n if n else 0.0)
-            for i, n in enumerate(count)
+            Bin(i / bins, (i + 1) / bins, int(n), int(corrects[i]), sums[i] / n if n else 0.0)
+            for i, n in enumerate(counts)
         ]
 
     @property
     def ece(self) -> float:
         """The expected calibration error, a fraction (Guo et al. 2017, arXiv:1706.04599).
 
-        The mean over all images of how far, in an image's bin, accuracy and confidence are apart.
+        It is the gap between accuracy and mean confidence in a bin, averaged over all images.
         """
         gaps = [bin_.count * abs(bin_.accuracy - bin_.confidence) for bin_ in self.reliability()]
         return sum(gaps) / self.total
 
     @property
     def errors(self) -> Tensor:
-        """The numbers of the images classified otherwise than labelled: int64, ascending."""
+        """The indices of the misclassified images: int64, ascending."""
         return (self.predictions != self.labels).nonzero().flatten()
 
     def without(self, indices: Sequence[int]) -> Evaluation:
-        """The same answers, those for the images with these numbers left out."""
+        """Return the evaluation of all images but those with the given indices.
+
+        Raises:
+            InputError: There is no such image, or none would be left.
+        """
         keep = torch.ones(self.total, dtype=torch.bool)
+        if any(not 0 <= index < self.total for index in indices):
+            raise InputError(f"Expected indices from 0 to {self.total - 1}, got {list(indices)}.")
         keep[list(indices)] = False
+        if not keep.any():
+            raise InputError("Expected to keep at least one image. Leave out fewer of them.")
         return Evaluation(self.log_probabilities[keep], self.labels[keep])
 
     @property
     def confusion(self) -> Tensor:
-        """How many images of class `i` were read as `j`: int64, `(num_classes, num_classes)`."""
+        """Count the images of class `i` predicted as `j`: int64, `(num_classes, num_classes)`."""
         classes = self.log_probabilities.shape[1]
         pairs = self.labels * classes + self.predictions
         return torch.bincount(pairs, minlength=classes * classes).view(classes, classes)
@@ -131,26 +147,94 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(
-    model: ConvNet, digits: Digits, *, on_batch: Callable[[int], object] = lambda _: None
+    model: nn.Module, dataset: Dataset, *, on_batch: Callable[[int], object] = lambda _: None
 ) -> Evaluation:
-    """What `model` answers for `digits`, in evaluation mode; it is left as it is.
+    """Evaluate a model on labeled images.
+
+    The model runs in evaluation mode on normalized images of shape `(N, 1, 28, 28)`, and keeps the
+    mode that it is in.
 
     Args:
-        model: a network of the zoo, whatever its number of classes.
-        digits: the images and their labels.
+        model: a ConvNet, or any module that returns a row of logits, log-probabilities or
+            probabilities for each image.
+        dataset: a pair (images, labels) of tensors, arrays or lists, such as
+            `mnistzoo.mnist(train=False)`; see `mnistzoo.data.labeled.labeled_images` for the
+            shapes and ranges.
         on_batch: called after each batch with the number of images in it.
 
     Raises:
-        InputError: it has no class for some of the labels.
+        InputError: The dataset is not of that form, the model cannot read the images or does not
+            return such rows, or a label has no class.
+
+    >>> import mnistzoo
+    >>> images, labels = mnistzoo.mnist(train=False)
+    >>> result = evaluate(mnistzoo.exp5(pretrained=True), (images[:500], labels[:500]))
+    >>> result.total, result.confusion.shape
+    (500, torch.Size([10, 10]))
     """
-    answers, network, device = [], model.fused(), model.classifier.weight.device
-    for images in torch.split(digits.images, BATCH_SIZE):
-        answers.append(network(normalize(images.to(device))).float().cpu())
-        on_batch(len(images))
-    found = Evaluation(torch.cat(answers), digits.labels)
-    if (classes := found.log_probabilities.shape[1]) <= int(found.labels.max()):
+    images, labels = labeled_images(dataset)
+    batches = []
+    with _inference(model) as infer:
+        for batch in torch.split(images, BATCH_SIZE):
+            batches.append(_log_probabilities(infer(batch), len(batch)))
+            on_batch(len(batch))
+    found = Evaluation(torch.cat(batches), labels)
+    if (classes := found.log_probabilities.shape[1]) <= int(labels.max()):
         raise InputError(
-            f"expected a network with a class for each label, 0 to {int(found.labels.max())}, got "
-            f"one of {classes} classes; take one that was trained on such images."
+            f"Expected a class for each label from 0 to {int(labels.max())}, got a model of "
+            f"{classes} classes. Use a model that was trained on such images."
         )
     return found
+
+
+@contextmanager
+def _inference(model: nn.Module) -> Iterator[Callable[[Tensor], object]]:
+    """Give a function from a batch of images to the model's output in evaluation mode."""
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"Expected a model, got {model!r}. Load one with mnistzoo.get_model() or "
+            "mnistzoo.from_pretrained()."
+        )
+    tensors = chain(model.parameters(), model.buffers())
+    like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
+    if like.is_meta:
+        raise InputError("Expected a model with weights, got one on the meta device. Load them.")
+    used = model.fused() if isinstance(model, ConvNet) else model
+    modes = [(part, part.training) for part in used.modules()]
+
+    def infer(batch: Tensor) -> object:
+        images = batch if batch.is_floating_point() else normalize(batch)
+        try:
+            return used(images.to(like.device, like.dtype, copy=True))
+        except MnistZooError:
+            raise
+        except Exception as error:  # a foreign module may raise anything
+            raise InputError(
+                f"The model cannot read images of shape {tuple(images.shape)}. "
+                f"Wrap it in a module that does. Its error: {' '.join(str(error).split())}"
+            ) from error
+
+    try:
+        used.eval()
+        yield infer
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def _log_probabilities(output: object, images: int) -> Tensor:
+    """Return a model's output as log-probabilities, whether it is that, logits or probabilities."""
+    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != images:
+        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise InputError(
+            f"Expected a model that returns a tensor of shape ({images}, num_classes), got "
+            f"{shape}. Wrap it in a module that does."
+        )
+    scores = output.float().cpu()
+    ones = torch.ones(images)
+    if scores.min() >= 0 and torch.allclose(scores.sum(dim=1), ones, rtol=0, atol=1e-3):
+        scores = scores.log()
+    logs = scores.log_softmax(dim=1)
+    if logs.isnan().any():
+        raise InputError("The model returns values that are not numbers. Check its weights.")
+    return logs

@@ -21,15 +21,15 @@ class Row:
 
     Attributes:
         name: what `get_model` calls it.
-        params: its parameters.
+        num_params: its parameters.
         macs: multiply-accumulates for one image, biases not counted.
-        memory: its footprint for one image in MiB, as `Analysis.memory` defines it.
+        memory: its footprint for one image in MiB, as `Analysis.footprint_mib` defines it.
         receptive_field: of a unit of the last feature map, in input pixels along each axis.
         accuracy: of the shipped weights on the 10,000 test images; None where there are none.
     """
 
     name: str
-    params: int
+    num_params: int
     macs: int
     memory: float
     receptive_field: int
@@ -60,9 +60,9 @@ def _row(name: str) -> Row:
     assert field is not None, "every network of the zoo has feature maps"
     return Row(
         name=name,
-        params=analysis.num_params,
+        num_params=analysis.num_params,
         macs=analysis.macs,
-        memory=analysis.memory,
+        memory=analysis.footprint_mib,
         receptive_field=int(field.size[0]),
         accuracy=entry.accuracy if entry else None,
     )
@@ -90,7 +90,7 @@ def verify(name: str) -> list[Mismatch]:
     """
     manifest = read_manifest()
     if name not in manifest:
-        raise UnknownNameError("pretrained network", name, manifest)
+        raise UnknownNameError("pretrained model", name, manifest)
     stated, computed = asdict(manifest[name]), asdict(entry_of(name, FOLDER / manifest[name].file))
     return [
         Mismatch(field, stated[field], computed[field])

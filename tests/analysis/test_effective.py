@@ -151,11 +151,11 @@ def test_analyze_takes_what_timm_says_of_a_network(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("torchvision:resnet5",), "did you mean 'resnet50'"),
+        (("torchvision:resnet5",), "Did you mean 'resnet50'"),
         (("no.such.module:net",), "No module named 'no'"),
         (("os:getcwd",), "got str"),
         (("torchvision:ssdlite320_mobilenet_v3_large", "--input", "3,320,320"), "SSD"),
-        (("exp5", "--layer", "features.cnv1"), "did you mean 'features.conv1'"),
+        (("exp5", "--layer", "features.cnv1"), "Did you mean 'features.conv1'"),
         (("exp5", "--input", "3,28,28"), "(N, 1, 28, 28)"),
     ],
 )

@@ -20,7 +20,7 @@ INPUT = (1, 28, 28)
 )
 def test_memory_is_as_documented(name, memory):
     """Input, twice the outputs of layers with parameters, parameters: MiB in float32."""
-    assert round(get_model(name).summary().memory, 2) == memory
+    assert round(get_model(name).summary().footprint_mib, 2) == memory
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -256,7 +256,7 @@ def test_a_shape_that_does_not_fit_names_the_layer():
 
 def test_a_layer_that_does_not_exist_or_is_not_called():
     """The nearest path is suggested; a layer that exists but never runs is told apart."""
-    with pytest.raises(UnknownNameError, match=r"did you mean 'features\.conv5'"):
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'features\.conv5'"):
         receptive_field(exp5(), (1, 28, 28), "features.cnv5")
     with pytest.raises(UnknownNameError, match="no layer '0'"):
         receptive_field(exp5(), (1, 28, 28), 0)
@@ -305,7 +305,7 @@ def test_an_input_without_axes():
     """There is no field to tell of, and the caption says so."""
     analysis = analyze(nn.Linear(8, 3), (8,))
     assert analysis.receptive_field is None
-    assert analysis.caption().endswith("no receptive field")
+    assert analysis.to_table().caption.endswith("no receptive field")
 
 
 def test_branches_that_do_not_line_up():

@@ -14,12 +14,12 @@ import torch
 from inference import burst, session
 
 import mnistzoo
-from mnistzoo.cli.console import to_markdown
 from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import MissingExtraError
 from mnistzoo.export import export
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
+from mnistzoo.tables import Table
 
 NETWORKS = sys.argv[1:] or mnistzoo.list_models()
 BURSTS = 40
@@ -78,7 +78,8 @@ def main() -> None:
             for kind, path in files(model, Path(folder)).items():
                 size = len(path.read_bytes())
                 rows.append(row(name, kind, size, runtime(path)))
-    print(to_markdown(["network", "file", "bytes", "test accuracy", "µs an image"], rows))
+    columns = ["network", "file", "bytes", "test accuracy", "µs an image"]
+    print(Table(columns, rows).to_markdown())
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.testing._internal.common_methods_invocations import op_db
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from mnistzoo.analysis.algebra.factors import digits
+from mnistzoo.analysis.algebra.factors import unit_numbers
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.tracing.modules import tensors_of
 from mnistzoo.analysis.tracing.trace import trace
@@ -83,13 +83,13 @@ def first_result(module: nn.Module, image: Tensor, shape: tuple[int, ...] | None
 
 def told(layout: Layout) -> tuple[Any, Any]:
     """The first and last pixel of each entry."""
-    (reach,) = layout.reaches
+    (reach,) = layout.fields
     units = np.zeros(layout.shape, dtype=int)
     for index, dim in enumerate(layout.dims):
         along = [-1 if index == other else 1 for other in range(len(layout.dims))]
-        units += np.asarray(digits(dim)).reshape(along)
-    units = units if len(reach.whole) > 1 else np.zeros_like(units)
-    return reach.whole.first[units], reach.whole.last[units]
+        units += np.asarray(unit_numbers(dim)).reshape(along)
+    units = units if len(reach.ranges) > 1 else np.zeros_like(units)
+    return reach.ranges.first[units], reach.ranges.last[units]
 
 
 def holds(module: Applied) -> bool:
@@ -101,7 +101,7 @@ def holds(module: Applied) -> bool:
     image = module.image()
     layout = trace(module, tuple(image.shape[1:])).outputs[""]
     if layout is not None:
-        settled = layout.settled().anchored()
+        settled = layout.canonical()
         layout = settled if settled.shape == layout.shape else layout
     shape = layout.shape if layout else None
     before = first_result(module, image, shape)

@@ -114,7 +114,7 @@ def test_pull_without_a_folder_checks_and_keeps_an_edited_card_with_one(
         (["pull", "user/nothing"], "there is no repository user/nothing"),
         (["pull", "nothing"], "named \"user/name\", got 'nothing'"),
         (["push", "/no/folder", "user/x"], "there is no folder /no/folder"),
-        (["push", "exp9", "user/x"], "there is no network 'exp9'"),
+        (["push", "exp9", "user/x"], "There is no model 'exp9'"),
         (["evaluate", "user/x"], "is pulled first: mnistzoo pull user/x FOLDER"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor
+from typing import Any
 
 from mnistzoo.analysis.algebra.axis_field import AxisField
 from mnistzoo.analysis.algebra.pixel_ranges import PixelRanges
@@ -45,12 +46,15 @@ class ReceptiveField:
         """The record of what the axes of a tensor see."""
         local = _record(
             [reach.window for reach in reaches],
-            [reach.whole if reach.local is None else reach.local for reach in reaches],
+            [
+                reach.ranges if reach.local_ranges is None else reach.local_ranges
+                for reach in reaches
+            ],
         )
         if not any(reach.is_global for reach in reaches) and local is not None:
             return local
         windows = [reach.window if not reach.is_global else None for reach in reaches]
-        spans = [reach.whole for reach in reaches]
+        spans = [reach.ranges for reach in reaches]
         found = [w or _constant(s) for w, s in zip(windows, spans, strict=True)]
         whole = _record(found, spans)
         assert whole is not None
@@ -114,11 +118,27 @@ class ReceptiveField:
             )
         return values
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the field in types that JSON has; fractions become floats."""
+        record: dict[str, Any] = {
+            name: [int(x) if x == int(x) else float(x) for x in getattr(self, name)]
+            for name in ("size", "stride", "padding")
+        }
+        record["is_global"] = self.is_global
+        if self.is_global:
+            record["local"] = self.local and self.local.to_dict()
+        return record
+
     def __str__(self) -> str:
-        size = "×".join(map(str, self.size))
+        size = times(self.size)
         if self.local is None:
             return f"{size} (global)"
         return f"{self.local} (global: {size})" if self.is_global else size
+
+
+def times(numbers: Sequence[object]) -> str:
+    """Return sizes as text: `(16, 9, 9)` as `16×9×9`."""
+    return "×".join(map(str, numbers))
 
 
 def _record(
@@ -138,6 +158,6 @@ def _record(
 
 def _constant(spans: PixelRanges) -> Window:
     """The window of units that all see the same."""
-    everything = spans.everything()
+    everything = spans.union_all()
     first, last = int(everything.first[0]), int(everything.last[0])
     return Window(last - first + 1, 0, -first) if first <= last else Window(0, 0, 0)

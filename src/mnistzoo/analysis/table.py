@@ -1,20 +1,19 @@
-"""The result of an analysis: rows of numbers, their totals, and the ways to print them."""
+"""The result of an analysis as data: one row per call of a layer."""
 
 from __future__ import annotations
 
-import csv
-import html
-import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING, Any, overload
 
+from mnistzoo.analysis import rendering
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.errors import UnknownNameError
+from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
 MIB = 2**20
 FLOAT32_BYTES = 4
@@ -22,17 +21,19 @@ FLOAT32_BYTES = 4
 
 @dataclass(frozen=True)
 class Row:
-    """One call of a layer.
+    """One call of a layer, or of a function that a module with inner layers calls itself.
 
     Attributes:
-        path: of the module, as in `named_modules`; of the module that called it for a function.
-        kind: the module's class, or the function's name.
-        output_shape: of the first tensor returned, without the batch; `None` if it was not called.
-        num_params: its own parameters, each counted in the first row that has it.
-        macs: multiply-accumulates for one image, the bias not counted.
-        receptive_field: of the output; `None` if that is not made of the input.
-        has_params: whether it has parameters of its own, counted here or in an earlier row.
-        unused_params: those of its parameters that nothing read.
+        path: The module's path, as in `named_modules`. For a function, the calling module's.
+        kind: Class of the module or name of the function.
+        output_shape: Shape of the first tensor returned, without the batch. `None` if the module
+            was not called.
+        num_params: The module's own parameters. Shared ones count in the first row that has them.
+        macs: Multiply-accumulates for one image, without the bias.
+        receptive_field: Receptive field of the output. `None` if the output does not depend on the
+            input.
+        has_params: Whether the module has parameters, counted in this row or in an earlier one.
+        unused_params: Those of its parameters that no operator read.
     """
 
     path: str
@@ -45,7 +46,7 @@ class Row:
     unused_params: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """The row in types that JSON has."""
+        """Return the row in types that JSON has."""
         field = self.receptive_field
         return {
             "path": self.path,
@@ -54,71 +55,31 @@ class Row:
             "num_params": self.num_params,
             "unused_params": self.unused_params,
             "macs": self.macs,
-            "receptive_field": field and field_to_dict(field),
+            "receptive_field": field and field.to_dict(),
         }
-
-
-def field_to_dict(field: ReceptiveField) -> dict[str, Any]:
-    """A receptive field in types that JSON has; fractions become floating point."""
-    record: dict[str, Any] = {
-        name: [int(x) if x == int(x) else float(x) for x in getattr(field, name)]
-        for name in ("size", "stride", "padding")
-    }
-    record["is_global"] = field.is_global
-    if field.is_global:
-        record["local"] = field.local and field_to_dict(field.local)
-    return record
-
-
-def _output_shape(row: Row) -> str:
-    if row.output_shape is None:
-        return "unused" if row.unused_params else "not called"
-    return times(row.output_shape)
-
-
-def _receptive_field(row: Row) -> str:
-    return str(row.receptive_field) if row.receptive_field and row.receptive_field.size else ""
-
-
-def _moving(row: Row, name: str) -> str:
-    """What the part of the field has that moves with the unit; one number where all axes agree."""
-    local = row.receptive_field and row.receptive_field.local
-    if not local:
-        return ""
-    numbers = getattr(local, name)
-    return str(numbers[0]) if len(set(numbers)) == 1 else times(numbers)
-
-
-_CELLS: dict[str, Callable[[Row], str]] = {
-    "layer": lambda row: row.path,
-    "kind": lambda row: row.kind,
-    "output shape": _output_shape,
-    "parameters": lambda row: f"{row.num_params:,}" if row.num_params else "",
-    "MACs": lambda row: f"{row.macs:,}" if row.macs else "",
-    "receptive field": _receptive_field,
-    "stride": lambda row: _moving(row, "stride"),
-    "padding": lambda row: _moving(row, "padding"),
-}
-"""What a table can print of each row, by the name of the column."""
 
 
 @dataclass(frozen=True, repr=False)
 class Analysis(Sequence[Row]):
-    """Layers, shapes, parameters, MACs and receptive fields of a network, one row a call.
+    """Layers of a model with shapes, parameters, MACs and receptive fields.
+
+    It is a sequence of rows. It prints as a table in a terminal and in a notebook.
 
     Attributes:
-        rows: in the order of the calls; layers that were not called come last.
-        input_shape: of one image, without the batch.
-        receptive_field: of the last feature map with more than one unit; `None` without axes.
-        output_receptive_field: of what the network returns; `None` if not made of the input.
-        columns: which of the columns are printed.
+        rows: In the order of the calls. Layers that were not called come last.
+        input_shape: Shape of one image, without the batch.
+        receptive_field: Receptive field of the last feature map, which is the last tensor with more
+            than one unit along an axis. `None` if the input has no axes.
+        output_receptive_field: Receptive field of the model's output. `None` if the output does not
+            depend on the input.
+        columns: Columns to print.
     """
 
     rows: tuple[Row, ...]
     input_shape: tuple[int, ...]
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
-    columns: tuple[str, ...] = tuple(_CELLS)
+    columns: tuple[str, ...] = tuple(rendering.COLUMNS)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -132,127 +93,73 @@ class Analysis(Sequence[Row]):
 
     @property
     def num_params(self) -> int:
-        """All parameters, shared ones once."""
+        """Number of parameters. Shared ones count once."""
         return sum(row.num_params for row in self.rows)
 
     @property
     def unused_params(self) -> int:
-        """Parameters that the network has and that one image never meets."""
+        """Number of parameters that no operator read."""
         return sum(row.unused_params for row in self.rows)
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, biases not counted."""
+        """Multiply-accumulates for one image, without biases."""
         return sum(row.macs for row in self.rows)
 
     @property
-    def memory(self) -> float:
-        """MiB in float32 for one image.
+    def footprint_mib(self) -> float:
+        """The study's memory footprint for one image in float32, in MiB.
 
-        The input, the parameters, and twice what layers with parameters put out: once for the
-        values, once for their gradients.
+        It adds up the input, the parameters, and twice the outputs of all layers with parameters:
+        once for the values, once for their gradients. It is not what PyTorch allocates.
         """
         outputs = sum(prod(row.output_shape or (0,)) for row in self.rows if row.has_params)
         numbers = prod(self.input_shape) + 2 * outputs + self.num_params
         return numbers * FLOAT32_BYTES / MIB
 
     def select(self, *columns: str) -> Analysis:
-        """The same, printing only these columns.
+        """Return the same analysis, printing only these columns.
 
         Raises:
-            UnknownNameError: there is no such column; the message names the nearest.
+            UnknownNameError: If there is no such column. The message suggests the nearest.
         """
-        if unknown := [column for column in columns if column not in _CELLS]:
-            raise UnknownNameError("column", unknown[0], _CELLS)
+        if unknown := [column for column in columns if column not in rendering.COLUMNS]:
+            raise UnknownNameError("column", unknown[0], rendering.COLUMNS)
         return replace(self, columns=columns)
 
-    def cells(self) -> list[list[str]]:
-        """The columns of each row as text, in the order of `columns`."""
-        return [[_CELLS[column](row) for column in self.columns] for row in self.rows]
-
-    def caption(self) -> str:
-        """The totals in one line."""
-        unused = f" ({self.unused_params:,} unused)" if self.unused_params else ""
-        last, output = self.receptive_field, self.output_receptive_field
-        known = last or output
-        fields = f"receptive field {known}" if known and known.size else "no receptive field"
-        if last and output and output != last:
-            fields += f" of the last map, {output} of the output"
-        return (
-            f"input {times(self.input_shape)}: {self.num_params:,} parameters{unused}, "
-            f"{self.macs:,} MACs, {self.memory:.2f} MiB, {fields}"
-        )
-
     def to_dict(self) -> dict[str, Any]:
-        """Everything in types that JSON has."""
+        """Return rows and totals in types that JSON has."""
         field, output = self.receptive_field, self.output_receptive_field
         return {
             "input_shape": list(self.input_shape),
             "num_params": self.num_params,
             "unused_params": self.unused_params,
             "macs": self.macs,
-            "memory_mib": self.memory,
-            "receptive_field": field and field_to_dict(field),
-            "output_receptive_field": output and field_to_dict(output),
+            "footprint_mib": self.footprint_mib,
+            "receptive_field": field and field.to_dict(),
+            "output_receptive_field": output and output.to_dict(),
             "layers": [row.to_dict() for row in self.rows],
         }
 
+    def to_table(self) -> Table:
+        """Return the rows as a table of text, with the totals as its caption."""
+        return rendering.to_table(self)
+
     def to_csv(self) -> str:
-        """The columns as comma-separated values, a header first."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows([cell.replace(",", "") for cell in row] for row in self.cells())
-        return file.getvalue()
+        """Return the rows as comma-separated values, header first."""
+        return self.to_table().to_csv()
 
     def to_markdown(self) -> str:
-        """The columns as a Markdown table, and the totals below it."""
-        lines = [self.columns, [_ALIGNED.get(column, "---") for column in self.columns]]
-        escaped = ([cell.replace("|", "\\|") for cell in row] for row in self.cells())
-        table = "\n".join(f"| {' | '.join(line)} |" for line in (*lines, *escaped))
-        return f"{table}\n\n{self.caption()}\n"
+        """Return the rows as a Markdown table, followed by the totals."""
+        return self.to_table().to_markdown()
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in self.columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-            for row in self.cells()
-        )
-        caption = html.escape(self.caption())
-        return (
-            f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>"
-        )
+        return self.to_table()._repr_html_()
 
-    def __rich__(self) -> Table:
-        from rich.table import Table
-
-        table = Table(caption=self.caption(), caption_justify="left")
-        for column in self.columns:
-            table.add_column(column, justify="right" if column in _ALIGNED else "left")
-        for row in self.cells():
-            table.add_row(*row)
-        return table
+    def __rich__(self) -> RichTable:
+        return self.to_table().__rich__()
 
     def __str__(self) -> str:
-        cells = [list(self.columns), *self.cells()]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = []
-        for row in cells:
-            padded = (
-                cell.rjust(width) if column in _ALIGNED else cell.ljust(width)
-                for cell, width, column in zip(row, widths, self.columns, strict=True)
-            )
-            lines.append("  ".join(padded).rstrip())
-        return "\n".join([*lines, self.caption()])
+        return str(self.to_table())
 
     __repr__ = __str__
-
-
-_ALIGNED = dict.fromkeys(("parameters", "MACs", "receptive field", "stride", "padding"), "---:")
-"""Columns of numbers, and how Markdown aligns them to the right."""
-
-
-def times(numbers: Sequence[object]) -> str:
-    """`(16, 9, 9)` as `16×9×9`."""
-    return "×".join(map(str, numbers))

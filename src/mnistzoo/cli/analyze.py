@@ -90,10 +90,8 @@ def _shape_of(network: str, module: nn.Module) -> tuple[int, ...]:
 
 
 def _print_field(layer: str, field: ReceptiveField, as_json: bool) -> None:
-    from mnistzoo.analysis.table import field_to_dict
-
     if as_json:
-        print_json({"layer": layer} | field_to_dict(field))
+        print_json({"layer": layer} | field.to_dict())
     else:
         print(f"{layer}: {field!r}")
         if field.is_global and field.local:
@@ -126,7 +124,7 @@ def load(network: str) -> nn.Module:
 def _from_torchvision(name: str) -> object:
     models: Any = import_module("torchvision.models")
     if name not in models.list_models():
-        raise UnknownNameError("torchvision network", name, models.list_models())
+        raise UnknownNameError("torchvision model", name, models.list_models())
     takes = signature(models.get_model_builder(name)).parameters
     options = {"weights_backbone": None} if "weights_backbone" in takes else {}
     made: object = models.get_model(name, weights=None, **options)
@@ -141,7 +139,7 @@ def _from_timm(name: str) -> object:
             f"timm:{name} needs timm, which is not installed; install it with: pip install timm"
         ) from None
     if name.partition(".")[0] not in timm.list_models():  # a tag of its weights may follow
-        raise UnknownNameError("timm network", name, timm.list_models())
+        raise UnknownNameError("timm model", name, timm.list_models())
     made: object = timm.create_model(name, pretrained=False)
     return made
 

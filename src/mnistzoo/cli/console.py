@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mnistzoo import tables
+
 if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
@@ -31,7 +33,7 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(table: Table | Analysis) -> None:
+def print_table(table: Table | tables.Table | Analysis) -> None:
     """Print a table as wide as the terminal allows; as wide as it needs where there is none."""
     from rich.console import Console
 
@@ -56,20 +58,11 @@ def print_rows(
     headers: Sequence[str], rows: Iterable[Sequence[str]], *, markdown: bool = False
 ) -> None:
     """Print rows of cells as a table of the terminal, or of Markdown."""
+    made = tables.Table(headers, list(rows))
     if markdown:
-        print(to_markdown(headers, rows))
-        return
-    made = table(*headers)
-    for row in rows:
-        made.add_row(*row)
-    print_table(made)
-
-
-def to_markdown(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown: the first column to the left, the others right."""
-    ruler = ["---", *["---:"] * (len(headers) - 1)]
-    escaped = ([cell.replace("|", "\\|") for cell in row] for row in rows)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (headers, ruler, *escaped))
+        sys.stdout.write(made.to_markdown())
+    else:
+        print_table(made)
 
 
 def progress(unit: str) -> Progress:

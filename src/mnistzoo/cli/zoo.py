@@ -30,7 +30,8 @@ HEADERS = ("network", "parameters", "MACs", "memory, MiB", "receptive field", "t
 
 def list_(
     sort: Annotated[
-        str, typer.Option(help="A column: name, params, macs, memory, receptive_field, accuracy.")
+        str,
+        typer.Option(help="A column: name, num_params, macs, memory, receptive_field, accuracy."),
     ] = "name",
     markdown: MARKDOWN = False,
     as_json: JSON = False,
@@ -49,7 +50,7 @@ def list_(
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.name,
-        f"{row.params:,}",
+        f"{row.num_params:,}",
         f"{row.macs:,}",
         f"{row.memory:.2f}",
         f"{row.receptive_field} × {row.receptive_field}",

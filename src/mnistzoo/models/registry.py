@@ -32,7 +32,7 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
         WeightsError: it is not the one that was published.
     """
     if name not in BUILDABLE:
-        raise UnknownNameError("network", name, ARCHITECTURES)
+        raise UnknownNameError("model", name, ARCHITECTURES)
     if pretrained and num_classes != NUM_CLASSES:
         raise InputError(
             f"the pretrained weights have {NUM_CLASSES} classes, got num_classes={num_classes}; "

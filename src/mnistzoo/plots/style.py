@@ -69,7 +69,7 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError("drawing figures", "plot") from error
+        raise MissingExtraError("Drawing figures", "plot") from error
     figure = Figure(figsize=(width, height), facecolor=CARD)
     figure.set_layout_engine("constrained", rect=(0.01, 0.01, 0.98, 0.98))
     return figure

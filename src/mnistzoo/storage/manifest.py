@@ -108,7 +108,7 @@ def pretrained_state_dict(name: str) -> dict[str, Tensor]:
     """
     manifest = read_manifest()
     if name not in manifest:
-        raise UnknownNameError("pretrained network", name, manifest)
+        raise UnknownNameError("pretrained model", name, manifest)
     return load_state_dict(FOLDER / manifest[name].file, expected_sha256=manifest[name].sha256)
 
 

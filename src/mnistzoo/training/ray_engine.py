@@ -56,7 +56,7 @@ def _connect(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise MissingExtraError("a study on a Ray cluster", "ray") from error
+        raise MissingExtraError("A study on a Ray cluster", "ray") from error
     host, _, port = address.rpartition(":")
     if address != "auto" and not (host and "/" not in host and port.isdecimal()):
         raise InputError(f"expected the address of a cluster, auto or HOST:PORT, got {address!r}.")

@@ -53,7 +53,7 @@ def grid(
     runs = []
     for network, recipe, seed in product(networks, recipes, seeds):
         if network not in ARCHITECTURES:
-            raise UnknownNameError("network", network, ARCHITECTURES)
+            raise UnknownNameError("model", network, ARCHITECTURES)
         chosen = get_recipe(recipe, network)
         chosen = replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
         runs.append(Run(network, chosen, seed, holdout))

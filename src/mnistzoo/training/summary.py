@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,6 +9,7 @@ from operator import attrgetter
 from statistics import mean, stdev
 
 from mnistzoo.errors import InputError
+from mnistzoo.tables import Table
 from mnistzoo.training.metrics import Result
 
 COLUMNS = (
@@ -62,13 +61,11 @@ def summarize(results: Iterable[Result]) -> list[Summary]:
 
 def to_csv(results: Iterable[Result]) -> str:
     """A line for each run, by network, recipe and seed, below a line of `COLUMNS`."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    rows = []
     for result in sorted(results, key=attrgetter("key")):
         own = {"recipe": result.recipe.name, "epochs": len(result.epochs)}
-        writer.writerow([own.get(column, getattr(result, column)) for column in COLUMNS])
-    return file.getvalue()
+        rows.append([own.get(column, getattr(result, column)) for column in COLUMNS])
+    return Table(COLUMNS, rows).to_csv()
 
 
 def _summary(runs: Sequence[Result]) -> Summary:

@@ -49,7 +49,7 @@ class Run:
 
     def __post_init__(self) -> None:
         if self.network not in BUILDABLE:
-            raise UnknownNameError("network", self.network, BUILDABLE)
+            raise UnknownNameError("model", self.network, BUILDABLE)
         for name in ("seed", "holdout"):  # NumPy's integers are no JSON
             object.__setattr__(self, name, index(getattr(self, name)))
         if not 0 <= self.seed <= MAX_SEED:

@@ -1,6 +1,6 @@
-"""A dimension of a tensor as factors: the digits of which its entries' numbers are made.
+"""One dimension of a tensor as a product of factors of the input's axes.
 
-`view` and `permute` make and move them: the tokens of a picture are `((H, 0, 1), (W, 1, 1))`;
+`view` and `permute` create and move them. The tokens of an image are `((H, 0, 1), (W, 1, 1))`;
 windows of 7 rows split axis 0 into `(H/7, 0, 7)` and `(7, 0, 1)`.
 """
 
@@ -12,98 +12,109 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mnistzoo.analysis.algebra.pixel_ranges import Ints, Step
+from mnistzoo.analysis.algebra.connections import Connections, Ints
 
-PLAIN = -1
-"""The axis of a factor that is no axis of the input, such as channels."""
+NO_AXIS = -1
+"""The axis of a factor that runs along no axis of the input, such as channels."""
 
 
 class Factor(NamedTuple):
-    """`size` values of a digit of the unit's number along `axis`, each counting `weight`."""
+    """`size` entries, each `stride` units after the last along an axis of the input.
+
+    A unit's number along its axis is the sum of `index · stride` over all factors of that axis,
+    as the strides of a tensor address its memory.
+    """
 
     size: int
-    axis: int = PLAIN
-    weight: int = 0
+    axis: int = NO_AXIS
+    stride: int = 0
 
 
 Dim = tuple[Factor, ...]
 
 
-def plain(size: int) -> Dim:
-    """A dimension that is no axis of the input."""
+def untracked(size: int) -> Dim:
+    """Return a dimension that runs along no axis of the input."""
     return (Factor(size),)
 
 
 def dim_size(dim: Dim) -> int:
-    """Entries along a dimension."""
+    """Return the number of entries along a dimension."""
     return dim[0].size if len(dim) == 1 else prod(factor.size for factor in dim)
 
 
 def axes_of(dim: Dim) -> set[int]:
-    """The input axes that a dimension runs along."""
-    return {factor.axis for factor in dim if factor.axis != PLAIN}
+    """Return the input axes that a dimension runs along."""
+    return {factor.axis for factor in dim if factor.axis != NO_AXIS}
 
 
-def take(factors: list[Factor], size: int) -> tuple[Dim | None, list[Factor]]:
-    """The leading factors that make `size` entries, and the rest; `None` where none do."""
-    taken: list[Factor] = []
+def split_front(factors: list[Factor], size: int) -> tuple[Dim | None, list[Factor]]:
+    """Return the leading factors that make up `size` entries, and the remaining ones.
+
+    The first result is `None` if no such split exists.
+    """
+    front: list[Factor] = []
     rest = list(factors)
     while size > 1 and rest:
         first = rest.pop(0)
         if size % first.size == 0:
-            taken.append(first)
+            front.append(first)
             size //= first.size
         elif first.size % size == 0:
             inner = first.size // size
-            taken.append(first._replace(size=size, weight=first.weight * inner))
+            front.append(first._replace(size=size, stride=first.stride * inner))
             rest.insert(0, first._replace(size=inner))
             size = 1
         else:
             return None, rest
-    return (_fused(taken) if size == 1 else None), rest
+    return (_joined(front) if size == 1 else None), rest
 
 
-def _fused(factors: list[Factor]) -> Dim:
-    """Neighbouring factors made one where they are digits of one number."""
-    fused: list[Factor] = []
+def _joined(factors: list[Factor]) -> Dim:
+    """Return the factors with contiguous neighbors joined into one."""
+    joined: list[Factor] = []
     for factor in factors:
-        last = fused[-1] if fused else None
-        if last and last.axis == factor.axis and last.weight == factor.weight * factor.size:
-            fused[-1] = Factor(last.size * factor.size, factor.axis, factor.weight)
+        last = joined[-1] if joined else None
+        if last and last.axis == factor.axis and last.stride == factor.stride * factor.size:
+            joined[-1] = Factor(last.size * factor.size, factor.axis, factor.stride)
         else:
-            fused.append(factor)
-    return tuple(fused)
+            joined.append(factor)
+    return tuple(joined)
 
 
-def digits(dim: Dim) -> Ints:
-    """For each entry along a dimension of one axis, the number of its unit along the axis."""
+def unit_numbers(dim: Dim) -> Ints:
+    """Return the number of the unit at each entry of a dimension along one axis.
+
+    >>> unit_numbers((Factor(2, 0, 1), Factor(3, 0, 2)))
+    array([0, 2, 4, 1, 3, 5])
+    """
     numbers = np.zeros(1, dtype=np.int64)
     for factor in dim:
-        numbers = (numbers[:, None] + np.arange(factor.size) * factor.weight).ravel()
+        numbers = (numbers[:, None] + np.arange(factor.size) * factor.stride).ravel()
     return numbers
 
 
-def pace(dim: Dim) -> Fraction:
-    """Units of the axis from one entry of a dimension to the next, taken evenly."""
+def units_per_entry(dim: Dim) -> Fraction:
+    """Return the mean distance, in units, between neighboring entries of a dimension."""
     repeats = 1
     for factor in reversed(dim):
-        if factor.axis != PLAIN:
-            return Fraction(factor.weight, repeats)
+        if factor.axis != NO_AXIS:
+            return Fraction(factor.stride, repeats)
         repeats *= factor.size
     return Fraction(1)
 
 
-def digit_step(units: int, gone: Factor) -> Step:
-    """The step that reads all the values of one digit for each value of the others."""
-    left = np.arange(units // gone.size)
-    starts = left // gone.weight * (gone.weight * gone.size) + left % gone.weight
-    taps = starts[:, None] + np.arange(gone.size) * gone.weight
-    outermost = gone.weight * gone.size == units
-    return Step.read(taps, 1 if outermost else gone.size)
+def pool_over(units: int, factor: Factor) -> Connections:
+    """Return connections with one output for each group of units that differ in one factor."""
+    groups = np.arange(units // factor.size)
+    starts = groups // factor.stride * (factor.stride * factor.size) + groups % factor.stride
+    inputs = starts[:, None] + np.arange(factor.size) * factor.stride
+    outermost = factor.stride * factor.size == units
+    return Connections.of(inputs, 1 if outermost else factor.size)
 
 
-def lighter(factor: Factor, gone: Factor) -> Factor:
-    """A factor after a digit below it has gone from the number."""
-    if factor.axis != gone.axis or factor.weight < gone.weight * gone.size:
+def after_pool(factor: Factor, pooled: Factor) -> Factor:
+    """Return a factor in the unit numbers that `pool_over(…, pooled)` leaves."""
+    if factor.axis != pooled.axis or factor.stride < pooled.stride * pooled.size:
         return factor
-    return factor._replace(weight=factor.weight // gone.size)
+    return factor._replace(stride=factor.stride // pooled.size)

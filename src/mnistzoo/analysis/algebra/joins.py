@@ -1,4 +1,4 @@
-"""Where tensors meet: pointwise operators, products of matrices, concatenations."""
+"""Where tensors meet: elementwise operators, matrix products, concatenations."""
 
 from __future__ import annotations
 
@@ -8,172 +8,171 @@ from functools import reduce
 import numpy as np
 
 from mnistzoo.analysis.algebra.axis_field import AxisField
-from mnistzoo.analysis.algebra.factors import PLAIN, Dim, Factor, axes_of, dim_size, plain
+from mnistzoo.analysis.algebra.connections import Connections, clip_to_padding
+from mnistzoo.analysis.algebra.factors import NO_AXIS, Factor, axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.pixel_ranges import Step, inside
 
 
-def broadcast(layouts: Sequence[Layout], shape: Sequence[int]) -> Layout:
-    """What the units of a result of `shape` see that is made unit by unit of `layouts`."""
-    if len(layouts) == 1 and layouts[0].shape == tuple(shape):
-        return layouts[0]
-    return reduce(_pair, (_spread(layout, shape) for layout in layouts))
+def union(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
+    """Return the layout of an elementwise operator.
+
+    Args:
+        layouts: Of the arguments; `None` for one that does not depend on the input.
+        shape: Of the result, to which the arguments are broadcast.
+
+    Returns:
+        `None` if no argument depends on the input.
+    """
+    known = [expand(layout, shape) for layout in layouts if layout is not None]
+    return reduce(_union, known) if known else None
 
 
-def _spread(layout: Layout, shape: Sequence[int]) -> Layout:
-    """A layout broadcast to `shape`."""
+def expand(layout: Layout, shape: Sequence[int]) -> Layout:
+    """Return a layout broadcast to `shape`."""
     if layout.shape == tuple(shape):
         return layout
-    dims = [plain(1)] * (len(shape) - len(layout.dims)) + list(layout.dims)
+    dims = [untracked(1)] * (len(shape) - len(layout.dims)) + list(layout.dims)
     return layout.with_dims(
-        dim if dim_size(dim) == size else plain(size) for dim, size in zip(dims, shape, strict=True)
+        dim if dim_size(dim) == size else untracked(size)
+        for dim, size in zip(dims, shape, strict=True)
     )
 
 
-def _pair(one: Layout, other: Layout) -> Layout:
+def _union(one: Layout, other: Layout) -> Layout:
+    """Return the union of two layouts of one shape."""
     if one is other:
         return one
     if one.dims != other.dims:
-        one, other = _agree(one, other)
+        one, other = _reconcile(one, other)
     else:
-        one, other = _one_grid(one, other)
+        one, other = _match_units(one, other)
     dims = tuple(
         mine if axes_of(mine) else theirs for mine, theirs in zip(one.dims, other.dims, strict=True)
     )
-    met: dict[tuple[int, int], AxisField] = {}
-    reaches = []
-    for mine, theirs in zip(one.reaches, other.reaches, strict=True):
+    unions: dict[tuple[int, int], AxisField] = {}
+    fields = []
+    for mine, theirs in zip(one.fields, other.fields, strict=True):
         key = (id(mine), id(theirs))
-        met[key] = met.get(key) or mine.union(theirs)
-        reaches.append(met[key])
-    return Layout(dims, tuple(reaches))
+        unions[key] = unions.get(key) or mine.union(theirs)
+        fields.append(unions[key])
+    return Layout(dims, tuple(fields))
 
 
-def _agree(one: Layout, other: Layout) -> tuple[Layout, Layout]:
-    """Both so changed that no axis is in two places; where they disagree, `one` has its way."""
+def _reconcile(one: Layout, other: Layout) -> tuple[Layout, Layout]:
+    """Return both layouts with each axis in one dimension, the one that `one` has it in."""
     for index in range(len(one.dims)):
         mine, theirs = one.dims[index], other.dims[index]
         if mine != theirs and len(axes_of(mine)) == len(axes_of(theirs)) == 1:
-            one, other = one.as_axis(index), other.as_axis(index)
-    one, other = _one_grid(one, other)
+            one, other = one.renumber(index), other.renumber(index)
+    one, other = _match_units(one, other)
     for index in range(len(one.dims)):
         mine, theirs = one.dims[index], other.dims[index]
         if mine != theirs and axes_of(mine) and axes_of(theirs):
-            other = other.smeared(index)
-    placed = {f: index for index, dim in enumerate(one.dims) for f in dim}
+            other = other.untrack(index)
+    dimension_of = {f: index for index, dim in enumerate(one.dims) for f in dim}
     for index, dim in enumerate(other.dims):
-        if any(_clashes(f, index, placed) for f in dim):
-            other = other.smeared(index)
+        if any(_clashes(f, index, dimension_of) for f in dim):
+            other = other.untrack(index)
     return one, other
 
 
-def _one_grid(one: Layout, other: Layout) -> tuple[Layout, Layout]:
-    """Where both have an axis, but not as many units along it, the fewer are taken as a whole."""
-    for axis in one.live() & other.live():
-        mine, theirs = one.reaches[axis].units, other.reaches[axis].units
+def _match_units(one: Layout, other: Layout) -> tuple[Layout, Layout]:
+    """Return both layouts, untracking the shorter axis where their numbers of units differ."""
+    for axis in one.axes() & other.axes():
+        mine, theirs = one.fields[axis].units, other.fields[axis].units
         if mine < theirs:
-            one = one.without(axis)
+            one = one.untrack_axis(axis)
         elif theirs < mine:
-            other = other.without(axis)
+            other = other.untrack_axis(axis)
     return one, other
 
 
-def _clashes(factor: Factor, index: int, placed: dict[Factor, int]) -> bool:
-    """Whether the axis of `factor` is placed elsewhere than in dimension `index`."""
-    if factor.axis == PLAIN:
+def _clashes(factor: Factor, index: int, dimension_of: dict[Factor, int]) -> bool:
+    """Return whether the axis of `factor` is in another dimension than `index`."""
+    if factor.axis == NO_AXIS:
         return False
-    if factor in placed:
-        return placed[factor] != index
-    return any(f.axis == factor.axis for f in placed)
+    if factor in dimension_of:
+        return dimension_of[factor] != index
+    return any(f.axis == factor.axis for f in dimension_of)
 
 
-def concatenated(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layout:
-    """Layouts put one after the other along a dimension.
+def concatenate(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layout:
+    """Return the layout of a concatenation along dimension `index`.
 
     Args:
-        parts: each with its size along the dimension; `None` for a tensor not made of the input.
-        index: the dimension, from 0.
+        parts: Each layout with its size along the dimension; `None` for a tensor that does not
+            depend on the input. At least one does.
+        index: The dimension, from 0.
     """
     size = sum(units for _, units in parts)
-    known = [(layout and layout.as_axis(index), units) for layout, units in parts]
-    layouts = [layout for layout, _ in known if layout is not None]
+    ordered = [(layout and layout.renumber(index), units) for layout, units in parts]
+    layouts = [layout for layout, _ in ordered if layout is not None]
     axes = {axis for layout in layouts for axis in axes_of(layout.dims[index])}
     if not axes:
-        longer = [layout.with_dim(index, plain(size)) for layout in layouts]
-        return broadcast(longer, longer[0].shape)
+        return reduce(_union, [layout.with_dim(index, untracked(size)) for layout in layouts])
     (axis,) = axes if len(axes) == 1 else (None,)
-    if axis is None or any(axis in _axes_elsewhere(layout, index) for layout in layouts):
-        return concatenated([(x and x.smeared(index), units) for x, units in known], index)
-    start, placed = 0, []
-    for layout, units in known:
+    if axis is None or any(axis in layout.axes_outside(index) for layout in layouts):
+        return concatenate([(x and x.untrack(index), units) for x, units in ordered], index)
+    start, padded = 0, []
+    for layout, units in ordered:
         if layout is not None and units:
-            whole = _placed(layout, index, axis, start, size)
-            placed.append((whole, range(start, start + units)))
+            part = _pad_to(layout, index, axis, start, size)
+            padded.append((part, range(start, start + units)))
         start += units
-    return reduce(_pair, _at_one_stride(placed, axis))
+    return reduce(_union, _with_one_stride(padded, axis))
 
 
-def _at_one_stride(placed: list[tuple[Layout, range]], axis: int) -> list[Layout]:
-    """Parts of one dimension, their windows moving like the longest one's.
+def _with_one_stride(parts: list[tuple[Layout, range]], axis: int) -> list[Layout]:
+    """Return the parts with the stride of the longest one.
 
-    A window is asked only for what the units of its own part see.
+    Each window holds only what the units of its own part read.
     """
-    windows = [(layout.reaches[axis].window, len(units)) for layout, units in placed]
+    windows = [(layout.fields[axis].window, len(units)) for layout, units in parts]
     moving = [(units, window.stride) for window, units in windows if window is not None]
     _, stride = max(moving, default=(0, 0))
     return [
-        layout.with_field(axis, layout.reaches[axis].at_stride(stride, units))
-        for layout, units in placed
+        layout.with_field(axis, layout.fields[axis].with_stride(stride, units))
+        for layout, units in parts
     ]
 
 
-def _axes_elsewhere(layout: Layout, index: int) -> set[int]:
-    return {axis for i, dim in enumerate(layout.dims) if i != index for axis in axes_of(dim)}
-
-
-def _placed(layout: Layout, index: int, axis: int, start: int, size: int) -> Layout:
-    """One part at its place in a longer dimension, with nothing around it."""
+def _pad_to(layout: Layout, index: int, axis: int, start: int, size: int) -> Layout:
+    """Return one part padded to `size` entries, its own from `start` on."""
     units = dim_size(layout.dims[index])
     shifted = np.arange(size)[:, None] - start
-    step = Step.read(inside(shifted, units), 1, shifted)
+    links = Connections.of(clip_to_padding(shifted, units), 1, shifted)
     if axes_of(layout.dims[index]):
-        return layout.stepped({index: step})
-    return constant_along(layout, index, axis, step)
+        return layout.apply({index: links})
+    return place_constant(layout, index, axis, links)
 
 
-def constant_along(layout: Layout, index: int, axis: int, step: Step) -> Layout:
-    """A layout that is the same all along a dimension, put where taps of `step` are not negative.
+def place_constant(layout: Layout, index: int, axis: int, links: Connections) -> Layout:
+    """Return a layout whose untracked dimension `index` runs along `axis`.
 
     Args:
-        layout: no dimension of it runs along `axis`.
-        index: the dimension, which runs along `axis` then.
-        axis: what other units along the dimension are units of, or may be.
-        step: a tap for each entry that the dimension is to have.
+        layout: No dimension of it runs along `axis`.
+        index: The dimension, along which all entries read the same.
+        axis: The axis that other entries along the dimension may be units of.
+        links: Entries connected to −1 read nothing.
     """
-    whole: Dim = (Factor(len(step.taps), axis, 1),)
-    spans = layout.reaches[axis].whole.through(Step(step.window, np.minimum(step.taps, 0)))
-    constant = AxisField(None, None, spans, is_global=True)
-    dims = (*layout.dims[:index], whole, *layout.dims[index + 1 :])
-    return Layout(dims, layout.reaches).with_field(axis, constant)
+    inputs = np.minimum(links.inputs, 0)
+    ranges = layout.fields[axis].ranges.apply(Connections(links.window, inputs))
+    dims = list(layout.dims)
+    dims[index] = (Factor(len(inputs), axis, 1),)
+    return Layout(tuple(dims), layout.fields).with_field(axis, AxisField.constant(ranges))
 
 
-def merged(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
-    """`broadcast` of those that are made of the input; `None` where none is."""
-    known = [layout for layout in layouts if layout is not None]
-    return broadcast(known, shape) if known else None
+def matmul(one: Layout | None, other: Layout | None, shape: Sequence[int]) -> Layout | None:
+    """Return the layout of a matrix product `(…, m, c) @ (…, c, n)`.
 
-
-def product(one: Layout | None, other: Layout | None, shape: Sequence[int]) -> Layout | None:
-    """A product of matrices `(…, m, c)` and `(…, c, n)`.
-
-    Each unit sees all along `c`. Where both are made of the input, as in attention, the rows keep
-    their places; the columns keep theirs only where these are not the same places again.
+    Each unit reads the union over `c`. If both matrices depend on the input, as in attention, the
+    rows stay tracked, and the columns only where they do not run along the same axes.
     """
     both = one is not None and other is not None
-    left = one and _contracted(one, len(one.dims) - 1, both)
-    right = other and _contracted(other, len(other.dims) - 2, both)
-    return merged([left, right], shape)
+    left = one and _sum_over(one, len(one.dims) - 1, both)
+    right = other and _sum_over(other, len(other.dims) - 2, both)
+    return union([left, right], shape)
 
 
-def _contracted(layout: Layout, index: int, keep: bool) -> Layout:
-    return layout.smeared(index) if keep else layout.reduced(index)
+def _sum_over(layout: Layout, index: int, keep: bool) -> Layout:
+    return layout.untrack(index) if keep else layout.union_over(index)

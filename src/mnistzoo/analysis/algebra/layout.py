@@ -1,4 +1,4 @@
-"""Where the axes of the input are in a tensor, through every reshape."""
+"""Where the axes of the input lie in a tensor, through every reshape."""
 
 from __future__ import annotations
 
@@ -6,181 +6,227 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mnistzoo.analysis.algebra.axis_field import AxisField
+from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.factors import (
-    PLAIN,
+    NO_AXIS,
     Dim,
     Factor,
+    after_pool,
     axes_of,
-    digit_step,
-    digits,
     dim_size,
-    lighter,
-    pace,
-    plain,
-    take,
+    pool_over,
+    split_front,
+    unit_numbers,
+    units_per_entry,
+    untracked,
 )
-from mnistzoo.analysis.algebra.pixel_ranges import Step
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Layout:
-    """The dimensions of a tensor, and what its units see along each axis of the input."""
+    """The dimensions of a tensor, and the field of its units along each axis of the input.
+
+    A dimension is tracked if it runs along an axis. Entries along an untracked one, such as
+    channels, all read the same.
+    """
 
     dims: tuple[Dim, ...]
-    reaches: tuple[AxisField, ...]
+    fields: tuple[AxisField, ...]
 
     @classmethod
     def image(cls, shape: Sequence[int]) -> Layout:
-        """The input itself: batch, channels, and then its axes."""
+        """Return the layout of the input: batch, channels, then its axes."""
         sizes = shape[2:]
-        grids = {size: AxisField.identity(size) for size in sizes}
-        dims = [plain(size) for size in shape[:2]]
+        fields = {size: AxisField.identity(size) for size in sizes}
+        dims = [untracked(size) for size in shape[:2]]
         dims += [(Factor(size, axis, 1),) for axis, size in enumerate(sizes)]
-        return cls(tuple(dims), tuple(grids[size] for size in sizes))
+        return cls(tuple(dims), tuple(fields[size] for size in sizes))
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The tensor's own shape."""
+        """The tensor's shape."""
         return tuple(dim_size(dim) for dim in self.dims)
 
-    def live(self) -> set[int]:
-        """The axes along which the tensor still has more than one unit."""
-        return {f.axis for dim in self.dims for f in dim if f.axis != PLAIN and f.size > 1}
+    def axes(self) -> set[int]:
+        """Return the axes along which the tensor has more than one unit."""
+        return {f.axis for dim in self.dims for f in dim if f.axis != NO_AXIS and f.size > 1}
 
-    def is_sound(self) -> bool:
-        """Whether every digit names units that there are."""
+    def axes_outside(self, index: int) -> set[int]:
+        """Return the axes that dimensions other than `index` run along."""
+        return {axis for i, dim in enumerate(self.dims) if i != index for axis in axes_of(dim)}
+
+    def dimension_of(self, axis: int) -> int | None:
+        """Return the first dimension that runs along an axis, or `None`."""
+        return next((i for i, dim in enumerate(self.dims) if axis in axes_of(dim)), None)
+
+    def is_valid(self) -> bool:
+        """Return whether every factor addresses units that exist."""
         return all(
-            f.axis == PLAIN or f.size * f.weight <= self.reaches[f.axis].units
+            f.axis == NO_AXIS or f.size * f.stride <= self.fields[f.axis].units
             for dim in self.dims
             for f in dim
         )
 
+    def axis_fields(self) -> tuple[AxisField, ...]:
+        """Return the field along each axis, its units in the order of their dimension."""
+        return self.canonical().fields
+
+    def canonical(self) -> Layout:
+        """Return the layout with units renumbered where possible, untracked axes global."""
+        return self._in_unit_order()._global_if_untracked()
+
     def with_dims(self, dims: Iterable[Dim]) -> Layout:
-        """The same units under other dimensions; an axis that these lack has one unit left."""
+        """Return the layout with other dimensions; axes missing from them keep one unit."""
         dims = tuple(dims)
         here = {factor.axis for dim in dims for factor in dim}
-        reaches = tuple(
-            reach if axis in here else reach.collapsed() for axis, reach in enumerate(self.reaches)
+        fields = tuple(
+            field if axis in here else field.union_all() for axis, field in enumerate(self.fields)
         )
-        return Layout(dims, reaches)
+        return Layout(dims, fields)
 
     def with_dim(self, index: int, dim: Dim) -> Layout:
-        """The same with another dimension at `index`."""
+        """Return the layout with another dimension at `index`."""
         return self.with_dims((*self.dims[:index], dim, *self.dims[index + 1 :]))
 
-    def with_field(self, axis: int, reach: AxisField) -> Layout:
-        """The same with another reach along `axis`."""
-        return replace(self, reaches=(*self.reaches[:axis], reach, *self.reaches[axis + 1 :]))
+    def with_field(self, axis: int, field: AxisField) -> Layout:
+        """Return the layout with another field along `axis`."""
+        return replace(self, fields=(*self.fields[:axis], field, *self.fields[axis + 1 :]))
 
-    def without(self, axis: int) -> Layout:
-        """The same with one axis taken as a whole, wherever it is."""
+    def apply(self, connections: dict[int, Connections]) -> Layout:
+        """Return the layout of a layer, given its connections along some dimensions."""
+        layout = self
+        for index in connections:
+            layout = layout.renumber(index)
+        dims, fields = list(layout.dims), list(layout.fields)
+        done: dict[tuple[int, int], AxisField] = {}
+        for index, links in connections.items():
+            units = len(links.inputs)
+            axis = dims[index][0].axis if dims[index] else NO_AXIS
+            dims[index] = (Factor(units, axis, 1),) if axis != NO_AXIS else untracked(units)
+            if axis != NO_AXIS:
+                key = (id(layout.fields[axis]), id(links))
+                done[key] = done.get(key) or layout.fields[axis].apply(links)
+                fields[axis] = done[key]
+        return Layout(tuple(dims), tuple(fields))
+
+    def reshape(self, shape: Sequence[int]) -> Layout:
+        """Return the layout of the same entries under another shape."""
+        if tuple(shape) == self.shape:
+            return self
+        factors = [f for dim in self.dims for f in dim if f.size > 1]
+        dims: list[Dim] = []
+        for size in shape:
+            front, factors = split_front(factors, size)
+            if front is None:
+                return self.with_dims(untracked(size) for size in shape)
+            dims.append(front)
+        return self.with_dims(dims)
+
+    def union_all(self) -> Layout:
+        """Return the layout of one number that reads what all units read."""
+        return self.with_dims([])
+
+    def union_over(self, index: int) -> Layout:
+        """Return the layout of a sum over one dimension, which keeps size 1."""
+        layout = self
+        while tracked := [f for f in layout.dims[index] if f.axis != NO_AXIS]:
+            layout = layout._pool_over(index, tracked[0])
+        return layout.with_dim(index, untracked(1))
+
+    def spread_over(self, indices: Iterable[int]) -> Layout:
+        """Return the layout of a softmax: each unit also reads all others along `indices`."""
+        layout = self
+        for factor in (factor for index in indices for factor in self.dims[index]):
+            if factor.axis != NO_AXIS:
+                field = layout.fields[factor.axis]
+                everywhere = factor.size == field.units
+                field = (
+                    field.spread_over_all()
+                    if everywhere
+                    else field.spread(factor.size, factor.stride)
+                )
+                layout = layout.with_field(factor.axis, field)
+        return layout
+
+    def untrack(self, index: int) -> Layout:
+        """Return the layout in which all entries along one dimension read the same: their union.
+
+        Attention does this to its keys: their number stays, but each may be any of them.
+        """
+        layout = self
+        for factor in self.dims[index]:
+            if factor.axis != NO_AXIS and factor.size < layout.fields[factor.axis].units:
+                field = layout.fields[factor.axis].spread(factor.size, factor.stride)
+                layout = layout.with_field(factor.axis, field)
+        return layout.with_dim(index, untracked(dim_size(self.dims[index])))
+
+    def untrack_axis(self, axis: int) -> Layout:
+        """Return the layout in which all units along an axis read the same: their union."""
         return self.with_dims(
             tuple(Factor(f.size) if f.axis == axis else f for f in dim) for dim in self.dims
         )
 
-    def collapsed(self) -> Layout:
-        """A single unit, without dimensions, that sees what all see."""
-        return self.with_dims([])
+    def renumber(self, index: int) -> Layout:
+        """Return the layout with the units of one dimension numbered in its order.
 
-    def smeared(self, index: int) -> Layout:
-        """Every unit also sees what its neighbours along one dimension see; no axis is there now.
-
-        What attention does to its keys: the places stay as many, but are the same to all.
-        """
-        layout = self
-        for factor in self.dims[index]:
-            if factor.axis != PLAIN and factor.size < layout.reaches[factor.axis].units:
-                reach = layout.reaches[factor.axis].smeared(factor.size, factor.weight)
-                layout = layout.with_field(factor.axis, reach)
-        return layout.with_dim(index, plain(dim_size(self.dims[index])))
-
-    def mixed(self, indices: Iterable[int]) -> Layout:
-        """Every unit keeps its place and sees all its neighbours along some dimensions."""
-        layout = self
-        for factor in (factor for index in indices for factor in self.dims[index]):
-            if factor.axis != PLAIN:
-                reach = layout.reaches[factor.axis]
-                whole = factor.size == reach.units
-                reach = reach.mixed() if whole else reach.smeared(factor.size, factor.weight)
-                layout = layout.with_field(factor.axis, reach)
-        return layout
-
-    def reduced(self, index: int) -> Layout:
-        """One unit in place of all along one dimension, which stays with size 1."""
-        layout = self
-        while axes := [f for f in layout.dims[index] if f.axis != PLAIN]:
-            layout = layout._without(index, axes[0])
-        return layout.with_dim(index, plain(1))
-
-    def _without(self, index: int, gone: Factor) -> Layout:
-        """One digit of an axis read as a whole, as a pool does that is written as a reshape."""
-        reach = self.reaches[gone.axis]
-        dims = list(self.dims)
-        dims[index] = tuple(f for f in dims[index] if f != gone)
-        if gone.size < reach.units:
-            step = digit_step(reach.units, gone)
-            reach = reach.step(step)
-            dims = [tuple(lighter(f, gone) for f in dim) for dim in dims]
-        return self.with_field(gone.axis, reach).with_dims(dims)
-
-    def as_axis(self, index: int) -> Layout:
-        """The same with dimension `index` running along one whole axis, or along none.
-
-        Tokens of a picture run along two at once; no window moves along them, so that each then
-        sees the whole.
+        The dimension then has one factor. It is untracked if it runs along several axes, as tokens
+        of an image do, or shares its axis with another dimension.
         """
         dim = self.dims[index]
         axes = axes_of(dim)
         if not axes:
             return self
-        elsewhere = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}
-        if len(axes) > 1 or axes & elsewhere:
-            return self.smeared(index)
+        if len(axes) > 1 or axes & self.axes_outside(index):
+            return self.untrack(index)
         (axis,) = axes
-        reach = self.reaches[axis]
-        whole = Factor(dim_size(dim), axis, 1)
-        if dim == (whole,) and reach.units == whole.size:
+        single = Factor(dim_size(dim), axis, 1)
+        if dim == (single,) and self.fields[axis].units == single.size:
             return self
-        step = Step.read(digits(dim)[:, None], pace(dim))
-        return self.with_field(axis, reach.step(step)).with_dim(index, (whole,))
+        links = Connections.of(unit_numbers(dim)[:, None], units_per_entry(dim))
+        field = self.fields[axis].apply(links)
+        return self.with_field(axis, field).with_dim(index, (single,))
 
-    def settled(self) -> Layout:
-        """The same with every dimension that one axis runs along as `as_axis` makes it.
+    def _in_unit_order(self) -> Layout:
+        """Return the layout with the units of each axis numbered in the order of its dimension.
 
-        Where a dimension has an axis for itself but for a digit of it that lies among others, as a
-        space-to-depth puts into the channels, a unit sees what all values of that digit see.
+        If other dimensions hold factors of the axis, as channels do after a space-to-depth, each
+        unit reads the union over those factors.
         """
         layout = self
-        for axis in self.live():
+        for axis in self.axes():
             alone = [{factor.axis for factor in dim} == {axis} for dim in layout.dims]
             if alone.count(True) == 1:
-                layout = layout._only_in(alone.index(True), axis)
+                layout = layout._pool_outside(alone.index(True), axis)
         for index, dim in enumerate(layout.dims):
-            mixed = len(dim) > 1 or (dim and dim[0].weight > 1)
-            if mixed and dim[0].axis != PLAIN and len(axes_of(dim)) == 1:
-                others = {f.axis for i, d in enumerate(self.dims) if i != index for f in d}
-                if dim[0].axis not in others:
-                    layout = layout.as_axis(index)
+            out_of_order = len(dim) > 1 or (dim and dim[0].stride > 1)
+            tracked = out_of_order and dim[0].axis != NO_AXIS and len(axes_of(dim)) == 1
+            if tracked and dim[0].axis not in self.axes_outside(index):
+                layout = layout.renumber(index)
         return layout
 
-    def anchored(self) -> Layout:
-        """The same with what one unit sees taken as seen from all places of a map that has others.
+    def _global_if_untracked(self) -> Layout:
+        """Return the layout with untracked axes global if the tensor has other places.
 
-        The steps of a recurrent layer and a column that is expanded are places, and along no axis.
+        The steps of a recurrent layer are such places, and so is an expanded column.
         """
         if all(axes_of(dim) or dim_size(dim) == 1 for dim in self.dims[2:]):
             return self
         here = {factor.axis for dim in self.dims for factor in dim}
-        reaches = enumerate(self.reaches)
-        return replace(self, reaches=tuple(r if a in here else r.constant() for a, r in reaches))
+        fields = enumerate(self.fields)
+        return replace(self, fields=tuple(f if a in here else f.to_global() for a, f in fields))
 
-    def dimension_of(self, axis: int) -> int | None:
-        """The dimension that runs along an axis, if any does."""
-        found = [i for i, dim in enumerate(self.dims) if any(f.axis == axis for f in dim)]
-        return found[0] if found else None
+    def _pool_over(self, index: int, factor: Factor) -> Layout:
+        """Return the layout with the union over one factor of an axis in place of the factor."""
+        field = self.fields[factor.axis]
+        dims = list(self.dims)
+        dims[index] = tuple(f for f in dims[index] if f != factor)
+        if factor.size < field.units:
+            field = field.apply(pool_over(field.units, factor))
+            dims = [tuple(after_pool(f, factor) for f in dim) for dim in dims]
+        return self.with_field(factor.axis, field).with_dims(dims)
 
-    def _only_in(self, index: int, axis: int) -> Layout:
-        """The same with all digits of an axis that are not in one dimension read as a whole."""
+    def _pool_outside(self, index: int, axis: int) -> Layout:
+        """Return the layout with all factors of an axis outside one dimension pooled."""
         layout = self
         while elsewhere := [
             (i, f)
@@ -188,35 +234,5 @@ class Layout:
             for f in dim
             if i != index and f.axis == axis
         ]:
-            layout = layout._without(*elsewhere[0])
+            layout = layout._pool_over(*elsewhere[0])
         return layout
-
-    def stepped(self, steps: dict[int, Step]) -> Layout:
-        """After a layer that takes `steps` along the dimensions that are its keys."""
-        layout = self
-        for index in steps:
-            layout = layout.as_axis(index)
-        dims, reaches = list(layout.dims), list(layout.reaches)
-        done: dict[tuple[int, int], AxisField] = {}
-        for index, step in steps.items():
-            units = len(step.taps)
-            axis = dims[index][0].axis if dims[index] else PLAIN
-            dims[index] = (Factor(units, axis, 1),) if axis != PLAIN else plain(units)
-            if axis != PLAIN:
-                key = (id(layout.reaches[axis]), id(step))
-                done[key] = done.get(key) or layout.reaches[axis].step(step)
-                reaches[axis] = done[key]
-        return Layout(tuple(dims), tuple(reaches))
-
-    def viewed(self, shape: Sequence[int]) -> Layout:
-        """The same units in the same order under another shape."""
-        if tuple(shape) == self.shape:
-            return self
-        factors = [f for dim in self.dims for f in dim if f.size > 1]
-        dims: list[Dim] = []
-        for size in shape:
-            taken, factors = take(factors, size)
-            if taken is None:
-                return self.with_dims(plain(size) for size in shape)
-            dims.append(taken)
-        return self.with_dims(dims)

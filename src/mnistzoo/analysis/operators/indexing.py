@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from mnistzoo.analysis.algebra.factors import axes_of, dim_size, plain
-from mnistzoo.analysis.algebra.joins import merged
+from mnistzoo.analysis.algebra.connections import Connections
+from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
+from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.pixel_ranges import Step
 from mnistzoo.analysis.operators.registry import Call, positive, rule
 
 
@@ -27,17 +27,17 @@ def _gathered(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> 
     """The units whose numbers a tensor of one dimension holds."""
     if axes_of(layout.dims[index]) and not call.now(numbers).is_meta:
         units = dim_size(layout.dims[index])
-        taps = np.asarray(call.now(numbers).tolist())[:, None] % units
-        even = Fraction(int(taps[-1, 0] - taps[0, 0]), max(len(taps) - 1, 1))
-        return layout.stepped({index: Step.read(taps, even if even > 0 else 1)})
-    layout = layout.smeared(index).with_dim(index, plain(len(numbers)))
-    return merged([layout, call.whole(numbers)], layout.shape)
+        inputs = np.asarray(call.now(numbers).tolist())[:, None] % units
+        even = Fraction(int(inputs[-1, 0] - inputs[0, 0]), max(len(inputs) - 1, 1))
+        return layout.apply({index: Connections.of(inputs, even if even > 0 else 1)})
+    layout = layout.untrack(index).with_dim(index, untracked(len(numbers)))
+    return union([layout, call.whole(numbers)], layout.shape)
 
 
 @rule("embedding")
 def _embedding(call: Call) -> Layout | None:
     found = _looked_up(call, [call["indices"]], 0, len(call.shape) - 1)
-    return merged([found, call.whole(call["weight"])], call.shape)
+    return union([found, call.whole(call["weight"])], call.shape)
 
 
 def _looked_up(call: Call, numbers: list[torch.Tensor], front: int, made: int) -> Layout | None:
@@ -49,9 +49,9 @@ def _looked_up(call: Call, numbers: list[torch.Tensor], front: int, made: int) -
         front: how many dimensions the result has before those of `numbers`.
         made: how many dimensions `numbers` have, broadcast.
     """
-    found = merged([call.layout_of(x) for x in numbers], call.shape[front : front + made])
+    found = union([call.layout_of(x) for x in numbers], call.shape[front : front + made])
     before, after = call.shape[:front], call.shape[front + made :]
-    return found and found.with_dims([*map(plain, before), *found.dims, *map(plain, after)])
+    return found and found.with_dims([*map(untracked, before), *found.dims, *map(untracked, after)])
 
 
 @rule("index")
@@ -67,13 +67,13 @@ def _index(call: Call) -> Layout | None:
     if len(given) == 1 and given[0][1].ndim == 1 and given[0][1].dtype != torch.bool:
         return _gathered(call, layout, *given[0])
     for index, _ in given:
-        layout = layout.smeared(index)
+        layout = layout.untrack(index)
     kept = [dim for i, dim in enumerate(layout.dims) if i not in dict(given)]
     made = len(call.shape) - len(kept)
     shape = call.shape[front : front + made]
-    dims = [*kept[:front], *(plain(size) for size in shape), *kept[front:]]
+    dims = [*kept[:front], *(untracked(size) for size in shape), *kept[front:]]
     parts = [call.whole(numbers) for _, numbers in given]
-    return merged([layout.with_dims(dims), *parts], call.shape)
+    return union([layout.with_dims(dims), *parts], call.shape)
 
 
 @rule("index_put")
@@ -92,7 +92,7 @@ def _masked_scatter(call: Call) -> Layout | None:
 def _by_others(call: Call) -> Layout | None:
     """Unit by unit, by what all of the others say."""
     first, *others = call.tensors
-    return merged([call.layout_of(first), *map(call.whole, others)], call.shape)
+    return union([call.layout_of(first), *map(call.whole, others)], call.shape)
 
 
 @rule("index_copy", "index_add", "scatter", "scatter_add", "scatter_reduce")
@@ -108,23 +108,23 @@ def _put(call: Call, along: int | None, source: Any, places: list[torch.Tensor])
     """
     layout = call.layout_of(source)
     if layout is not None and along is not None:
-        missing = [plain(1)] * (len(call.shape) - len(layout.dims))
-        layout = layout.with_dims([*missing, *layout.dims]).smeared(along)
+        missing = [untracked(1)] * (len(call.shape) - len(layout.dims))
+        layout = layout.with_dims([*missing, *layout.dims]).untrack(along)
     else:
-        layout = layout and layout.collapsed()
+        layout = layout and layout.union_all()
     others = [call.whole(numbers) for numbers in places]
-    return merged([call.layout_of(call.args[0]), layout, *others], call.shape)
+    return union([call.layout_of(call.args[0]), layout, *others], call.shape)
 
 
 @rule("gather", "take_along_dim")
 def _gather(call: Call) -> Layout | None:
     if call.layout_of(call.args[0]) is None:
         return call.layout_of(call["index"])
-    layout = call.source.smeared(positive(call["dim"], len(call.shape)))
-    return merged([layout, call.layout_of(call["index"])], call.shape)
+    layout = call.source.untrack(positive(call["dim"], len(call.shape)))
+    return union([layout, call.layout_of(call["index"])], call.shape)
 
 
 @rule("take")
 def _take(call: Call) -> Layout | None:
     parts = [call.whole(tensor) for tensor in (call.args[0], call["index"])]
-    return merged(parts, call.shape)
+    return union(parts, call.shape)

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 
 from torch import Tensor
 
-from mnistzoo.analysis.algebra.factors import plain
-from mnistzoo.analysis.algebra.joins import merged, product
+from mnistzoo.analysis.algebra.factors import untracked
+from mnistzoo.analysis.algebra.joins import matmul, union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.registry import Call, dims_of, positive, rule
 
 
 def pointwise(call: Call) -> Layout | None:
     """Each unit of the result is made of one unit of each argument."""
-    return merged([call.layout_of(tensor) for tensor in call.tensors], call.shape)
+    return union([call.layout_of(tensor) for tensor in call.tensors], call.shape)
 
 
 POINTWISE = [
@@ -84,7 +84,7 @@ CONSTANT = frozenset(
 def _drawn(call: Call) -> Layout | None:
     """Made of the tensors that say of what; that which is written to only gives a shape."""
     only_shape = call.func._schema.is_mutable or call.func._schema.name == "aten::fill"
-    return merged([call.layout_of(x) for x in call.tensors[only_shape:]], call.shape)
+    return union([call.layout_of(x) for x in call.tensors[only_shape:]], call.shape)
 
 
 @rule(
@@ -94,12 +94,12 @@ def _drawn(call: Call) -> Layout | None:
 def _loss(call: Call) -> Layout | None:
     if call.shape == call.tensors[0].shape:
         return pointwise(call)
-    return merged([call.whole(x) for x in call.tensors], call.shape)
+    return union([call.whole(x) for x in call.tensors], call.shape)
 
 
 @rule("copy")
 def _copy(call: Call) -> Layout | None:
-    return merged([call.layout_of(call["src"])], call.shape)
+    return union([call.layout_of(call["src"])], call.shape)
 
 
 @rule(
@@ -128,7 +128,7 @@ def _reduction(call: Call) -> Layout:
         return layout
     dims = dims_of(dim, len(layout.dims))
     for index in dims:
-        layout = layout.reduced(index)
+        layout = layout.union_over(index)
     return (
         layout
         if keep
@@ -141,7 +141,7 @@ def _reduction(call: Call) -> Layout:
     *["cumsum", "cumprod", "cummax", "cummin", "logcumsumexp"],
 )
 def _along(call: Call) -> Layout:
-    return call.source.mixed([positive(call["dim"], len(call.shape))])
+    return call.source.spread_over([positive(call["dim"], len(call.shape))])
 
 
 @rule("_fft_r2c", "_fft_c2c", "_fft_c2r")
@@ -149,25 +149,25 @@ def _fourier(call: Call) -> Layout:
     """Frequencies, each made of all places, are no places; nor are what is made of them."""
     layout = call.source
     for index in dims_of(call["dim"], len(call.shape)):
-        layout = layout.smeared(index).with_dim(index, plain(call.shape[index]))
+        layout = layout.untrack(index).with_dim(index, untracked(call.shape[index]))
     return layout
 
 
 @rule("view_as_real")
 def _view_as_real(call: Call) -> Layout:
-    return call.source.with_dims([*call.source.dims, plain(2)])
+    return call.source.with_dims([*call.source.dims, untracked(2)])
 
 
 @rule("view_as_complex")
 def _view_as_complex(call: Call) -> Layout:
-    layout = call.source.reduced(len(call.source.dims) - 1)
+    layout = call.source.union_over(len(call.source.dims) - 1)
     return layout.with_dims(layout.dims[:-1])
 
 
 @rule("topk")
 def _topk(call: Call) -> Layout:
     index = positive(call["dim"], len(call.shape))
-    return call.source.smeared(index).with_dim(index, plain(call.shape[index]))
+    return call.source.untrack(index).with_dim(index, untracked(call.shape[index]))
 
 
 @rule("native_layer_norm", "_fused_rms_norm")
@@ -185,7 +185,7 @@ def _normed(call: Call, dims: Iterable[int]) -> Layout | None:
     """A norm over some dimensions, its weights perhaps made of the input."""
     first, *others = call.tensors
     layout = call.layout_of(first)
-    return merged([layout and layout.mixed(dims), *map(call.whole, others)], call.shape)
+    return union([layout and layout.spread_over(dims), *map(call.whole, others)], call.shape)
 
 
 @rule(
@@ -203,7 +203,7 @@ def _batch_norm(call: Call) -> Layout | None:
 @rule("mm", "bmm")
 def _matmul(call: Call) -> Layout | None:
     second = call.get("mat2")
-    return product(call.layout_of(call.args[0]), call.layout_of(second), call.shape)
+    return matmul(call.layout_of(call.args[0]), call.layout_of(second), call.shape)
 
 
 @rule("_cdist_forward", "_euclidean_dist")
@@ -213,25 +213,25 @@ def _distances(call: Call) -> Layout | None:
     if other is not None:
         *front, rows, columns = other.dims
         other = other.with_dims([*front, columns, rows])
-    return product(one, other, call.shape)
+    return matmul(one, other, call.shape)
 
 
 @rule("addmm", "baddbmm")
 def _addmm(call: Call) -> Layout | None:
     bias, one, other = (call.layout_of(tensor) for tensor in call.args[:3])
-    return merged([product(one, other, call.shape), bias], call.shape)
+    return union([matmul(one, other, call.shape), bias], call.shape)
 
 
 @rule("mv", "dot")
 def _matvec(call: Call) -> Layout | None:
     layouts = [call.layout_of(tensor) for tensor in call.args[:2]]
-    summed = [x and x.reduced(len(x.dims) - 1) for x in layouts]
-    return merged([x and x.with_dims(x.dims[:-1]) for x in summed], call.shape)
+    summed = [x and x.union_over(len(x.dims) - 1) for x in layouts]
+    return union([x and x.with_dims(x.dims[:-1]) for x in summed], call.shape)
 
 
 @rule("_trilinear")
 def _trilinear(call: Call) -> Layout | None:
-    """The product of three tensors, broadcast and then summed, as `torch.nn.Bilinear` has it."""
+    """The matmul of three tensors, broadcast and then summed, as `torch.nn.Bilinear` has it."""
     summed = call["sumdim"]
     parts = []
     for tensor, added in zip(call.args[:3], (call[f"expand{n}"] for n in (1, 2, 3)), strict=True):
@@ -239,19 +239,21 @@ def _trilinear(call: Call) -> Layout | None:
         if layout is not None:
             dims = list(layout.dims)
             for index in sorted(added):
-                dims.insert(index, plain(1))
+                dims.insert(index, untracked(1))
             layout = layout.with_dims(dims)
             for index in summed:
-                layout = layout.reduced(index)
+                layout = layout.union_over(index)
             layout = layout.with_dims(d for i, d in enumerate(layout.dims) if i not in summed)
         parts.append(layout)
-    return merged(parts, call.shape)
+    return union(parts, call.shape)
 
 
 @rule("renorm")
 def _renorm(call: Call) -> Layout:
     dims = range(len(call.shape))
-    return call.source.mixed(index for index in dims if index != positive(call["dim"], len(dims)))
+    return call.source.spread_over(
+        index for index in dims if index != positive(call["dim"], len(dims))
+    )
 
 
 @rule(
@@ -264,7 +266,7 @@ def _renorm(call: Call) -> Layout:
 )
 def _anywhere(call: Call) -> Layout | None:
     """Values decide where these read, or they read everything: each unit may see all."""
-    return merged([call.whole(tensor) for tensor in call.tensors], call.shape)
+    return union([call.whole(tensor) for tensor in call.tensors], call.shape)
 
 
 @rule("_linalg_check_errors")
@@ -278,8 +280,8 @@ def _grid_sampler(call: Call) -> Layout | None:
     """Where it reads depends on values, so that each unit may see everything."""
     source, grid = (call.layout_of(tensor) for tensor in call.args[:2])
     ndim = len(call.shape)
-    everything = source and source.with_dims([*source.dims[:2], *[plain(1)] * (ndim - 2)])
+    everything = source and source.with_dims([*source.dims[:2], *[untracked(1)] * (ndim - 2)])
     if grid is not None:
-        *places, _ = grid.reduced(ndim - 1).dims
-        grid = grid.reduced(ndim - 1).with_dims([places[0], plain(1), *places[1:]])
-    return merged([everything, grid], call.shape)
+        *places, _ = grid.union_over(ndim - 1).dims
+        grid = grid.union_over(ndim - 1).with_dims([places[0], untracked(1), *places[1:]])
+    return union([everything, grid], call.shape)

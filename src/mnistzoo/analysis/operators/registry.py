@@ -52,7 +52,7 @@ class Call:
     def whole(self, tensor: Any) -> Layout | None:
         """One unit that sees what all of a tensor sees; `None` if it is not made of the input."""
         layout = self.layout_of(tensor)
-        return layout and layout.collapsed()
+        return layout and layout.union_all()
 
     @property
     def source(self) -> Layout:

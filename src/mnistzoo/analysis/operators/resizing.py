@@ -9,9 +9,9 @@ from math import ceil, floor
 
 import numpy as np
 
+from mnistzoo.analysis.algebra.connections import Connections, Ints
 from mnistzoo.analysis.algebra.factors import dim_size
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.pixel_ranges import Ints, Step
 from mnistzoo.analysis.operators.registry import Call, rule, spatial
 
 Taps = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
@@ -28,20 +28,20 @@ def _scale(call: Call, axis: int, units: int, made: int) -> Fraction:
 
 
 @lru_cache(maxsize=256)
-def _resize_step(find: Taps, units: int, made: int, scale: Fraction, corners: bool) -> Step:
-    taps, unclipped = find(units, made, scale, corners)
+def _resize_step(find: Taps, units: int, made: int, scale: Fraction, corners: bool) -> Connections:
+    inputs, unclipped = find(units, made, scale, corners)
     stride = Fraction(units - 1, made - 1) if corners and made > 1 and units > 1 else scale
-    return Step.read(taps, stride, unclipped)
+    return Connections.of(inputs, stride, unclipped)
 
 
 def _nearest(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
-    taps = np.array([floor(i * scale) for i in range(made)])[:, None]
-    return np.minimum(taps, units - 1), taps
+    inputs = np.array([floor(i * scale) for i in range(made)])[:, None]
+    return np.minimum(inputs, units - 1), inputs
 
 
 def _nearest_exact(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
-    taps = np.array([floor((i + Fraction(1, 2)) * scale) for i in range(made)])[:, None]
-    return np.minimum(taps, units - 1), taps
+    inputs = np.array([floor((i + Fraction(1, 2)) * scale) for i in range(made)])[:, None]
+    return np.minimum(inputs, units - 1), inputs
 
 
 def _sources(units: int, made: int, scale: Fraction, corners: bool) -> list[Fraction]:
@@ -120,4 +120,4 @@ def _resize(call: Call) -> Layout:
         units, made = dim_size(layout.dims[index]), call.shape[index]
         scale = _scale(call, axis, units, made)
         steps[index] = _resize_step(find, units, made, scale, corners)
-    return layout.stepped(steps)
+    return layout.apply(steps)

@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from mnistzoo.analysis.algebra.factors import axes_of, dim_size, plain
-from mnistzoo.analysis.algebra.joins import broadcast, concatenated, merged
+from mnistzoo.analysis.algebra.connections import Connections, Kernel, sliding
+from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
+from mnistzoo.analysis.algebra.joins import concatenate, expand, union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.pixel_ranges import Slide, Step, sliding
 from mnistzoo.analysis.operators.registry import Call, dims_of, positive, rule
 from mnistzoo.errors import UnknownOperatorError
 
 
 @rule("view", "_unsafe_view", "reshape", "_reshape_alias")
 def _view(call: Call) -> Layout:
-    return call.source.viewed(call.shape)
+    return call.source.reshape(call.shape)
 
 
 @rule("expand")
 def _expand(call: Call) -> Layout:
-    return broadcast([call.source], call.shape)
+    return expand(call.source, call.shape)
 
 
 @rule("unsqueeze")
 def _unsqueeze(call: Call) -> Layout:
     dims, index = call.source.dims, positive(call["dim"], len(call.shape))
-    return call.source.with_dims((*dims[:index], plain(1), *dims[index:]))
+    return call.source.with_dims((*dims[:index], untracked(1), *dims[index:]))
 
 
 @rule("squeeze")
@@ -53,9 +53,9 @@ def _as_strided(call: Call) -> Layout:
         raise UnknownOperatorError("as_strided with another shape reads memory, not units")
     frames, kernel = size[-2:]
     index = len(layout.dims) - 1
-    slide = Slide(kernel, strides[-2] // last)
-    layout = layout.stepped({index: sliding(dim_size(layout.dims[index]), frames, slide)})
-    return layout.with_dims([*layout.dims, plain(kernel)])
+    slide = Kernel(kernel, strides[-2] // last)
+    layout = layout.apply({index: sliding(dim_size(layout.dims[index]), frames, slide)})
+    return layout.with_dims([*layout.dims, untracked(kernel)])
 
 
 @rule("permute")
@@ -80,9 +80,9 @@ def _picked(layout: Layout, index: int, units: range) -> Layout:
     if units == range(dim_size(layout.dims[index])):
         return layout
     if not axes_of(layout.dims[index]):
-        return layout.with_dim(index, plain(len(units)))
-    taps = np.arange(units.start, units.start + len(units) * units.step, units.step)[:, None]
-    return layout.stepped({index: Step.read(taps, units.step)})
+        return layout.with_dim(index, untracked(len(units)))
+    inputs = np.arange(units.start, units.start + len(units) * units.step, units.step)[:, None]
+    return layout.apply({index: Connections.of(inputs, units.step)})
 
 
 @rule("slice")
@@ -129,14 +129,14 @@ def _glu(call: Call) -> Layout | None:
     index = positive(call["dim"], len(call.shape))
     half = call.shape[index]
     parts = [_picked(call.source, index, range(at, at + half)) for at in (0, half)]
-    return merged(parts, call.shape)
+    return union(parts, call.shape)
 
 
 @rule("cat")
 def _cat(call: Call) -> Layout:
     tensors = [tensor for tensor in call["tensors"] if tensor.shape != (0,)]
     index = positive(call["dim"], len(call.shape))
-    return concatenated([(call.layout_of(x), x.shape[index]) for x in tensors], index)
+    return concatenate([(call.layout_of(x), x.shape[index]) for x in tensors], index)
 
 
 @rule("stack")
@@ -146,24 +146,26 @@ def _stack(call: Call) -> Layout:
     for tensor in call["tensors"]:
         layout = call.layout_of(tensor)
         if layout is not None:
-            dims = (*layout.dims[:index], plain(1), *layout.dims[index:])
+            dims = (*layout.dims[:index], untracked(1), *layout.dims[index:])
             layout = layout.with_dims(dims)
         parts.append((layout, 1))
-    return concatenated(parts, index)
+    return concatenate(parts, index)
 
 
 @rule("repeat")
 def _repeat(call: Call) -> Layout:
     layout, repeats = call.source, call["repeats"]
-    layout = layout.with_dims([plain(1)] * (len(repeats) - len(layout.dims)) + list(layout.dims))
+    layout = layout.with_dims(
+        [untracked(1)] * (len(repeats) - len(layout.dims)) + list(layout.dims)
+    )
     for index, times in enumerate(repeats):
         dim = layout.dims[index]
         if times > 1 and len(dim) == len(axes_of(dim)) == 1:
             units = dim_size(dim)
-            taps = np.arange(units * times)[:, None] % units
-            layout = layout.stepped({index: Step.read(taps, 1)})
+            inputs = np.arange(units * times)[:, None] % units
+            layout = layout.apply({index: Connections.of(inputs, 1)})
         elif times > 1:
-            layout = layout.with_dim(index, (*plain(times), *dim))
+            layout = layout.with_dim(index, (*untracked(times), *dim))
     return layout
 
 
@@ -171,13 +173,13 @@ def _repeat(call: Call) -> Layout:
 def _roll(call: Call) -> Layout:
     layout = call.source
     if not call["dims"]:
-        return layout.mixed(range(len(layout.dims)))
+        return layout.spread_over(range(len(layout.dims)))
     for shift, dim in zip(call["shifts"], call["dims"], strict=True):
         index = positive(dim, len(layout.dims))
         if axes_of(layout.dims[index]):
             units = dim_size(layout.dims[index])
-            taps = np.arange(units)[:, None] - shift
-            layout = layout.stepped({index: Step.read(taps % units, 1, taps)})
+            inputs = np.arange(units)[:, None] - shift
+            layout = layout.apply({index: Connections.of(inputs % units, 1, inputs)})
     return layout
 
 
@@ -190,7 +192,7 @@ def _flipped(layout: Layout, dims: list[int]) -> Layout:
     for index in dims:
         if axes_of(layout.dims[index]):
             units = dim_size(layout.dims[index])
-            layout = layout.stepped({index: Step.read(np.arange(units)[::-1, None], 1)})
+            layout = layout.apply({index: Connections.of(np.arange(units)[::-1, None], 1)})
     return layout
 
 
@@ -211,17 +213,17 @@ def _diagonal(call: Call) -> Layout:
     layout = call.source
     gone = dims_of([call["dim1"], call["dim2"]], len(layout.dims))
     for index in gone:
-        layout = layout.smeared(index)
+        layout = layout.untrack(index)
     kept = [dim for index, dim in enumerate(layout.dims) if index not in gone]
-    return layout.with_dims([*kept, plain(call.shape[-1])])
+    return layout.with_dims([*kept, untracked(call.shape[-1])])
 
 
 @rule("pixel_shuffle")
 def _pixel_shuffle(call: Call) -> Layout:
-    layout, factor = call.source.reduced(len(call.shape) - 3), call["upscale_factor"]
+    layout, factor = call.source.union_over(len(call.shape) - 3), call["upscale_factor"]
     *front, _, rows, columns = layout.dims
-    dims = [*front, plain(call.shape[-3])]
-    return layout.with_dims([*dims, *((*dim, *plain(factor)) for dim in (rows, columns))])
+    dims = [*front, untracked(call.shape[-3])]
+    return layout.with_dims([*dims, *((*dim, *untracked(factor)) for dim in (rows, columns))])
 
 
 @rule("pixel_unshuffle")
@@ -229,10 +231,10 @@ def _pixel_unshuffle(call: Call) -> Layout:
     layout, factor = call.source, call["downscale_factor"]
     *front, channels, height, width = layout.shape
     sizes = [*front, channels, height // factor, factor, width // factor, factor]
-    layout = layout.viewed(sizes)
+    layout = layout.reshape(sizes)
     n = len(front)
     order = [*range(n), n, n + 2, n + 4, n + 1, n + 3]
-    return layout.with_dims(layout.dims[i] for i in order).viewed(call.shape)
+    return layout.with_dims(layout.dims[i] for i in order).reshape(call.shape)
 
 
 @rule("channel_shuffle", "native_channel_shuffle")

@@ -166,4 +166,4 @@ def unbatched(tensor: Tensor) -> tuple[int, ...]:
 
 def receptive_field_of(layout: Layout) -> ReceptiveField:
     """The record of a layout."""
-    return ReceptiveField.of(layout.settled().anchored().reaches)
+    return ReceptiveField.of(layout.axis_fields())

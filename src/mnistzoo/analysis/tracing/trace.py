@@ -157,7 +157,7 @@ def _pass(
 def _seen(module: nn.Module, calls: ModuleTracker, dispatch: LayoutTracer) -> Trace:
     """What a pass has come to, told while the module is as it ran."""
     root = calls.outputs.get("")
-    last_map = root if root is not None and root.live() else dispatch.last_map
+    last_map = root if root is not None and root.axes() else dispatch.last_map
     rows = (*calls.rows, *_not_called(module, calls, dispatch.read))
     everywhere = module.named_modules(remove_duplicate=False)
     paths = {path: calls.paths[id(part)] for path, part in everywhere}

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mnistzoo.analysis.algebra.joins import broadcast
+from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import MOVING, RULES, Call, macs_of
 from mnistzoo.analysis.operators.mixing import CONSTANT, pointwise
@@ -106,7 +106,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         if layout is None:
             self._layouts.pop(id(tensor), None)
             return
-        if layout.shape != tuple(tensor.shape) or not layout.is_sound():
+        if layout.shape != tuple(tensor.shape) or not layout.is_valid():
             raise AnalysisError(f"a rule made {layout.dims} of the shape {tuple(tensor.shape)}")
         self._layouts[id(tensor)] = layout
 
@@ -283,7 +283,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         for tensor, layout in zip(tensors_of(call.out), layouts, strict=True):
             self.track(tensor, layout)
         first = layouts[0] if layouts else None
-        if first is not None and first.live():
+        if first is not None and first.axes():
             self.last_map = first
         self._note(name, call, first)
 
@@ -361,7 +361,7 @@ def _beside(layout: Layout | None, other: Tensor) -> Layout | None:
     """The layout of a further result: the same, or where its shape is another, all that is seen."""
     if layout is None or layout.shape == tuple(other.shape):
         return layout
-    return broadcast([layout.collapsed()], other.shape) if other.numel() else None
+    return expand(layout.union_all(), other.shape) if other.numel() else None
 
 
 def _storage(tensor: Tensor) -> int:

@@ -6,10 +6,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from mnistzoo.analysis.algebra.factors import axes_of, dim_size, plain
-from mnistzoo.analysis.algebra.joins import constant_along, merged
+from mnistzoo.analysis.algebra.connections import Connections, Ints, clip_to_padding
+from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
+from mnistzoo.analysis.algebra.joins import place_constant, union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.pixel_ranges import Ints, Step, inside
 from mnistzoo.analysis.algebra.window import Window
 from mnistzoo.analysis.operators.registry import Call, dims_of, positive
 from mnistzoo.errors import UnknownOperatorError
@@ -32,14 +32,14 @@ def written(view: Call, number: int, layout: Layout, old: Layout | None) -> Layo
     name = view.func._schema.name.removeprefix("aten::")
     shape = tuple(view.args[0].shape)
     if name in _SAME_ORDER or name == "detach":
-        return layout.viewed(shape)
+        return layout.reshape(shape)
     if name in ("permute", "transpose", "t"):
         return layout.with_dims(layout.dims[i] for i in _inverse(view, len(shape)))
     if name not in ("slice", "select", "unbind", "split", "split_with_sizes"):
         raise UnknownOperatorError(f"writing through aten.{name} has no known window")
     index = positive(view["dim"], len(shape))
     if name in ("select", "unbind"):
-        layout = layout.with_dims((*layout.dims[:index], plain(1), *layout.dims[index:]))
+        layout = layout.with_dims((*layout.dims[:index], untracked(1), *layout.dims[index:]))
     start, step = _place(view, name, number, index)
     return _spliced(layout, old, index, range(start, shape[index], step), shape)
 
@@ -73,26 +73,26 @@ def _spliced(
 ) -> Layout:
     """`layout` at some entries along a dimension, and `old` at the others."""
     units, size = dim_size(layout.dims[index]), shape[index]
-    taps = np.full((size, 1), -1)
-    taps[entries[:units], 0] = np.arange(units)
+    inputs = np.full((size, 1), -1)
+    inputs[entries[:units], 0] = np.arange(units)
     if axes_of(layout.dims[index]):
         window = Window(1, Fraction(1, entries.step), Fraction(entries.start, entries.step))
-        layout = layout.stepped({index: Step(window, taps)}) if units != size else layout
+        layout = layout.apply({index: Connections(window, inputs)}) if units != size else layout
     else:
-        layout = _constant(layout, index, taps)
+        layout = _constant(layout, index, inputs)
     if old is not None and axes_of(old.dims[index]):
-        kept = np.where(taps < 0, np.arange(size)[:, None], -1)
-        old = old.stepped({index: Step(Window(), inside(kept, size))})
-    return merged([layout, old], shape) or layout
+        kept = np.where(inputs < 0, np.arange(size)[:, None], -1)
+        old = old.apply({index: Connections(Window(), clip_to_padding(kept, size))})
+    return union([layout, old], shape) or layout
 
 
-def _constant(layout: Layout, index: int, taps: Ints) -> Layout:
-    """What is the same all along a dimension, put where taps are not negative.
+def _constant(layout: Layout, index: int, inputs: Ints) -> Layout:
+    """What is the same all along a dimension, put where inputs are not negative.
 
     Elsewhere nothing is seen, if it can be told which axis the dimension runs along: the one that
     no other does. Else the whole dimension is taken to see it.
     """
-    free = set(range(len(layout.reaches))) - layout.live()
+    free = set(range(len(layout.fields))) - layout.axes()
     if len(free) == 1:
-        return constant_along(layout, index, free.pop(), Step(Window(), taps))
-    return layout.with_dim(index, plain(len(taps)))
+        return place_constant(layout, index, free.pop(), Connections(Window(), inputs))
+    return layout.with_dim(index, untracked(len(inputs)))

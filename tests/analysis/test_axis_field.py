@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 
 from mnistzoo.analysis.algebra.axis_field import AxisField
-from mnistzoo.analysis.algebra.pixel_ranges import Step
+from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.window import Window
 from mnistzoo.errors import AnalysisError
 
 
 def test_neighbours_of_what_does_not_move():
     """Units without a window see what the others of their digit see, and still have no window."""
-    reach = replace(AxisField.identity(6), window=None, local=None, is_global=True)
-    smeared = reach.smeared(3, 1)
-    assert smeared.whole.first.tolist() == [0, 0, 0, 3, 3, 3]
-    assert smeared.whole.last.tolist() == [2, 2, 2, 5, 5, 5]
-    assert (smeared.window, smeared.local, smeared.is_global) == (None, None, True)
+    reach = replace(AxisField.identity(6), window=None, local_ranges=None, is_global=True)
+    spread = reach.spread(3, 1)
+    assert spread.ranges.first.tolist() == [0, 0, 0, 3, 3, 3]
+    assert spread.ranges.last.tolist() == [2, 2, 2, 5, 5, 5]
+    assert (spread.window, spread.local_ranges, spread.is_global) == (None, None, True)
 
 
 def moving(units, size, stride):
@@ -55,15 +55,15 @@ def test_strides_that_are_nearly_one(units, size, stride, together):
 
 
 def test_a_step_without_units():
-    """Reading nothing, it keeps its stride, and its taps."""
-    taps = np.empty((0, 2), dtype=np.int64)
-    step = Step.read(taps, Fraction(3, 2))
-    assert step.window == Window(1, Fraction(3, 2), 0)
-    assert step.taps is taps
+    """Reading nothing, it keeps its stride, and its inputs."""
+    inputs = np.empty((0, 2), dtype=np.int64)
+    links = Connections.of(inputs, Fraction(3, 2))
+    assert links.window == Window(1, Fraction(3, 2), 0)
+    assert links.inputs is inputs
 
 
 def test_neighbours_of_what_moves_by_two():
     """Of blocks of three units, each 2 pixels from the last, a unit sees 4 more on either side."""
-    reach = moving(6, 5, 2).smeared(3, 1)
+    reach = moving(6, 5, 2).spread(3, 1)
     assert (reach.window.size, reach.window.stride) == (5 + 2 * 4, 2)
-    assert reach.whole.first.tolist() == [0, 0, 0, 3, 3, 3]
+    assert reach.ranges.first.tolist() == [0, 0, 0, 3, 3, 3]

@@ -1,0 +1,69 @@
+"""What an analysis looks like: the columns of its table and the line of totals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from mnistzoo.analysis.field import times
+from mnistzoo.tables import Table
+
+if TYPE_CHECKING:
+    from mnistzoo.analysis.table import Analysis, Row
+
+
+def to_table(analysis: Analysis) -> Table:
+    """Return the rows of an analysis as text, with its totals for a caption."""
+    cells = [[COLUMNS[column](row) for column in analysis.columns] for row in analysis.rows]
+    text_columns = sum(column in ("layer", "kind", "output shape") for column in analysis.columns)
+    return Table(analysis.columns, cells, totals(analysis), text_columns)
+
+
+def totals(analysis: Analysis) -> str:
+    """Return the totals in one line."""
+    unused = f" ({analysis.unused_params:,} unused)" if analysis.unused_params else ""
+    return (
+        f"input {times(analysis.input_shape)}: {analysis.num_params:,} parameters{unused}, "
+        f"{analysis.macs:,} MACs, {analysis.footprint_mib:.2f} MiB, {_fields(analysis)}"
+    )
+
+
+def _fields(analysis: Analysis) -> str:
+    last, output = analysis.receptive_field, analysis.output_receptive_field
+    known = last or output
+    if not known or not known.size:
+        return "no receptive field"
+    if last and output and output != last:
+        return f"receptive field {last} of the last feature map, {output} of the output"
+    return f"receptive field {known}"
+
+
+def _output_shape(row: Row) -> str:
+    if row.output_shape is None:
+        return "unused" if row.unused_params else "not called"
+    return times(row.output_shape)
+
+
+def _receptive_field(row: Row) -> str | None:
+    return str(row.receptive_field) if row.receptive_field and row.receptive_field.size else None
+
+
+def _local(row: Row, name: str) -> str | None:
+    """Return a number of the local field, once if all axes agree."""
+    local = row.receptive_field and row.receptive_field.local
+    if not local:
+        return None
+    numbers = getattr(local, name)
+    return str(numbers[0]) if len(set(numbers)) == 1 else times(numbers)
+
+
+COLUMNS: dict[str, Callable[[Row], str | int | None]] = {
+    "layer": lambda row: row.path,
+    "kind": lambda row: row.kind,
+    "output shape": _output_shape,
+    "parameters": lambda row: row.num_params or None,
+    "MACs": lambda row: row.macs or None,
+    "receptive field": _receptive_field,
+    "stride": lambda row: _local(row, "stride"),
+    "padding": lambda row: _local(row, "padding"),
+}

@@ -1,0 +1,96 @@
+"""Every format of a table reads back to the same cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from mnistzoo.tables import Table
+
+TABLE = Table(
+    columns=("layer", "kind", "parameters", "share"),
+    rows=[("a|b", "<Conv>", 1234567, "7 %"), ("c", "", None, "0.5 %")],
+    caption="1,234,567 parameters & more",
+    text_columns=2,
+)
+CELLS = [["a|b", "<Conv>", "1,234,567", "7 %"], ["c", "", "", "0.5 %"]]
+
+
+def test_cells_are_readable():
+    """Whole numbers have their thousands grouped, and `None` is empty."""
+    assert TABLE.cells() == CELLS
+
+
+def test_csv_reads_back_to_plain_numbers():
+    """CSV holds numbers that a program can parse, and no caption."""
+    header, *rows = csv.reader(io.StringIO(TABLE.to_csv()))
+    assert header == list(TABLE.columns)
+    assert rows == [["a|b", "<Conv>", "1234567", "7 %"], ["c", "", "", "0.5 %"]]
+
+
+def test_markdown_reads_back_to_the_cells():
+    """A header, the alignment of each column, a line per row, and the caption below."""
+    table, caption = TABLE.to_markdown().split("\n\n")
+    lines = [line[2:-2].split(" | ") for line in table.splitlines()]
+    assert lines[0] == list(TABLE.columns)
+    assert lines[1] == ["---", "---", "---:", "---:"]
+    assert lines[2:] == [[cell.replace("|", "\\|") for cell in row] for row in CELLS]
+    assert caption == f"{TABLE.caption}\n"
+
+
+def test_text_is_aligned():
+    """Text aligns left, numbers align right, and lines have no trailing spaces."""
+    assert str(TABLE) == (
+        "layer  kind    parameters  share\n"
+        "a|b    <Conv>   1,234,567    7 %\n"
+        "c                          0.5 %\n"
+        "1,234,567 parameters & more"
+    )
+
+
+def test_a_terminal_shows_the_same_alignment():
+    """Rich draws the same cells: text starts where its column does, numbers end there."""
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(TABLE)
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    _, header, _, *rows, _ = lines[:6]
+    for row, cells in zip(rows, CELLS, strict=True):
+        assert row.split() == [word for cell in cells for word in cell.split()]
+        assert row[header.index("layer") :].startswith(cells[0])
+        assert row[: header.index("share") + len("share")].endswith(cells[3])
+    assert " ".join(lines[6:]) == TABLE.caption
+
+
+class Page(HTMLParser):
+    """The text of a page by the tag that it stands in."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.found = [], defaultdict(list)
+
+    def handle_starttag(self, tag, attrs):  # noqa: D102 - the parser's own method
+        self.open.append(tag)
+
+    def handle_endtag(self, tag):  # noqa: D102 - as above
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):  # noqa: D102 - as above
+        self.found[self.open[-1]].append(data)
+
+
+@pytest.mark.parametrize("caption", [TABLE.caption, ""])
+def test_html_reads_back_to_the_cells(caption):
+    """A notebook shows header, cells and caption; markup in them is escaped."""
+    page = Page()
+    page.feed(Table(TABLE.columns, TABLE.rows, caption)._repr_html_())
+    assert page.open == []
+    assert page.found.pop("caption", [""]) == [caption]
+    assert page.found == {
+        "th": list(TABLE.columns),
+        "td": [cell for row in CELLS for cell in row if cell],
+    }
