@@ -53,7 +53,7 @@ def _record(model: ConvNet) -> dict[str, Any]:
     """What `model.js` reads: layers, receptive fields, labels and weights."""
     return {
         "name": model.architecture.name,
-        "title": model.architecture.name,
+        "title": model.architecture.display_name,
         "labels": [str(label) for label in range(model.num_classes)],
         "mean": MEAN,
         "std": STD,
@@ -77,14 +77,15 @@ def _layers(model: ConvNet) -> Iterator[dict[str, Any]]:
 
 def _weights(model: ConvNet) -> bytes:
     """The scales, biases and integers of each layer with parameters, little-endian."""
-    layers = [layer for layer in model.features if isinstance(layer, nn.Conv2d)]
-    return b"".join(_layer_bytes(layer) for layer in [*layers, model.classifier])
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    names = [name.removesuffix(".weight") for name in state if name.endswith(".weight")]
+    return b"".join(_encoded(state[f"{name}.weight"], state[f"{name}.bias"]) for name in names)
 
 
-def _layer_bytes(layer: nn.Conv2d | nn.Linear) -> bytes:
-    weight: NDArray[np.float32] = layer.weight.detach().flatten(1).contiguous().numpy()
-    assert layer.bias is not None, "every layer of the zoo has a bias"
-    scale = np.maximum(np.abs(weight).max(axis=1), np.float32(1e-30)) / INT16_MAX
-    integers = np.rint(weight / scale[:, None]).astype("<i2")
-    bias = layer.bias.detach().numpy().astype("<f4")
-    return scale.astype("<f4").tobytes() + bias.tobytes() + integers.tobytes()
+def _encoded(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> bytes:
+    rows = weight.reshape(len(weight), -1)
+    scale = np.maximum(np.abs(rows).max(axis=1), np.float32(1e-30)) / INT16_MAX
+    integers = np.rint(rows / scale[:, None]).astype("<i2")
+    return b"".join(
+        [scale.astype("<f4").tobytes(), bias.astype("<f4").tobytes(), integers.tobytes()]
+    )
