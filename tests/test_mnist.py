@@ -85,7 +85,7 @@ def test_a_truncated_file(tmp_path, cut):
     """A download that stopped early is refused at any length."""
     data = (FILES / f"{TEST_LABELS.name}.gz").read_bytes()
     (tmp_path / f"{TEST_LABELS.name}.gz").write_bytes(data[:cut])
-    with pytest.raises(DataError, match="install mnistzoo again"):
+    with pytest.raises(DataError, match="Install mnistzoo again"):
         read_idx(TEST_LABELS, tmp_path)
 
 

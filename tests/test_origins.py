@@ -59,8 +59,8 @@ def test_paper_does_not_change_the_digit(digits, origin):
     changes = []
     for digit in digits[0][:20]:
         plain = MAKERS["plain"](digit, np.random.default_rng(1))
-        seen = to_mnist(MAKERS[origin](digit, np.random.default_rng(1))).float()
-        changes.append((seen - to_mnist(plain).float()).abs().mean().item())
+        seen = to_mnist(MAKERS[origin](digit, np.random.default_rng(1)))
+        changes.append(np.abs(seen - to_mnist(plain).astype(float)).mean())
     assert np.median(changes) < 5
 
 
@@ -75,7 +75,7 @@ def lines(slope):
 def test_blank_ruled_paper_is_blank(slope, turned):
     """Lines alone are no ink, level or upright, also where the paper is a little askew."""
     page = lines(slope).T if turned else lines(slope)
-    with pytest.raises(ImageError, match="no ink"):
+    with pytest.raises(ImageError, match="No digit was found"):
         to_mnist(np.ascontiguousarray(page))
 
 
@@ -133,8 +133,8 @@ def test_ink_at_the_edge_is_passed_over(digits):
     rows, columns = (np.flatnonzero((close < 140).any(axis)) for axis in (1, 0))
     close = close[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     for picture in (strip, close):
-        change = to_mnist(picture).float() - to_mnist(page).float()
-        assert change.abs().mean() < 8
+        change = to_mnist(picture).astype(float) - to_mnist(page)
+        assert np.abs(change).mean() < 8
 
 
 @pytest.mark.parametrize("dpi", [75, 150, 300])
@@ -156,5 +156,5 @@ def test_blocks_of_jpeg_are_no_ink(model):
     sheet = Image.fromarray((np.linspace(200, 140, 1600) + grain).astype(np.uint8))
     file = io.BytesIO()
     sheet.save(file, "JPEG", quality=75)
-    with pytest.raises(ImageError, match="no ink"):
+    with pytest.raises(ImageError, match="No digit was found"):
         model.read(file.getvalue())

@@ -10,6 +10,7 @@ from mnistzoo._version import __version__ as __version__
 from mnistzoo.errors import MnistZooError as MnistZooError
 
 if TYPE_CHECKING:
+    from mnistzoo import analysis as analysis
     from mnistzoo import errors as errors
     from mnistzoo import export as export
     from mnistzoo import models as models
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
-    from mnistzoo.images.preprocessing import transforms as transforms
+    from mnistzoo.images.transforms import transforms as transforms
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
@@ -39,14 +40,14 @@ _HOMES = {
         *("num_params", "receptive_field"),
     ),
     "mnistzoo.data.mnist": ("mnist",),
-    "mnistzoo.images.preprocessing": ("transforms",),
+    "mnistzoo.images.transforms": ("transforms",),
     "mnistzoo.models.prediction": ("Digit", "Prediction"),
     "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
     "mnistzoo.models.pretrained": ("from_pretrained",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
-_MODULES = ("errors", "export", "models", "plots")
+_MODULES = ("analysis", "errors", "export", "models", "plots")
 
 __all__ = ["MnistZooError", "__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 

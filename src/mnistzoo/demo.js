@@ -1,11 +1,11 @@
-// The paper of the page: a canvas to draw on and to drop pictures on. Its value is what is on it,
-// as a data URL, or "" while it is blank. Gradio hands over `element`, `props`, `trigger`, `watch`.
-const SIDE = 448;
-const LONGEST = 1600;
-const PEN = 1 / 14;
+// The canvas of the demo page. Its value is the drawing as a data URL, or "" while it is blank.
+// Gradio defines `element`, `props`, `trigger` and `watch`.
+const SIDE = 448; // pixels of a blank canvas
+const MAX_SIDE = 1600; // longer side of an image that is shown, in pixels
+const PEN = 1 / 14; // width of a stroke, as a share of the shorter side
 
 const canvas = element.querySelector("canvas");
-const field = element.querySelector(".field");
+const field = element.querySelector(".receptive-field");
 const chooser = element.querySelector("input");
 const context = canvas.getContext("2d");
 
@@ -14,7 +14,7 @@ function send(value) {
   trigger("input");
 }
 
-function blank(width, height) {
+function reset(width, height) {
   canvas.width = width;
   canvas.height = height;
   context.lineCap = context.lineJoin = "round";
@@ -22,21 +22,21 @@ function blank(width, height) {
 }
 
 function clear() {
-  blank(SIDE, SIDE);
+  reset(SIDE, SIDE);
   send("");
 }
 
 async function show(file) {
   if (!file) return;
   try {
-    const picture = await createImageBitmap(file);
-    const scale = Math.min(1, LONGEST / Math.max(picture.width, picture.height));
-    blank(Math.ceil(picture.width * scale), Math.ceil(picture.height * scale));
-    context.drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const image = await createImageBitmap(file);
+    const scale = Math.min(1, MAX_SIDE / Math.max(image.width, image.height));
+    reset(Math.ceil(image.width * scale), Math.ceil(image.height * scale));
+    context.drawImage(image, 0, 0, canvas.width, canvas.height);
     send(canvas.toDataURL());
   } catch {
-    // What this browser cannot show, the library may read; if not, it says why.
-    blank(SIDE, SIDE);
+    // The library may read what the browser cannot show, or says why it cannot.
+    reset(SIDE, SIDE);
     const reader = new FileReader();
     reader.onload = () => send(reader.result);
     reader.readAsDataURL(file);
@@ -85,7 +85,7 @@ chooser.onchange = () => {
   show(chooser.files[0]);
   chooser.value = "";
 };
-element.querySelector(".choose").onclick = () => chooser.click();
+element.querySelector(".open").onclick = () => chooser.click();
 element.querySelector(".clear").onclick = clear;
 
 watch("field", () => {
@@ -94,4 +94,4 @@ watch("field", () => {
   field.hidden = !props.field[2];
 });
 
-blank(SIDE, SIDE);
+reset(SIDE, SIDE);

@@ -1,6 +1,6 @@
-"""The page to draw on: a digit drawn or dropped, and what the networks make of it. Extra `[demo]`.
+"""A web page to draw digits on, with the models' predictions. Needs the extra `[demo]`.
 
-The page is Gradio's; the paper on it is a canvas of our own (`demo.js` beside this file).
+Gradio serves the page. Its canvas is our own: `demo.html`, `demo.css` and `demo.js`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import base64
 import functools
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from mnistzoo.errors import MissingExtraError
 
@@ -23,48 +23,31 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mnistzoo.analysis import ReceptiveField
-from mnistzoo.architectures import INPUT_SHAPE, NUM_CLASSES
+from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.errors import DemoError, MnistZooError
-from mnistzoo.images.components import parts
-from mnistzoo.images.grouping import box_of, main_digit
+from mnistzoo.images.components import bounding_box, find_components
+from mnistzoo.images.grouping import main_digit
 from mnistzoo.images.loading import load_grayscale
 from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.images.segmentation import segment
 from mnistzoo.models import get_model, list_models
 
-NETWORK = "exp5"
-"""The network that is chosen first."""
+MODEL = "exp5"
+"""The model that is selected first."""
 
 LAYER = "features.conv5"
 """The layer whose receptive field is shown first."""
 
-HINT = "Draw one digit on the paper, or drop a picture of one."
+HINT = "Draw one digit, or drop an image of one on the canvas."
+"""The message while the canvas is blank."""
 
 _ENLARGED = 10
+"""Side of each of the 28×28 pixels that are shown, in pixels of the screen."""
 
-_NOWHERE = (0.0, 0.0, 0.0, 0.0)
+_Box: TypeAlias = tuple[float, ...]
+"""Left, top, width and height, as shares of the drawing's width and height."""
 
-_PAPER = """
-<div class="paper">
-  <canvas aria-label="Paper to draw a digit on"></canvas>
-  <div class="field" hidden title="Receptive field"></div>
-</div>
-<div class="tools">
-  <button class="clear">Clear</button>
-  <button class="choose">Open a picture</button>
-  <input type="file" accept="image/*" hidden>
-</div>
-"""
-
-_STYLE = """
-.paper { position: relative; max-width: 448px; margin: 0 auto; }
-canvas { display: block; width: 100%; background: white; border-radius: 4px; cursor: crosshair;
-  touch-action: none; box-shadow: 0 0 0 1px #8888; }
-.field { position: absolute; pointer-events: none; outline: 3px solid #f97316;
-  background: #f9731626; }
-.tools { display: flex; gap: 8px; max-width: 448px; margin: 8px auto; }
-button { flex: 1; padding: 8px; border: 1px solid #8888; border-radius: 4px; cursor: pointer; }
-"""
+_HIDDEN: _Box = (0.0, 0.0, 0.0, 0.0)
 
 
 def serve(
@@ -74,24 +57,24 @@ def serve(
     browser: bool = True,
     share: bool = False,
 ) -> gr.Blocks:
-    """Serve the page from a thread of its own.
+    """Serve the page from a background thread.
 
-    Nothing that is drawn leaves this computer unless `share` or another `host` lets others in.
+    Drawings stay on this computer unless `share` or another `host` lets others in.
 
     Args:
         host: the address to listen at.
-        port: the first free one from 7860 on without it.
-        browser: also open the page in the browser.
-        share: also make a public link, which leads through Gradio's servers.
+        port: the port to listen at; default: the first free one from 7860 on.
+        browser: whether to open the page in the browser.
+        share: whether to make a public link, which leads through Gradio's servers.
 
     Returns:
-        The running page, with `local_url`, `share_url`, `block_thread()` and `close()`.
+        The running page, with `local_url`, `share_url` and `close()`.
 
     Raises:
-        DemoError: the host or the port cannot be used, or there is no public link to be had.
+        DemoError: the host or the port cannot be used, or no public link could be made.
     """
     _check_host(host)
-    page = build()
+    page = build_page()
     try:
         page.launch(
             server_name=host,
@@ -106,149 +89,143 @@ def serve(
     except (OSError, ValueError) as error:
         wanted = f"port {port}" if port else "any port from 7860"
         raise DemoError(
-            f"cannot serve the page on {host}, {wanted}: it is in use or not allowed; "
-            "choose another port."
+            f"Cannot serve the page on {host}, {wanted}: it is in use or not allowed. "
+            "Choose another port."
         ) from error
     if share and not page.share_url:
-        page.close()
-        raise DemoError("no public link could be made; check the connection, or leave out --share.")
+        page.close(verbose=False)
+        raise DemoError("No public link could be made. Check the connection, or omit --share.")
     return page
 
 
 def _check_host(host: str) -> None:
-    """Refuse an address that is not this computer's; Gradio would try each of its ports there."""
+    """Refuse an address of another computer; Gradio would try each of its ports there."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
             probe.bind(address)
     except OSError as error:
         raise DemoError(
-            f"cannot serve the page on {host}: {error.strerror or error}; choose an address of "
-            "this computer's, such as 127.0.0.1."
+            f"Cannot serve the page on {host}: {error.strerror or error}. Choose an address of "
+            "this computer, such as 127.0.0.1."
         ) from error
 
 
-def build() -> gr.Blocks:
-    """The page itself, not yet served."""
+def build_page() -> gr.Blocks:
+    """Return the page, not served yet."""
     with gr.Blocks(title="mnistzoo", analytics_enabled=False, delete_cache=(600, 600)) as page:
         gr.Markdown("# mnistzoo")
         message = gr.HTML(HINT, html_template='<p role="status">{{value}}</p>')
         with gr.Row():
             with gr.Column():
-                paper = _paper()
+                canvas = _canvas()
             with gr.Column():
-                answer = gr.Label(label="Answer", num_top_classes=NUM_CLASSES)
+                answer = gr.Label(label="Prediction", num_top_classes=NUM_CLASSES)
         with gr.Row():
-            seen = gr.Image(label="What the network saw", height=220, format="png", buttons=[])
+            pixels = gr.Image(label="Input of the model", height=220, format="png", buttons=[])
             with gr.Column():
-                network = gr.Dropdown(list_models(), value=NETWORK, label="Network")
+                titles = [(f"{name} · {ARCHITECTURES[name].title}", name) for name in list_models()]
+                model = gr.Dropdown(titles, value=MODEL, label="Model")
                 layer = gr.Dropdown(
-                    _choices(NETWORK), value=LAYER, label="Receptive field of the middle unit of"
+                    _layer_choices(MODEL), value=LAYER, label="Receptive field of the center unit"
                 )
-        inputs, outputs = [paper, network, layer], [message, answer, seen, paper]
-        # One queue, in order: the last thing done is the last thing shown. Gradio's own check of
-        # the layer would refuse one sent before the page heard of another network's layers.
-        in_turn: dict[str, Any] = {
+        inputs, outputs = [canvas, model, layer], [message, answer, pixels, canvas]
+        # One queue keeps the order, so that the last change is shown last. Gradio's own validation
+        # would refuse a layer that is sent before the page has the other model's layers.
+        in_order: dict[str, Any] = {
             "show_progress": "hidden",
             "trigger_mode": "multiple",
-            "concurrency_id": "look",
+            "concurrency_id": "update",
             "preprocess": False,
         }
-        gr.on([paper.input, layer.input], _look, inputs, outputs, **in_turn)
-        network.input(_look_with_another, inputs, [*outputs, layer], **in_turn)
+        gr.on([canvas.input, layer.input], _update, inputs, outputs, **in_order)
+        model.input(_update_with_layers, inputs, [*outputs, layer], **in_order)
     return page
 
 
-def _paper() -> gr.HTML:
-    """The canvas; its value is what is on it as a data URL, `field` a box drawn over it."""
-    return gr.HTML(
-        value="",
-        html_template=_PAPER,
-        css_template=_STYLE,
-        js_on_load=Path(__file__).with_suffix(".js").read_text(encoding="utf8"),
-        field=_NOWHERE,
+def _canvas() -> gr.HTML:
+    """Return the canvas; its value is the drawing as a data URL, `field` a box shown over it."""
+    html, css, js = (
+        Path(__file__).with_suffix(suffix).read_text(encoding="utf8")
+        for suffix in (".html", ".css", ".js")
     )
+    return gr.HTML(value="", html_template=html, css_template=css, js_on_load=js, field=_HIDDEN)
 
 
 @functools.cache
-def _fields(network: str) -> dict[str, ReceptiveField]:
-    """The receptive fields of a network's convolutions and pools, by path."""
-    model = get_model(network)
+def _receptive_fields(model: str) -> dict[str, ReceptiveField]:
+    """Return the receptive fields of a model's convolutions and pools, by layer."""
+    network = get_model(model)
     kinds = nn.Conv2d, nn.MaxPool2d
-    paths = [path for path, module in model.named_modules() if isinstance(module, kinds)]
-    return {path: model.receptive_field(path) for path in paths}
+    paths = [path for path, module in network.named_modules() if isinstance(module, kinds)]
+    return {path: network.receptive_field(path) for path in paths}
 
 
-def _choices(network: str) -> list[tuple[str, str]]:
-    return [(f"{path}: {field}", path) for path, field in _fields(network).items()]
+def _layer_choices(model: str) -> list[tuple[str, str]]:
+    return [(f"{path}: {field}", path) for path, field in _receptive_fields(model).items()]
 
 
-def _kept(network: str, layer: str) -> str:
-    """The same layer, if the network has it, or else its last."""
-    fields = _fields(network)
+def _layer_or_last(model: str, layer: str) -> str:
+    """Return the layer if the model has it, else the model's last."""
+    fields = _receptive_fields(model)
     return layer if layer in fields else [*fields][-1]
 
 
-def _look(drawing: str, network: str, layer: str) -> tuple[Any, ...]:
-    """All that the page shows of a drawing: a message, the bars, the pixels, the field."""
-    field = _fields(network)[_kept(network, layer)]
+def _update(drawing: str, model: str, layer: str) -> tuple[Any, ...]:
+    """Return what the page shows of a drawing: message, probabilities, pixels, receptive field."""
+    field = _receptive_fields(model)[_layer_or_last(model, layer)]
     try:
-        message, bars, seen, box = _read(drawing, network, field)
+        message, probabilities, pixels, box = _predict(drawing, model, field)
     except MnistZooError as error:
-        message, bars, seen, box = f"Not read: {error}", None, None, _NOWHERE
-    return message, bars, seen, gr.HTML(field=box)
+        message, probabilities, pixels, box = str(error), None, None, _HIDDEN
+    return message, probabilities, pixels, gr.HTML(field=box)
 
 
-def _look_with_another(drawing: str, network: str, layer: str) -> tuple[Any, ...]:
-    """The same with another network, and its layers to choose from."""
-    layers = gr.Dropdown(_choices(network), value=_kept(network, layer))
-    return *_look(drawing, network, layer), layers
+def _update_with_layers(drawing: str, model: str, layer: str) -> tuple[Any, ...]:
+    """Return the same after the model has changed, and its layers to choose from."""
+    layers = gr.Dropdown(_layer_choices(model), value=_layer_or_last(model, layer))
+    return *_update(drawing, model, layer), layers
 
 
-def _read(drawing: str, network: str, field: ReceptiveField) -> tuple[Any, ...]:
-    """A message, the bars, the 28×28 pixels enlarged, and a layer's field on the drawing.
+def _predict(drawing: str, model: str, field: ReceptiveField) -> tuple[Any, ...]:
+    """Return a message, the probabilities, the enlarged pixels, and the field on the drawing.
 
     Raises:
-        ImageError: there is no digit in it, or it is no picture.
+        ImageError: the drawing shows no digit, or is not an image.
     """
     if not drawing:
-        return HINT, None, None, _NOWHERE
-    picture = base64.b64decode(drawing.partition(",")[2])
-    prediction = get_model(network, pretrained=True).predict(picture)
-    bars = {str(digit): share for digit, share in enumerate(prediction.probabilities)}
-    seen = to_mnist(picture).numpy()
-    enlarged = seen.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
-    message = f"{network} reads {prediction.label}, probability {prediction.probability:.1%}."
-    return message, bars, enlarged, _on_paper(_middle(field), seen, picture)
+        return HINT, None, None, _HIDDEN
+    image = base64.b64decode(drawing.partition(",")[2])
+    prediction = get_model(model, pretrained=True).predict(image)
+    probabilities = {str(digit): p for digit, p in enumerate(prediction.probabilities)}
+    pixels = to_mnist(image)
+    enlarged = pixels.repeat(_ENLARGED, axis=0).repeat(_ENLARGED, axis=1)
+    message = f"{model} predicts {prediction.label} (probability {prediction.probability:.1%})."
+    return message, probabilities, enlarged, _to_drawing(_center_field(field), pixels, image)
 
 
-def _middle(field: ReceptiveField) -> NDArray[np.int64]:
-    """What a layer's unit nearest to the middle of the 28×28 pixels sees of them.
-
-    Returns:
-        `[[left, top], [right, bottom]]`, the last two outside.
-    """
-    middle = [(side - 1) / 2 for side in INPUT_SHAPE[1:]]
-    unit = np.subtract(middle, field.center(0)) / np.array(field.stride, float)
-    spans = np.array(field.pixels(unit.round().astype(int).tolist()))
-    return spans.T[:, ::-1] + [[0], [1]]
-
-
-def _on_paper(
-    corners: NDArray[np.int64], seen: NDArray[np.uint8], picture: bytes
-) -> tuple[float, ...]:
-    """A box of the 28×28 pixels as it lies on the picture that they were made from.
-
-    The ink's box in the one is the ink's box in the other, moved and scaled.
+def _center_field(field: ReceptiveField) -> NDArray[np.int64]:
+    """Return the pixels that the unit nearest to the center of the 28×28 pixels reads.
 
     Returns:
-        Left, top, width and height, as shares of the picture's width and height.
+        `[[left, top], [right, bottom]]`; right and bottom are exclusive.
     """
-    levels = load_grayscale(picture).levels
-    _, found = parts(segment(levels))
-    ink = np.reshape(box_of(main_digit(found)), (2, 2))
-    drawn = np.array([(span.min(), span.max() + 1) for span in np.nonzero(seen > 127)[::-1]]).T
-    scale = np.ptp(ink, axis=0).max() / np.ptp(drawn, axis=0).max()
-    corners = ink.mean(axis=0) + (corners - drawn.mean(axis=0)) * scale
+    center = [(side - 1) / 2 for side in INPUT_SHAPE[1:]]
+    unit = np.subtract(center, field.center(0)) / np.array(field.stride, float)
+    ranges = np.array(field.pixels(unit.round().astype(int).tolist()))
+    return ranges.T[:, ::-1] + [[0], [1]]
+
+
+def _to_drawing(corners: NDArray[np.int64], pixels: NDArray[np.uint8], image: bytes) -> _Box:
+    """Return a box of the 28×28 pixels as it lies on the drawing that they were made from.
+
+    The digit's bounding boxes in the pixels and in the drawing give the offset and the scale.
+    """
+    levels = load_grayscale(image).levels
+    _, components = find_components(segment(levels))
+    drawn = np.reshape(bounding_box(main_digit(components)), (2, 2))
+    rendered = np.array([(i.min(), i.max() + 1) for i in np.nonzero(pixels > 127)[::-1]]).T
+    scale = np.ptp(drawn, axis=0).max() / np.ptp(rendered, axis=0).max()
+    corners = drawn.mean(axis=0) + (corners - rendered.mean(axis=0)) * scale
     start, stop = np.clip(corners / levels.shape[::-1], 0, 1)
     return (*start.tolist(), *(stop - start).tolist())

@@ -14,7 +14,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mnistzoo
 from analysis.oracle import compare, seen_by_gradient
-from mnistzoo.analysis.operators import registry as call
 
 
 class Function(nn.Module):
@@ -619,11 +618,3 @@ def test_macs_are_those_that_torch_counts():
         with counter, torch.no_grad():
             counted(torch.rand(1, *shape))
         assert 2 * mnistzoo.analyze(Apply(function), shape).macs == counter.get_total_flops(), name
-
-
-def test_a_rule_is_entered_under_all_its_names(monkeypatch):
-    """The table has the function itself under each name, and the function stays what it was."""
-    rules = {"relu": print}
-    monkeypatch.setattr(call, "RULES", rules)
-    assert call.rule("one", "other")(len) is len
-    assert rules == {"relu": print, "one": len, "other": len}

@@ -19,7 +19,7 @@ from PIL import Image
 import mnistzoo
 from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
-from mnistzoo.images import loading as opening
+from mnistzoo.images import loading
 from mnistzoo.storage.manifest import MAX_MANIFEST_BYTES, read_manifest
 from mnistzoo.storage.model_folder import CONFIG, LIMITS, WEIGHTS, decode
 from mnistzoo.storage.state_dict import MAX_BYTES, load_state_dict
@@ -40,7 +40,7 @@ def brackets(size: int) -> bytes:
 
 def pixels(path: Path) -> None:
     """As many pixels as a picture may have, of 16 bits, which no decoder shrinks on reading."""
-    side = int(opening.MAX_PIXELS**0.5)
+    side = int(loading.MAX_PIXELS**0.5)
     Image.fromarray(np.zeros((side, side), np.uint16)).save(path, "PNG", compress_level=1)
 
 

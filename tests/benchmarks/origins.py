@@ -14,11 +14,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.datasets import load_digits
-from torch import Tensor
 
 from mnistzoo import get_model, list_models
 from mnistzoo.data.mnist import mnist
@@ -47,7 +45,9 @@ def main() -> None:
         refused = sum(digit is None for digit in styled)
         shares = []
         for model in models:
-            read = classify(model, [torch.zeros(28, 28) if d is None else d for d in styled])
+            read = classify(
+                model, [np.zeros((28, 28), np.uint8) if d is None else d for d in styled]
+            )
             right = [
                 digit is not None and prediction.label == label
                 for digit, prediction, label in zip(styled, read, labels, strict=True)
@@ -56,7 +56,7 @@ def main() -> None:
         print(f"| {name} | {len(pictures)} | {refused} |", *[f"{share:.1%} |" for share in shares])
 
 
-def style(picture: NDArray[np.uint8]) -> Tensor | None:
+def style(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """What a network would see, or None where no ink is found."""
     try:
         return to_mnist(picture)

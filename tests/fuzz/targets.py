@@ -21,7 +21,7 @@ import torch
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.data.mnist import IDXFile, read_idx
 from mnistzoo.errors import MnistZooError, WeightsError
-from mnistzoo.images import loading as opening
+from mnistzoo.images import loading
 from mnistzoo.models.convnet import blank
 from mnistzoo.storage.manifest import Entry, read_manifest
 from mnistzoo.storage.model_folder import CONFIG, WEIGHTS, decode
@@ -101,16 +101,16 @@ def idx(data: bytes) -> None:
 
 
 @target
-def picture(data: bytes) -> None:
+def image(data: bytes) -> None:
     """The bytes of a picture: whatever is accepted is grey levels from 0 to 1.
 
     Larger pictures are refused here from 2**14 pixels on, so that a million of them take minutes.
     """
-    usual, opening.MAX_PIXELS = opening.MAX_PIXELS, 2**14
+    usual, loading.MAX_PIXELS = loading.MAX_PIXELS, 2**14
     try:
-        levels = opening.load_grayscale(data).levels
+        levels = loading.load_grayscale(data).levels
     finally:
-        opening.MAX_PIXELS = usual
+        loading.MAX_PIXELS = usual
     assert levels.dtype == np.float32
     assert levels.ndim == 2
     assert 0 <= levels.min() <= levels.max() <= 1.0001

@@ -11,6 +11,7 @@ from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.effective import EffectiveReceptiveField as EffectiveReceptiveField
 from mnistzoo.analysis.effective import effective_receptive_field as effective_receptive_field
 from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
+from mnistzoo.analysis.operators import register_operator as register_operator
 from mnistzoo.analysis.table import Analysis as Analysis
 from mnistzoo.analysis.table import Row as Row
 from mnistzoo.analysis.tracing.modules import receptive_field_of

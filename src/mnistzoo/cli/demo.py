@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -22,8 +25,13 @@ def demo(
     ] = False,
 ) -> None:
     """Serve a page to draw digits on, until Ctrl+C."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # shells start background jobs without SIGINT
+        signal.signal(number, signal.default_int_handler)
     from mnistzoo.demo import serve
 
     page = serve(host=host, port=port, browser=not no_browser, share=share)
-    print(f"Draw at {page.local_url} (Ctrl+C ends it).", flush=True)
-    page.block_thread()
+    with suppress(KeyboardInterrupt):
+        print(f"Draw at {page.local_url} (Ctrl+C ends it).", flush=True)
+        while True:
+            time.sleep(3600)
+    page.close(verbose=False)

@@ -11,7 +11,8 @@ from mnistzoo.cli.console import JSON, print_json, print_table, table
 from mnistzoo.cli.source import HELP, METAVAR, load
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import numpy as np
+    from numpy.typing import NDArray
 
 Model = Annotated[str, typer.Option(metavar=METAVAR, help=HELP)]
 
@@ -40,11 +41,11 @@ def predict(
         _print_half_blocks(pixels)
 
 
-def _pixels(seen: Tensor | None) -> dict[str, list[list[int]]]:
+def _pixels(seen: NDArray[np.uint8] | None) -> dict[str, list[list[int]]]:
     return {} if seen is None else {"pixels": seen.tolist()}
 
 
-def _print_half_blocks(pixels: Tensor) -> None:
+def _print_half_blocks(pixels: NDArray[np.uint8]) -> None:
     """Two rows of pixels in each line: in grey on a terminal, else as black and white."""
     from rich.console import Console
     from rich.text import Text

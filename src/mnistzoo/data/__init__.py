@@ -1,1 +1,1 @@
-"""Images in: the bundled data set, and pictures from anywhere."""
+"""The bundled MNIST images, and the test images whose labels are disputed."""

@@ -1,11 +1,11 @@
-"""Images of the official test set whose label people dispute, listed and never left out.
+"""Test images whose labels are disputed. They are listed here, and count in every accuracy.
 
-Northcutt, Athalye and Mueller 2021, "Pervasive Label Errors in Test Sets Destabilize Machine
-Learning Benchmarks" (arXiv:2103.14749), had candidates for label errors judged by five people each,
-who chose between the label, what a model guessed in its place, and neither. Their votes are
-published: `mturk/mnist_mturk.json` in <https://github.com/cleanlab/label-errors>, commit
-5457895eee26e49187de5c4d6617b9de6f172221. Of the 100 images of MNIST there, `DISPUTED` holds those
-whose label fewer than three of five chose: 15, the number that the paper gives.
+Northcutt, Athalye and Mueller (2021, "Pervasive Label Errors in Test Sets Destabilize Machine
+Learning Benchmarks", arXiv:2103.14749) showed candidates for label errors to five people each, who
+chose between the label, a model's guess, and neither. Their votes are published in
+`mturk/mnist_mturk.json` of <https://github.com/cleanlab/label-errors>, commit
+5457895eee26e49187de5c4d6617b9de6f172221. Of its 100 MNIST images, `DISPUTED` holds the 15 whose
+label fewer than three people chose. The paper gives the same number.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ class Disputed:
     """A test image whose label most of five people did not choose.
 
     Attributes:
-        index: its number in the test set, from 0.
-        label: what MNIST says that it shows.
-        guess: what the paper's model said.
-        for_label: how many of the five chose the label.
+        index: its index in the test set.
+        label: its label in MNIST.
+        guess: the guess of the paper's model.
+        for_label: how many of the five people chose the label.
         for_guess: how many chose the guess.
         for_neither: how many chose neither.
     """
@@ -53,3 +53,4 @@ DISPUTED = (
 )
 
 INDICES = tuple(image.index for image in DISPUTED)
+"""Indices of the disputed images in the test set."""

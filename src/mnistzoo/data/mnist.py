@@ -1,4 +1,4 @@
-"""The whole of MNIST, bundled with the package and checked whenever it is read."""
+"""MNIST, bundled with the package and checked against its SHA-256 on every read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ import torch
 from torch import Tensor
 
 from mnistzoo.architectures import MEAN, STD
-from mnistzoo.errors import DataError
+from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes, sha256
 
 FILES = Path(__file__).parent / "files"
 
 
 class IDXFile(NamedTuple):
-    """One of the four original files: its name, its shape, and the digest of what it holds."""
+    """One of the four original files.
+
+    Attributes:
+        name: its file name, without `.gz`.
+        shape: number of images or labels, and the images' height and width.
+        sha256: the digest of its uncompressed content.
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -27,7 +33,7 @@ class IDXFile(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Bytes, uncompressed: the magic number and each dimension take four, then the data."""
+        """Bytes, uncompressed: four for the magic number, four per dimension, then the data."""
         return 4 + 4 * len(self.shape) + math.prod(self.shape)
 
 
@@ -57,7 +63,7 @@ class Digits(NamedTuple):
     """Images and their labels.
 
     Attributes:
-        images: uint8, shape `(N, 28, 28)`: 0 is paper, 255 is ink.
+        images: uint8, shape `(N, 28, 28)`: 0 is background, 255 is foreground.
         labels: int64, shape `(N,)`: 0 to 9.
     """
 
@@ -66,57 +72,70 @@ class Digits(NamedTuple):
 
 
 def mnist(train: bool = True) -> Digits:
-    """The 60,000 training or the 10,000 test images of MNIST, from the package's own files.
+    """Load the 60,000 training or the 10,000 test images of MNIST, bundled with the package.
 
-    They are in the order of the original files, and equal bit for bit to
-    `torchvision.datasets.MNIST`. Each call reads them anew, so what it returns may be changed.
+    They are in the order of the original files, and bit for bit those of
+    `torchvision.datasets.MNIST`. Each call reads the files anew, so its tensors may be changed.
+
+    >>> import mnistzoo
+    >>> images, labels = mnistzoo.mnist(train=False)
+    >>> images.shape, labels[0].item()
+    (torch.Size([10000, 28, 28]), 7)
+
+    Args:
+        train: whether to load the training images.
 
     Raises:
+        InputError: `train` is not a bool.
         FileReadError: a file is missing from the installation.
         DataError: a file does not hold the original bytes.
     """
+    if not isinstance(train, bool):
+        raise InputError(
+            f"Expected train to be True or False, got {train!r}. "
+            "Pass train=True for the training images, train=False for the test images."
+        )
     images, labels = (TRAIN_IMAGES, TRAIN_LABELS) if train else (TEST_IMAGES, TEST_LABELS)
     return Digits(read_idx(images), read_idx(labels).long())
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Images of MNIST as the networks take them.
+    """Convert MNIST images to a model's input.
 
     Args:
         images: uint8, shape `(N, 28, 28)`.
 
     Returns:
-        float32, shape `(N, 1, 28, 28)`: on a scale of 0 to 1, less the mean of the training pixels,
-        over their standard deviation.
+        float32, shape `(N, 1, 28, 28)`: scaled to 0 to 1, minus the mean of the training pixels,
+        divided by their standard deviation.
     """
     return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
 
 
 def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
-    """One gzip-compressed IDX file of unsigned bytes, as a uint8 tensor of `file.shape`.
+    """Read a gzip-compressed IDX file of unsigned bytes: a uint8 tensor of shape `file.shape`.
 
     The format is described on the data set's page, <http://yann.lecun.com/exdb/mnist/>: two zero
     bytes, the type (8, unsigned byte), the number of dimensions, then each dimension as a
-    big-endian 32-bit integer. Nothing beyond `file.size` bytes is ever decompressed.
+    big-endian 32-bit integer. At most one byte more than `file.size` is decompressed.
 
     Raises:
         FileReadError: the file is missing or cannot be read.
-        DataError: it is cut short, altered, or another file.
+        DataError: the file is truncated, altered, or another one.
     """
     path = folder / f"{file.name}.gz"
     content = _gunzip(read_bytes(path, limit=file.size + 1024), file.size, path)
     header = struct.pack(f">HBB{len(file.shape)}I", 0, 8, len(file.shape), *file.shape)
     if not content.startswith(header) or len(content) != file.size:
-        raise _altered(path, f"its header or its length is not that of {file.shape} bytes")
+        raise _altered(path, f"its header or its length is wrong for {file.shape} bytes")
     if sha256(content) != file.sha256:
-        raise _altered(path, f"the SHA-256 of what it holds is not {file.sha256}")
-    return torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=len(header)).view(
-        file.shape
-    )
+        raise _altered(path, f"the SHA-256 of its content is not {file.sha256}")
+    pixels = torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=len(header))
+    return pixels.view(file.shape)
 
 
 def _gunzip(data: bytes, limit: int, path: Path) -> bytes:
-    """At most `limit` + 1 bytes of what a gzip stream holds."""
+    """Return at most `limit` + 1 bytes of what a gzip stream holds."""
     try:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, limit + 1)
     except zlib.error as error:
@@ -124,4 +143,4 @@ def _gunzip(data: bytes, limit: int, path: Path) -> bytes:
 
 
 def _altered(path: Path, reason: str) -> DataError:
-    return DataError(f"{path} is not the original MNIST file: {reason}; install mnistzoo again.")
+    return DataError(f"{path} is not the original MNIST file: {reason}. Install mnistzoo again.")

@@ -1,1 +1,1 @@
-"""Any image in MNIST format."""
+"""Convert any image to MNIST format: load, segment, group, render. NumPy, and torch at its end."""

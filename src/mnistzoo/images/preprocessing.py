@@ -1,4 +1,4 @@
-"""An image of any kind in MNIST format: the transform that models take their inputs from."""
+"""Convert any image to MNIST format: the one digit in it, or each of several."""
 
 from __future__ import annotations
 
@@ -6,88 +6,107 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import InputError
 from mnistzoo.images.grayscale import GrayLevels
-from mnistzoo.images.loading import load_grayscale
+from mnistzoo.images.loading import is_tensor, load_grayscale
 
 if TYPE_CHECKING:
+    from mnistzoo.images.components import Box
     from mnistzoo.images.loading import ImageLike
+
+_MAX_OFF_CENTER = 0.53
+"""Greatest distance of an MNIST image's center of mass from pixel 14, along each axis, in pixels.
+Measured on all 70,000 images."""
 
 
 @dataclass(frozen=True)
-class ImageTransform:
-    """A callable from a picture to what a network takes; made by `transforms()`."""
+class DigitImage:
+    """One digit of an image.
 
-    def __call__(self, picture: ImageLike) -> Tensor:
-        """The picture as a normalised float32 tensor of shape `(1, 28, 28)`.
-
-        Raises:
-            ImageError: it is no picture, is damaged or too large, or has no ink.
-            FileReadError: a path that cannot be read.
-            InputError: an object, shape, dtype or range that is not a picture's.
-        """
-        return normalize(to_mnist(picture).unsqueeze(0)).squeeze(0)
-
-
-def transforms() -> ImageTransform:
-    """A callable from a picture of any kind to a normalised tensor, as `torchvision` uses them.
-
-    It takes a path, the bytes of a file, a PIL image of any mode, a NumPy array (`(H, W)` or
-    `(H, W, C)`) or a tensor (`(H, W)` or `(C, H, W)`) with 1, 3 or 4 channels. Pixels are bool,
-    or from 0 to 1, 255 or 65,535, the least of these that holds them all. Ink may be darker or
-    lighter than its paper.
-
-    The picture is brought into MNIST's style (see `to_mnist`); what is in it already, as are
-    all 70,000 images of MNIST, is only normalised. The result is float32, of shape `(1, 28, 28)`.
+    Attributes:
+        pixels: uint8, shape `(28, 28)`, in MNIST format.
+        box: where its foreground is: left, top, right and bottom in pixels of the upright image;
+            right and bottom are exclusive.
     """
-    return ImageTransform()
+
+    pixels: NDArray[np.uint8]
+    box: Box
 
 
-def to_mnist(picture: ImageLike) -> Tensor:
-    """A picture as MNIST would show it: uint8, shape `(28, 28)`, ink 255 on 0.
+def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
+    """Convert an image of one digit to MNIST format: uint8, shape `(28, 28)`, foreground 255 on 0.
 
-    The published way (LeCun et al., <http://yann.lecun.com/exdb/mnist/>): the ink's box is scaled
-    to 20 pixels on its longer side, anti-aliased, and centred by mass in 28×28. Before that, the
-    light is evened out, ink is told from paper, and strokes much thinner or thicker than MNIST's
-    are drawn with a pen of its width. A picture in that style already is returned unchanged.
+    This follows the published procedure (LeCun et al., <http://yann.lecun.com/exdb/mnist/>): the
+    digit's bounding box is scaled to 20 pixels on its longer side, with anti-aliasing, and its
+    center of mass moves to the center of 28×28. First, uneven light is removed, the foreground is
+    segmented, and strokes much thinner or thicker than MNIST's are redrawn. Images that are in
+    MNIST format already are returned unchanged.
 
     Raises:
-        ImageError, FileReadError, InputError: as `transforms()`.
+        ImageError, FileReadError, InputError: as `mnistzoo.transforms()`.
     """
-    from mnistzoo.images import components, grouping, rendering
+    from mnistzoo.images.components import find_components
+    from mnistzoo.images.grouping import main_digit
+    from mnistzoo.images.rendering import render
     from mnistzoo.images.segmentation import segment
 
-    _check_single(picture)
-    levels = load_grayscale(picture).levels
-    ready = _already_mnist(levels)
-    if ready is None:
-        ink = segment(levels)
-        labelled, found = components.parts(ink)
-        ready = rendering.draw(ink, labelled, grouping.main_digit(found))
-    return torch.from_numpy(ready)
+    _check_single(image)
+    levels = load_grayscale(image).levels
+    unchanged = _as_mnist(levels)
+    if unchanged is not None:
+        return unchanged
+    foreground = segment(levels)
+    labeled, components = find_components(foreground)
+    return render(foreground, labeled, main_digit(components))
 
 
-def _check_single(picture: ImageLike) -> None:
-    """Refuse three or four images of MNIST in one tensor; they would pass for colours of one."""
-    if not isinstance(picture, Tensor) or picture.shape[1:] != (28, 28) or len(picture) < 2:
+def find_digits(image: ImageLike) -> list[DigitImage]:
+    """Return every digit of an image in MNIST format, in reading order.
+
+    Raises:
+        ImageError, FileReadError, InputError: as `mnistzoo.transforms()`.
+    """
+    from mnistzoo.images.components import bounding_box, find_components
+    from mnistzoo.images.grouping import group_digits, reading_order
+    from mnistzoo.images.rendering import render
+    from mnistzoo.images.segmentation import segment
+
+    loaded = load_grayscale(image)
+    foreground = segment(loaded.levels)
+    labeled, components = find_components(foreground)
+    scale = np.divide(loaded.size, foreground.mask.shape[::-1])
+    return [
+        DigitImage(render(foreground, labeled, group), _scale_box(bounding_box(group), scale))
+        for group in reading_order(group_digits(components))
+    ]
+
+
+def _scale_box(box: Box, scale: NDArray[np.float64]) -> Box:
+    left, top, right, bottom = (round(edge) for edge in np.multiply(box, np.tile(scale, 2)))
+    return left, top, right, bottom
+
+
+def _check_single(image: ImageLike) -> None:
+    """Refuse three or four MNIST images in one tensor: they would pass for color channels."""
+    if not is_tensor(image) or image.shape[1:] != (28, 28) or len(image) < 2:
         return
-    images = [_already_mnist(load_grayscale(plane).levels) for plane in picture]
-    if all(image is not None for image in images) and not torch.equal(picture[0], picture[1]):
-        raise InputError(
-            f"expected one picture, got {len(images)} images of MNIST in a tensor of shape "
-            f"{tuple(picture.shape)}; hand several pictures over as a list: list(images)."
-        )
+    planes = [_as_mnist(load_grayscale(plane).levels) for plane in image]
+    found = [plane for plane in planes if plane is not None]
+    if len(found) < len(planes) or np.array_equal(found[0], found[1]):
+        return
+    raise InputError(
+        f"Expected one image, got {len(found)} MNIST images in a tensor of shape "
+        f"{tuple(image.shape)}. Pass several images as a list: list(images)."
+    )
 
 
-def _already_mnist(levels: GrayLevels) -> NDArray[np.uint8] | None:
-    """The pixels, if they are as MNIST's are: 28×28, ink up to white on a black ground.
+def _as_mnist(levels: GrayLevels) -> NDArray[np.uint8] | None:
+    """Return the pixels of an image that is in MNIST format already, else None.
 
-    All 70,000 have a box 19 or 20 long, and their centre of mass within 0.53 of pixel 14.
+    It is 28×28, black with a white foreground, 19 or 20 pixels long and centered by mass, as all
+    70,000 MNIST images are.
     """
     if levels.shape != (28, 28):
         return None
@@ -96,5 +115,5 @@ def _already_mnist(levels: GrayLevels) -> NDArray[np.uint8] | None:
     if pixels.max() < 254 or max(np.ptp(rows), np.ptp(columns)) not in (18, 19):
         return None
     mass = pixels.astype(float)
-    centres = [np.average(np.arange(28), weights=mass.sum(axis)) for axis in (1, 0)]
-    return pixels if np.allclose(centres, 14, rtol=0, atol=0.53) else None
+    centers = [np.average(np.arange(28), weights=mass.sum(axis)) for axis in (1, 0)]
+    return pixels if np.allclose(centers, 14, rtol=0, atol=_MAX_OFF_CENTER) else None

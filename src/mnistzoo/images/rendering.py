@@ -1,4 +1,4 @@
-"""One digit drawn as MNIST draws it: the pieces of ink, their strokes, the 28×28 picture."""
+"""Render one digit in MNIST format: normalize its strokes, scale its box, center its mass."""
 
 from __future__ import annotations
 
@@ -7,81 +7,93 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from mnistzoo.images.components import Component, bounding_box
 from mnistzoo.images.grayscale import GrayLevels
-from mnistzoo.images.grouping import Part, box_of
-from mnistzoo.images.segmentation import Ink
+from mnistzoo.images.segmentation import Foreground
 
-SIDE, BOX = 28, 20
-"""MNIST's pictures are 28×28; the longer side of a digit's box in them is 20."""
+SIDE = 28
+"""Width and height of an MNIST image, in pixels."""
 
-_FINE = 8
-"""Strokes are measured and drawn on a grid this many times finer than MNIST's."""
+BOX = 20
+"""Longer side of a digit's bounding box in an MNIST image, in pixels."""
+
+_SUPERSAMPLING = 8
+"""Strokes are measured and drawn on a grid this many times finer than MNIST's. Chosen, not
+measured."""
 
 STROKE_WIDTHS = (2.25, 3.0)
-"""Strokes are brought within these widths, in pixels of the 20×20 box: the middle half of MNIST's,
-`python tests/benchmarks/strokes.py`."""
+"""Least and greatest width of rendered strokes, in pixels of the 20×20 box: the middle half of
+MNIST's, as measured on training images by `python tests/benchmarks/strokes.py`."""
 
 
-def draw(ink: Ink, labelled: NDArray[np.int32], pieces: list[Part]) -> NDArray[np.uint8]:
-    """One digit as MNIST draws it: uint8, shape `(28, 28)`, its ink 255 on 0.
+def render(
+    foreground: Foreground, labeled: NDArray[np.int32], components: list[Component]
+) -> NDArray[np.uint8]:
+    """Return one digit in MNIST format: uint8, shape `(28, 28)`, foreground 255 on 0.
 
-    The way is the published one: the longer side of the ink's box becomes 20 pixels, the aspect
-    ratio stays, grey levels come from anti-aliasing, and the centre of mass goes to the centre.
+    The longer side of its bounding box becomes 20 pixels, the aspect ratio stays, gray levels come
+    from anti-aliasing, and the center of mass moves to the center of the image.
+
+    Args:
+        foreground: the foreground of the whole image.
+        labeled: the labels of its components, from `find_components`.
+        components: those of the digit; other components are left out, even inside its box.
     """
-    left, top, right, bottom = box_of(pieces)
-    fringe = max(1, max(right - left, bottom - top) // BOX)
-    window = np.s_[max(top - fringe, 0) : bottom + fringe, max(left - fringe, 0) : right + fringe]
-    own = np.isin(labelled[window], [piece.number for piece in pieces])
-    near = ndimage.maximum_filter(own, 2 * fringe + 1) & ((labelled[window] == 0) | own)
-    density = np.where(near, ink.density[window], np.float32(0))
-    return _centred(_fit(_strokes(_enlarge(np.pad(density, 1)))))
+    left, top, right, bottom = bounding_box(components)
+    margin = max(1, max(right - left, bottom - top) // BOX)
+    window = np.s_[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin]
+    own = np.isin(labeled[window], [component.label for component in components])
+    near = ndimage.maximum_filter(own, 2 * margin + 1) & ((labeled[window] == 0) | own)
+    density = np.where(near, foreground.density[window], np.float32(0))
+    return _center(_fit(_normalize_strokes(_supersample(np.pad(density, 1)))))
 
 
-def _enlarge(density: GrayLevels) -> GrayLevels:
-    """The same ink with its longer side about `BOX` × `_FINE` pixels."""
-    scale = BOX * _FINE / (max(density.shape) - 2)
+def _supersample(density: GrayLevels) -> GrayLevels:
+    """Return the digit with its longer side about `BOX` × `_SUPERSAMPLING` pixels."""
+    scale = BOX * _SUPERSAMPLING / (max(density.shape) - 2)
     size = tuple(max(1, round(side * scale)) for side in density.shape[::-1])
     return np.asarray(Image.fromarray(density).resize(size, Image.Resampling.LANCZOS))
 
 
-def _strokes(density: GrayLevels) -> GrayLevels:
-    """The ink from 0 to 1, with strokes as wide as pens make them in MNIST.
+def _normalize_strokes(density: GrayLevels) -> GrayLevels:
+    """Return the digit, from 0 to 1, with strokes between `STROKE_WIDTHS` wide.
 
-    Gray levels are kept where strokes are so, and where the picture is too coarse or blurred to
-    measure them: they then hold what a threshold would lose. Other strokes are drawn anew, by the
-    distance from their outline, positive inside: half of the pixels of a stroke w wide lie deeper
-    than w / 4, and a level of it is the outline of another pen on the same path.
+    Strokes of that width keep their gray levels, and so do wide strokes too blurred to measure: a
+    threshold would lose detail. Others are redrawn from the signed distance to their outline,
+    positive inside. Half of the pixels of a stroke w wide lie deeper than w / 4, and each level of
+    the distance is the outline of a stroke of another width along the same path.
     """
-    density = np.pad(density, 2 * _FINE)
+    density = np.pad(density, 2 * _SUPERSAMPLING)
     strong = density[density > 0.25]
     share = density / (np.quantile(strong, 0.9) if strong.size else density.max())
-    ink = share > 0.5
-    inside = ndimage.distance_transform_edt(ink)
-    width = 4 * float(np.median(inside[ink])) / _FINE
+    mask = share > 0.5
+    depth = ndimage.distance_transform_edt(mask)
+    width = 4 * float(np.median(depth[mask])) / _SUPERSAMPLING
     wanted = float(np.clip(width, *STROKE_WIDTHS))
-    blurred = np.count_nonzero((share > 0.25) & (share < 0.75)) > np.count_nonzero(ink) / 2
+    gray = np.count_nonzero((share > 0.25) & (share < 0.75))
+    blurred = gray > np.count_nonzero(mask) / 2
     if wanted == width or (blurred and wanted < width):
         return np.asarray(np.clip((share - 0.1) / 0.8, 0, 1), dtype=np.float32)
-    outline = inside - ndimage.distance_transform_edt(~ink)
-    thicker = (wanted - width) / 2 * _FINE
-    return np.asarray(np.clip(outline + thicker + 0.5, 0, 1), dtype=np.float32)
+    distance = depth - ndimage.distance_transform_edt(~mask)
+    offset = (wanted - width) / 2 * _SUPERSAMPLING
+    return np.asarray(np.clip(distance + offset + 0.5, 0, 1), dtype=np.float32)
 
 
-def _fit(strokes: GrayLevels) -> GrayLevels:
-    """The ink's box, shrunk so that its longer side is `BOX` pixels."""
-    rows, columns = (np.flatnonzero(strokes.max(axis) > 0.5) for axis in (1, 0))
-    cropped = strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+def _fit(digit: GrayLevels) -> GrayLevels:
+    """Return the digit's bounding box, scaled so that its longer side is `BOX` pixels."""
+    rows, columns = (np.flatnonzero(digit.max(axis) > 0.5) for axis in (1, 0))
+    cropped = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = BOX / max(cropped.shape)
     size = tuple(max(1, round(side * scale)) for side in cropped.shape[::-1])
     return np.asarray(Image.fromarray(cropped).resize(size, Image.Resampling.BOX))
 
 
-def _centred(digit: GrayLevels) -> NDArray[np.uint8]:
-    """The digit in 28×28, its centre of mass on the pixel whose number is 14, as in MNIST."""
-    picture = np.zeros((SIDE, SIDE), np.uint8)
+def _center(digit: GrayLevels) -> NDArray[np.uint8]:
+    """Return a 28×28 image with the digit's center of mass at pixel 14, as in MNIST."""
+    image = np.zeros((SIDE, SIDE), np.uint8)
     offsets = []
-    for length, centre in zip(digit.shape, ndimage.center_of_mass(digit), strict=True):
-        offsets.append(int(np.clip(round(SIDE / 2 - centre), 0, SIDE - length)))
+    for length, center in zip(digit.shape, ndimage.center_of_mass(digit), strict=True):
+        offsets.append(int(np.clip(round(SIDE / 2 - center), 0, SIDE - length)))
     (top, left), (height, width) = offsets, digit.shape
-    picture[top : top + height, left : left + width] = np.rint(digit * 255)
-    return picture
+    image[top : top + height, left : left + width] = np.rint(digit * 255)
+    return image

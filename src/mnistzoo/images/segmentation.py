@@ -1,4 +1,4 @@
-"""Finding the ink: which pixels of a picture were written, whatever the light and the paper."""
+"""Separate the foreground, what was written, from the background, under any light."""
 
 from __future__ import annotations
 
@@ -15,40 +15,51 @@ from mnistzoo.images.background import find_ruled_lines, find_sheet
 from mnistzoo.images.grayscale import GrayLevels
 
 MIN_CONTRAST = 0.02
-"""Ink differs from the paper by at least this fraction of the paper's brightness."""
+"""Least contrast of foreground, as a share of the background's brightness. Chosen, not measured."""
 
-NOISE_FACTOR = 5.0
-"""Ink differs from the paper by at least this many standard deviations of the paper's grain."""
+MIN_SIGNAL_TO_NOISE = 5.0
+"""Least contrast of foreground, in standard deviations of the background's noise. Chosen, not
+measured."""
 
-CLEAN = 1.0
-"""Where light is even, fewer pixels than this times the ink's are between ink and paper."""
+MAX_BETWEEN = 1.0
+"""Two levels are clean if fewer pixels lie between them than this many times the foreground's.
+Chosen, not measured."""
 
-FLAT, SHARP, RIVAL = 0.15, 0.7, 0.25
-"""Paper without grain or shade: more than the first share of the pixels has one level, and of those
-within 4 levels of it more than the second, where grain that is cut off at black has fewer; no level
-apart from it, as a shadow's might be, has the third share of its number. Chosen on scikit-learn's
-digits, enlarged (those called seen in `tests/benchmarks/origins.py`), and on photographs made from
-training images."""
+MIN_MODE_SHARE = 0.15
+"""A flat background has more than this share of all pixels at one level, the mode. This and the two
+below were tuned on scikit-learn's digits, enlarged (the half called seen in
+`tests/benchmarks/origins.py`), and on photographs made from training images."""
 
-SMALL = 40
-"""No light is uneven across a picture of so few pixels; strokes in it would be taken for shade."""
+MIN_MODE_SHARPNESS = 0.7
+"""Of the pixels within 4 of 255 levels of a flat background's mode, more than this share are at it.
+Noise that is clipped at black has fewer there."""
 
-PAGE = 128
-"""Smaller pictures show a digit alone, perhaps cropped close: no desk, and all at the edge is ink
-of its own."""
+MAX_SECOND_MODE = 0.25
+"""A flat background has no other level, such as a shadow's, with this many times the mode's
+pixels."""
 
-_BACKGROUND_SIDE = 96
-"""The light is estimated on a picture shrunk to this side: its changes are slow, ink is thin."""
+EVEN_LIGHT_SIDE = 40
+"""Images up to this longer side, in pixels, are taken to be lit evenly: light hardly changes across
+them, and strokes would be taken for shadows. Chosen, not measured."""
+
+PAGE_SIDE = 128
+"""Images from this longer side on, in pixels, may show more than a digit: a sheet on a table, or
+dark surroundings along the border. Chosen, not measured."""
+
+_LIGHT_SIDE = 96
+"""The light is estimated at this longer side, in pixels, since it changes slowly across an image.
+Chosen, not measured."""
 
 
 @dataclass(frozen=True)
-class Ink:
-    """The ink of a picture.
+class Foreground:
+    """The foreground of an image.
 
     Attributes:
-        density: float32, shape `(height, width)`: 0 is paper, 1 is the typical ink.
-        mask: bool, same shape: where there is ink.
-        contrast: how far the typical ink differs from the paper, as a share of its brightness.
+        density: float32, shape `(height, width)`: 0 is background, 1 is typical foreground.
+        mask: bool, same shape: which pixels are foreground.
+        contrast: how much typical foreground differs from the background, as a share of the
+            background's brightness.
     """
 
     density: GrayLevels
@@ -56,144 +67,151 @@ class Ink:
     contrast: float
 
 
-def segment(levels: GrayLevels) -> Ink:
-    """Separate ink from paper: estimate the light, divide by it, and take half of the ink's level.
+def segment(levels: GrayLevels) -> Foreground:
+    """Separate foreground from background.
 
-    Lines of ruled paper are paper. Where a sheet lies on a desk, it is continued beyond
-    its rim.
+    The light is estimated and divided out. Foreground is what differs from the background by half
+    of the typical contrast. Ruled lines are background. If a sheet lies on another surface, only
+    the sheet is segmented.
 
     Raises:
-        ImageError: nothing stands out from the paper.
+        ImageError: nothing stands out from the background.
     """
-    ink = _separated(levels)
-    sheet = find_sheet(ink.mask) if max(levels.shape) >= PAGE else None
+    foreground = _threshold(levels)
+    sheet = find_sheet(foreground.mask) if max(levels.shape) >= PAGE_SIDE else None
     if sheet is None:
-        return ink
+        return foreground
     nearest = ndimage.distance_transform_edt(~sheet, return_distances=False, return_indices=True)
-    with suppress(ImageError):
-        ink = _separated(levels[tuple(nearest)])
-    return ink
+    with suppress(ImageError):  # the sheet, its rim repeated up to the image's border
+        foreground = _threshold(levels[tuple(nearest)])
+    return foreground
 
 
-def _separated(levels: GrayLevels) -> Ink:
+def _threshold(levels: GrayLevels) -> Foreground:
     contrast = _contrast(levels)
-    paper, grain = _paper(contrast)
-    contrast = contrast - paper
+    background, noise = _background_statistics(contrast)
+    contrast = contrast - background
     while True:
-        level, threshold = _level(contrast, NOISE_FACTOR * grain)
+        typical, threshold = _typical_contrast(contrast, MIN_SIGNAL_TO_NOISE * noise)
         mask = contrast > threshold
-        rules = find_ruled_lines(mask)
-        if not rules.any():
-            return Ink(np.clip(contrast / level, 0, 1).astype(np.float32), mask, level)
-        blur = ndimage.binary_dilation(rules, np.ones((3, 3)), 2)
-        contrast[rules | (blur & ~mask)] = 0
+        lines = find_ruled_lines(mask)
+        if not lines.any():
+            density = np.clip(contrast / typical, 0, 1).astype(np.float32)
+            return Foreground(density, mask, typical)
+        blurred = ndimage.binary_dilation(lines, np.ones((3, 3)), 2)
+        contrast[lines | (blurred & ~mask)] = 0
 
 
-def _level(contrast: GrayLevels, noise: float) -> tuple[float, float]:
-    """How dark the typical ink is, and from where on a pixel is ink.
+def _typical_contrast(contrast: GrayLevels, least: float) -> tuple[float, float]:
+    """Return the contrast of typical foreground, and the threshold for foreground.
 
     Raises:
-        ImageError: nothing stands out from the paper.
+        ImageError: nothing stands out from the background.
     """
-    candidates = contrast[contrast > max(noise, MIN_CONTRAST)]
+    candidates = contrast[contrast > max(least, MIN_CONTRAST)]
     if not candidates.size:
-        raise no_foreground()
-    level = float(np.quantile(candidates, 0.9))
-    return level, max(level / 2, noise)
+        raise no_foreground_error()
+    typical = float(np.quantile(candidates, 0.9))
+    return typical, max(typical / 2, least)
 
 
-def no_foreground() -> ImageError:
-    """The error for a picture without a digit."""
+def no_foreground_error() -> ImageError:
+    """Return the error for an image that shows no digit."""
     return ImageError(
-        "no ink was found: nothing in the picture stands out from its background as pen strokes "
-        "do; check that the digit is in it, sharp, and darker or lighter than the paper."
+        "No digit was found: nothing stands out from the background as pen strokes do. Check that "
+        "the digit is in the image, sharp, and darker or lighter than the background."
     )
 
 
 def _contrast(levels: GrayLevels) -> GrayLevels:
-    """How far each pixel differs from its paper, as a fraction of the paper's brightness."""
-    if max(levels.shape) > 4 * _BACKGROUND_SIDE:  # the grain of a photograph, not thin strokes
+    """Return how much each pixel differs from its background, as a share of its brightness."""
+    if max(levels.shape) > 4 * _LIGHT_SIDE:  # smooths a photograph's noise, not thin strokes
         levels = ndimage.gaussian_filter(levels, 0.8)
     low, high = np.quantile(levels, [0.02, 0.98])
-    even = _is_flat(levels, low, high) or _is_clean(levels, low, high)
-    if max(levels.shape) <= SMALL or even:
-        dark = _share(levels < (low + high) / 2) <= _share(levels > (low + high) / 2)
-        paper = np.float32(high if dark else 1 - low)
-        return _against(levels if dark else 1 - levels, paper)
+    even = _has_flat_background(levels, low, high) or _has_two_levels(levels, low, high)
+    if max(levels.shape) <= EVEN_LIGHT_SIDE or even:
+        middle = (low + high) / 2
+        dark = _coverage(levels < middle) <= _coverage(levels > middle)
+        background = np.float32(high if dark else 1 - low)
+        return _relative_contrast(levels if dark else 1 - levels, background)
     if _skewness(levels) > 0:
         levels = 1 - levels
-    return _against(levels, _paper_levels(levels))
+    return _relative_contrast(levels, _estimate_light(levels))
 
 
-def _against(levels: GrayLevels, paper: GrayLevels | np.float32) -> GrayLevels:
-    fraction = (paper - levels) / np.maximum(paper, np.float32(0.2))  # the dark exaggerates grain
-    return np.asarray(fraction, dtype=np.float32)
+def _relative_contrast(levels: GrayLevels, background: GrayLevels | np.float32) -> GrayLevels:
+    brightness = np.maximum(background, np.float32(0.2))  # the dark exaggerates noise
+    return np.asarray((background - levels) / brightness, dtype=np.float32)
 
 
-def _is_flat(levels: GrayLevels, low: float, high: float) -> bool:
-    """Whether the paper has no grain and no shade, as in a digit that was drawn or enlarged."""
+def _has_flat_background(levels: GrayLevels, low: float, high: float) -> bool:
+    """Return whether the background has neither noise nor shade, as in an enlarged drawing."""
     counts = np.bincount(np.rint(levels * 255).astype(np.uint8).ravel(), minlength=256)
-    away, most = np.abs(np.arange(256) - counts.argmax()), counts.max()
-    sharp = most > FLAT * levels.size and most > SHARP * counts[away <= 4].sum()
-    return bool(high - low > MIN_CONTRAST and sharp and counts[away > 25].max() < RIVAL * most)
+    away, mode = np.abs(np.arange(256) - counts.argmax()), counts.max()
+    frequent = mode > MIN_MODE_SHARE * levels.size
+    sharp = mode > MIN_MODE_SHARPNESS * counts[away <= 4].sum()
+    alone = counts[away > 25].max() < MAX_SECOND_MODE * mode
+    return bool(high - low > MIN_CONTRAST and frequent and sharp and alone)
 
 
-def _is_clean(levels: GrayLevels, low: float, high: float) -> bool:
-    """Whether there are two levels with little between them, as in a scan or a drawing."""
+def _has_two_levels(levels: GrayLevels, low: float, high: float) -> bool:
+    """Return whether few pixels lie between two levels, as in a scan or a drawing."""
     share = (levels - low) / max(high - low, MIN_CONTRAST)
     between = np.count_nonzero((share > 0.25) & (share < 0.75))
     fewer = min(np.count_nonzero(share <= 0.25), np.count_nonzero(share >= 0.75))
-    return bool(high - low > 0.5 * high and between < CLEAN * fewer)
+    return bool(high - low > 0.5 * high and between < MAX_BETWEEN * fewer)
 
 
-def _share(ink: NDArray[np.bool_]) -> float:
-    """The share of the picture that would be ink, its border counted as much as its inside.
+def _coverage(mask: NDArray[np.bool_]) -> float:
+    """Return the share of the image that the mask covers, plus its share of the border.
 
-    A digit leaves most of its picture free, and most of the border even where it is cropped tight.
+    A digit covers little of either, even where it is cropped tightly.
     """
-    border = np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]])
-    return float(ink.mean() + border.mean())
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    return float(mask.mean() + border.mean())
 
 
 def _skewness(levels: GrayLevels) -> float:
-    """Negative where thin things are darker than what is around them, positive where lighter.
+    """Return a negative number for dark strokes on a light background, a positive one for light.
 
-    The third moment of the picture less its own blur: slopes and shadows' edges are in it as much
-    above zero as below, and strokes far on one side.
+    This is the third moment of the image minus its blur at three scales. Slopes and the edges of
+    shadows lie above zero as much as below, strokes far to one side.
     """
-    small = _shrunk(levels)
-    detail = [small - ndimage.gaussian_filter(small, min(small.shape) / n) for n in (5, 10, 20)]
-    return float(sum(np.mean(part**3) for part in detail))
+    small = _shrink_for_light(levels)
+    details = [small - ndimage.gaussian_filter(small, min(small.shape) / n) for n in (5, 10, 20)]
+    return float(sum(np.mean(detail**3) for detail in details))
 
 
-def _paper_levels(levels: GrayLevels) -> GrayLevels:
-    """The brightness that paper has, or would have under the ink, where the light is uneven.
+def _estimate_light(levels: GrayLevels) -> GrayLevels:
+    """Return the background's brightness at each pixel, also below the foreground.
 
-    A grey closing keeps slopes and shadows' edges, and fills valleys narrower than its window. The
-    picture is continued beyond its border, lest a shadow at the border be such a valley.
+    A gray closing keeps slopes and the edges of shadows, and fills valleys narrower than its
+    window. The border pixels are repeated outward first: otherwise a shadow at the border would be
+    such a valley.
     """
-    small = _shrunk(levels)
+    small = _shrink_for_light(levels)
     window = max(min(small.shape) // 2, max(small.shape) // 4) | 1
     padded = np.pad(small, window, mode="edge")
-    paper = ndimage.grey_closing(padded, size=(window, window))
-    paper = ndimage.gaussian_filter(paper, window / 16)[window:-window, window:-window]
-    full = Image.fromarray(np.ascontiguousarray(paper))
-    return np.asarray(full.resize(levels.shape[::-1], Image.Resampling.BILINEAR))
+    closed = ndimage.grey_closing(padded, size=(window, window))
+    smooth = ndimage.gaussian_filter(closed, window / 16)[window:-window, window:-window]
+    light = Image.fromarray(np.ascontiguousarray(smooth))
+    return np.asarray(light.resize(levels.shape[::-1], Image.Resampling.BILINEAR))
 
 
-def _shrunk(levels: GrayLevels) -> GrayLevels:
+def _shrink_for_light(levels: GrayLevels) -> GrayLevels:
     height, width = levels.shape
-    shrink = max(1, max(height, width) / _BACKGROUND_SIDE)
-    size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
+    factor = max(1, max(height, width) / _LIGHT_SIDE)
+    size = (max(1, round(width / factor)), max(1, round(height / factor)))
     return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BOX))
 
 
-def _paper(contrast: GrayLevels) -> tuple[float, float]:
-    """Median and standard deviation of the paper, from the lower tail of all pixels.
+def _background_statistics(contrast: GrayLevels) -> tuple[float, float]:
+    """Return the background's median and its standard deviation, the noise.
 
-    Paper is at least a third of any picture, so its lower half is below the first sixth… of all.
-    For a normal distribution the first quartile is 0.674 and the twentieth 1.645 deviations below.
+    Both come from the lower tail of all pixels, which is background: foreground differs by more.
+    In a normal distribution the first quartile lies 0.674 and the first twentieth 1.645 deviations
+    below the median.
     """
     low, quarter = np.quantile(contrast, [0.05, 0.25])
-    grain = float(quarter - low) / (1.645 - 0.674)
-    return float(quarter) + 0.674 * grain, grain
+    noise = float(quarter - low) / (1.645 - 0.674)
+    return float(quarter) + 0.674 * noise, noise

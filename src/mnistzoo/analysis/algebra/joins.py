@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import reduce
 
 import numpy as np
@@ -11,6 +12,7 @@ from mnistzoo.analysis.algebra.axis_field import AxisField
 from mnistzoo.analysis.algebra.connections import Connections, clip_to_padding
 from mnistzoo.analysis.algebra.factors import NO_AXIS, Factor, axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.algebra.window import Window
 
 
 def union(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
@@ -160,6 +162,43 @@ def place_constant(layout: Layout, index: int, axis: int, links: Connections) ->
     dims = list(layout.dims)
     dims[index] = (Factor(len(inputs), axis, 1),)
     return Layout(tuple(dims), layout.fields).with_field(axis, AxisField.constant(ranges))
+
+
+def splice(
+    layout: Layout, old: Layout | None, index: int, entries: range, shape: Sequence[int]
+) -> Layout:
+    """Return the layout of a tensor of `shape` after a write to some entries along a dimension.
+
+    Args:
+        layout: Of what is written.
+        old: Of the tensor before; `None` if it did not depend on the input.
+        index: The dimension.
+        entries: The entries along it that are written.
+        shape: Of the tensor.
+    """
+    units, size = dim_size(layout.dims[index]), shape[index]
+    inputs = np.full((size, 1), -1)
+    inputs[entries[:units], 0] = np.arange(units)
+    if axes_of(layout.dims[index]):
+        window = Window(1, Fraction(1, entries.step), Fraction(entries.start, entries.step))
+        layout = layout.apply({index: Connections(window, inputs)}) if units != size else layout
+    else:
+        layout = _splice_constant(layout, index, Connections(Window(), inputs))
+    if old is not None and axes_of(old.dims[index]):
+        kept = np.where(inputs < 0, np.arange(size)[:, None], -1)
+        old = old.apply({index: Connections(Window(), kept)})
+    return union([layout, old], shape) or layout
+
+
+def _splice_constant(layout: Layout, index: int, links: Connections) -> Layout:
+    """Return `place_constant` along the one axis that no dimension runs along.
+
+    If there are several, any entry along the dimension may read all of it.
+    """
+    free = set(range(len(layout.fields))) - layout.axes()
+    if len(free) == 1:
+        return place_constant(layout, index, free.pop(), links)
+    return layout.with_dim(index, untracked(len(links.inputs)))
 
 
 def matmul(one: Layout | None, other: Layout | None, shape: Sequence[int]) -> Layout | None:

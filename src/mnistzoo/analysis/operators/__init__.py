@@ -1,15 +1,9 @@
-"""What each ATen operator does to windows, and what it costs."""
+"""One record for each operator: its rule for receptive fields, and its MACs."""
 
-from mnistzoo.analysis.operators import indexing as indexing
-from mnistzoo.analysis.operators import mixing as mixing
-from mnistzoo.analysis.operators import resizing as resizing
-from mnistzoo.analysis.operators import shapes as shapes
-from mnistzoo.analysis.operators import sliding as sliding
-from mnistzoo.analysis.operators.macs import macs_of as macs_of
-from mnistzoo.analysis.operators.registry import RULES as RULES
-from mnistzoo.analysis.operators.registry import Call as Call
-
-MOVING = frozenset(
-    name for name, rule in RULES.items() if rule.__module__ in (sliding.__name__, resizing.__name__)
-)
-"""Operators that move a window along an axis; those that were called as functions have rows."""
+from mnistzoo.analysis.algebra.connections import Kernel as Kernel
+from mnistzoo.analysis.algebra.layout import Layout as Layout
+from mnistzoo.analysis.operators.base import Call as Call
+from mnistzoo.analysis.operators.base import elementwise as elementwise
+from mnistzoo.analysis.operators.base import read_all as read_all
+from mnistzoo.analysis.operators.registry import register_operator as register_operator
+from mnistzoo.analysis.operators.sliding import slide as slide

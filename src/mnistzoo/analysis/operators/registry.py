@@ -1,123 +1,113 @@
-"""One call of an ATen operator, and the table of the rules for them."""
+"""The table of all operators, by qualified name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from torch import Tensor
+import torch
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.errors import UnknownOperatorError
+from mnistzoo.analysis.operators import (
+    indexing,
+    linalg,
+    pointwise,
+    reductions,
+    resizing,
+    shapes,
+    slicing,
+    sliding,
+)
+from mnistzoo.analysis.operators.base import Call, Operator, Rule, Write
+from mnistzoo.errors import InputError, UnknownOperatorError
 
-Layouts = Layout | None | list[Layout | None]
-"""What a rule answers: one layout, or one for each tensor that the operator returns."""
+OPERATORS: dict[str, Operator] = {}
+"""By qualified name without the overload, such as `"aten::relu"`."""
+
+_FAMILIES = (pointwise, reductions, linalg, shapes, slicing, indexing, sliding, resizing)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An operator, what it was given, and what it returned.
+def _add(name: str, operator: Operator) -> None:
+    if name in OPERATORS:
+        raise InputError(f"Expected an operator without a rule, got {name!r}. Register it once.")
+    OPERATORS[name] = operator
 
-    Attributes:
-        func: the overload, `torch.ops.aten.….….`
-        args: as given, by position.
-        kwargs: as given, by name.
-        out: a tensor, or a sequence of tensors.
-        tensors: all those among the arguments.
-        layout_of: the layout of a tensor; `None` if it is not made of the input.
-        now: what stands for a tensor, with the values that it has by now, or on `meta` without.
-    """
 
-    func: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    out: Any
-    tensors: list[Tensor]
-    layout_of: Callable[[Any], Layout | None]
-    now: Callable[[Tensor], Tensor]
-
-    def __getitem__(self, name: str) -> Any:
-        """The argument of that name in the operator's schema, or its default."""
-        position, default = _signature(self.func)[name]
-        if position < len(self.args):
-            return self.args[position]
-        return self.kwargs.get(name, default)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The same, with a default for operators without such an argument."""
-        return self[name] if name in _signature(self.func) else default
-
-    def whole(self, tensor: Any) -> Layout | None:
-        """One unit that sees what all of a tensor sees; `None` if it is not made of the input."""
-        layout = self.layout_of(tensor)
-        return layout and layout.union_all()
-
-    @property
-    def source(self) -> Layout:
-        """The layout of the first argument.
-
-        Raises:
-            UnknownOperatorError: only another argument is made of the input.
-        """
-        layout = self.layout_of(self.args[0])
-        if layout is None:
-            raise UnknownOperatorError(
-                "expected a first argument made of the input, got one that is not, for which no "
-                "window is known; analyse a part of the network, such as its backbone."
-            )
-        return layout
-
-    @property
-    def result(self) -> Tensor:
-        """The first tensor returned."""
-        first: Tensor = self.out if isinstance(self.out, Tensor) else self.out[0]
-        return first
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of the first tensor returned."""
-        return tuple(self.result.shape)
+for _family in _FAMILIES:
+    for _names, _operator in _family.OPERATORS.items():
+        for _name in _names.split():
+            _add(_name if "::" in _name else f"aten::{_name}", _operator)
 
 
 @cache
-def _signature(func: Any) -> dict[str, tuple[int, Any]]:
-    """By name, the position and the default of each argument; read once, as torch is slow here."""
-    arguments = enumerate(func._schema.arguments)
-    return {argument.name: (i, argument.default_value) for i, argument in arguments}
+def plain_name(func: Any) -> str:
+    """Return the qualified name of an operator, for ATen's in-place variants that of the plain one.
+
+    >>> plain_name(torch.ops.aten.relu_.default)
+    'aten::relu'
+    """
+    name: str = func._schema.name
+    in_place = name.startswith("aten::") and name.endswith("_") and not name.endswith("__")
+    return name[:-1] if in_place else name
 
 
-Rule = Callable[[Call], Layouts]
+@cache
+def find_operator(func: Any) -> Operator | None:
+    """Return the record of an operator, or `None` if nothing is known about it.
 
-RULES: dict[str, Rule] = {}
-"""By the operator's name, without its overload and without the underscore of in-place ones."""
-
-
-def rule(*names: str) -> Callable[[Rule], Rule]:
-    """Enter a rule into the table under the names of its operators."""
-
-    def enter(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(names, function))
-        return function
-
-    return enter
-
-
-def positive(dim: int, ndim: int) -> int:
-    """A dimension counted from the front."""
-    return dim + ndim if dim < 0 else dim
+    ATen's in-place and `_copy` variants share the record of the plain operator.
+    """
+    name = plain_name(func)
+    found = OPERATORS.get(name)
+    if found is None and name.startswith("aten::"):
+        found = OPERATORS.get(name.removesuffix("_copy"))
+    if found is None and torch.Tag.pointwise in func.tags:
+        found = pointwise.UNNAMED
+    return found
 
 
-def dims_of(value: int | Sequence[int] | None, ndim: int) -> list[int]:
-    """A `dim` argument as positive dimensions; none given means all."""
-    if value is None or value == []:
-        return list(range(ndim))
-    values = [value] if isinstance(value, int) else value
-    return [positive(dim, ndim) for dim in values]
+def after_write(write: Write) -> Layout:
+    """Return the layout of a whole tensor after a write through a view.
+
+    Raises:
+        UnknownOperatorError: Writing through views of this kind is not supported.
+    """
+    operator = find_operator(write.view.func)
+    if operator is None or operator.write is None:
+        raise UnknownOperatorError(
+            f"Writing through a view made by {write.view.func} is not supported. "
+            "Write to the tensor itself, or to a slice."
+        )
+    return operator.write(write)
 
 
-def spatial(call: Call, axes: int) -> list[int]:
-    """The last `axes` dimensions of what `call` reads."""
-    ndim = len(call.source.dims)
-    return list(range(ndim - axes, ndim))
+def register_operator(
+    name: str,
+    rule: Rule,
+    *,
+    macs: Callable[[Call], int] | None = None,
+    listed: bool = False,
+    needs_values: bool = False,
+) -> None:
+    """Register a custom operator, so that models that call it can be analyzed.
+
+    Args:
+        name: Qualified name, such as `"mylib::blur"`. It covers all overloads.
+        rule: Function from a `Call` to the `Layout` of the result, or to a list with one for each
+            tensor that is returned. `mnistzoo.analysis.operators` has `elementwise`, `slide(…)`,
+            and `read_all`, which is right for every operator.
+        macs: Function from a `Call` to its multiply-accumulates; default: 0.
+        listed: Whether calls outside of a layer get a row in the table, as do those with MACs.
+        needs_values: Whether the result, or its shape, depends on values.
+
+    Raises:
+        InputError: The name is not qualified, or the operator is registered already.
+
+    >>> from mnistzoo.analysis.operators import Kernel, register_operator, slide
+    >>> register_operator("mylib::blur", slide(Kernel(3, padding=1), Kernel(3, padding=1)))
+    """
+    if not all(name.partition("::")):
+        raise InputError(f"Expected a qualified name such as 'mylib::blur', got {name!r}.")
+    _add(name, Operator(rule, macs, listed, needs_values))
+    find_operator.cache_clear()

@@ -1,4 +1,4 @@
-"""Interpolations: what each unit of a resized map is a weighted sum of."""
+"""Interpolation: the units that each unit of a resized map is a weighted sum of."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ import numpy as np
 from mnistzoo.analysis.algebra.connections import Connections, Ints
 from mnistzoo.analysis.algebra.factors import dim_size
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.registry import Call, rule, spatial
+from mnistzoo.analysis.operators.base import Call, Operator, Rule, last_dims
 
-Taps = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
-"""From units in and out, the scale and `align_corners`: the units read, clipped and not."""
+Mode = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
+"""Function from units in and out, scale and `align_corners` to the units read, clipped and not."""
 
 
-def _scale(call: Call, axis: int, units: int, made: int) -> Fraction:
-    """Units read per unit made; as torch does, from the factor asked for where there is one."""
+def _scale(call: Call, axis: int, units_in: int, units_out: int) -> Fraction:
+    """Return input units per output unit, from the scale factor if one was given, as in torch."""
     axes = len(call.shape) - 2
     names = ("scales",) if axes == 1 else ("scales_d", "scales_h", "scales_w")[3 - axes :]
     factors = call.get("scale_factors")
     factor = factors[axis] if factors else call.get(names[axis])
-    return 1 / Fraction(factor).limit_denominator(10**6) if factor else Fraction(units, made)
+    return (
+        1 / Fraction(factor).limit_denominator(10**6) if factor else Fraction(units_in, units_out)
+    )
 
 
 @lru_cache(maxsize=256)
-def _resize_step(find: Taps, units: int, made: int, scale: Fraction, corners: bool) -> Connections:
-    inputs, unclipped = find(units, made, scale, corners)
+def _connect(mode: Mode, units: int, made: int, scale: Fraction, corners: bool) -> Connections:
+    inputs, unclipped = mode(units, made, scale, corners)
     stride = Fraction(units - 1, made - 1) if corners and made > 1 and units > 1 else scale
     return Connections.of(inputs, stride, unclipped)
 
@@ -45,7 +47,7 @@ def _nearest_exact(units: int, made: int, scale: Fraction, _: bool) -> tuple[Int
 
 
 def _sources(units: int, made: int, scale: Fraction, corners: bool) -> list[Fraction]:
-    """Where each unit made lies among the units read."""
+    """Return the position of each output unit among the input units."""
     if corners:
         return [i * Fraction(units - 1, max(made - 1, 1)) for i in range(made)]
     half = Fraction(1, 2)
@@ -68,7 +70,7 @@ def _cubic(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints,
 def _antialiased(
     units: int, made: int, scale: Fraction, corners: bool, half: int
 ) -> tuple[Ints, Ints]:
-    """Taps of a filter of `half` units either side, widened where it makes the map smaller."""
+    """Return the units under a filter that reaches `half` units, wider where the map shrinks."""
     if corners:
         scale = Fraction(units - 1, made - 1) if made > 1 else Fraction(0)
     width = max(scale, Fraction(1))
@@ -79,14 +81,14 @@ def _antialiased(
 
 
 def _weighted(middle: Fraction, width: Fraction, half: int) -> list[int]:
-    """The units that such a filter gives a weight: at whole distances but 0 it has none."""
+    """Return the units with a weight that is not 0, as it is at whole distances other than 0."""
     first, last = ceil(middle - half * width), floor(middle + half * width)
     distances = {t: (t + Fraction(1, 2) - middle) / width for t in range(first - 1, last + 1)}
     return [t for t, d in distances.items() if abs(d) < half and (d == 0 or d.denominator > 1)]
 
 
 def _rectangular(rows: list[list[int]]) -> Ints:
-    """Rows of numbers made as long as the longest, by their last number again."""
+    """Return rows padded to the longest one with their last number."""
     longest = max(map(len, rows))
     return np.array([row + row[-1:] * (longest - len(row)) for row in rows])
 
@@ -99,25 +101,26 @@ def _cubic_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[In
     return _antialiased(units, made, scale, corners, 2)
 
 
-_RESIZES: dict[str, Taps] = {
-    **{f"upsample_nearest{axes}d": _nearest for axes in (1, 2, 3)},
-    **{f"_upsample_nearest_exact{axes}d": _nearest_exact for axes in (1, 2, 3)},
-    "upsample_linear1d": _linear,
-    "upsample_bilinear2d": _linear,
-    "upsample_trilinear3d": _linear,
+def _resize(mode: Mode) -> Rule:
+    def rule(call: Call) -> Layout:
+        corners = bool(call.get("align_corners", False))
+        layout, links = call.source, {}
+        for axis, index in enumerate(last_dims(call, len(call.shape) - 2)):
+            units, made = dim_size(layout.dims[index]), call.shape[index]
+            scale = _scale(call, axis, units, made)
+            links[index] = _connect(mode, units, made, scale, corners)
+        return layout.apply(links)
+
+    return rule
+
+
+_MODES = {
+    "upsample_nearest1d upsample_nearest2d upsample_nearest3d": _nearest,
+    "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d": _nearest_exact,
+    "upsample_linear1d upsample_bilinear2d upsample_trilinear3d": _linear,
     "upsample_bicubic2d": _cubic,
     "_upsample_bilinear2d_aa": _linear_aa,
     "_upsample_bicubic2d_aa": _cubic_aa,
 }
 
-
-@rule(*_RESIZES)
-def _resize(call: Call) -> Layout:
-    find = _RESIZES[call.func._schema.name.removeprefix("aten::")]
-    corners = bool(call.get("align_corners", False))
-    layout, steps = call.source, {}
-    for axis, index in enumerate(spatial(call, len(call.shape) - 2)):
-        units, made = dim_size(layout.dims[index]), call.shape[index]
-        scale = _scale(call, axis, units, made)
-        steps[index] = _resize_step(find, units, made, scale, corners)
-    return layout.apply(steps)
+OPERATORS = {names: Operator(_resize(mode), listed=True) for names, mode in _MODES.items()}

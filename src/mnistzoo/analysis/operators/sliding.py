@@ -1,10 +1,11 @@
-"""Convolutions, pools, paddings and unfoldings: what moves a window along axes."""
+"""Convolutions, pools, padding and unfolding: operators that slide a kernel along axes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 
@@ -19,69 +20,109 @@ from mnistzoo.analysis.algebra.connections import (
 from mnistzoo.analysis.algebra.factors import dim_size, untracked
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.registry import Call, positive, rule, spatial
+from mnistzoo.analysis.operators.base import Call, Operator, Rule, last_dims, positive
+from mnistzoo.errors import AnalysisError
 
 
-def _each(value: Sequence[int] | int, axes: int) -> list[int]:
-    values = [value] if isinstance(value, int) else list(value)
-    return values * axes if len(values) == 1 else values
+def slide(*kernels: Kernel) -> Rule:
+    """Return a rule for an operator that slides a kernel along the last dimensions.
+
+    The operator may mix channels. Each unit reads all of the tensors after the first, such as
+    weights.
+
+    Args:
+        kernels: One for each of the last dimensions.
+    """
+
+    def rule(call: Call) -> Layout | None:
+        first, *others = call.tensors
+        layout = call.layout_of(first)
+        if layout is not None:
+            layout = _slide(_mix_channels(layout, call.shape, kernels), call.shape, kernels)
+        return union([layout, *map(call.union_of, others)], call.shape)
+
+    return rule
 
 
-@rule("convolution")
+def _mix_channels(layout: Layout, shape: Sequence[int], kernels: Sequence[Kernel]) -> Layout:
+    """Return the layout with the dimensions between the batch and the kernels' untracked.
+
+    Raises:
+        AnalysisError: The kernels do not give the shape of the result.
+    """
+    front = len(layout.dims) - len(kernels)
+    expected = [k.output_size(n) for k, n in zip(kernels, layout.shape[front:], strict=True)]
+    if expected != list(shape[front:]):
+        raise AnalysisError(
+            f"Expected a result of {expected} units, got {list(shape[front:])}. "
+            "Check the kernels of the rule."
+        )
+    for index in range(1, front):
+        layout = layout.untrack(index).with_dim(index, untracked(shape[index]))
+    return layout
+
+
+def _slide(
+    layout: Layout,
+    shape: Sequence[int],
+    kernels: Sequence[Kernel],
+    connect: Callable[[int, int, Kernel], Connections] = sliding,
+) -> Layout:
+    """Return the layout after kernels slid along the last dimensions, to a result of `shape`."""
+    links = {}
+    for index, kernel in enumerate(kernels, start=len(layout.dims) - len(kernels)):
+        units = dim_size(layout.dims[index])
+        if kernel[:3] != (1, 1, 0) or units != shape[index]:
+            links[index] = connect(units, shape[index], kernel)
+    return layout.apply(links)
+
+
+def _kernels(call: Call, sizes: Sequence[int] | int, axes: int) -> list[Kernel]:
+    """Return the kernel along each axis, from arguments with one number or one for each axis."""
+
+    def each(value: Sequence[int] | int) -> list[int]:
+        values = [value] if isinstance(value, int) else list(value)
+        return values * axes if len(values) == 1 else values
+
+    stride = call["stride"] or sizes  # a pool's stride is its kernel by default
+    numbers = each(sizes), each(stride), each(call["padding"]), each(call.get("dilation", 1))
+    return [Kernel(*four) for four in zip(*numbers, strict=True)]
+
+
 def _convolution(call: Call) -> Layout | None:
-    layout, weight = call.source, call["weight"]
-    kernel = weight.shape[2:]
-    axes = len(kernel)
-    stride, padding, dilation = (_each(call[x], axes) for x in ("stride", "padding", "dilation"))
-    make = transposed if call["transposed"] else sliding
-    layout = layout.union_over(1).with_dim(1, untracked(call.shape[1]))
-    steps = {}
-    for axis, index in enumerate(range(2, 2 + axes)):
-        slide = Kernel(kernel[axis], stride[axis], padding[axis], dilation[axis])
-        if slide[:3] != (1, 1, 0):
-            units = dim_size(layout.dims[index])
-            steps[index] = make(units, call.shape[index], slide)
-    # of a kernel and a bias that are made of the input, every unit sees all
-    others = call.whole(weight), call.whole(call["bias"])
-    return union([layout.apply(steps), *others], call.shape)
+    sizes = call["weight"].shape[2:]
+    layout = call.source.union_over(1).with_dim(1, untracked(call.shape[1]))
+    connect = transposed if call["transposed"] else sliding
+    layout = _slide(layout, call.shape, _kernels(call, sizes, len(sizes)), connect)
+    weights = call.union_of(call["weight"]), call.union_of(call["bias"])
+    return union([layout, *weights], call.shape)
 
 
-@rule(
-    "max_pool2d_with_indices",
-    "max_pool3d_with_indices",
-    "avg_pool1d",
-    "avg_pool2d",
-    "avg_pool3d",
-)
+def _convolution_macs(call: Call) -> int:
+    """Count one for each weight at each place: of the result, or of the input if transposed."""
+    batch, _, *places = call.args[0].shape if call["transposed"] else call.shape
+    return int(prod(call["weight"].shape) * prod(places) * batch)
+
+
 def _pool(call: Call) -> Layout:
-    kernel = call["kernel_size"]
-    axes = int(call.func._schema.name.split("pool")[1][0])
-    kernel = _each(kernel, axes)
-    stride = _each(call["stride"] or kernel, axes)
-    padding = _each(call["padding"], axes)
-    dilation = _each(call.get("dilation", [1]), axes)
-    layout, steps = call.source, {}
-    slides = map(Kernel, kernel, stride, padding, dilation)
-    for index, slide in zip(spatial(call, axes), slides, strict=True):
-        steps[index] = sliding(dim_size(layout.dims[index]), call.shape[index], slide)
-    return layout.apply(steps)
+    axes = int(call.name.partition("pool")[2][0])
+    return _slide(call.source, call.shape, _kernels(call, call["kernel_size"], axes))
 
 
-@rule("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_max_pool2d", "adaptive_max_pool3d")
 def _adaptive_pool(call: Call) -> Layout:
-    layout, steps = call.source, {}
-    for index in spatial(call, len(call["output_size"])):
+    layout, links = call.source, {}
+    for index in last_dims(call, len(call["output_size"])):
         units = call.shape[index]
         if units == 1:
             layout = layout.union_over(index)
         else:
-            steps[index] = adaptive(dim_size(layout.dims[index]), units)
-    return layout.apply(steps)
+            links[index] = _adaptive(dim_size(layout.dims[index]), units)
+    return layout.apply(links)
 
 
 @lru_cache(maxsize=256)
-def adaptive(units_in: int, units_out: int) -> Connections:
-    """An adaptive pool: unit `i` reads from `⌊i·in/out⌋` up to `⌈(i+1)·in/out⌉ − 1`."""
+def _adaptive(units_in: int, units_out: int) -> Connections:
+    """Return connections in which unit `i` reads `⌊i·in/out⌋ … ⌈(i+1)·in/out⌉ − 1`."""
     if units_in % units_out == 0:
         size = units_in // units_out
         return sliding(units_in, units_out, Kernel(size, size))
@@ -91,72 +132,74 @@ def adaptive(units_in: int, units_out: int) -> Connections:
     return Connections.of(np.minimum(inputs, stops[:, None] - 1), Fraction(units_in, units_out))
 
 
-@rule("constant_pad_nd")
-def _pad(call: Call) -> Layout:
-    return _padded(call, clip_to_padding)
+def _reflect(inputs: Ints, units: int) -> Ints:
+    mirrored: Ints = units - 1 - np.abs(units - 1 - np.abs(inputs))
+    return mirrored
 
 
-@rule("reflection_pad1d", "reflection_pad2d", "reflection_pad3d")
-def _reflect(call: Call) -> Layout:
-    return _padded(call, lambda inputs, units: units - 1 - np.abs(units - 1 - np.abs(inputs)))
+def _replicate(inputs: Ints, units: int) -> Ints:
+    return np.clip(inputs, 0, units - 1)
 
 
-@rule("replication_pad1d", "replication_pad2d", "replication_pad3d")
-def _replicate(call: Call) -> Layout:
-    return _padded(call, lambda inputs, units: np.clip(inputs, 0, units - 1))
+def _pad(mode: Callable[[Ints, int], Ints]) -> Rule:
+    """Return the rule of a padding; `mode` maps unit numbers outside of the map to units."""
+
+    def rule(call: Call) -> Layout:
+        pads = call.get("pad") or call["padding"]
+        layout, links = call.source, {}
+        for number in range(len(pads) // 2):
+            index = len(call.shape) - 1 - number
+            if pads[2 * number] or pads[2 * number + 1]:
+                numbers = np.arange(call.shape[index])[:, None] - pads[2 * number]
+                inputs = mode(numbers, dim_size(layout.dims[index]))
+                links[index] = Connections.of(inputs, 1, numbers)
+        return layout.apply(links)
+
+    return rule
 
 
-def _padded(call: Call, found: Callable[[Ints, int], Ints]) -> Layout:
-    """A padding by mode; `found` gives the units that stand where inputs point outside."""
-    pads = call.get("pad") or call["padding"]
-    layout, steps = call.source, {}
-    for number in range(len(pads) // 2):
-        index = len(call.shape) - 1 - number
-        if pads[2 * number] or pads[2 * number + 1]:
-            inputs = np.arange(call.shape[index])[:, None] - pads[2 * number]
-            steps[index] = Connections.of(found(inputs, dim_size(layout.dims[index])), 1, inputs)
-    return layout.apply(steps)
-
-
-@rule("unfold")
 def _unfold(call: Call) -> Layout:
-    index = positive(call["dimension"], len(call.source.dims))
     layout = call.source
-    units = dim_size(layout.dims[index])
-    step = sliding(units, call.shape[index], Kernel(call["size"], call["step"]))
-    layout = layout.apply({index: step})
-    return layout.with_dims([*layout.dims, untracked(call["size"])])
+    index = positive(call["dimension"], len(layout.dims))
+    units, kernel = dim_size(layout.dims[index]), Kernel(call["size"], call["step"])
+    layout = layout.apply({index: sliding(units, call.shape[index], kernel)})
+    return layout.with_dims([*layout.dims, untracked(kernel.size)])
 
 
-def _slides(call: Call) -> list[Kernel]:
-    names = ("kernel_size", "stride", "padding", "dilation")
-    return [Kernel(*numbers) for numbers in zip(*(_each(call[x], 2) for x in names), strict=True)]
-
-
-def _places(size: int, slide: Kernel) -> int:
-    """How many places a window has along an axis."""
-    kernel, stride, padding, dilation = slide
-    return (size + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
-
-
-@rule("im2col")
 def _im2col(call: Call) -> Layout:
-    layout, steps = call.source.union_over(len(call.source.dims) - 3), {}
-    for index, slide in zip(spatial(call, 2), _slides(call), strict=True):
-        size = dim_size(layout.dims[index])
-        steps[index] = sliding(size, _places(size, slide), slide)
-    layout = layout.apply(steps)
+    layout, kernels = call.source, _kernels(call, call["kernel_size"], 2)
+    layout = layout.union_over(len(layout.dims) - 3)
+    sizes = zip(layout.shape[-2:], kernels, strict=True)
+    places = [kernel.output_size(size) for size, kernel in sizes]
+    layout = _slide(layout, [*layout.shape[:-2], *places], kernels)
     *batch, _, rows, columns = layout.dims
     return layout.with_dims([*batch, untracked(call.shape[-2]), rows + columns])
 
 
-@rule("col2im")
 def _col2im(call: Call) -> Layout:
-    sizes = list(zip(_each(call["output_size"], 2), _slides(call), strict=True))
+    layout, kernels = call.source, _kernels(call, call["kernel_size"], 2)
     channels = len(call.shape) - 3
-    layout = call.source.union_over(channels).with_dim(channels, untracked(call.shape[channels]))
-    layout = layout.reshape([*layout.shape[:-1], *(_places(size, slide) for size, slide in sizes)])
-    steps = {}
-    for index, (size, slide) in enumerate(sizes, start=channels + 1):
-        steps[index] = transposed(dim_size(layout.dims[index]), size, slide)
-    return layout.apply(steps)
+    layout = layout.union_over(channels).with_dim(channels, untracked(call.shape[channels]))
+    sizes = zip(call.shape[-2:], kernels, strict=True)
+    places = [kernel.output_size(size) for size, kernel in sizes]
+    layout = layout.reshape([*layout.shape[:-1], *places])
+    return _slide(layout, call.shape, kernels, transposed)
+
+
+OPERATORS = {
+    "convolution": Operator(_convolution, macs=_convolution_macs, listed=True),
+    "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d": (
+        Operator(_pool, listed=True)
+    ),
+    "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d": (
+        Operator(_adaptive_pool, listed=True)
+    ),
+    "constant_pad_nd": Operator(_pad(clip_to_padding), listed=True),
+    "reflection_pad1d reflection_pad2d reflection_pad3d": Operator(_pad(_reflect), listed=True),
+    "replication_pad1d replication_pad2d replication_pad3d": (
+        Operator(_pad(_replicate), listed=True)
+    ),
+    "unfold": Operator(_unfold, listed=True),
+    "im2col": Operator(_im2col, listed=True),
+    "col2im": Operator(_col2im, listed=True),
+}

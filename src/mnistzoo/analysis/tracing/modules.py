@@ -47,7 +47,7 @@ class ModuleCall:
 
     def __str__(self) -> str:
         kind = type(self.module).__name__
-        return f"layer {self.path!r} ({kind})" if self.path else f"the network ({kind})"
+        return f"layer {self.path!r} ({kind})" if self.path else f"the model ({kind})"
 
 
 class ModuleTracker:

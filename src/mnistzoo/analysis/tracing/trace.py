@@ -14,6 +14,7 @@ from torch import nn
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.table import Row
+from mnistzoo.analysis.tracing.constants import ConstantPolicy
 from mnistzoo.analysis.tracing.module_state import (
     StandIns,
     checked,
@@ -24,6 +25,7 @@ from mnistzoo.analysis.tracing.module_state import (
 )
 from mnistzoo.analysis.tracing.modules import ModuleTracker, receptive_field_of, tensors_of
 from mnistzoo.analysis.tracing.recurrent import in_few_operators
+from mnistzoo.analysis.tracing.tensors import TensorRecords
 from mnistzoo.analysis.tracing.tracer import LayoutTracer
 from mnistzoo.errors import (
     AnalysisError,
@@ -121,10 +123,10 @@ def _pass(
     module: nn.Module, kwargs: dict[str, Any], image: tuple[int, ...], on_meta: bool = False
 ) -> Trace:
     """Send images of that shape through `module`; with `on_meta`, none of its floats has data."""
-    dispatch = LayoutTracer(on_meta)
+    dispatch = LayoutTracer(ConstantPolicy(floats_on_meta=on_meta))
     calls = ModuleTracker(module, dispatch.layout_of)
     images = torch.empty(image, dtype=_dtype(module), device="meta")
-    dispatch.track(images, Layout.image(image))
+    dispatch.tensors.result(images).set_layout(Layout.image(image))
     kwargs = own_containers(kwargs)
     with preserve_module_state(module):
         if on_meta:
@@ -135,7 +137,7 @@ def _pass(
             unfused_attention(),
             in_few_operators(module),
             calls.watched(),
-            dispatch.telling(calls),
+            dispatch.reporting_to(calls),
             torch.no_grad(),
             _no_autocast(),
             dispatch,
@@ -158,7 +160,7 @@ def _seen(module: nn.Module, calls: ModuleTracker, dispatch: LayoutTracer) -> Tr
     """What a pass has come to, told while the module is as it ran."""
     root = calls.outputs.get("")
     last_map = root if root is not None and root.axes() else dispatch.last_map
-    rows = (*calls.rows, *_not_called(module, calls, dispatch.read))
+    rows = (*calls.rows, *_not_called(module, calls, dispatch.tensors))
     everywhere = module.named_modules(remove_duplicate=False)
     paths = {path: calls.paths[id(part)] for path, part in everywhere}
     return Trace(rows, calls.outputs, last_map, paths)
@@ -219,14 +221,14 @@ def _refused(error: Exception, calls: ModuleTracker, shape: tuple[int, ...]) -> 
     )
 
 
-def _not_called(module: nn.Module, calls: ModuleTracker, read: set[int]) -> list[Row]:
+def _not_called(module: nn.Module, calls: ModuleTracker, read: TensorRecords) -> list[Row]:
     """Rows for parameters of modules that were not called; nothing may be left out of the sum."""
     rows = []
     for path, part in module.named_modules():
         own = [p for p in part._parameters.values() if p is not None]
         new = [p for p in own if id(p) not in calls.counted]
         if path not in calls.outputs and new:
-            unused = sum(p.numel() for p in new if id(p) not in read)
+            unused = sum(p.numel() for p in new if p not in read)
             kind = type(part).__name__
             rows.append(Row(path, kind, None, calls.count(part), 0, None, unused_params=unused))
     return rows

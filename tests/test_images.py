@@ -18,7 +18,7 @@ from PIL import Image
 import mnistzoo
 from mnistzoo.data.mnist import mnist, normalize
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
-from mnistzoo.images import loading as opening
+from mnistzoo.images import loading
 from mnistzoo.images.grayscale import gray_levels, shrink, shrink_factor
 from mnistzoo.images.preprocessing import to_mnist
 
@@ -47,7 +47,7 @@ def encoded(image, kind="PNG", **options):
 
 def difference(a, b):
     """Mean absolute difference of two 28×28 pictures, in grey levels of 255."""
-    return (a.float() - b.float()).abs().mean().item()
+    return np.abs(a.astype(float) - b).mean()
 
 
 def test_mnist_passes_through_unchanged(digits):
@@ -59,7 +59,7 @@ def test_mnist_passes_through_unchanged(digits):
 def test_training_images_pass_through_unchanged():
     """So does every tenth of those that the networks learn from."""
     images = mnist(train=True).images[::10]
-    assert all(torch.equal(to_mnist(image), image) for image in images)
+    assert all(np.array_equal(to_mnist(image), image) for image in images)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_training_images_pass_through_unchanged():
 def test_mnist_passes_through_in_every_form(digits, form):
     """An MNIST image is the same whether array, tensor, PIL image or file, of any dtype."""
     for digit in digits[:20]:
-        assert torch.equal(to_mnist(form(digit)), digit)
+        assert np.array_equal(to_mnist(form(digit)), digit)
 
 
 def test_transform_is_for_datasets(digits, tmp_path):
@@ -154,25 +154,25 @@ def test_files_agree(page, kind, tmp_path):
 @pytest.mark.parametrize("kind", ["TGA", "PCX", "SGI"])
 def test_formats_that_are_not_read(page, kind):
     """What Pillow could decode is refused where this library does not name its format."""
-    with pytest.raises(ImageError, match="not a picture in a format that is read"):
+    with pytest.raises(ImageError, match="not an image in a supported format"):
         to_mnist(encoded(page.convert("RGB"), kind))
 
 
 def test_a_large_photograph_keeps_its_size(page):
     """A JPEG that is decoded smaller than it is stored is told as large as it is stored."""
     large = page.resize((page.width * 20, page.height * 20))
-    opened = opening.load_grayscale(encoded(large, "JPEG"))
+    opened = loading.load_grayscale(encoded(large, "JPEG"))
     assert opened.size == large.size
-    assert max(opened.levels.shape) <= opening.WORKING_SIDE
+    assert max(opened.levels.shape) <= loading.WORKING_SIDE
 
 
 @pytest.mark.parametrize("factor", [1, 2, 5])
 def test_copies_of_pixels_are_taken_back(digits, factor):
     """A digit enlarged by repeating its pixels is opened as it was, and its size is told."""
     enlarged = np.kron(digits[0], np.ones((factor, factor), np.uint8))
-    opened = opening.load_grayscale(enlarged)
+    opened = loading.load_grayscale(enlarged)
     assert opened.size == (28 * factor, 28 * factor)
-    assert np.array_equal(opened.levels, opening.load_grayscale(digits[0]).levels)
+    assert np.array_equal(opened.levels, loading.load_grayscale(digits[0]).levels)
     assert opened.levels.shape == (28, 28)
 
 
@@ -198,7 +198,7 @@ def test_cameras_held_otherwise(page, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, exif=exif)
-    assert opening.load_grayscale(data).size == page.size
+    assert loading.load_grayscale(data).size == page.size
     assert difference(to_mnist(data), to_mnist(page)) < 1
 
 
@@ -240,7 +240,7 @@ def test_what_comes_out_is_in_mnists_style(height, width, seed):
         seen = to_mnist(noise)
     except ImageError:
         return
-    rows, columns = (np.flatnonzero(seen.numpy().any(axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero(seen.any(axis)) for axis in (1, 0))
     assert max(np.ptp(rows), np.ptp(columns)) + 1 in range(18, 21)
     assert seen.max() > 200
 
@@ -248,18 +248,18 @@ def test_what_comes_out_is_in_mnists_style(height, width, seed):
 @pytest.mark.parametrize(
     ("picture", "message"),
     [
-        (np.full((100, 100), 255, np.uint8), "no ink"),
-        (np.zeros((100, 100), np.uint8), "no ink"),
-        (np.zeros((28, 28), np.uint8), "no ink"),
-        (np.zeros((1, 1), np.uint8), "no ink"),
-        (np.full((64, 64, 4), 255, np.uint8), "no ink"),
-        (np.zeros((64, 64, 4), np.uint8), "no ink"),
-        (torch.ones(3, 40, 40), "no ink"),
+        (np.full((100, 100), 255, np.uint8), "No digit was found"),
+        (np.zeros((100, 100), np.uint8), "No digit was found"),
+        (np.zeros((28, 28), np.uint8), "No digit was found"),
+        (np.zeros((1, 1), np.uint8), "No digit was found"),
+        (np.full((64, 64, 4), 255, np.uint8), "No digit was found"),
+        (np.zeros((64, 64, 4), np.uint8), "No digit was found"),
+        (torch.ones(3, 40, 40), "No digit was found"),
         (np.broadcast_to(np.uint8(0), (20_000, 20_000)), "too large"),
         (Image.new("1", (20_000, 20_000)), "too large"),
-        (np.zeros((0, 28), np.uint8), "no pixels"),
-        (b"", "not a picture"),
-        (b"no picture at all, only words", "not a picture"),
+        (np.zeros((0, 28), np.uint8), "with pixels"),
+        (b"", "not an image"),
+        (b"no picture at all, only words", "not an image"),
     ],
 )
 def test_pictures_without_a_digit(picture, message):
@@ -273,10 +273,10 @@ def test_pictures_without_a_digit(picture, message):
     [
         (np.full((28, 28), np.nan), "finite"),
         (np.full((28, 28), np.inf, np.float32), "finite"),
-        (np.full((28, 28), -0.4), "before they are normalised"),
-        (np.full((28, 28), 1e9), "before they are normalised"),
-        (np.zeros((28, 28), complex), "numbers"),
-        (np.zeros((28, 28), object), "numbers"),
+        (np.full((28, 28), -0.4), "before it is normalized"),
+        (np.full((28, 28), 1e9), "before it is normalized"),
+        (np.zeros((28, 28), complex), "numeric"),
+        (np.zeros((28, 28), object), "numeric"),
         (np.zeros((5, 28, 28), np.uint8), "as a list"),
         (torch.zeros(2, 28, 28), "as a list"),
         (torch.zeros(4, 1, 28, 28), "as a list"),
@@ -298,14 +298,14 @@ def test_uneven_paper_is_still_blank():
     rng = np.random.default_rng(0)
     shade = np.linspace(140, 230, 400)[:, None] + np.linspace(-20, 20, 300)
     paper = np.clip(shade + rng.normal(0, 5, shade.shape), 0, 255).astype(np.uint8)
-    with pytest.raises(ImageError, match="no ink"):
+    with pytest.raises(ImageError, match="No digit was found"):
         to_mnist(encoded(Image.fromarray(paper), "JPEG", quality=50))
 
 
 def test_files_that_cannot_be_read(tmp_path):
     """A missing file, a directory, a device, and a name with a null are a FileReadError."""
     for path in (tmp_path / "missing.png", tmp_path, "/dev/zero", "nul\0.png"):
-        with pytest.raises(FileReadError, match="cannot read"):
+        with pytest.raises(FileReadError, match="Cannot read"):
             to_mnist(path)
 
 
@@ -409,9 +409,9 @@ def test_a_list_gives_a_list(model, digits, page):
 
 def test_the_bad_one_of_a_list_is_named(model, digits, tmp_path):
     """By its index, and its path where it has one; the error's class stays."""
-    with pytest.raises(ImageError, match=r"picture 1: .*no ink"):
+    with pytest.raises(ImageError, match=r"Image 1: .*No digit was found"):
         model.predict([digits[0], torch.zeros(40, 40), digits[1]])
-    with pytest.raises(FileReadError, match=r"picture 2 \(.*gone\.png\)"):
+    with pytest.raises(FileReadError, match=r"Image 2 \(.*gone\.png\)"):
         model.predict([digits[0], digits[1], tmp_path / "gone.png"])
     with pytest.raises(InputError, match="empty"):
         model.predict([])
@@ -479,8 +479,8 @@ def test_a_file_of_the_most_bytes_is_read(tmp_path, test_images, monkeypatch):
     """Of exactly as many bytes as a picture may take one is read, of one more it is refused."""
     path = tmp_path / "digit.png"
     Image.fromarray(test_images.images[0].numpy()).save(path)
-    monkeypatch.setattr(opening, "MAX_BYTES", path.stat().st_size)
+    monkeypatch.setattr(loading, "MAX_BYTES", path.stat().st_size)
     assert to_mnist(path).shape == (28, 28)
-    monkeypatch.setattr(opening, "MAX_BYTES", path.stat().st_size - 1)
-    with pytest.raises(ImageError, match="save it smaller"):
+    monkeypatch.setattr(loading, "MAX_BYTES", path.stat().st_size - 1)
+    with pytest.raises(ImageError, match="smaller size"):
         to_mnist(path)

@@ -8,10 +8,17 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from mnistzoo.errors import ImageError
-from mnistzoo.images.components import parts
+from mnistzoo.images.components import find_components
 from mnistzoo.images.grouping import main_digit
-from mnistzoo.images.rendering import _centred, _strokes, draw
-from mnistzoo.images.segmentation import Ink, _contrast, _is_clean, _is_flat, _paper, segment
+from mnistzoo.images.rendering import _center, _normalize_strokes, render
+from mnistzoo.images.segmentation import (
+    Foreground,
+    _background_statistics,
+    _contrast,
+    _has_flat_background,
+    _has_two_levels,
+    segment,
+)
 
 COUNT = st.integers(0, 300)
 
@@ -115,7 +122,7 @@ def test_ink_under_uneven_light(kind, light):
     assert common(segment(levels).mask, ink) > (0.75 if light else 0.85)
 
 
-def test_only_paper_without_grain_or_shade_is_flat():
+def test_only_paper_without_grain_or_shade_has_flat_background():
     """A drawing enlarged has flat paper; a board whose grain is cut off at black has not."""
     chalk = pen(300, 260, SEVEN, 9)
     drawn = np.asarray(Image.fromarray(chalk).convert("L").resize((60, 70), Image.Resampling.BOX))
@@ -124,7 +131,11 @@ def test_only_paper_without_grain_or_shade_is_flat():
     board = np.clip(0.6 * chalk + grain, 0, 1).astype(np.float32)
     assert np.mean(board == 0) > 0.3
     half = np.where(np.arange(260) < 160, 0.9, 0.6) * (1 - 0.5 * chalk)
-    assert [_is_flat(levels, 0, 1) for levels in (enlarged, board, half)] == [True, False, False]
+    assert [_has_flat_background(levels, 0, 1) for levels in (enlarged, board, half)] == [
+        True,
+        False,
+        False,
+    ]
 
 
 def pixels_of(counts):
@@ -135,7 +146,7 @@ def pixels_of(counts):
 @pytest.mark.parametrize(("ink", "clean"), [(0.3, True), (0.5, False), (0.55, False)])
 def test_two_levels_are_clean_only_far_apart(ink, clean):
     """In a scan or a drawing the ink has less than half the light of the paper."""
-    assert _is_clean(pixels_of({ink: 80, 1.0: 3520}), ink, 1.0) == clean
+    assert _has_two_levels(pixels_of({ink: 80, 1.0: 3520}), ink, 1.0) == clean
 
 
 @given(dark=COUNT, darkish=COUNT, between=COUNT, lightish=COUNT, light=COUNT)
@@ -143,7 +154,7 @@ def test_little_lies_between_clean_levels(dark, darkish, between, lightish, ligh
     """Fewer pixels than are ink lie in the middle half, its ends left out."""
     counts = {0.0: dark, 0.25: darkish, 0.5: between, 0.75: lightish, 1.0: light}
     clean = between < min(dark + darkish, lightish + light)
-    assert _is_clean(pixels_of(counts), 0.0, 1.0) == clean
+    assert _has_two_levels(pixels_of(counts), 0.0, 1.0) == clean
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(0.1, 0.9), (0.75, 0.25), (0.0, 1.0), (1.0, 0.125)])
@@ -164,13 +175,13 @@ def test_what_lies_along_the_edge_of_a_page_is_no_ink(side, length, found):
     mask = np.zeros((side, side), bool)
     mask[:, :3] = True
     mask[50 : 50 + length, 60:65] = True
-    assert len(parts(Ink(mask.astype(np.float32), mask, 1.0))[1]) == found
+    assert len(find_components(Foreground(mask.astype(np.float32), mask, 1.0))[1]) == found
 
 
 @pytest.mark.parametrize(("low", "high", "flat"), [(0.0, 0.02, False), (0.0, 0.03, True)])
 def test_flat_paper_needs_ink(low, high, flat):
     """Where all is within the least contrast there is none."""
-    assert _is_flat(pixels_of({1.0: 900, 0.5: 100}), low, high) == flat
+    assert _has_flat_background(pixels_of({1.0: 900, 0.5: 100}), low, high) == flat
 
 
 @given(paper=COUNT, near=COUNT, far=COUNT, apart=COUNT, rest=st.integers(0, 60))
@@ -184,7 +195,7 @@ def test_flat_paper_has_one_level(paper, near, far, apart, rest):
     if apart == 0:
         flat = flat and (1 if rest else 0) < 0.25 * paper
     pixels = pixels_of({level / 255: count for level, count in levels.items()})
-    assert _is_flat(pixels, 0.0, 1.0) == flat
+    assert _has_flat_background(pixels, 0.0, 1.0) == flat
 
 
 @pytest.mark.parametrize(
@@ -194,7 +205,7 @@ def test_flat_paper_has_one_level(paper, near, far, apart, rest):
 def test_grey_levels_of_wide_strokes_stay_where_half_is_grey(grey, rows, kept):
     """Beside 32 rows of ink: rows between a quarter and three quarters as dark outweigh half."""
     density = np.concatenate([np.full((32, 64), 1.0), np.full((rows, 64), grey)])
-    drawn = _strokes(density.astype(np.float32))
+    drawn = _normalize_strokes(density.astype(np.float32))
     as_it_is = np.pad(np.clip((density - 0.1) / 0.8, 0, 1), 16)
     assert np.allclose(drawn, as_it_is, atol=1e-6) == kept
 
@@ -204,7 +215,7 @@ def test_a_digit_heavy_at_one_end_stays_whole(row, column):
     """Its centre of mass goes to the middle as far as the picture reaches."""
     digit = np.zeros((20, 20), np.float32)
     digit[row, column] = 1
-    drawn = np.argwhere(_centred(digit))
+    drawn = np.argwhere(_center(digit))
     expected = [side + min(max(14 - side, 0), 8) for side in (row, column)]
     assert drawn.tolist() == [expected]
 
@@ -215,7 +226,7 @@ def test_paper_and_its_grain_are_those_of_the_lower_tail(share):
     rng = np.random.default_rng(0)
     contrast = rng.normal(0.05, 0.02, 40_000)
     contrast[: int(share * 40_000)] = 0.8
-    paper, grain = _paper(contrast.astype(np.float32))
+    paper, grain = _background_statistics(contrast.astype(np.float32))
     assert paper == pytest.approx(0.05, abs=0.02 * (0.02 + 2 * share))
     assert grain == pytest.approx(0.02, rel=0.03 + share)
 
@@ -225,7 +236,7 @@ def test_grain_is_no_ink(grain):
     """Noise alone has no ink; strokes of ten deviations of it are found in it."""
     noise = np.random.default_rng(0).normal(0, grain, (300, 260))
     with pytest.raises(ImageError):
-        parts(segment(np.asarray(0.7 + noise, dtype=np.float32)))
+        find_components(segment(np.asarray(0.7 + noise, dtype=np.float32)))
     ink = pen(300, 260, [[(70, 90), (180, 80), (110, 230)]], 10)
     levels = photograph(ink, 0.7, 10 * grain / 0.7) + noise
     assert common(segment(levels.astype(np.float32)).mask, ink) > 0.8
@@ -234,8 +245,8 @@ def test_grain_is_no_ink(grain):
 def redrawn(ink, strength=0.8):
     """The 28×28 picture that is made of the main digit on a page, from 0 to 1."""
     found = segment(photograph(ink, 0.9, strength))
-    labelled, pieces = parts(found)
-    return draw(found, labelled, main_digit(pieces)) / 255
+    labelled, pieces = find_components(found)
+    return render(found, labelled, main_digit(pieces)) / 255
 
 
 def stroke_width(picture):
@@ -290,12 +301,12 @@ def test_other_pieces_are_left_out():
     """Only the pieces asked for are drawn, also where others lie inside their box."""
     ink = pen(240, 200, [*SEVEN, [(60, 150), (80, 150)]], 9)
     found = segment(photograph(ink, 0.9, 0.8))
-    labelled, pieces = parts(found)
+    labelled, pieces = find_components(found)
     assert [piece.area for piece in pieces] == sorted((p.area for p in pieces), reverse=True)
     assert len(pieces) == 2
-    alone = draw(found, labelled, pieces[:1])
+    alone = render(found, labelled, pieces[:1])
     assert np.abs(alone / 255 - redrawn(pen(240, 200, SEVEN, 9))).max() < 0.05
-    assert np.abs(draw(found, labelled, pieces) / 255.0 - alone / 255.0).max() > 0.5
+    assert np.abs(render(found, labelled, pieces) / 255.0 - alone / 255.0).max() > 0.5
 
 
 def test_parts_are_pieces_of_ink_without_specks():
@@ -304,9 +315,9 @@ def test_parts_are_pieces_of_ink_without_specks():
     ink[20:120, 30:40] = ink[120:140, 40:50] = True
     ink[150:156, 70] = True
     ink[180:185, 70:75] = True
-    labelled, found = parts(segment(photograph(ink, 0.9, 0.8)))
+    labelled, found = find_components(segment(photograph(ink, 0.9, 0.8)))
     assert [(part.box, part.area) for part in found] == [
         ((30, 20, 50, 140), 1200),
         ((70, 150, 71, 156), 6),
     ]
-    assert np.count_nonzero(labelled == found[0].number) == 1200
+    assert np.count_nonzero(labelled == found[0].label) == 1200

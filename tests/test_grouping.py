@@ -8,14 +8,15 @@ import random
 
 import pytest
 
-from mnistzoo.images.grouping import Part, box_of, digits, in_reading_order, inside, main_digit
+from mnistzoo.images.components import Component, bounding_box, drop_border_components
+from mnistzoo.images.grouping import group_digits, main_digit, reading_order
 
 
 def piece(left, top, width, height, area=None):
     """A piece of ink by its corner and its sides; half of its box is ink unless stated."""
     number = next(piece.numbers)
     area = width * height // 2 if area is None else area
-    return Part(number, (left, top, left + width, top + height), area)
+    return Component(number, (left, top, left + width, top + height), area)
 
 
 piece.numbers = itertools.count(1)
@@ -31,7 +32,12 @@ def together(main, *others):
 def test_height_and_common_box():
     """A piece is as high as its box, and several have the box around all."""
     assert piece(5, 7, 3, 11).height == 11
-    assert box_of([piece(5, 7, 3, 11), piece(1, 9, 2, 2), piece(4, 2, 90, 3)]) == (1, 2, 94, 18)
+    assert bounding_box([piece(5, 7, 3, 11), piece(1, 9, 2, 2), piece(4, 2, 90, 3)]) == (
+        1,
+        2,
+        94,
+        18,
+    )
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -58,7 +64,7 @@ def test_a_digit_has_no_specks():
 
 def sizes(*pieces):
     """How many pieces each digit has."""
-    return [len(group) for group in digits(list(pieces))]
+    return [len(group) for group in group_digits(list(pieces))]
 
 
 def test_each_high_piece_is_a_digit():
@@ -106,36 +112,36 @@ def test_lines_are_read_from_the_top_each_from_the_left(slope):
     expected = [group for (group,) in page]
     for _ in range(5):
         shuffled = chance.sample(expected, len(expected))
-        assert in_reading_order(shuffled) == expected
+        assert reading_order(shuffled) == expected
 
 
 def test_what_stands_beside_is_in_the_line():
     """Two fifths of the lower one's height beside the other are enough; less is another line."""
     first = [piece(0, 100, 50, 100)]
     same, other = [piece(100, 160, 50, 100)], [piece(100, 161, 50, 100)]
-    assert in_reading_order([same, first]) == [first, same]
+    assert reading_order([same, first]) == [first, same]
     above = [piece(100, 39, 50, 100)]
-    assert in_reading_order([above, first]) == [above, first]
-    assert in_reading_order([other, first]) == [first, other]
+    assert reading_order([above, first]) == [above, first]
+    assert reading_order([other, first]) == [first, other]
     small = [piece(100, 192, 50, 20)]
     later = [piece(200, 100, 50, 100)]
-    assert in_reading_order([small, later, first]) == [first, small, later]
+    assert reading_order([small, later, first]) == [first, small, later]
 
 
 def test_a_digit_goes_to_the_line_that_it_is_most_beside():
     """Of two lines that both stand beside it, the one with more of its height."""
     upper, lower = [piece(0, 0, 50, 100)], [piece(10, 105, 50, 100)]
     between = [piece(200, 60, 50, 100)]
-    assert in_reading_order([upper, lower, between]) == [upper, lower, between]
+    assert reading_order([upper, lower, between]) == [upper, lower, between]
     between = [piece(200, 45, 50, 100)]
-    assert in_reading_order([upper, lower, between]) == [upper, between, lower]
+    assert reading_order([upper, lower, between]) == [upper, between, lower]
 
 
 def test_what_lies_all_along_the_edge_is_no_digit():
     """A piece of ink goes whose every place along its length is at the edge, if others are left."""
-    along = Part(1, (0, 0, 6, 50), 300, edge=50)
-    nearly = Part(2, (0, 60, 6, 110), 300, edge=49)
-    apart = Part(3, (40, 40, 60, 80), 400)
-    assert inside([along, nearly, apart], 40) == [nearly, apart]
-    assert inside([along, apart], 41) == [along, apart]
-    assert inside([along, apart], 40) == [apart]
+    along = Component(1, (0, 0, 6, 50), 300, border=50)
+    nearly = Component(2, (0, 60, 6, 110), 300, border=49)
+    apart = Component(3, (40, 40, 60, 80), 400)
+    assert drop_border_components([along, nearly, apart], 40) == [nearly, apart]
+    assert drop_border_components([along, apart], 41) == [along, apart]
+    assert drop_border_components([along, apart], 40) == [apart]

@@ -1,0 +1,183 @@
+"""What every rule builds on: one call of an operator, and the record of an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnistzoo.analysis.algebra.joins import union
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.errors import UnknownOperatorError
+
+Layouts = Layout | None | list[Layout | None]
+"""What a rule returns: one layout, or a list with one for each tensor that is returned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operator: its arguments and what it returned.
+
+    `call["name"]` is the argument of that name in the operator's schema, or its default.
+
+    Attributes:
+        func: The overload, such as `torch.ops.aten.relu.default`.
+        args: Positional arguments.
+        kwargs: Keyword arguments.
+        out: A tensor, or a sequence of tensors.
+        tensors: All tensors among the arguments.
+        layout_of: Function from a tensor to its layout; `None` if the tensor does not depend on
+            the input.
+        now: Function from a tensor to a copy with its current values, or one on the meta device.
+    """
+
+    func: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    out: Any
+    tensors: list[Tensor]
+    layout_of: Callable[[Any], Layout | None]
+    now: Callable[[Tensor], Tensor]
+
+    def __getitem__(self, name: str) -> Any:
+        position, default = _signature(self.func)[name]
+        if position < len(self.args):
+            return self.args[position]
+        return self.kwargs.get(name, default)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an argument, or `default` if the operator has none of that name."""
+        return self[name] if name in _signature(self.func) else default
+
+    def union_of(self, tensor: Any) -> Layout | None:
+        """Return the layout of one number that reads what all of a tensor reads."""
+        layout = self.layout_of(tensor)
+        return layout and layout.union_all()
+
+    @property
+    def name(self) -> str:
+        """The operator's name without its namespace and overload, such as `"relu"`."""
+        return str(self.func._schema.name.partition("::")[2])
+
+    @property
+    def source(self) -> Layout:
+        """The layout of the first argument.
+
+        Raises:
+            UnknownOperatorError: Only another argument depends on the input.
+        """
+        layout = self.layout_of(self.args[0])
+        if layout is None:
+            raise UnknownOperatorError(
+                "Expected the first argument to depend on the input, got only others that do. "
+                "Analyze a part of the model, such as its backbone."
+            )
+        return layout
+
+    @property
+    def result(self) -> Tensor:
+        """The first tensor returned."""
+        first: Tensor = self.out if isinstance(self.out, Tensor) else self.out[0]
+        return first
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the first tensor returned."""
+        return tuple(self.result.shape)
+
+
+@cache
+def _signature(func: Any) -> dict[str, tuple[int, Any]]:
+    """Return the position and default of each argument; cached, as torch is slow here."""
+    arguments = enumerate(func._schema.arguments)
+    return {argument.name: (i, argument.default_value) for i, argument in arguments}
+
+
+Rule = Callable[[Call], Layouts]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write to a tensor through a view of it, as in `out[:, 2:] = x`.
+
+    Attributes:
+        view: The call that made the view.
+        number: Of the view, among those that the call made.
+        layout: Of the view after the write.
+        old: Of the whole tensor before; `None` if it did not depend on the input.
+    """
+
+    view: Call
+    number: int
+    layout: Layout
+    old: Layout | None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the whole tensor."""
+        return tuple(self.view.args[0].shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What the analysis knows about an operator.
+
+    Attributes:
+        rule: Function from a call to the layouts of its results.
+        macs: Function from a call to its multiply-accumulates, the bias not counted; default: 0.
+        listed: Whether calls outside of a layer get a row in the table, as do those with MACs.
+        needs_values: Whether the result, or its shape, depends on values.
+        write: For an operator that returns views, function from a `Write` to the layout of the
+            whole tensor after it; `None` if writes are not supported.
+        fake: Function from the tensors of a call to its result on the meta device, quicker than
+            torch's own; it returns `None` for tensors that it does not cover.
+    """
+
+    rule: Rule
+    macs: Callable[[Call], int] | None = None
+    listed: bool = False
+    needs_values: bool = False
+    write: Callable[[Write], Layout] | None = None
+    fake: Callable[..., Any] | None = None
+
+
+def elementwise(call: Call) -> Layout | None:
+    """Return the layout where each unit reads the same unit of every argument, broadcast."""
+    return union([call.layout_of(tensor) for tensor in call.tensors], call.shape)
+
+
+def constant(_: Call) -> None:
+    """Return `None`: only shapes of the arguments matter."""
+
+
+def read_all(call: Call) -> Layout | None:
+    """Return the layout where each unit reads everything: always right, never sharp."""
+    return union([call.union_of(tensor) for tensor in call.tensors], call.shape)
+
+
+def meta_copy(tensor: Tensor) -> Tensor:
+    """Return an empty tensor of the same geometry and dtype on the meta device."""
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+
+
+def positive(dim: int, ndim: int) -> int:
+    """Return a dimension counted from the front."""
+    return dim + ndim if dim < 0 else dim
+
+
+def dims_of(value: int | Sequence[int] | None, ndim: int) -> list[int]:
+    """Return a `dim` argument as positive dimensions; `None` and `[]` mean all."""
+    if value is None or value == []:
+        return list(range(ndim))
+    values = [value] if isinstance(value, int) else value
+    return [positive(dim, ndim) for dim in values]
+
+
+def last_dims(call: Call, count: int) -> list[int]:
+    """Return the last `count` dimensions of the first argument."""
+    ndim = len(call.source.dims)
+    return list(range(ndim - count, ndim))

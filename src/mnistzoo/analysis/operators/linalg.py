@@ -1,0 +1,78 @@
+"""Products of matrices and linear algebra."""
+
+from __future__ import annotations
+
+from math import prod
+
+from torch import Tensor
+
+from mnistzoo.analysis.algebra.factors import untracked
+from mnistzoo.analysis.algebra.joins import matmul, union
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators.base import Call, Operator, read_all
+
+
+def _matmul(call: Call) -> Layout | None:
+    one, other = call.layout_of(call.args[0]), call.layout_of(call["mat2"])
+    return matmul(one, other, call.shape)
+
+
+def _macs(one: Tensor, other: Tensor) -> int:
+    return prod(one.shape) * int(other.shape[-1])
+
+
+def _addmm(call: Call) -> Layout | None:
+    bias, one, other = (call.layout_of(tensor) for tensor in call.args[:3])
+    return union([matmul(one, other, call.shape), bias], call.shape)
+
+
+def _distances(call: Call) -> Layout | None:
+    """Return the layout of the distances from each row of one matrix to each row of another."""
+    one, other = (call.layout_of(tensor) for tensor in call.args[:2])
+    if other is not None:
+        *front, rows, columns = other.dims
+        other = other.with_dims([*front, columns, rows])
+    return matmul(one, other, call.shape)
+
+
+def _matvec(call: Call) -> Layout | None:
+    layouts = [call.layout_of(tensor) for tensor in call.args[:2]]
+    sums = [x and x.union_over(len(x.dims) - 1) for x in layouts]
+    return union([x and x.with_dims(x.dims[:-1]) for x in sums], call.shape)
+
+
+def _trilinear(call: Call) -> Layout | None:
+    """Return the layout of a product of three tensors, broadcast and summed (`nn.Bilinear`)."""
+    parts = []
+    for number, tensor in enumerate(call.args[:3], start=1):
+        layout = call.layout_of(tensor)
+        if layout is not None:
+            dims = list(layout.dims)
+            for index in sorted(call[f"expand{number}"]):
+                dims.insert(index, untracked(1))
+            parts.append(_sum_over(layout.with_dims(dims), call["sumdim"]))
+    return union(parts, call.shape)
+
+
+def _sum_over(layout: Layout, summed: list[int]) -> Layout:
+    for index in summed:
+        layout = layout.union_over(index)
+    return layout.with_dims(dim for i, dim in enumerate(layout.dims) if i not in summed)
+
+
+def _nothing(_: Call) -> list[Layout | None]:
+    return []
+
+
+OPERATORS = {
+    "mm bmm": Operator(_matmul, macs=lambda call: _macs(call.args[0], call["mat2"])),
+    "addmm baddbmm": Operator(_addmm, macs=lambda call: _macs(*call.args[1:3])),
+    "mv dot": Operator(_matvec),
+    "_cdist_forward _euclidean_dist": Operator(_distances),
+    "_trilinear": Operator(_trilinear),
+    "vdot trace _linalg_det _linalg_slogdet linalg_inv_ex linalg_pinv linalg_matrix_exp "
+    "_linalg_solve_ex linalg_solve_triangular linalg_lu_solve cholesky_solve "
+    "_linalg_svd _linalg_eigh linalg_eig linalg_qr linalg_cholesky_ex "
+    "linalg_lu linalg_lu_factor_ex": Operator(read_all),
+    "_linalg_check_errors": Operator(_nothing),  # it returns nothing
+}
