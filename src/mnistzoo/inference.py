@@ -65,16 +65,21 @@ class NumpyModel:
         Args:
             images: uint8 in MNIST format, shape `(N, 28, 28)`.
         """
+        *_, maps = self.activations(images)
+        logits = self.classifier(maps.transpose(0, 3, 1, 2).reshape(len(maps), -1))
+        logits -= logits.max(axis=1, keepdims=True)
+        return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+
+    def activations(self, images: NDArray[np.uint8]) -> Iterator[Floats]:
+        """Yield the feature maps of each layer, shape `(N, height, width, channels)`."""
         maps = ((images[..., None] / np.float32(255)) - np.float32(MEAN)) / np.float32(STD)
-        convolutions: Iterator[Layer] = iter(self.convolutions)
+        convolutions = iter(self.convolutions)
         for layer in self.architecture.layers:
             if isinstance(layer, Conv):
                 maps = _convolve(maps, next(convolutions), layer.padding)
             else:
                 maps = _pool(maps)
-        logits = self.classifier(maps.transpose(0, 3, 1, 2).reshape(len(maps), -1))
-        logits -= logits.max(axis=1, keepdims=True)
-        return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
+            yield maps
 
 
 def _layer(state: Mapping[str, Any], name: str) -> Layer:
