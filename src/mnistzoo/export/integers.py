@@ -51,7 +51,7 @@ class IntegerConv:
         padded = np.pad(maps, ((0, 0), pad, pad, (0, 0)))
         windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
         rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
-        sums = rows @ self.weight.reshape(len(self.weight), -1).T + self.bias
+        sums = _multiply(rows, self.weight.reshape(len(self.weight), -1).T) + self.bias
         outputs = np.clip((sums + (1 << self.shift >> 1)) >> self.shift, 0, BYTE)
         return _max_pool(outputs) if self.pool else outputs
 
@@ -86,11 +86,17 @@ class IntegerModel:
         for convolution in self.convolutions:
             maps = convolution(maps)
         weight = self.classifier.reshape(len(self.classifier), -1)
-        return np.asarray(maps.reshape(len(maps), -1) @ weight.T + self.bias, dtype=np.int32)
+        return _multiply(maps.reshape(len(maps), -1), weight.T) + self.bias
 
     def scores(self, images: NDArray[np.uint8]) -> NDArray[np.int8]:
         """Return the sums as scores from −128 to 127, shape `(N, classes)`."""
         return np.clip(self.sums(images) >> self.shift, -128, 127).astype(np.int8)
+
+
+def _multiply(one: Ints, other: Ints) -> Ints:
+    """A matrix product, exact: float64 holds every sum below 2**53, and is quick."""
+    product: Ints = (one.astype(np.float64) @ other.astype(np.float64)).astype(np.int32)
+    return product
 
 
 def _max_pool(maps: Ints) -> Ints:
