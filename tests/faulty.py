@@ -8,10 +8,10 @@ import os
 import signal
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 import torch
+from msgspec.structs import replace
 
 import mnistzoo
 from dying import deaths, killed_after_bytes
@@ -20,7 +20,7 @@ from mnistzoo.data.mnist import Digits
 from mnistzoo.export import export
 from mnistzoo.training import runs
 from mnistzoo.training.recipes import get_recipe
-from mnistzoo.training.trainer import Run
+from mnistzoo.training.run import Run
 
 
 def network(seed: int) -> mnistzoo.models.convnet.ConvNet:
@@ -85,7 +85,7 @@ def train(folder: Path) -> list[list[object]]:
         here = folder / str(number)
         after, finished, trained = held(here, networks), (here / "metrics.json").exists(), []
         again = runs.train(run, here, on_batch=lambda _, count, seen=trained: seen.append(count))
-        same = again["sha256"] == whole["sha256"] and held(here, networks) == "whole"
+        same = again.sha256 == whole.sha256 and held(here, networks) == "whole"
         outcomes.append([step, after, finished, len(trained), same])
     return outcomes
 

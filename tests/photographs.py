@@ -1,8 +1,8 @@
-"""Photographs of handwritten digits, made from MNIST's images with a seed.
+"""Photographs of handwritten digits, made from MNIST images.
 
-Each is a digit written on shaded, grainy paper: its size, place, tilt, darkness, blur and JPEG
-quality are random, and so is whether the ink is dark on light or light on dark. To tune anything,
-make them from training images; those from test images are for the final measurement.
+Each shows a digit on shaded, textured paper. Its size, place, tilt, contrast, blur and JPEG quality
+are random, and so is whether it is dark on light or light on dark. Tune nothing on photographs made
+from test images.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from scipy import ndimage
 
 
 def photograph(digit: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
-    """A JPEG file with `digit` (uint8, shape `(28, 28)`, ink 255) somewhere on paper."""
+    """Return a JPEG file that shows `digit` (uint8, shape `(28, 28)`, foreground 255)."""
     height, width = (int(side) for side in rng.integers(140, 480, 2))
-    ink = _written(digit, height, width, rng) * rng.uniform(0.35, 0.95)
-    paper = rng.uniform(0.6, 0.95)
-    reflectance = paper * (1 - ink)
+    strokes = _write(digit, height, width, rng) * rng.uniform(0.35, 0.95)
+    reflectance = rng.uniform(0.6, 0.95) * (1 - strokes)
     if rng.random() < 0.3:
         board = rng.uniform(0.05, 0.25)
-        reflectance = board + (rng.uniform(0.7, 0.95) - board) * ink
-    levels = reflectance * _light(height, width, rng) * _fibres(height, width, rng)
+        reflectance = board + (rng.uniform(0.7, 0.95) - board) * strokes
+    levels = reflectance * _light(height, width, rng) * _texture(height, width, rng)
     levels = ndimage.gaussian_filter(levels, rng.uniform(0, 1.5))
     levels = levels + rng.normal(0, rng.uniform(0.005, 0.03), levels.shape)
     tint = rng.uniform(0.9, 1.0, 3)
@@ -34,10 +33,10 @@ def photograph(digit: NDArray[np.uint8], rng: np.random.Generator) -> bytes:
     return file.getvalue()
 
 
-def _written(
+def _write(
     digit: NDArray[np.uint8], height: int, width: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """The ink, from 0 to 1: the digit enlarged, tilted and put down where it fits."""
+    """Return the digit enlarged, tilted and placed at random, from 0 to 1."""
     side = int(rng.uniform(0.35, 1.0) * min(height, width))
     enlarged = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
     tilted = enlarged.rotate(rng.uniform(-12, 12), Image.Resampling.BICUBIC)
@@ -48,7 +47,7 @@ def _written(
 
 
 def _light(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """A slope in any direction, and the soft edge of a shadow across it."""
+    """Return light that falls off in some direction, crossed by a shadow with a soft edge."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     angle, edge = rng.uniform(0, 2 * np.pi, 2)
     slope = 1 - rng.uniform(0, 0.3) * (1 + x * np.cos(angle) + y * np.sin(angle)) / 2
@@ -57,7 +56,7 @@ def _light(height: int, width: int, rng: np.random.Generator) -> NDArray[np.floa
     return slope * shadow
 
 
-def _fibres(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The texture of paper: blotches of a few pixels, a per cent or two deep."""
+def _texture(height: int, width: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Return the texture of paper: blotches of a few pixels that take up to 2 % of the light."""
     blotches = ndimage.gaussian_filter(rng.normal(size=(height, width)), rng.uniform(1, 4))
     return 1 + rng.uniform(0, 0.02) * blotches / blotches.std()

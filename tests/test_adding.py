@@ -10,24 +10,21 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 def test_the_row_alone_is_a_network(tmp_path_factory, added):
     """Listed, summarised and analysed, with the same parameters everywhere, counted by hand."""
-    listed, summary, analyzed = added.commands(
-        "list --json", "summary exp6 --json", "analyze exp6 --json"
-    )
+    listed, analyzed = added.commands("list --format json", "analyze exp6 --format json")
     params = (9 + 1 + 2) * 8 + (72 + 1 + 2) * 16 + (16 * 5 * 5 + 1) * 10
     row = next(row for row in json.loads(listed) if row["name"] == "exp6")
-    assert row["params"] == json.loads(summary)["num_params"] == params
-    assert json.loads(analyzed) == json.loads(summary)
+    assert row["num_params"] == json.loads(analyzed)["num_params"] == params
     assert row["receptive_field"] == 10
 
 
 def test_its_entry_is_measured_like_the_others(added):
     """`evaluate` finds the accuracy that `list` states, `verify` holds, and nothing else moved."""
     listed, found, drift = added.commands(
-        "list --json", "evaluate exp6 --json", "verify exp6 --json"
+        "list --format json", "evaluate exp6 --format json", "verify exp6 --format json"
     )
     accuracy = {row["name"]: row["accuracy"] for row in json.loads(listed)}
-    assert json.loads(found)["exp6"]["accuracy"] == accuracy["exp6"]
-    assert json.loads(drift) == {"exp6": []}
+    assert json.loads(found)[0]["accuracy"] == accuracy["exp6"]
+    assert json.loads(drift) == [{"model": "exp6", "mismatches": []}]
     before = json.loads((DOCS.parent / "weights" / "manifest.json").read_text("utf8"))
     after = json.loads((added.folder / "weights" / "manifest.json").read_text("utf8"))
     assert after == before | {"exp6": after["exp6"]}
@@ -40,9 +37,9 @@ def test_it_reads_pictures_is_drawn_and_goes_out(added, tmp_path, test_images):
     picture, drawn, file = tmp_path / "7.png", tmp_path / "field.png", tmp_path / "exp6.onnx"
     Image.fromarray(test_images.images[0].numpy()).save(picture)
     read, _, exported = added.commands(
-        f"predict {picture} --model exp6 --json",
+        f"predict {picture} --model exp6 --format json",
         f"plot receptive-field exp6 --layer features.conv2 --images 5 -o {drawn}",
-        f"export exp6 {file} --json",
+        f"export exp6 -o {file} --format json",
     )
     assert json.loads(exported)["bytes"] == file.stat().st_size
     assert drawn.stat().st_size > 1000
@@ -57,8 +54,8 @@ def test_it_reads_pictures_is_drawn_and_goes_out(added, tmp_path, test_images):
 
 def test_it_is_studied(added, tmp_path):
     """A study trains it, and draws the figures of runs, where it has a mark like the others."""
-    study = f"study {tmp_path} --networks exp6 --recipes fast --seeds 0 --epochs 1 --holdout 59500"
-    (printed,) = added.commands(f"{study} --json")
+    study = f"study exp6 -o {tmp_path} --recipe fast --seed 0 --epochs 1 --holdout 59500"
+    (printed,) = added.commands(f"{study} --format json")
     assert [row["network"] for row in json.loads(printed)] == ["exp6"]
     drawn = {path.name for path in tmp_path.glob("*.png")}
     assert drawn == {"curves.png", "accuracy-vs-parameters.png"}
@@ -73,7 +70,7 @@ def test_it_has_a_page(added, tmp_path):
     )
     recipes = added.python("-c", code, tmp_path)
     page = (tmp_path / "exp6.md").read_text("utf8")
-    (listed,) = added.commands("list --json")
+    (listed,) = added.commands("list --format json")
     row = next(row for row in json.loads(listed) if row["name"] == "exp6")
     assert page.startswith("# exp6: Small\n")
     assert f"{row['num_params']:,}" in page

@@ -1,268 +1,421 @@
-"""The command line, as a process of its own: what it prints, where, and how it exits."""
+"""The command line: what each command prints, where, and how it exits."""
 
+import csv
+import io
 import json
 import os
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
-from mnistzoo.cli import app, main
-from mnistzoo.errors import FileReadError, UnknownNameError
+from mnistzoo import zoo
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.cli import COMMANDS, app, main
+from mnistzoo.cli.options import FormatName, RecipeName
+from mnistzoo.cli.zoo import Column
+from mnistzoo.data.mnist import Digits
+from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
+from mnistzoo.training import runs
+from mnistzoo.training.recipes import RECIPES
 
-COMMANDS = ["list", "summary", "evaluate", "predict", "verify"]
-COMMANDS += ["train", "study", "results", "plot"]
+RESULTS = Path(__file__).parent.parent / "docs" / "results"
 
 
-def run(*args):
-    """Run `python -m mnistzoo` and give the finished process."""
-    command = [sys.executable, "-W", "error", "-m", "mnistzoo", *args]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
-def invoke(*args):
-    """The same within this process, which is quicker; gives what was printed on stdout."""
-    result = CliRunner().invoke(app, args, catch_exceptions=False)
-    assert result.exit_code == 0, result.output
+def invoke(*args, status=0, **options):
+    """Run a command in this process, check its exit status, and give its standard output."""
+    result = CliRunner().invoke(app, list(map(str, args)), catch_exceptions=False, **options)
+    assert result.exit_code == status, result.output
     return result.stdout
 
 
-def test_help_imports_nothing_heavy(python):
-    """`--help` lists the commands without torch, torchvision, numpy or rich being imported."""
-    heavy = "torch", "torchvision", "numpy", "rich", "huggingface_hub", "PIL", "safetensors"
-    out = python(
-        "import sys; from mnistzoo.cli import app\n"
-        "try: app(['--help'])\n"
-        f"except SystemExit: print('heavy:', [m for m in {heavy} if m in sys.modules])"
+@pytest.fixture
+def failed(monkeypatch, capsys):
+    """Run a command that fails, through `main`; give its exit status and its line on stderr."""
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["mnistzoo", *map(str, args)])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        return exit_.value.code, printed.err
+
+    return run
+
+
+FAST = {
+    "--help": 0,
+    "--version": 0,
+    "train --help": 0,
+    "plot --help": 0,
+    "": 2,
+    "analyze": 2,
+    "evaluate --no-such-option": 2,
+    "list --sort size": 2,
+    "list --format yaml": 2,
+    "train exp1 -o x --recipe recrod": 2,
+    "train exp1 -o x --seed 4294967296": 2,
+    "study exp1 -o x --jobs 1 --ray auto": 2,
+    "export exp1 -o x.txt": 2,
+    "plot errors exp1 -o x.txt": 2,
+    "analyze exp6": 1,
+    "evaluate exp6": 1,
+    "evaluate no/folder": 1,
+    "verify exp6": 1,
+    "train techer -o x": 1,
+    "study exp6 -o x": 1,
+    "push exp6 user/x": 1,
+    "push exp1 just-a-name": 1,
+    "pull just-a-name": 1,
+    "export exp6 -o x.onnx": 1,
+    "plot errors exp6": 1,
+    "predict absent.png": 1,
+    "predict https://example.org/7.png": 1,
+    "read absent.png --model exp6": 1,
+    "results absent": 1,
+}
+"""Commands that need no torch, with their exit status."""
+
+
+def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
+    """Help, wrong usage and early errors import neither torch nor anything else that is slow."""
+    heavy = ("torch", "torchvision", "numpy", "scipy", "PIL", "matplotlib", "huggingface_hub")
+    code = (
+        "import contextlib, io, json, os, shlex, sys; from mnistzoo.cli import main\n"
+        "os.chdir(sys.argv[1]); lines, found = json.loads(sys.argv[2]), {}\n"
+        "for line in lines:\n"
+        "    sys.argv, err = ['mnistzoo', *shlex.split(line)], io.StringIO()\n"
+        "    with contextlib.redirect_stderr(err), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        try: main(); status = 0\n"
+        "        except SystemExit as exit: status = exit.code or 0\n"
+        f"    loaded = [name for name in {heavy} if name in sys.modules]\n"
+        "    found[line] = status, loaded, err.getvalue()\n"
+        "print(json.dumps(found))"
     )
-    assert out.endswith("heavy: []\n")
-    assert all(f"  {command} " in out for command in COMMANDS)
+    found = json.loads(new_python(code, str(tmp_path), json.dumps(list(FAST))))
+    for line, (status, loaded, err) in found.items():
+        assert (status, loaded) == (FAST[line], []), line
+        if status == 1:
+            assert err.startswith("mnistzoo: "), line
+            assert err.count("\n") == 1, line
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_names_of_files_are_no_markup(tmp_path, monkeypatch):
-    """Brackets stay in the names that are printed, and a bar does not end a cell of Markdown."""
-    monkeypatch.chdir(tmp_path)
-    mnistzoo.exp1(pretrained=True).save_pretrained("w[bold]|x")
-    digits, _ = mnistzoo.mnist(train=False)
-    Image.fromarray(digits[0].numpy()).save("a[b].png")
-    Path("c[").mkdir()
-    Image.fromarray(digits[1].numpy()).save("c[/d].png")
-    printed = invoke("predict", "a[b].png", "c[/d].png")
-    assert "a[b].png" in printed
-    assert "c[/d].png" in printed
-    assert "w[bold]|x" in invoke("evaluate", "./w[bold]|x")
-    assert "w[bold]\\|x |" in invoke("evaluate", "./w[bold]|x", "--markdown")
+def commands(group=None, names=()):
+    """Each command below a group, with its names."""
+    for name, command in (group or typer.main.get_command(app)).commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*names, name))
+        else:
+            yield (*names, name), command
+
+
+@pytest.mark.parametrize(("names", "command"), list(commands()), ids=str)
+def test_every_command_explains_itself(names, command):
+    """The help of a command shows each default, and an example that it understands."""
+    shown = " ".join(invoke(*names, "--help").split())
+    *_, example = shown.partition("Example: mnistzoo ")
+    words = shlex.split(example)
+    assert words[: len(names)] == list(names)
+    command.make_context("mnistzoo", words[len(names) :])
+    for parameter in command.params:
+        if parameter.default and parameter.default is not True and not parameter.required:
+            assert "[default: " in shown
+
+
+def test_options_have_one_spelling():
+    """An option that several commands have has the same spelling, choices and help in each."""
+    seen = {}
+    for names, command in commands():
+        for parameter in command.params:
+            if parameter.name in ("output", "format_", "epochs", "holdout", "token", "model"):
+                seen.setdefault(parameter.name, set()).add(tuple(parameter.opts))
+        assert not {"--json", "--csv", "--markdown", "--out"} & {
+            option for parameter in command.params for option in parameter.opts
+        }, names
+    assert seen.pop("model") == {("model",), ("--model",)}  # `predict` takes any number of images
+    assert all(len(spellings) == 1 for spellings in seen.values())
+    assert {("--output", "-o")} == seen["output"]
+
+
+def test_choices_are_those_of_the_library():
+    """The columns, recipes and commands offered are those that exist."""
+    assert get_args(Column) == zoo.COLUMNS
+    assert [recipe.value for recipe in RecipeName] == list(RECIPES)
+    assert set(COMMANDS) | {"plot"} == {names[0] for names, _ in commands()}
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("evaluate exp", list(ARCHITECTURES)),
+        ("train teach", ["teacher"]),
+        ("list --format ", list(get_args(FormatName))),
+        ("train exp1 --recipe re", ["record"]),
+    ],
+)
+def test_the_shell_completes_names_and_choices(typed, completed):
+    """Completion offers the models' names and the choices of an option."""
+    words = f"mnistzoo {typed}"
+    environment = {
+        "_MNISTZOO_COMPLETE": "complete_bash",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split(" ")) - 1),
+    }
+    assert invoke(env=environment, prog_name="mnistzoo").split() == completed
 
 
 def test_version():
-    """`--version` prints the package's own."""
+    """`--version` prints the version of the package."""
     assert invoke("--version") == f"mnistzoo {mnistzoo.__version__}\n"
 
 
-def test_list_is_sorted_and_complete():
-    """JSON has every network and column; the most accurate comes first, the smallest otherwise."""
-    by_accuracy = json.loads(invoke("list", "--sort", "accuracy", "--json"))
-    assert {row["name"] for row in by_accuracy} == set(mnistzoo.list_models())
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["list"],
+        ["verify", "exp1"],
+        ["evaluate", "exp1", "--confusion"],
+        ["evaluate", "exp1", "--disputed"],
+        ["results", RESULTS],
+        ["results", RESULTS, "--runs"],
+    ],
+    ids=lambda args: " ".join(map(str, args[:1] + args[2:])),
+)
+def test_tables_fit_80_columns(args):
+    """A table that is piped is at most 80 columns wide, and no cell is cut."""
+    lines = invoke(*args).splitlines()
+    assert len(lines) >= 3
+    assert max(map(len, lines)) <= 80
+    assert not any("…" in line for line in lines)
+
+
+def test_a_long_word_is_not_broken(tmp_path, monkeypatch, test_images):
+    """A piped table is wider than 80 columns rather than break a file's name."""
+    name = "x" * 100 + ".png"
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(test_images.images[0].numpy()).save(name)
+    assert name in invoke("predict", name)
+
+
+@pytest.mark.parametrize("format_", get_args(FormatName))
+def test_every_format_holds_the_same(format_):
+    """Table, JSON, CSV and Markdown have a row for each model, with its parameters."""
+    text = invoke("list", "--format", format_)
+    found = {
+        "table": lambda: [line.split()[0] for line in text.splitlines()[-5:]],
+        "json": lambda: [row["name"] for row in json.loads(text)],
+        "csv": lambda: [row["name"] for row in csv.DictReader(io.StringIO(text))],
+        "markdown": lambda: [line.split()[1] for line in text.splitlines()[2:]],
+    }[format_]()
+    assert found == list(ARCHITECTURES)
+    assert "17302" in text.replace(",", "")
+
+
+def test_file_names_are_not_markup(tmp_path, monkeypatch, test_images):
+    """Brackets in file names are printed, and a bar does not end a Markdown cell."""
+    monkeypatch.chdir(tmp_path)
+    mnistzoo.exp1(pretrained=True).save_pretrained("w[bold]|x")
+    for index, name in enumerate(("a[b].png", "c[/d].png")):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(test_images.images[index].numpy()).save(name)
+    printed = invoke("predict", "a[b].png", "c[/d].png", "--model", "./w[bold]|x")
+    assert "a[b].png" in printed
+    assert "c[/d].png" in printed
+    assert "w[bold]|x" in invoke("evaluate", "./w[bold]|x")
+    assert "w[bold]\\|x |" in invoke("evaluate", "./w[bold]|x", "--format", "markdown")
+
+
+def test_list_is_sorted():
+    """The most accurate model comes first; by any other column the smallest does."""
+    by_accuracy = json.loads(invoke("list", "--sort", "accuracy", "--format", "json"))
     accuracies = [row["accuracy"] for row in by_accuracy]
     assert accuracies == sorted(accuracies, reverse=True)
-    by_params = json.loads(invoke("list", "--sort", "num_params", "--json"))
-    assert [row["name"] for row in by_params] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
-    table = invoke("list")
-    assert all(f"{row['num_params']:,}" in table for row in by_params)
-
-
-def test_summary_shows_every_layer():
-    """The table and the JSON have exp5's layers and its 17,302 parameters."""
-    table = invoke("summary", "exp5")
-    assert "features.conv7" in table
-    assert "17,302" in table
-    assert json.loads(invoke("summary", "exp5", "--json"))["num_params"] == 17_302
+    by_size = json.loads(invoke("list", "--sort", "num_params", "--format", "json"))
+    assert [row["name"] for row in by_size] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
 
 
 def test_evaluate_agrees_with_the_manifest():
-    """Measured accuracy is the manifest's, and the confusion matrix adds up to the test set."""
-    measured = json.loads(invoke("evaluate", "exp1", "--confusion", "--json"))["exp1"]
-    assert measured["correct"] == mnistzoo.storage.manifest.read_manifest()["exp1"].correct
+    """Accuracy is the manifest's, and the confusion matrix adds up to the test set."""
+    (measured,) = json.loads(invoke("evaluate", "exp1", "--confusion", "--format", "json"))
+    assert measured["correct"] == read_manifest()["exp1"].correct
     assert sum(map(sum, measured["confusion"])) == measured["total"] == 10_000
     assert sum(measured["confusion"][i][i] for i in range(10)) == measured["correct"]
-
-
-def test_evaluate_lists_disputed_images_apart():
-    """Their errors are counted apart, and accuracy without them is that of the 9,985 others."""
-    measured = json.loads(invoke("evaluate", "exp1", "--json"))["exp1"]
-    listed = json.loads(invoke("evaluate", "exp1", "--disputed", "--json"))
-    wrong = [row for row in listed if row["answers"]["exp1"] != row["label"]]
+    listed = json.loads(invoke("evaluate", "exp1", "--disputed", "--format", "json"))
+    wrong = [row for row in listed if row["predictions"]["exp1"] != row["label"]]
     assert measured["disputed_errors"] == len(wrong)
     errors = measured["total"] - measured["correct"] - len(wrong)
     assert measured["accuracy_without_disputed"] == 1 - errors / 9_985
     assert 0 < measured["ece"] < 0.01
 
 
-def test_evaluate_prints_a_table():
-    """Without --json there is a table with the same accuracy, and a matrix when asked for."""
-    out = invoke("evaluate", "exp1", "--confusion")
-    assert f"{mnistzoo.storage.manifest.read_manifest()['exp1'].accuracy:.2%}" in out
-    assert "read as" in out
-
-
-def test_train_writes_a_run(tmp_path, monkeypatch, test_images):
-    """`train` ends with weights and metrics in the folder, and prints the metrics as JSON."""
-    from mnistzoo.data.mnist import Digits
-    from mnistzoo.training import runs
-
+@pytest.fixture
+def few_images(monkeypatch, test_images):
+    """Train and evaluate on 200 images."""
     few = Digits(test_images.images[:200], test_images.labels[:200])
     monkeypatch.setattr(runs, "mnist", lambda train: few)
+
+
+def test_train_writes_a_run(tmp_path, few_images):
+    """`train` leaves weights and metrics in its folder, which then stands for a model."""
     out = tmp_path / "run"
-    options = ["--epochs", "1", "--seed", "3", "--out", str(out)]
-    metrics = json.loads(invoke("train", "exp1", *options, "--json"))
+    options = ["--epochs", "1", "--seed", "3", "-o", out]
+    metrics = json.loads(invoke("train", "exp1", *options, "--format", "json"))
     assert metrics["seed"] == 3
     assert metrics["total"] == 200
-    assert (out / "model.safetensors").exists()
     assert str(out) in invoke("train", "exp1", *options)
+    (row,) = json.loads(invoke("evaluate", out, "--format", "json"))
+    assert row["model"] == str(out)
 
 
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["summary", "exp6"], "There is no model 'exp6'. Did you mean"),
-        (["evaluate", "exp6"], "There is no model 'exp6'. Did you mean"),
-        (["verify", "exp6"], "There is no pretrained model 'exp6'"),
-        (["list", "--sort", "size"], "There is no column 'size'"),
-        (["predict", "absent.png"], "absent.png"),
-        (["train", "exp1", "--recipe", "recrod", "--out", "x"], "Did you mean 'record'"),
-        (["train", "techer", "--out", "x"], "Did you mean 'teacher'"),
-        (["train", "exp1", "--seed", str(2**64), "--out", "x"], "a seed from 0 to 4294967295"),
-    ],
-)
-def test_errors_are_one_line(args, message, monkeypatch, capsys):
-    """An expected error is one line on stderr, nothing on stdout, and exit status 1."""
-    monkeypatch.setattr(sys, "argv", ["mnistzoo", *args])
-    with pytest.raises(SystemExit) as exit_:
-        main()
-    printed = capsys.readouterr()
-    assert exit_.value.code == 1
-    assert printed.out == ""
-    assert printed.err.startswith("mnistzoo: ")
-    assert printed.err.count("\n") == 1
-    assert message in printed.err
+def test_interrupted_training_says_what_it_kept_and_resumes(
+    tmp_path, few_images, failed, monkeypatch
+):
+    """Ctrl+C during the second epoch exits 130; the same command then trains the other two."""
+    evaluate, calls = runs.evaluate, []
+
+    def interrupted(*args):
+        calls.append(args)
+        if len(calls) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return evaluate(*args)
+
+    monkeypatch.setattr(runs, "evaluate", interrupted)
+    command = ["train", "exp1", "--epochs", "3", "-o", tmp_path]
+    status, err = failed(*command)
+    assert status == 130
+    last = err.splitlines()[-1]
+    assert f"{tmp_path} keeps 1 of 3 epochs of exp1. Run the same command again" in last
+    calls.clear()
+    monkeypatch.setattr(runs, "evaluate", lambda *args: calls.append(args) or evaluate(*args))
+    invoke(*command)
+    assert len(calls) == 2 + 1  # the epochs that were left, and the result
 
 
-@pytest.mark.parametrize(
-    "args",
-    [
-        ["list", "--json", "--markdown"],
-        ["evaluate", "exp1", "--json", "--markdown"],
-        ["results", "docs/results", "--json", "--csv"],
-        ["analyze", "exp1", "--csv", "--markdown"],
-        ["analyze", "exp1", "--layer", "features.conv1", "--csv"],
-    ],
-)
-def test_formats_exclude_each_other(args):
-    """To ask for two at once, or for one that a command lacks, is wrong usage."""
-    result = CliRunner().invoke(app, args)
-    assert result.exit_code == 2
-    assert result.stdout == ""
+def test_ctrl_c_is_one_line(failed, monkeypatch):
+    """A command without anything to keep says that it was interrupted, with status 130."""
+    monkeypatch.setattr(zoo, "rows", lambda sort: signal.raise_signal(signal.SIGINT))
+    assert failed("list") == (130, "mnistzoo: Interrupted.\n")
 
 
-def test_exit_status_of_a_process():
-    """A whole process exits 1 for an error, without a traceback, and 2 for wrong usage."""
-    failed = run("summary", "exp6")
-    assert failed.returncode == 1
-    assert "Traceback" not in failed.stderr
-    assert run("summary").returncode == 2
-    assert run("evaluate", "--no-such-option").returncode == 2
-
-
-def test_verify_exits_1_on_drift(tmp_path, monkeypatch):
-    """A manifest that states another figure is named, and the exit status is 1; else it is 0."""
-    from dataclasses import replace
-
-    from mnistzoo import zoo
-    from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
-
+def test_verify_exits_1_on_a_mismatch(tmp_path, monkeypatch):
+    """A figure of the manifest that does not hold is named, and the exit status is 1."""
     folder = shutil.copytree(FOLDER, tmp_path / "weights")
     monkeypatch.setattr(zoo, "FOLDER", folder)
     monkeypatch.setattr(zoo, "read_manifest", lambda: read_manifest(folder))
     assert "holds" in invoke("verify", "exp1")
     entry = read_manifest()["exp1"]
     write_manifest({"exp1": replace(entry, correct=10_000)}, folder)
-    result = CliRunner().invoke(app, ["verify", "exp1"])
-    assert result.exit_code == 1
-    assert f"correct: stated 10000, is {entry.correct}" in result.stdout
+    assert f"correct: stated 10000, is {entry.correct}" in invoke("verify", "exp1", status=1)
 
 
 @pytest.fixture
-def pictures(tmp_path, test_images):
-    """Two files: the first test image, a 7, and a page with that 7 and a 2 beside it."""
-    from PIL import Image
-
+def images(tmp_path, test_images):
+    """A folder with the first test image, a 7, and a page with that 7 and a 2 beside it."""
     seven, two = 255 - test_images.images[0].numpy(), 255 - test_images.images[1].numpy()
     page = Image.new("L", (200, 100), 255)
     for place, digit in ((20, seven), (120, two)):
         page.paste(Image.fromarray(digit).resize((56, 56)), (place, 20))
     Image.fromarray(seven).save(tmp_path / "seven.png")
     page.save(tmp_path / "page.png")
-    return str(tmp_path / "seven.png"), str(tmp_path / "page.png")
+    return tmp_path
 
 
-def test_predict_reads_a_file(pictures):
-    """The table, the JSON and the printed picture are of the digit in the file."""
-    (row,) = json.loads(invoke("predict", pictures[0], "--show", "--json"))
-    assert (row["file"], row["label"]) == (pictures[0], 7)
+def test_predict_reads_a_file(images):
+    """The table, the JSON and the pixels are those of the digit in the file."""
+    file = images / "seven.png"
+    (row,) = json.loads(invoke("predict", file, "--show", "--format", "json"))
+    assert (row["file"], row["label"]) == (str(file), 7)
     assert row["probability"] == max(row["probabilities"]) > 0.9
     assert sum(row["probabilities"]) == pytest.approx(1)
     assert (len(row["pixels"]), max(map(max, row["pixels"]))) == (28, 255)
-    shown = invoke("predict", pictures[0], "--model", "exp4", "--show")
+    shown = invoke("predict", file, "--model", "exp4", "--show")
     assert " 7 " in shown
     assert "▄" in shown
 
 
-def test_read_finds_every_digit(pictures):
-    """Both digits of a page come from left to right, each with a box around its ink."""
-    digits = json.loads(invoke("read", pictures[1], "--json"))
+def test_predict_answers_for_the_images_it_can_read(images):
+    """Good files get their rows on stdout, bad ones a line each on stderr; the status is 1."""
+    (images / "text.png").write_text("not an image")
+    names = ["seven.png", "absent.png", "text.png", "http://x.org/7.png", "page.png"]
+    arguments = [name if "://" in name else images / name for name in names]
+    result = CliRunner().invoke(app, ["predict", *map(str, arguments), "--format", "csv"])
+    assert result.exit_code == 1
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [Path(row["file"]).name for row in rows] == ["seven.png", "page.png"]
+    lines = result.stderr.splitlines()
+    assert len(lines) == 3
+    for name in ("absent.png", "text.png", "http://x.org/7.png"):
+        assert sum(name in line for line in lines) == 1
+    assert "Download it first" in result.stderr
+
+
+def test_predict_takes_a_folder_and_standard_input(images):
+    """A folder means its images in order; `-` means the bytes on standard input."""
+    (images / "notes.txt").write_text("not an image")
+    rows = json.loads(invoke("predict", images, "--format", "json"))
+    assert [Path(row["file"]).name for row in rows] == ["page.png", "seven.png"]
+    data = (images / "seven.png").read_bytes()
+    (row,) = json.loads(invoke("predict", "-", "--format", "json", input=data))
+    assert (row["file"], row["label"]) == ("-", 7)
+    (images / "empty").mkdir()
+    invoke("predict", images / "empty", status=1)
+    invoke("predict", "-", input=b"", status=1)
+
+
+def test_read_finds_every_digit(images):
+    """The digits of a page come from left to right, each with a box around its foreground."""
+    digits = json.loads(invoke("read", images / "page.png", "--format", "json"))
     assert [digit["label"] for digit in digits] == [7, 2]
     for digit, start in zip(digits, (20, 120), strict=True):
         left, top, right, bottom = digit["box"]
         assert start <= left < right <= start + 56
         assert 20 <= top < bottom <= 76
-    assert "left" in invoke("read", pictures[1])
+    table = invoke("read", images / "page.png", images / "absent.png", status=1)
+    assert "left" in table
 
 
-def test_a_trained_folder_is_a_network(tmp_path):
-    """What a run leaves is evaluated, exported and reads pictures under its folder's name."""
+def test_a_folder_stands_for_a_model(tmp_path):
+    """A saved model is evaluated under its folder's name; a missing folder is named as such."""
     mnistzoo.exp1(pretrained=True).save_pretrained(tmp_path)
-    evaluated = invoke("evaluate", str(tmp_path), "exp1", "--json")
-    of_folder, of_name = json.loads(evaluated).values()
-    assert of_folder == of_name
+    of_folder, of_name = json.loads(invoke("evaluate", tmp_path, "exp1", "--format", "json"))
+    assert of_folder | {"model": "exp1"} == of_name
 
 
-def test_a_missing_folder_is_not_a_misspelt_name(tmp_path):
-    """A path that is not there is an error about a folder; a bare word, about a name."""
-    with pytest.raises(FileReadError, match="there is no folder"):
-        invoke("evaluate", str(tmp_path / "nothing"))
-    with pytest.raises(UnknownNameError, match="Did you mean 'exp5'"):
-        invoke("evaluate", "exp55")
-
-
-def test_a_terminal_without_the_characters():
-    """Where × cannot be printed, the rest of the table is."""
-    command = [sys.executable, "-m", "mnistzoo", "list"]
-    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    printed = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
-    assert b"34 ? 34" in printed
+def test_misspelled_names_and_missing_folders(failed, tmp_path):
+    """A bare word gets the nearest name, and a path an error about a folder."""
+    assert "Did you mean 'exp5'" in failed("evaluate", "exp55")[1]
+    assert "Did you mean 'teacher'" in failed("train", "techer", "-o", "x")[1]
+    assert "There is no folder" in failed("evaluate", tmp_path / "nothing")[1]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-@pytest.mark.parametrize("arguments", [["list"], ["--version"]])
-def test_output_that_cannot_be_written(arguments):
-    """Where the disk is full, that is said in one line, also of what is written at the end."""
-    command = [sys.executable, "-m", "mnistzoo", *arguments]
-    with Path("/dev/full").open("w") as full:
-        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
-    assert run.returncode == 1
-    assert run.stderr == "mnistzoo: [Errno 28] No space left on device\n"
+def test_a_process_of_its_own():
+    """Characters that stdout lacks become question marks; a full disk is one line, status 1."""
+    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "list"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    printed = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
+    assert b"34 ? 34" in printed
+    for arguments in (["list"], ["--version"]):
+        with Path("/dev/full").open("w") as full:
+            run = subprocess.run(
+                [*command[:-1], *arguments],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert run.returncode == 1
+        assert run.stderr.startswith("mnistzoo: ")
+        assert run.stderr.count("\n") == 1

@@ -2,23 +2,22 @@
 
 import json
 import os
-import subprocess
-import sys
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, TrainingError
 from mnistzoo.export import export
 from mnistzoo.training import runs
 from mnistzoo.training.recipes import get_recipe
-from mnistzoo.training.trainer import Run
+from mnistzoo.training.run import Run
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and POSIX's signals")
 
@@ -29,13 +28,7 @@ def found(tmp_path):
 
     def run(action):
         (tmp_path / "folder").mkdir()
-        done = subprocess.run(
-            [sys.executable, Path(__file__).parent / "faulty.py", action, tmp_path / "folder"],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        done = warm.run([Path(__file__).parent / "faulty.py", action, tmp_path / "folder"])
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -170,7 +163,7 @@ def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
     assert len(seen) == 2
     names = sorted(path.name for path in disk.iterdir())
     assert names == ["README.md", "config.json", "metrics.json", "model.safetensors"]
-    assert metrics["epochs"][0]["epoch"] == 1
+    assert metrics.epochs[0].epoch == 1
 
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "metrics.json"])
@@ -189,7 +182,7 @@ def test_a_damaged_run_is_named(name, content, tmp_path, monkeypatch):
 def test_export_says_in_one_line_that_the_disk_is_full(small_disk):
     """The command ends with status 1 and leaves nothing."""
     disk = small_disk(64)
-    done = CliRunner().invoke(app, ["export", "exp1", str(disk / "exp1.onnx")])
+    done = CliRunner().invoke(app, ["export", "exp1", "-o", str(disk / "exp1.onnx")])
     assert isinstance(done.exception, FileWriteError)
     assert "\n" not in str(done.exception)
     assert list(disk.iterdir()) == []

@@ -78,6 +78,7 @@ def test_all_is_what_there_is():
         _ = mnistzoo.exp9
 
 
+@pytest.mark.slow
 def test_type_checkers_know_the_names(tmp_path):
     """Those that there are have their types, and a name that there is not is an error."""
     mypy = pytest.importorskip("mypy.api", reason="mypy comes with the extra [dev]")
@@ -95,19 +96,19 @@ def test_one_version():
     assert version("mnistzoo") == mnistzoo.__version__
 
 
-def test_loading_a_network_imports_little(python):
+def test_loading_a_network_imports_little(new_python):
     """A pretrained network needs torch and safetensors: nothing else that is slow to import."""
     heavy = "torchvision", "huggingface_hub", "PIL", "scipy", "rich", "typer", "matplotlib"
-    out = python(
+    out = new_python(
         "import sys; from mnistzoo import exp5; exp5(pretrained=True)\n"
         f"print([name for name in {heavy} if name in sys.modules])"
     )
     assert out == "[]\n"
 
 
-def test_importing_reads_no_file_but_source(python):
+def test_importing_reads_no_file_but_source(new_python):
     """Importing the package and its modules opens no data, no weights and no socket."""
-    out = python(
+    out = new_python(
         "import sys, torch, safetensors.torch\n"
         "seen = []\n"
         "def hook(event, args):\n"

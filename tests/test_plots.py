@@ -1,7 +1,6 @@
 """Figures: what they show, read back from matplotlib's objects, and that it can be seen."""
 
 import json
-from dataclasses import replace
 from itertools import combinations
 from statistics import stdev
 
@@ -15,8 +14,9 @@ from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import MissingExtraError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.models import get_model, list_models
-from mnistzoo.training.metrics import Epoch, Result
-from mnistzoo.training.recipes import RECIPES, get_recipe
+from mnistzoo.training.metrics import dump_result
+from mnistzoo.training.recipes import RECIPES
+from samples import result
 
 pytest.importorskip("matplotlib", reason="an extra of the package")
 
@@ -95,10 +95,8 @@ def test_networks_can_be_told_apart(vision):
 
 def run(network, recipe, seed, accuracies):
     """A run with these accuracies after its epochs."""
-    epochs = tuple(Epoch(n, 1 / n + seed, 0.9, a) for n, a in enumerate(accuracies, 1))
-    used = replace(get_recipe(recipe, network), epochs=len(epochs))
-    correct = round(accuracies[-1] * 10_000)
-    return Result(network, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs, "0" * 64)
+    losses = [1 / n + seed for n in range(1, len(accuracies) + 1)]
+    return result(accuracies, architecture=network, recipe=recipe, seed=seed, losses=losses)
 
 
 RUNS = [
@@ -226,11 +224,9 @@ def test_reliability_shows_accuracy_and_counts(read):
 @pytest.fixture
 def folder(tmp_path):
     """A folder with the metrics of RUNS."""
-    from dataclasses import asdict
-
     for r in RUNS:
-        name = f"{r.network}-{r.recipe.name}-{r.seed}.json"
-        (tmp_path / name).write_text(json.dumps(asdict(r)), encoding="utf8")
+        name = f"{r.architecture}-{r.recipe.name}-{r.seed}.json"
+        (tmp_path / name).write_bytes(dump_result(r))
     return tmp_path
 
 
@@ -247,7 +243,7 @@ def test_plots_of_runs_are_written(folder, command):
     from PIL import Image
 
     path = folder / "figure.png"
-    printed = json.loads(draw(command, folder, "-o", path, "--json"))
+    printed = json.loads(draw(command, folder, "-o", path, "--format", "json"))
     assert printed.pop("file") == str(path)
     with Image.open(path) as picture:
         assert json.loads(picture.info["Description"]) == printed
@@ -266,7 +262,7 @@ def test_plots_of_answers_are_written(tmp_path, test_images, monkeypatch, comman
     few = Digits(test_images.images[:500], test_images.labels[:500])
     monkeypatch.setattr("mnistzoo.data.mnist.mnist", lambda train: few)
     path = tmp_path / "figure.svg"
-    printed = json.loads(draw(command, "exp1", "-o", path, "--json"))
+    printed = json.loads(draw(command, "exp1", "-o", path, "--format", "json"))
     assert printed["network"] == "exp1"
     assert b"<svg" in path.read_bytes()
     assert text in draw(command, "exp1", "-o", tmp_path / "figure.png")

@@ -12,9 +12,11 @@ TEXT = README.read_text(encoding="utf8")
 
 
 def test_the_table_is_the_measured_one():
-    """The README's table is what `mnistzoo list --markdown` prints now."""
-    printed = CliRunner().invoke(app, ["list", "--markdown"]).stdout
-    shown = re.search(r"<!-- mnistzoo list --markdown -->\n(.*?)<!-- end -->", TEXT, re.DOTALL)
+    """The README's table is what `mnistzoo list --format markdown` prints now."""
+    printed = CliRunner().invoke(app, ["list", "--format", "markdown"]).stdout
+    shown = re.search(
+        r"<!-- mnistzoo list --format markdown -->\n(.*?)<!-- end -->", TEXT, re.DOTALL
+    )
     assert shown[1].strip() == printed.strip()
 
 

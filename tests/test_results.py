@@ -1,10 +1,10 @@
-"""Results of finished runs: read, summed up over seeds, and written as CSV."""
+"""Results of finished runs: read, checked, summarized over seeds, and written as CSV."""
 
 import csv
 import io
 import json
+import re
 import statistics
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,65 +12,48 @@ from typer.testing import CliRunner
 
 from mnistzoo.cli import app
 from mnistzoo.errors import DataError, FileReadError, InputError
-from mnistzoo.training.metrics import Epoch, Result, load_results, read_result
-from mnistzoo.training.recipes import get_recipe
+from mnistzoo.training.metrics import dump_result, load_results, read_result
 from mnistzoo.training.summary import COLUMNS, summarize, to_csv
+from samples import result
 
 COMMITTED = Path(__file__).parent.parent / "docs/results"
 
 
-def result(accuracies=(0.8, 0.9), *, network="exp1", recipe="documented", seed=0):
-    """A run with these accuracies after its epochs."""
-    epochs = tuple(Epoch(n, 0.1, 0.9, accuracy) for n, accuracy in enumerate(accuracies, 1))
-    used = replace(get_recipe(recipe, network), epochs=len(epochs))
-    correct = round(accuracies[-1] * 10_000)
-    return Result(network, used, seed, "test", correct, 10_000, 0.1, 5.0, epochs, "0" * 64)
-
-
 def write(folder, made, **changes):
-    """The metrics file that training would have left."""
-    path = folder / f"{made.network}-{made.recipe.name}-{made.seed}.json"
-    path.write_text(json.dumps(asdict(made) | changes), encoding="utf8")
+    """Write the metrics file of a run, with some fields changed."""
+    path = folder / f"{made.architecture}-{made.recipe.name}-{made.seed}.json"
+    path.write_text(json.dumps(json.loads(dump_result(made)) | changes), encoding="utf8")
     return path
 
 
-def test_what_is_written_is_what_is_read(tmp_path):
-    """The runs of a folder come back equal, sorted by network, recipe and seed."""
-    made = [result(seed=10), result(seed=2), result(recipe="record"), result(network="exp5")]
+def test_results_are_read_as_written(tmp_path):
+    """The runs of a folder come back equal, sorted by architecture, recipe and seed."""
+    made = [result(seed=10), result(seed=2), result(recipe="record"), result(architecture="exp5")]
     for one in made:
         write(tmp_path, one)
     assert load_results(tmp_path) == [made[1], made[0], made[2], made[3]]
 
 
-def test_settings_of_another_version(tmp_path):
-    """A recipe's setting that is not known is passed over where it was off, and named where on."""
-    made = result()
-    off, on = (asdict(made)["recipe"] | {"warm": warm} for warm in (False, True))
-    assert read_result(write(tmp_path, made, recipe=off)) == made
-    with pytest.raises(DataError, match="settings that are not known: warm"):
-        read_result(write(tmp_path, made, recipe=on))
+@pytest.mark.parametrize("path", sorted(COMMITTED.rglob("*.json")), ids=lambda path: path.stem)
+def test_committed_results_are_what_is_written(path):
+    """Each committed file has the name of its run, and the bytes that its result is written as."""
+    run = read_result(path)
+    assert path.stem == f"{run.architecture}-{run.recipe.name}-{run.seed}"
+    assert run.split == "test"
+    assert path.read_bytes() == dump_result(run)
 
 
-def test_committed_results_hold_together():
-    """Each committed file has the name of its run, and its last epoch is what it came to."""
-    for path in COMMITTED.glob("*.json"):
-        run = read_result(path)
-        assert path.stem == f"{run.network}-{run.recipe.name}-{run.seed}"
-        assert run.epochs[-1].accuracy == run.accuracy
-        assert run.split == "test"
-
-
-def test_the_summary_is_that_of_the_statistics_module():
-    """Mean, sd, smallest and largest accuracy are those of the seeds; one seed has no sd."""
+def test_summaries_are_those_of_the_statistics_module():
+    """Mean, sd and range of accuracy are taken over the seeds; one seed has no sd."""
     correct = [9_955, 9_942, 9_961]
     runs = [result((0.9, right / 10_000), seed=seed) for seed, right in enumerate(correct)]
-    several, one = summarize([*runs, result(network="exp5")])
+    several, one = summarize([*runs, result(architecture="exp5")])
     accuracies = [right / 10_000 for right in correct]
     assert several.seeds == 3
     assert several.mean == pytest.approx(sum(accuracies) / 3)
     assert several.sd == pytest.approx(statistics.variance(accuracies) ** 0.5)
     assert (several.min, several.max) == (0.9942, 0.9961)
-    assert (one.network, one.seeds, one.sd) == ("exp5", 1, None)
+    assert (one.architecture, one.seeds, one.sd) == ("exp5", 1, None)
 
 
 @pytest.mark.parametrize(
@@ -86,12 +69,12 @@ def test_the_summary_is_that_of_the_statistics_module():
     ],
 )
 def test_the_worst_drop_is_after_the_first_third(accuracies, drop):
-    """The worst drop is the largest fall between neighbouring epochs after the first third."""
+    """The worst drop is the largest fall from one epoch to the next after the first third."""
     assert result(accuracies).worst_drop == drop
 
 
-def test_the_summary_has_the_worst_drop_of_all_seeds():
-    """One seed that falls is enough."""
+def test_a_summary_has_the_worst_drop_of_all_seeds():
+    """The largest drop of any seed counts."""
     steady, falling = result((0.1, 0.2, 0.3)), result((0.1, 0.4, 0.3), seed=1)
     assert [s.worst_drop for s in summarize([steady, falling])] == [0.1]
     assert [s.worst_drop for s in summarize([result((0.5,))])] == [None]
@@ -101,69 +84,74 @@ def test_the_summary_has_the_worst_drop_of_all_seeds():
     "other",
     [
         result(),
-        replace(result(seed=1), split="validation"),
-        replace(result(seed=1), total=9_999),
+        result(seed=1, holdout=10_000),
+        result(seed=1, total=9_000),
         result((0.7, 0.8, 0.9), seed=1),
     ],
     ids=["seed twice", "other images", "fewer images", "other settings"],
 )
 def test_only_repetitions_are_averaged(other):
-    """Runs that differ in more than the seed, or a seed that is there twice, are refused."""
-    with pytest.raises(InputError, match="exp1 under documented"):
+    """Runs that differ in more than the seed, or repeat a seed, are refused."""
+    with pytest.raises(InputError, match="exp1 with recipe documented"):
         summarize([result(), other])
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"network": "exp9"}, "no network 'exp9'"),
-        ({"network": []}, "unhashable"),
-        ({"split": "train"}, "neither test nor holdout"),
-        ({"correct": 10_001}, "correct is 10001, expected 0 to 10000"),
-        ({"correct": "9000"}, "correct is '9000'"),
-        ({"correct": 9_001}, "correct is 9001 of 10000, and the last epoch's accuracy 0.9"),
-        ({"seed": True}, "seed is True"),
-        ({"seed": 2**32}, "seed is 4294967296, expected 0 to 4294967295"),
-        ({"total": 0}, "total is 0"),
-        ({"nll": float("nan")}, "nll is nan"),
-        ({"nll": None}, "nll is None"),
-        ({"epochs": []}, "expected 2 epochs, got 0"),
-        ({"epochs": 7}, "not iterable"),
-        ({"epochs": [{"epoch": 2}]}, "epoch is 2, expected 1"),
-        ({"recipe": {"name": "record"}}, "'augmentation' is missing"),
-        ({"recipe": {"name": "secret", "augmentation": {}}}, "no recipe 'secret'"),
-        ({"recipe": None}, "NoneType"),
+        ({"architecture": "exp9"}, "no model 'exp9'"),
+        ({"architecture": []}, "`$.architecture`"),
+        ({"split": "train"}, "'train' - at `$.split`"),
+        ({"split": "validation"}, "split 'test', got 'validation'"),
+        ({"holdout": 5, "split": "validation"}, "total of 5, got 10000"),
+        ({"correct": 10_001}, "at most 10000 correct images, got 10001"),
+        ({"correct": "9000"}, "`$.correct`"),
+        ({"correct": -1}, "`$.correct`"),
+        ({"correct": 9_001}, "got 9001 of 10000"),
+        ({"seed": True}, "`$.seed`"),
+        ({"seed": 2**32}, "seed from 0 to 4294967295, got 4294967296"),
+        ({"total": 0}, "`$.total`"),
+        ({"nll": float("nan")}, "malformed"),
+        ({"nll": None}, "`$.nll`"),
+        ({"sha256": "0" * 63}, "`$.sha256`"),
+        ({"epochs": []}, "epochs 1 to 2, got"),
+        ({"epochs": 7}, "`$.epochs`"),
+        ({"epochs": [{"epoch": 2}]}, "`$.epochs[0]`"),
+        ({"recipe": {"name": "record"}}, "`$.recipe`"),
+        ({"recipe": None}, "`$.recipe`"),
+        ({"surprise": 1}, "`surprise`"),
     ],
 )
 def test_damage_is_named(tmp_path, changes, reason):
-    """A value that a finished run cannot have is one error that names the file and the value."""
+    """A value that no finished run has is one error that names the file and the field."""
     path = write(tmp_path, result(), **changes)
-    with pytest.raises(DataError, match=reason) as caught:
+    with pytest.raises(DataError, match=re.escape(reason)) as caught:
         load_results(tmp_path)
     assert str(path) in str(caught.value)
+    assert "Train again" in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "null", "[" * 100_000, '{"network": "exp1"}', "\xff"]
+    "text", ["", "{", "[]", "null", "[" * 100_000, '{"architecture": "exp1"}', "\xff"]
 )
-def test_what_is_no_metrics_file_is_named(tmp_path, text):
-    """Anything else with the name of a metrics file is the same error, however odd."""
+def test_other_files_are_refused(tmp_path, text):
+    """Any other file with the name of a metrics file is the same error."""
     path = tmp_path / "odd.json"
     path.write_bytes(text.encode("latin1"))
     with pytest.raises(DataError, match=r"odd\.json is not the metrics of a finished run"):
         read_result(path)
 
 
-def test_the_folder_of_one_run(tmp_path):
-    """Its metrics are read, not the network's config; hidden files are not looked at."""
+def test_the_folder_of_one_run_is_read(tmp_path):
+    """Its metrics are read, its config and hidden files are not."""
     (tmp_path / "._exp1.json").write_bytes(b"\0")
     write(tmp_path, result(seed=3)).rename(tmp_path / "metrics.json")
     (tmp_path / "config.json").write_text("{}")
     assert [found.seed for found in load_results(tmp_path)] == [3]
 
 
-def test_an_empty_or_missing_folder_is_an_error(tmp_path):
-    """No results is an error that names the folder; so is a folder with a run's name."""
+def test_an_empty_or_missing_folder_is_refused(tmp_path):
+    """A folder without results is an error that names it; so is a folder in a file's place."""
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(DataError, match="found none"):
             load_results(folder)
@@ -173,7 +161,7 @@ def test_an_empty_or_missing_folder_is_an_error(tmp_path):
 
 
 def test_csv_reads_back():
-    """A line for each run, in order, with the values of the runs."""
+    """There is a line for each run, in order, with its values."""
     runs = [result((0.1, 0.4, 0.3), seed=1), result((0.1, 0.2, 0.3))]
     rows = list(csv.DictReader(io.StringIO(to_csv(runs))))
     assert tuple(rows[0]) == COLUMNS
@@ -184,33 +172,30 @@ def test_csv_reads_back():
 
 
 def invoke(*args):
-    """Run `results` and give what it printed."""
+    """Run `results` and return its output."""
     result = CliRunner().invoke(app, ["results", *map(str, args)], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout
 
 
 def test_the_command_compares_with_the_study(tmp_path):
-    """Each network has its documented figure; ours are mean ± sd (seeds), or a dash."""
+    """Each model and recipe has a row: mean ± sd, range, worst drop and the study's figure."""
     correct = [9_955, 9_942, 9_961]
     for seed, right in enumerate(correct):
-        write(tmp_path, result((0.1, 0.4, 0.3, right / 10_000), network="exp5", seed=seed))
-    write(tmp_path, replace(result(recipe="record"), split="validation"))
-    rows = invoke(tmp_path, "--markdown").splitlines()
-    first, last = ([cell.strip() for cell in row.split("|")[1:-1]] for row in (rows[2], rows[-1]))
-    assert first[:6] == ["exp1", "91.73%", "training images", "-", "-", "-"]
-    assert first[6:] == ["90.00% (1, held-out images)", "-", "0.00"]
-    assert last[:3] == ["exp5", "99.50%", "training images"]
-    assert last[3:6] == ["99.53% ± 0.10 (3)", "99.42 to 99.61%", "10.00"]
-    assert "99.53% ± 0.10 (3)" in invoke(tmp_path)
-    write(tmp_path, result(recipe="fast"))
-    assert "fast recipe" in invoke(tmp_path, "--markdown")
+        write(tmp_path, result((0.1, 0.4, 0.3, right / 10_000), architecture="exp5", seed=seed))
+    write(tmp_path, result(recipe="record", holdout=10_000))
+    rows = invoke(tmp_path, "--format", "markdown").splitlines()[2:]
+    assert [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows] == [
+        ["exp1", "record", "1", "validation", "90.00%", "-", "0.00", "91.73%"],
+        ["exp5", "documented", "3", "test", "99.53% ± 0.10", "99.42–99.61%", "10.00", "99.50%"],
+    ]
+    assert "99.53% ± 0.10" in invoke(tmp_path)
 
 
-def test_the_command_prints_json_and_csv(tmp_path):
-    """JSON has a summary for each network and recipe, CSV a line for each run."""
+def test_the_command_prints_runs_or_summaries(tmp_path):
+    """Three runs of one model are one summary, or three rows in seed order."""
     for seed in range(3):
         write(tmp_path, result(seed=seed))
-    (summary,) = json.loads(invoke(tmp_path, "--json"))
-    assert summary == asdict(summarize(load_results(tmp_path))[0])
-    assert invoke(tmp_path, "--csv") == to_csv(load_results(tmp_path))
+    (summary,) = json.loads(invoke(tmp_path, "--format", "json"))
+    assert (summary["architecture"], summary["seeds"], summary["mean"]) == ("exp1", 3, 0.9)
+    assert invoke(tmp_path, "--runs", "--format", "csv") == to_csv(load_results(tmp_path))

@@ -56,7 +56,7 @@ def test_figures_are_of_the_numbers_there_are(invoke, tmp_path, command, path, l
     image = pytest.importorskip("PIL.Image")
     pytest.importorskip("matplotlib", reason="an extra of the package")
     assert ROOT / path == ROOT / "docs" / link
-    facts = json.loads(invoke(f"{command} -o {tmp_path / 'figure.png'} --json"))
+    facts = json.loads(invoke(f"{command} -o {tmp_path / 'figure.png'} --format json"))
     del facts["file"]
     with image.open(ROOT / path) as picture:
         drawn = json.loads(picture.info["Description"])
@@ -116,7 +116,7 @@ def test_what_is_said_of_the_gain():
             name: [
                 result.correct
                 for result in load_results(ROOT / folder)
-                if (result.network, result.recipe.name) == (name, "record")
+                if (result.architecture, result.recipe.name) == (name, "record")
             ]
             for name in ARCHITECTURES
         }
@@ -141,7 +141,7 @@ def test_three_networks_are_not_told_apart():
     ]
     ranges = []
     for name in ("exp2", "exp4", "exp5"):
-        correct = [result.correct for result in runs if result.network == name]
+        correct = [result.correct for result in runs if result.architecture == name]
         ranges.append((min(correct), max(correct)))
     assert max(low for low, _ in ranges) <= min(high for _, high in ranges)
 
@@ -152,7 +152,7 @@ def test_versions_are_told():
     for path in (ROOT / "docs/results").glob("*.json"):
         run = json.loads(path.read_text())
         if run["versions"]["torch"] == "2.15.0":
-            newer.add((run["network"], run["recipe"]["name"], run["seed"]))
+            newer.add((run["architecture"], run["recipe"]["name"], run["seed"]))
         else:
             assert run["versions"]["torch"] == "2.14.1"
     seeds = {(name, "documented", 0) for name in ARCHITECTURES}

@@ -87,7 +87,7 @@ def progression() -> Iterator[Figure]:
     for (before, after), text in zip(pairwise(studied()), _GAINS, strict=True):
         yield from _gain(before, after, text)
     yield Figure("most accurate", "Exp 5", _best("accuracy", largest=True), "training-images")
-    yield Figure("fewest parameters", "Exp 4", _best("num_params"))
+    yield Figure("fewest parameters", "Exp 4", _best("params"))
 
 
 def _gain(before: Architecture, after: Architecture, text: str) -> Iterator[Figure]:
@@ -195,7 +195,7 @@ def receptive_fields() -> Iterator[Figure]:
 def recommendations() -> Iterator[Figure]:
     """Recommendations."""
     yield Figure("maximum accuracy", "Exp 5", _best("accuracy", largest=True), "training-images")
-    yield Figure("most parameter-efficient", "Exp 4", _best("num_params"))
+    yield Figure("most parameter-efficient", "Exp 4", _best("params"))
     yield Figure("quick prototyping", "Exp 3", _best("macs"), "quickest")
     yield Figure("least memory", "Exp 4", _best("memory"), "least-memory")
 

@@ -26,7 +26,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipes": parts.recipes,
     "modules": parts.modules,
     "commands": parts.commands,
-    "list": lambda: parts.printed("list", "--markdown"),
+    "list": lambda: parts.printed("list", "--format", "markdown"),
 }
 
 

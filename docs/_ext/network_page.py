@@ -57,7 +57,7 @@ def _head(name: str, entry: Entry | None) -> str:
 def _layers(name: str, analysis: Analysis) -> str:
     outputs = sum(prod(row.output_shape or ()) for row in analysis if row.has_params)
     return (
-        f"## Layers\n\n```sh\nmnistzoo summary {name}\n```\n\n{analysis.to_markdown()}\n"
+        f"## Layers\n\n```sh\nmnistzoo analyze {name}\n```\n\n{analysis.to_markdown()}\n"
         "### Memory\n\n"
         f"The input ({prod(INPUT_SHAPE):,} numbers), twice the outputs of the layers that have "
         f"parameters (2 × {outputs:,}: values and gradients) and the parameters "

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import typer
+from msgspec import to_builtins
 from typer.testing import CliRunner
 
 import documented
@@ -78,7 +78,7 @@ def _cell(figure: Figure, letters: dict[str, str]) -> str:
 
 def recipes() -> str:
     """The fields of the recipes side by side, and what differs from network to network."""
-    flat = {name: _flat(asdict(recipe)) for name, recipe in RECIPES.items()}
+    flat = {name: _flat(to_builtins(recipe)) for name, recipe in RECIPES.items()}
     fields = [field for field in next(iter(flat.values())) if field != "name"]
     rows = [(f"`{field}`", *(_value(row[field]) for row in flat.values())) for field in fields]
     own = [(name, *(_own(recipe, name) for recipe in RECIPES)) for name in BUILDABLE]
@@ -105,7 +105,7 @@ def _value(value: object) -> str:
 
 
 def _own(recipe: str, network: str) -> str:
-    base, own = _flat(asdict(RECIPES[recipe])), _flat(asdict(get_recipe(recipe, network)))
+    base, own = _flat(to_builtins(RECIPES[recipe])), _flat(to_builtins(get_recipe(recipe, network)))
     return ", ".join(f"{key} {_value(own[key])}" for key in base if own[key] != base[key]) or "–"
 
 

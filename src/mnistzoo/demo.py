@@ -122,7 +122,9 @@ def build_page() -> gr.Blocks:
             with gr.Column():
                 answer = gr.Label(label="Prediction", num_top_classes=NUM_CLASSES)
         with gr.Row():
-            pixels = gr.Image(label="Input of the model", height=220, format="png", buttons=[])
+            pixels = gr.Image(
+                label="Input of the model", height=_ENLARGED * 28, format="png", buttons=[]
+            )
             with gr.Column():
                 titles = [(f"{name} · {ARCHITECTURES[name].title}", name) for name in list_models()]
                 model = gr.Dropdown(titles, value=MODEL, label="Model")

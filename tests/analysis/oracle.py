@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from mnistzoo.analysis.tracing.trace import trace
+from mnistzoo import receptive_field
 
 _ACTIVATIONS = (
     *(nn.functional.relu, torch.relu, torch.relu_, nn.functional.relu6, nn.functional.hardswish),
@@ -105,7 +105,7 @@ def output_of(module, image, layer):
 
 def compare(module, shape, layer="", channels_last=False, noise=0.0):
     """Assert that analysis and gradient agree on units of a layer, corners and middle ones."""
-    field = trace(module, shape).field(layer)
+    field = receptive_field(module, shape, layer)
     module = prepare(module)
     image = torch.rand(1, *shape, dtype=torch.float64, requires_grad=True)
     output = output_of(module, image, layer)

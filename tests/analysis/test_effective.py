@@ -44,7 +44,7 @@ def test_further_arguments_are_of_the_same_images():
 
     images = torch.rand(3, 1, 9, 9)
     scale = torch.tensor([1.0, 0.0, 2.0])[:, None, None, None] * torch.eye(9)
-    found = effective_receptive_field(Scaled(1, 1, 3), images, "", scale=scale)
+    found = effective_receptive_field(Scaled(1, 1, 3), images, "", {"scale": scale})
     assert found.window == ((3, 5), (3, 5))
     assert torch.equal(found.energy > 0, (torch.eye(9) > 0) & (found.energy > 0))
     assert int((found.energy > 0).sum()) == 3
@@ -118,17 +118,17 @@ def _run(capsys, *arguments):
 
 def test_analyze_prints_every_form(capsys):
     """Text, JSON, Markdown and CSV of one network hold the same layers."""
-    found = json.loads(_run(capsys, "analyze", "exp5", "--json"))
+    found = json.loads(_run(capsys, "analyze", "exp5", "--format", "json"))
     assert found["num_params"] == 17_302
-    for option in ("--markdown", "--csv"):
-        text = _run(capsys, "analyze", "exp5", option)
+    for format_ in ("markdown", "csv"):
+        text = _run(capsys, "analyze", "exp5", "--format", format_)
         assert all(layer["path"] in text for layer in found["layers"])
     assert "17,302 parameters" in _run(capsys, "analyze", "exp5")
 
 
 def test_analyze_reads_other_libraries_and_ones_own(capsys, tmp_path, monkeypatch):
     """`torchvision:NAME`, and a module in the folder where the command runs."""
-    layer = ("--layer", "features", "--json")
+    layer = ("--layer", "features", "--format", "json")
     found = json.loads(_run(capsys, "analyze", "torchvision:squeezenet1_1", *layer))
     assert found["size"] == [207, 207]
     source = "from torch import nn\n\ndef net():\n    return nn.Sequential(nn.Conv2d(2, 3, 5))\n"
@@ -142,9 +142,9 @@ def test_analyze_reads_other_libraries_and_ones_own(capsys, tmp_path, monkeypatc
 def test_analyze_takes_what_timm_says_of_a_network(capsys):
     """Its own size of image, where none is given, and the tag of its weights in its name."""
     pytest.importorskip("timm", reason="timm is no dependency of the package")
-    found = json.loads(_run(capsys, "analyze", "timm:vit_tiny_patch16_384", "--json"))
+    found = json.loads(_run(capsys, "analyze", "timm:vit_tiny_patch16_384", "--format", "json"))
     assert found["input_shape"] == [3, 384, 384]
-    found = json.loads(_run(capsys, "analyze", "timm:resnet18.a1_in1k", "--json"))
+    found = json.loads(_run(capsys, "analyze", "timm:resnet18.a1_in1k", "--format", "json"))
     assert found["num_params"] == 11_689_512
 
 

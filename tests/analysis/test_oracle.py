@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from analysis.oracle import output_of, prepare, seen_by_gradient
-from mnistzoo.analysis.tracing.trace import trace
+from mnistzoo import receptive_field
 
 CHANNELS = 2
 strides = st.integers(1, 3)
@@ -105,7 +105,7 @@ def test_every_unit_sees_exactly_the_pixels_that_have_a_gradient(chain, length):
         module(torch.zeros(1, CHANNELS, length))
     except RuntimeError:
         assume(False)
-    field = trace(module, (CHANNELS, length)).field("")
+    field = receptive_field(module, (CHANNELS, length), "")
     prepare(module)
     image = torch.rand(1, CHANNELS, length, dtype=torch.float64, requires_grad=True)
     output = output_of(module, image, "")
@@ -123,7 +123,7 @@ def test_windows_hold_what_units_see(chain, length):
         module(torch.zeros(1, CHANNELS, length))
     except RuntimeError:
         assume(False)
-    field = trace(module, (CHANNELS, length)).field("")
+    field = receptive_field(module, (CHANNELS, length), "")
     for unit in range(module(torch.zeros(1, CHANNELS, length)).shape[-1]):
         (seen,) = field.pixels(unit)
         (window,) = field.interval(unit)
@@ -151,7 +151,7 @@ def test_uneven_kernels_in_two_axes(chain):
         module(torch.zeros(1, *shape))
     except RuntimeError:
         assume(False)
-    field = trace(module, shape).field("")
+    field = receptive_field(module, shape, "")
     prepare(module)
     image = torch.rand(1, *shape, dtype=torch.float64, requires_grad=True)
     output = output_of(module, image, "")
@@ -170,7 +170,7 @@ def test_a_named_stack_in_three_axes():
             up=nn.ConvTranspose3d(2, 1, 2, stride=2),
         )
     )
-    field = trace(module, (1, 4, 9, 11)).field("up")
+    field = receptive_field(module, (1, 4, 9, 11), "up")
     prepare(module)
     image = torch.rand(1, 1, 4, 9, 11, dtype=torch.float64, requires_grad=True)
     output = output_of(module, image, "up")

@@ -1,8 +1,8 @@
-"""How much memory each reader takes for the largest input that it reads to the end.
+"""Memory that each reader needs for the largest input that it accepts.
 
     python tests/benchmarks/hostile.py
 
-Each is read in a process of its own; the figure is the growth of its resident memory's peak.
+Each input is read in its own process. The figure is the growth of the peak resident memory.
 """
 
 import gzip
@@ -26,7 +26,7 @@ from mnistzoo.storage.state_dict import MAX_BYTES, load_state_dict
 
 
 def tensors() -> bytes:
-    """One tensor that fills a file of weights."""
+    """Return a file of weights with one tensor that fills it."""
     count = MAX_BYTES // 4 - 64
     table = f'{{"a":{{"dtype":"F32","shape":[{count}],"data_offsets":[0,{4 * count}]}}}}'
     padded = table.ljust(MAX_BYTES - 8 - 4 * count).encode()
@@ -34,12 +34,12 @@ def tensors() -> bytes:
 
 
 def brackets(size: int) -> bytes:
-    """The JSON that makes most objects of so many bytes."""
+    """Return the JSON of this size that holds the most objects."""
     return b"[" + b"[]," * (size // 3 - 1) + b"[]]"
 
 
 def pixels(path: Path) -> None:
-    """As many pixels as a picture may have, of 16 bits, which no decoder shrinks on reading."""
+    """Write an image of the most pixels, with 16 bits each, which no decoder shrinks on reading."""
     side = int(loading.MAX_PIXELS**0.5)
     Image.fromarray(np.zeros((side, side), np.uint16)).save(path, "PNG", compress_level=1)
 
@@ -49,24 +49,24 @@ MAKE = {
     "config.json": lambda path: path.write_bytes(brackets(LIMITS[CONFIG])),
     "manifest.json": lambda path: path.write_bytes(brackets(MAX_MANIFEST_BYTES)),
     f"{TEST_LABELS.name}.gz": lambda path: path.write_bytes(gzip.compress(bytes(10_000_000))),
-    "picture": pixels,
+    "image": pixels,
 }
 READ = {
     "weights": load_state_dict,
     "config.json": lambda path: decode({CONFIG: path.read_bytes(), WEIGHTS: b""}, "it"),
     "manifest.json": lambda path: read_manifest(path.parent),
     f"{TEST_LABELS.name}.gz": lambda path: read_idx(TEST_LABELS, path.parent),
-    "picture": mnistzoo.transforms(),
+    "image": mnistzoo.transforms(),
 }
 
 
 def peak() -> int:
-    """The most resident memory so far, in kB."""
+    """Return the peak resident memory so far, in kB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def main() -> None:
-    """Measure all; or read the one whose path is given."""
+    """Measure every reader, or read the one file that is given."""
     if len(sys.argv) > 1:
         path, before = Path(sys.argv[1]), peak()
         with suppress(MnistZooError):

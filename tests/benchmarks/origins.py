@@ -1,9 +1,10 @@
 """Accuracy on digits of other origins: `python tests/benchmarks/origins.py exp5`.
 
-Those made from MNIST's images (tests/origins.py) take test images; `--train` takes training images,
-to tune anything. Optical digits are scikit-learn's `load_digits`, 43 other people's, 8×8: the half
-called seen, drawn with a seed, was used in development. The other was scored only, but some 300 of
-all, not recorded which, had served to develop what this work began with.
+The images made from MNIST (`tests/origins.py`) are made from test images, or with `--train` from
+training images, to tune on. The optical digits are scikit-learn's `load_digits`, written by 43
+other people and reduced to 8×8 pixels. A random half of them, called seen, was used in development.
+The other was only evaluated, but about 300 of all digits, not recorded which, had been used before
+the split was made.
 """
 
 from __future__ import annotations
@@ -27,54 +28,51 @@ from mnistzoo.models.prediction import classify
 sys.path.insert(0, str(Path(__file__).parent.parent))
 MAKERS = importlib.import_module("origins").MAKERS
 
-Pictures = list[NDArray[np.uint8]]
+Images = list[NDArray[np.uint8]]
 
 
 def main() -> None:
     """Print a row of accuracies for each origin."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("networks", nargs="*", default=list_models())
-    options.add_argument("--count", type=int, default=300, help="of each that is made")
-    options.add_argument("--train", action="store_true")
-    chosen = options.parse_args()
-    models = [get_model(name, pretrained=True) for name in chosen.networks]
-    print("| origin | pictures | refused |", *[f"{name} |" for name in chosen.networks])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="*", default=list_models())
+    parser.add_argument("--count", type=int, default=300, help="images of each made origin")
+    parser.add_argument("--train", action="store_true")
+    options = parser.parse_args()
+    models = [get_model(name, pretrained=True) for name in options.models]
+    print("| origin | images | refused |", *[f"{name} |" for name in options.models])
     print("| --- |", *["---: |"] * (2 + len(models)))
-    for name, (pictures, labels) in (made(chosen.count, chosen.train) | optical()).items():
-        styled = [style(picture) for picture in pictures]
-        refused = sum(digit is None for digit in styled)
+    for name, (images, labels) in (made(options.count, options.train) | optical()).items():
+        converted = [convert(image) for image in images]
+        readable = [image is not None for image in converted]
+        shown = [image for image in converted if image is not None]
+        wanted = np.array(labels)[readable]
         shares = []
         for model in models:
-            read = classify(
-                model, [np.zeros((28, 28), np.uint8) if d is None else d for d in styled]
-            )
-            right = [
-                digit is not None and prediction.label == label
-                for digit, prediction, label in zip(styled, read, labels, strict=True)
-            ]
-            shares.append(sum(right) / len(right))
-        print(f"| {name} | {len(pictures)} | {refused} |", *[f"{share:.1%} |" for share in shares])
+            predicted = [prediction.label for prediction in classify(model, shown)]
+            shares.append(np.count_nonzero(predicted == wanted) / len(images))
+        refused = readable.count(False)
+        print(f"| {name} | {len(images)} | {refused} |", *[f"{share:.1%} |" for share in shares])
 
 
-def style(picture: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
-    """What a network would see, or None where no ink is found."""
+def convert(image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return the model's input, or None if no digit is found."""
     try:
-        return to_mnist(picture)
+        return to_mnist(image)
     except ImageError:
         return None
 
 
-def made(count: int, train: bool) -> dict[str, tuple[Pictures, list[int]]]:
-    """What tests/origins.py makes of the first images, or of training images from 40,000 on."""
+def made(count: int, train: bool) -> dict[str, tuple[Images, list[int]]]:
+    """Return what `tests/origins.py` makes of MNIST images; training images start at 40,000."""
     data, start = mnist(train=train), 40_000 if train else 0
-    images = data.images[start : start + count].numpy()
+    digits = data.images[start : start + count].numpy()
     labels = data.labels[start : start + count].tolist()
     rng = np.random.default_rng(0)
-    return {n: ([make(i, rng) for i in images], labels) for n, make in MAKERS.items()}
+    return {name: ([make(i, rng) for i in digits], labels) for name, make in MAKERS.items()}
 
 
-def optical() -> dict[str, tuple[Pictures, list[int]]]:
-    """scikit-learn's digits as they are and enlarged to 64×64, both halves apart."""
+def optical() -> dict[str, tuple[Images, list[int]]]:
+    """Return both halves of scikit-learn's digits, as they are and enlarged to 64×64."""
     digits = load_digits()
     images = np.rint(digits.images * 255 / 16).astype(np.uint8)
     order = np.random.default_rng(2024).permutation(len(images))

@@ -1,10 +1,10 @@
-"""Search for bytes that one of this library's readers cannot stand, guided by coverage.
+"""Search for input that makes a reader fail, guided by coverage.
 
     python tests/fuzz/fuzz.py TARGET [-runs=1000000] [other options of libFuzzer]
 
-TARGET is one of weights, config, idx, picture, manifest. Needs atheris (Linux or macOS). Ends with
-status 0 after the runs, or at the first input after which anything but this library's errors
-escapes; that input is then left in the working folder as `crash-…`.
+TARGET is weights, config, idx, image or manifest. Needs atheris (Linux or macOS). The search ends
+with status 0 after the runs, or at the first input that raises an error of another library. That
+input is left in the working folder as `crash-…`.
 """
 
 import atexit
@@ -16,7 +16,7 @@ import atheris
 
 with atheris.instrument_imports(include=["mnistzoo", "PIL", "json", "gzip", "safetensors"]):
     import targets
-    from PIL import (  # noqa: F401 - else imported, and not instrumented, when a file needs them
+    from PIL import (  # noqa: F401 - Pillow would import them later, uninstrumented
         BmpImagePlugin,
         GifImagePlugin,
         JpegImagePlugin,
@@ -30,7 +30,7 @@ DEFAULTS = ["-runs=1000000", "-rss_limit_mb=1024", "-timeout=10", "-max_len=4096
 
 
 def main() -> None:
-    """Fuzz one target; what is found new goes to a folder that is thrown away."""
+    """Fuzz one target; new inputs go to a temporary folder."""
     target, *options = sys.argv[1:]
     found = tempfile.mkdtemp(prefix="fuzz-")
     atexit.register(shutil.rmtree, found)  # libFuzzer ends the process itself

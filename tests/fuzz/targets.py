@@ -1,8 +1,7 @@
-"""What reads bytes from outside, each as a function that may only raise this library's errors.
+"""Readers of untrusted bytes, each as a function that may only raise this library's errors.
 
-`fuzz.py` runs them under atheris, `test_hostile.py` under Hypothesis; `corpus/` holds where both
-begin. A target fails when anything but a `MnistZooError` escapes, or when what it accepts is not
-what it should be.
+`fuzz.py` runs them under atheris, `test_hostile.py` under Hypothesis; both start from `corpus/`. A
+target fails when anything but a `MnistZooError` escapes, or when it accepts something malformed.
 """
 
 import atexit
@@ -30,12 +29,12 @@ from mnistzoo.storage.state_dict import check_state, parse_state_dict
 CORPUS = Path(__file__).parent / "corpus"
 
 IDX_CONTENT = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3, *range(6)])
-"""Two rows of three bytes, in the format of MNIST's files."""
+"""Two rows of three bytes, in IDX format."""
 
 
 @functools.cache
 def folder() -> Path:
-    """A folder in memory, where there is one, for what is only read from files."""
+    """Return a folder for files, in memory where possible."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     made = Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory))
     atexit.register(shutil.rmtree, made)
@@ -44,7 +43,7 @@ def folder() -> Path:
 
 @functools.cache
 def own(architecture: str) -> dict[str, torch.Tensor]:
-    """The tensors that a network of ten classes has, without values."""
+    """Return the state dict of a model with ten classes, on the meta device."""
     return blank(BUILDABLE[architecture], 10).state_dict()
 
 
@@ -52,7 +51,7 @@ TARGETS: dict[str, Callable[[bytes], bool]] = {}
 
 
 def target(read: Callable[[bytes], None]) -> Callable[[bytes], bool]:
-    """A target says whether it accepts bytes; whatever else is raised comes through."""
+    """Register a target; it returns whether it accepts bytes, and lets other errors through."""
 
     @functools.wraps(read)
     def run(data: bytes) -> bool:
@@ -68,7 +67,7 @@ def target(read: Callable[[bytes], None]) -> Callable[[bytes], bool]:
 
 @target
 def weights(data: bytes) -> None:
-    """A file of weights; or after a J its table, a zero byte and its tensors, made into a file."""
+    """Read a file of weights; after a J, its table, a zero byte and its tensors."""
     if data[:1] == b"J":
         table, _, tensors = data[1:].partition(b"\0")
         data = len(table).to_bytes(8, "little") + table + tensors
@@ -80,7 +79,7 @@ def weights(data: bytes) -> None:
 
 @target
 def config(data: bytes) -> None:
-    """The two files of a network, apart by a zero byte; DIGEST stands for that of the weights."""
+    """Read a config, a zero byte and weights; DIGEST stands for the digest of the weights."""
     text, _, tensors = data.partition(b"\0")
     text = text.replace(b"DIGEST", hashlib.sha256(tensors).hexdigest().encode())
     found, state = decode({CONFIG: text, WEIGHTS: tensors}, "it")
@@ -92,7 +91,7 @@ def config(data: bytes) -> None:
 
 @target
 def idx(data: bytes) -> None:
-    """An IDX file as it lies there, or what it holds if the first byte is Z."""
+    """Read an IDX file, or after a Z its uncompressed content."""
     if data[:1] == b"Z":
         data = gzip.compress(data[1:], 1)
     (folder() / "x.gz").write_bytes(data)
@@ -102,9 +101,9 @@ def idx(data: bytes) -> None:
 
 @target
 def image(data: bytes) -> None:
-    """The bytes of a picture: whatever is accepted is grey levels from 0 to 1.
+    """Read an image; gray levels from 0 to 1 come out.
 
-    Larger pictures are refused here from 2**14 pixels on, so that a million of them take minutes.
+    Images above 2**14 pixels are refused here, so that a million of them take minutes.
     """
     usual, loading.MAX_PIXELS = loading.MAX_PIXELS, 2**14
     try:
@@ -118,7 +117,7 @@ def image(data: bytes) -> None:
 
 @target
 def manifest(data: bytes) -> None:
-    """A manifest: whatever is accepted is a table of entries."""
+    """Read a manifest; a table of entries comes out."""
     (folder() / "manifest.json").write_bytes(data)
     table = read_manifest.__wrapped__(folder())
     assert all(type(entry) is Entry for entry in table.values())
@@ -126,5 +125,5 @@ def manifest(data: bytes) -> None:
 
 
 def seeds(target: str) -> list[bytes]:
-    """Where the search in a target begins: sound inputs, and those that once went wrong."""
+    """Return where the search starts: valid inputs, and those that once failed."""
     return [path.read_bytes() for path in sorted((CORPUS / target).iterdir())]

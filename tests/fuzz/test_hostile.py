@@ -1,6 +1,6 @@
-"""Sound bytes with some changed: nothing but this library's errors escapes its readers.
+"""Readers of untrusted bytes raise only this library's errors.
 
-The same targets run for a million inputs each by hand: see `fuzz.py`.
+`fuzz.py` runs the same targets on a million inputs each.
 """
 
 import pytest
@@ -10,8 +10,8 @@ from targets import TARGETS, seeds
 
 
 @st.composite
-def spoiled(draw, target):
-    """A seed of a target, with up to four places changed, cut out or filled up."""
+def altered(draw, target):
+    """A seed with bytes changed, removed or inserted in up to four places."""
     data = bytearray(draw(st.sampled_from(seeds(target))))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))
@@ -22,13 +22,13 @@ def spoiled(draw, target):
 @pytest.mark.parametrize("target", TARGETS)
 @settings(max_examples=150)
 @given(data=st.data())
-def test_spoiled_bytes_are_refused_or_read(target, data):
-    """Whatever is changed in a sound input, the reader accepts it or raises its own error."""
-    TARGETS[target](data.draw(spoiled(target)))
+def test_altered_bytes_are_refused_or_read(target, data):
+    """A reader accepts altered bytes, or raises an error of this library."""
+    TARGETS[target](data.draw(altered(target)))
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_search_begins_with_what_is_accepted(target):
-    """Every seed is accepted, so that changing it reaches all that comes after the first check."""
+def test_seeds_are_accepted(target):
+    """Every seed passes all checks of its reader, so altered ones reach each of them."""
     assert all(map(TARGETS[target], seeds(target)))
     assert not TARGETS[target](b"anything")

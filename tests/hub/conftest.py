@@ -2,8 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
+import signal
 import textwrap
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import torch
 from server import WRITER, Hub
 
 import mnistzoo
+import warm
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parents[1] / "src"
@@ -42,24 +42,22 @@ class Client:
             **extra,
         }
         self.log = (home / "client.log").open("w+")
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "client.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self.log,
-            env=environment,
-            text=True,
-        )
+        (asked, ask), (answers, answer) = os.pipe(), os.pipe()
+        streams = [asked, answer, self.log]
+        self.process = warm.start([HERE / "client.py"], env=environment, streams=streams)
+        os.close(asked)
+        os.close(answer)
+        self.stdin, self.stdout = os.fdopen(ask, "w"), os.fdopen(answers)
 
     def start(self, code, **given):
         """Send code to run."""
         line = json.dumps({"code": textwrap.dedent(code), "given": given}, default=str)
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
+        self.stdin.write(line + "\n")
+        self.stdin.flush()
 
     def finish(self):
         """Its `result`; what it raised is raised as `ClientError`."""
-        line = self.process.stdout.readline()
+        line = self.stdout.readline()
         assert line, f"the client died: {self.stderr()}"
         answer = json.loads(line)
         if "kinds" in answer:
@@ -87,9 +85,9 @@ class Client:
 
     def close(self):
         """End it."""
-        self.process.stdin.close()
-        self.process.stdout.close()
-        self.process.terminate()
+        self.stdin.close()
+        self.stdout.close()
+        self.process.send_signal(signal.SIGTERM)
         self.process.wait()
         self.log.close()
 

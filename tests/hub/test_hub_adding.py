@@ -15,7 +15,8 @@ def test_an_added_network_goes_up_and_comes_back(lfs_hub, added, tmp_path, monke
         monkeypatch.setenv(name, str(value))
     lfs_hub.faults.clear()
     pushed, pulled = added.commands(
-        "push exp6 user/added --json", f"pull user/added {tmp_path / 'down'} --json"
+        "push exp6 user/added --format json",
+        f"pull user/added -o {tmp_path / 'down'} --format json",
     )
     assert json.loads(pushed)["changed"]
     assert json.loads(pulled)["architecture"] == "exp6"

@@ -35,7 +35,7 @@ def test_folder_goes_up_and_comes_back(hub, run, files_of, tmp_path):
     up.mkdir()
     for name, data in files.items():
         (up / name).write_bytes(data)
-    pushed = json.loads(run("push", str(up), "user/typed", "--json"))
+    pushed = json.loads(run("push", str(up), "user/typed", "--format", "json"))
     commit = hub.repos["user/typed"].heads["main"]
     assert pushed == {
         "repo_id": "user/typed",
@@ -46,12 +46,12 @@ def test_folder_goes_up_and_comes_back(hub, run, files_of, tmp_path):
     }
     assert "already" in run("push", str(up), "user/typed")
     down = tmp_path / "down"
-    pulled = json.loads(run("pull", f"user/typed@{commit}", str(down), "--json"))
+    pulled = json.loads(run("pull", f"user/typed@{commit}", "-o", str(down), "--format", "json"))
     config = json.loads(files["config.json"])
     assert pulled == {
         "repo_id": "user/typed",
         "commit": commit,
-        "folder": str(down),
+        "output": str(down),
         **config,
     }
     assert {path.name: path.read_bytes() for path in down.iterdir()} == {
@@ -91,7 +91,7 @@ def test_pull_of_a_network_without_a_card(hub, run, files_of, tmp_path):
     files = files_of("exp5")
     del files["README.md"]
     hub.make("user/bare", files)
-    run("pull", "user/bare", str(tmp_path))
+    run("pull", "user/bare", "-o", str(tmp_path))
     assert not (tmp_path / "README.md").exists()
     assert mnistzoo.from_pretrained(tmp_path).architecture.name == "exp5"
 
@@ -103,7 +103,7 @@ def test_pull_without_a_folder_checks_and_keeps_an_edited_card_with_one(
     hub.make("user/plain", files_of("exp3"))
     assert run("pull", "user/plain").endswith(": exp3, 10 classes, checked\n")
     (tmp_path / "README.md").write_text("another project")
-    run("pull", "user/plain", str(tmp_path), "--force")
+    run("pull", "user/plain", "-o", str(tmp_path), "--force")
     assert (tmp_path / "README.md").read_text() == "another project"
     assert mnistzoo.from_pretrained(tmp_path).architecture.name == "exp3"
 
@@ -113,9 +113,9 @@ def test_pull_without_a_folder_checks_and_keeps_an_edited_card_with_one(
     [
         (["pull", "user/nothing"], "there is no repository user/nothing"),
         (["pull", "nothing"], "named \"user/name\", got 'nothing'"),
-        (["push", "/no/folder", "user/x"], "there is no folder /no/folder"),
+        (["push", "/no/folder", "user/x"], "There is no folder /no/folder"),
         (["push", "exp9", "user/x"], "There is no model 'exp9'"),
-        (["evaluate", "user/x"], "is pulled first: mnistzoo pull user/x FOLDER"),
+        (["evaluate", "user/x"], "run `mnistzoo pull user/name -o FOLDER` first"),
     ],
 )
 def test_failure_is_one_line_and_status_one(client, args, said):
@@ -130,7 +130,7 @@ def test_failure_is_one_line_and_status_one(client, args, said):
 def test_altered_download_reaches_no_folder(hub, client, files_of, tmp_path):
     """What does not pass the checks is not written where it was asked for."""
     hub.make("user/bad", {**files_of("exp1"), "config.json": files_of("exp2")["config.json"]})
-    done = client.run(COMMAND, args=["pull", "user/bad", str(tmp_path / "new")])
+    done = client.run(COMMAND, args=["pull", "user/bad", "-o", str(tmp_path / "new")])
     assert done["status"] == 1
     assert "expected SHA-256" in done["err"]
     assert not (tmp_path / "new").exists()

@@ -1,13 +1,14 @@
-"""The receptive field of one layer, as a record that needs no torch."""
+"""The receptive field of one layer as a record."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import floor
+from operator import index as to_int
 from typing import Any
 
-from mnistzoo.analysis.algebra.axis_field import AxisField
+from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.algebra.pixel_ranges import PixelRanges
 from mnistzoo.analysis.algebra.window import Number, Window
 from mnistzoo.errors import InputError
@@ -17,20 +18,30 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What one unit of a layer sees of the input; every tuple has one entry an axis.
+    """The pixels that the units of a layer read.
 
-    Axes are the input's, in its order, also where a layer has swapped them. Along each axis unit
-    `i` sees the pixels `i·stride − padding … i·stride − padding + size − 1`.
+    Every tuple has one entry per axis of the input, in the input's order, even if a layer swaps
+    axes. Along each axis unit `i` reads the pixels from `i·stride − padding` to
+    `i·stride − padding + size − 1`.
 
     Attributes:
-        size: pixels from the first to the last, not cut off at the image's border. Behind an
-            upsampling units differ by a pixel; it is then the most that any sees.
-        stride: pixels from one unit's window to the next one's ("effective stride", "jump"), a
-            fraction behind an upsampling, 0 where all units see the same.
-        padding: pixels by which the window of unit 0 starts before the image.
-        is_global: whether part of what a unit sees is the same for all units, as behind a global
-            pool, squeeze-and-excite, a flatten, attention or a norm over the map. `size` is then
-            of all that is seen, and `local` has the part that moves with the unit.
+        size: Pixels from the first to the last one read, image borders ignored. Behind an
+            upsampling, where units differ by a pixel, the larger number.
+        stride: Pixels from one unit's window to the next one's, also called effective stride or
+            jump. A fraction behind an upsampling, 0 if all units read the same.
+        padding: Pixels by which the window of unit 0 starts before the image.
+        is_global: Whether units share part of what they read, as behind a global pool,
+            squeeze-and-excitation, a flatten, attention, or a norm over the map. `size` then covers
+            everything, and `local` describes the part that moves with the unit.
+
+    >>> import mnistzoo
+    >>> field = mnistzoo.exp5().receptive_field("features.conv7")
+    >>> field.size, field.stride, field.padding
+    ((34, 34), (4, 4), (8, 8))
+    >>> field.interval(1)  # of an infinite image
+    ((-4, 29), (-4, 29))
+    >>> field.pixels(1)  # of an MNIST image
+    ((0, 25), (0, 25))
     """
 
     size: tuple[int, ...]
@@ -38,88 +49,107 @@ class ReceptiveField:
     padding: tuple[Number, ...]
     is_global: bool = False
     _windows: tuple[Window, ...] = field(default=(), repr=False, compare=False)
-    _spans: tuple[PixelRanges, ...] = field(default=(), repr=False, compare=False)
+    _ranges: tuple[PixelRanges, ...] = field(default=(), repr=False, compare=False)
     _local: ReceptiveField | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of(cls, reaches: Sequence[AxisField]) -> ReceptiveField:
-        """The record of what the axes of a tensor see."""
-        local = _record(
-            [reach.window for reach in reaches],
-            [
-                reach.ranges if reach.local_ranges is None else reach.local_ranges
-                for reach in reaches
-            ],
-        )
-        if not any(reach.is_global for reach in reaches) and local is not None:
+    def of(cls, layout: Layout) -> ReceptiveField:
+        """Return the receptive field of a tensor with this layout."""
+        fields = layout.axis_fields()
+        windows = [field.window for field in fields]
+        moving = [
+            field.ranges if field.local_ranges is None else field.local_ranges for field in fields
+        ]
+        local = None if None in windows else cls._from(filter(None, windows), moving)
+        if local and not any(field.is_global for field in fields):
             return local
-        windows = [reach.window if not reach.is_global else None for reach in reaches]
-        spans = [reach.ranges for reach in reaches]
-        found = [w or _constant(s) for w, s in zip(windows, spans, strict=True)]
-        whole = _record(found, spans)
-        assert whole is not None
+        everything = [
+            field.window if field.window and not field.is_global else _constant(field.ranges)
+            for field in fields
+        ]
+        return cls._from(everything, [field.ranges for field in fields], True, local)
+
+    @classmethod
+    def _from(
+        cls,
+        windows: Iterable[Window],
+        ranges: Iterable[PixelRanges],
+        is_global: bool = False,
+        local: ReceptiveField | None = None,
+    ) -> ReceptiveField:
+        windows = tuple(windows)
         return cls(
-            whole.size, whole.stride, whole.padding, True, whole._windows, whole._spans, local
+            size=tuple(floor(window.size) for window in windows),
+            stride=tuple(window.stride for window in windows),
+            padding=tuple(window.padding for window in windows),
+            is_global=is_global,
+            _windows=windows,
+            _ranges=tuple(ranges),
+            _local=local,
         )
 
     @property
     def local(self) -> ReceptiveField | None:
-        """The part that moves with the unit; itself if that is all, `None` if nothing moves."""
+        """The part that moves with the unit: all of it if it is not global, `None` if nothing."""
         return self._local if self.is_global else self
 
     def interval(self, index: int | Sequence[int]) -> tuple[Interval, ...]:
-        """The first and last pixel that a unit would see of an endless image, for each axis.
+        """Return the first and last pixel that a unit reads of an infinite image, for each axis.
 
         Args:
-            index: of the unit, one number an axis; one number alone is taken for all axes.
+            index: Index of the unit, one number per axis or one for all axes.
+
+        Raises:
+            InputError: If `index` has another number of axes.
         """
-        windows = zip(self._all_windows(), self._index(index), strict=True)
+        windows = zip(self._all_windows(), self._per_axis(index), strict=True)
         return tuple(window.interval(i) for window, i in windows)
 
     def pixels(self, index: int | Sequence[int]) -> tuple[Interval | None, ...]:
-        """The first and last pixel that a unit sees of the image analysed, for each axis.
+        """Return the first and last pixel that a unit reads of the analyzed image, for each axis.
 
-        Exact at borders, after crops and where windows are unevenly spaced: paddings of every
-        layer on the way are left out. `None`, on every axis, for a unit that sees only padding.
+        It is exact at borders, behind crops, and where windows are not evenly spaced. Padding is
+        not counted. A unit that reads only padding has `None` on every axis.
+
+        Args:
+            index: Index of the unit, one number per axis or one for all axes.
 
         Raises:
-            InputError: the unit does not exist, or this record was not made by an analysis.
+            InputError: If the unit does not exist, or the field is not the result of an analysis.
         """
-        if not self._spans:
-            raise InputError("expected a receptive field of an analysis, got one made by hand.")
-        seen: list[Interval | None] = []
-        for spans, i in zip(self._spans, self._index(index), strict=True):
-            unit = 0 if len(spans) == 1 else i
-            if not 0 <= unit < len(spans):
-                raise InputError(f"expected a unit from 0 to {len(spans) - 1}, got {unit}.")
-            first, last = int(spans.first[unit]), int(spans.last[unit])
-            seen.append((first, last) if first <= last else None)
-        return (None,) * len(seen) if None in seen else tuple(seen)
+        if not self._ranges:
+            raise InputError(
+                "Expected a receptive field from an analysis, got one made by hand. Use interval()."
+            )
+        found: list[Interval | None] = []
+        for ranges, i in zip(self._ranges, self._per_axis(index), strict=True):
+            unit = 0 if len(ranges) == 1 else i
+            if not 0 <= unit < len(ranges):
+                raise InputError(f"Expected a unit from 0 to {len(ranges) - 1}, got {unit}.")
+            first, last = int(ranges.first[unit]), int(ranges.last[unit])
+            found.append((first, last) if first <= last else None)
+        return (None,) * len(found) if None in found else tuple(found)
 
     def clipped(self, input_size: int | Sequence[int]) -> tuple[int, ...]:
-        """The most pixels that any unit can see of an image of this size, for each axis."""
-        sizes = zip(self.size, self._index(input_size), strict=True)
+        """Return the most pixels that a unit can read of an image, for each axis.
+
+        Args:
+            input_size: Size of the image, one number per axis or one for all axes.
+        """
+        sizes = zip(self.size, self._per_axis(input_size), strict=True)
         return tuple(min(size, limit) for size, limit in sizes)
 
     def center(self, index: int | Sequence[int]) -> tuple[float, ...]:
-        """The middle of what a unit sees, in pixels, for each axis."""
-        windows = zip(self._all_windows(), self._index(index), strict=True)
+        """Return the center of what a unit reads, in pixels, for each axis.
+
+        Args:
+            index: Index of the unit, one number per axis or one for all axes.
+        """
+        windows = zip(self._all_windows(), self._per_axis(index), strict=True)
         return tuple(window.center(i) for window, i in windows)
 
-    def _all_windows(self) -> tuple[Window, ...]:
-        numbers = zip(self.size, self.stride, self.padding, strict=True)
-        return self._windows or tuple(Window(*three) for three in numbers)
-
-    def _index(self, index: int | Sequence[int]) -> tuple[int, ...]:
-        values = (index,) * len(self.size) if isinstance(index, int) else tuple(index)
-        if len(values) != len(self.size):
-            raise InputError(
-                f"expected one number for each of {len(self.size)} axes, got {values}."
-            )
-        return values
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the field in types that JSON has; fractions become floats."""
+        """Return the field in types that JSON has. Fractions become floats."""
         record: dict[str, Any] = {
             name: [int(x) if x == int(x) else float(x) for x in getattr(self, name)]
             for name in ("size", "stride", "padding")
@@ -128,6 +158,21 @@ class ReceptiveField:
         if self.is_global:
             record["local"] = self.local and self.local.to_dict()
         return record
+
+    def _all_windows(self) -> tuple[Window, ...]:
+        numbers = zip(self.size, self.stride, self.padding, strict=True)
+        return self._windows or tuple(Window(*three) for three in numbers)
+
+    def _per_axis(self, value: int | Sequence[int]) -> tuple[int, ...]:
+        axes = len(self.size)
+        try:
+            values = value if isinstance(value, Iterable) else [value] * axes
+            numbers = tuple(map(to_int, values))
+        except TypeError:
+            numbers = ()
+        if len(numbers) != axes:
+            raise InputError(f"Expected an integer, or {axes} for {axes} axes, got {value!r}.")
+        return numbers
 
     def __str__(self) -> str:
         size = times(self.size)
@@ -141,23 +186,8 @@ def times(numbers: Sequence[object]) -> str:
     return "×".join(map(str, numbers))
 
 
-def _record(
-    windows: Sequence[Window | None], spans: Sequence[PixelRanges]
-) -> ReceptiveField | None:
-    if any(window is None for window in windows):
-        return None
-    found = tuple(window for window in windows if window is not None)
-    return ReceptiveField(
-        tuple(floor(window.size) for window in found),
-        tuple(window.stride for window in found),
-        tuple(window.padding for window in found),
-        _windows=found,
-        _spans=tuple(spans),
-    )
-
-
-def _constant(spans: PixelRanges) -> Window:
-    """The window of units that all see the same."""
-    everything = spans.union_all()
+def _constant(ranges: PixelRanges) -> Window:
+    """Return the window of units that all read the same."""
+    everything = ranges.union_all()
     first, last = int(everything.first[0]), int(everything.last[0])
     return Window(last - first + 1, 0, -first) if first <= last else Window(0, 0, 0)

@@ -1,13 +1,15 @@
-"""The command line. Importing it imports no torch: each command imports what it needs."""
+"""The command line. Each command imports torch only when it needs it."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from io import TextIOWrapper
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from mnistzoo._version import __version__
 from mnistzoo.cli import (
@@ -25,30 +27,51 @@ from mnistzoo.cli import (
 )
 from mnistzoo.errors import MnistZooError
 
+COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
+    "list": (zoo.list_, "mnistzoo list --sort macs"),
+    "analyze": (analyze.analyze, "mnistzoo analyze torchvision:resnet50"),
+    "evaluate": (evaluate.evaluate, "mnistzoo evaluate exp5 --confusion"),
+    "verify": (zoo.verify, "mnistzoo verify exp5"),
+    "predict": (predict.predict, "mnistzoo predict photo.png --show"),
+    "read": (predict.read, "mnistzoo read page.jpg --format json"),
+    "train": (train.train, "mnistzoo train exp5 --seed 1 -o runs/exp5-1"),
+    "study": (study.study, "mnistzoo study exp1 exp5 --jobs 2 -o runs"),
+    "results": (results.results, "mnistzoo results runs --format markdown"),
+    "push": (hub.push, "mnistzoo push exp5 user/name"),
+    "pull": (hub.pull, "mnistzoo pull user/name -o folder"),
+    "export": (export.export, "mnistzoo export exp5 --int8 -o exp5.onnx"),
+    "demo": (demo.demo, "mnistzoo demo --no-browser"),
+}
+"""Each command with an example, in the order of the help text."""
+
+
+class _Interrupted(Exception):  # noqa: N818 - not an error
+    """Ctrl+C, with a line that says what was kept."""
+
+
+class _Group(TyperGroup):
+    """The commands; Ctrl+C ends each with its own line, where typer would print none."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted(str(error) or "Interrupted.") from None
+
+
 app = typer.Typer(
     name="mnistzoo",
-    help="Five small MNIST networks with verified weights, and exact analysis of any network.",
+    cls=_Group,
+    help="Five small MNIST models with verified weights, and exact analysis of any PyTorch model.",
+    epilog="Example: mnistzoo evaluate exp5",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("list")(zoo.list_)
-app.command()(zoo.summary)
-app.command()(analyze.analyze)
+for name, (function, example) in COMMANDS.items():
+    app.command(name, epilog=f"Example: {example}")(function)
 app.add_typer(plot.app, name="plot")
-app.command()(evaluate.evaluate)
-app.command()(zoo.verify)
-app.command()(train.train)
-app.command()(study.study)
-app.command()(results.results)
-app.command()(hub.push)
-app.command()(hub.pull)
-app.command()(predict.predict)
-app.command()(predict.read)
-app.command()(export.export)
-app.command()(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:
@@ -67,24 +90,28 @@ def _options(
 
 
 def main() -> None:
-    """Run the command line: exit status 0, 1 with one line on stderr, or 2 for wrong usage.
+    """Run the command line.
 
-    Where the terminal's encoding lacks a character, such as ×, a question mark takes its place.
+    The exit status is 0, 1 with one line on stderr, 2 for wrong usage, or 130 after Ctrl+C.
+    Characters that the terminal cannot encode, such as ×, become question marks.
     """
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         try:
             app()
         finally:
             sys.stdout.flush()
+    except _Interrupted as error:
+        _fail(error, 130)
     except MnistZooError as error:
         _fail(error)
-    except OSError as error:  # the disk that the output goes to is full, most likely
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing more is written there at the end
+    except OSError as error:  # most likely the disk that the output goes to is full
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that nothing more is written there
         _fail(error)
 
 
-def _fail(error: Exception) -> NoReturn:
+def _fail(error: Exception, status: int = 1) -> NoReturn:
     print(f"mnistzoo: {error}", file=sys.stderr)
-    sys.exit(1)
+    sys.exit(status)

@@ -11,65 +11,68 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.cli.console import CSV, JSON, MARKDOWN, at_most_one, print_json
+from mnistzoo.cli.console import print_json, print_record
+from mnistzoo.cli.options import Format, complete_model
+from mnistzoo.cli.source import check_names
 from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnistzoo.analysis import ReceptiveField
+    from mnistzoo.analysis import Analysis, ReceptiveField
 
 
 def analyze(
-    network: Annotated[
+    model: Annotated[
         str,
         typer.Argument(
-            metavar="NETWORK",
-            help="torchvision:NAME, timm:NAME, package.module:callable, or a name from "
-            "`mnistzoo list`.",
+            metavar="MODEL",
+            help="A name from `mnistzoo list`, torchvision:NAME, timm:NAME, or "
+            "package.module:callable.",
+            autocompletion=complete_model,
         ),
     ],
-    input_shape: Annotated[
+    inputs: Annotated[
         str,
         typer.Option(
             "--input",
             metavar="C,H,W",
-            help="Shape of one image; without it 1,28,28 for a name of the zoo's, what timm says "
-            "of a network of its, and else 3,224,224.",
+            help="Shape of one image.",
+            show_default="1,28,28 for this zoo, timm's own for timm, else 3,224,224",
         ),
     ] = "",
     layer: Annotated[
-        str | None, typer.Option(help="Only the receptive field of this layer's output.")
+        str | None, typer.Option(help="Print the receptive field of this layer only.")
     ] = None,
-    as_json: JSON = False,
-    markdown: MARKDOWN = False,
-    as_csv: CSV = False,
+    format_: Format = "table",
 ) -> None:
-    """Analyse any PyTorch network, layer by layer.
+    """Analyze any PyTorch model, layer by layer.
 
-    Prints shapes, parameters, MACs and receptive fields.
+    Prints output shapes, parameters, MACs, receptive fields, and the memory footprint as the study
+    defines it.
     """
-    from rich.console import Console
-
+    given = _shape(inputs) if inputs else None
+    module = load(model)
     from mnistzoo import analysis
 
-    at_most_one(json=as_json, markdown=markdown, csv=as_csv)
-    if layer is not None and (markdown or as_csv):
-        raise typer.BadParameter("--layer prints no table; --json goes with it.")
-    given = _shape(input_shape) if input_shape else None
-    module = load(network)
-    shape = given or _shape_of(network, module)
+    shape = given or _shape_of(model, module)
     if layer is not None:
-        _print_field(layer, analysis.receptive_field(module, shape, layer), as_json)
-        return
-    result = analysis.analyze(module, shape)
-    if as_json:
-        print_json(result.to_dict())
-    elif markdown or as_csv:
-        sys.stdout.write(result.to_markdown() if markdown else result.to_csv())
+        _print_field(layer, analysis.receptive_field(module, shape, layer), format_)
+    else:
+        _print_analysis(analysis.analyze(module, shape), format_)
+
+
+def _print_analysis(analysis: Analysis, format_: str) -> None:
+    from rich.console import Console
+
+    if format_ == "json":
+        print_json(analysis.to_dict())
+    elif format_ in ("csv", "markdown"):
+        sys.stdout.write(analysis.to_csv() if format_ == "csv" else analysis.to_markdown())
     else:
         console = Console()
-        console.print(result if console.is_terminal else str(result), soft_wrap=True, markup=False)
+        shown = analysis if console.is_terminal else str(analysis)
+        console.print(shown, soft_wrap=True, markup=False)
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -89,13 +92,11 @@ def _shape_of(network: str, module: nn.Module) -> tuple[int, ...]:
     return tuple((known or {}).get("input_size", (3, 224, 224)))
 
 
-def _print_field(layer: str, field: ReceptiveField, as_json: bool) -> None:
-    if as_json:
-        print_json({"layer": layer} | field.to_dict())
-    else:
-        print(f"{layer}: {field!r}")
-        if field.is_global and field.local:
-            print(f"{' ' * len(layer)}  local: {field.local!r}")
+def _print_field(layer: str, field: ReceptiveField, format_: str) -> None:
+    text = f"{layer}: {field!r}"
+    if field.is_global and field.local:
+        text += f"\n{' ' * len(layer)}  local: {field.local!r}"
+    print_record(format_, {"layer": layer} | field.to_dict(), text)
 
 
 def load(network: str) -> nn.Module:
@@ -105,14 +106,15 @@ def load(network: str) -> nn.Module:
         UnknownNameError: torchvision, timm or the zoo has no such network.
         InputError: the name is none of these forms, or what it names gives no network.
     """
-    from torch import nn
-
     source, colon, name = network.partition(":")
     if not colon:
+        check_names([network])
         from mnistzoo.models import get_model
 
         return get_model(network)
     made = _SOURCES[source](name) if source in _SOURCES else _call(source, name)
+    from torch import nn
+
     if not isinstance(made, nn.Module):
         raise InputError(
             f"expected {network} to be a torch.nn.Module or to return one, got "

@@ -1,72 +1,109 @@
-"""What the commands print with: results to stdout, progress to stderr."""
+"""How commands print: results to stdout in one of four formats, progress to stderr."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from mnistzoo import tables
+from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
     from rich.progress import Progress
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
-    from mnistzoo.analysis import Analysis
+MIN_WIDTH = 80
+"""Columns of a table that is printed to a file or a pipe; more only where a word is longer."""
 
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-CSV = Annotated[bool, typer.Option("--csv", help="Print CSV.")]
-MARKDOWN = Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")]
+MAX_CELL = 30
+"""Cells up to this length are not wrapped; a model with its title fits in."""
+
+Record = Mapping[str, Any]
 
 
-def at_most_one(**formats: bool) -> None:
-    """Refuse a command that is asked for two formats at once, each named as its option is."""
-    if sum(formats.values()) > 1:
-        raise typer.BadParameter(f"choose one of {', '.join(f'--{name}' for name in formats)}.")
+def print_records(
+    format_: str, records: Sequence[Record], headers: Sequence[str], cells: Iterable[Sequence[str]]
+) -> None:
+    """Print one row per record.
+
+    JSON and CSV hold the records as they are; the table and Markdown hold `cells`.
+    """
+    if format_ == "json":
+        print_json(records)
+    elif format_ == "csv":
+        rows = [[_csv_cell(value) for value in record.values()] for record in records]
+        sys.stdout.write(Table(list(records[0]) if records else [], rows).to_csv())
+    elif format_ == "markdown":
+        sys.stdout.write(Table(headers, list(cells)).to_markdown())
+    else:
+        print_table(table(headers, cells))
+
+
+def _csv_cell(value: object) -> object:
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+def print_record(format_: str, record: Record, text: str) -> None:
+    """Print a single result: `text` in place of a table, else the record."""
+    if format_ == "table":
+        print(text)
+    elif format_ == "json":
+        print_json(record)
+    else:
+        flat = {key: value for key, value in record.items() if not isinstance(value, list | dict)}
+        print_records(format_, [flat], list(flat), [list(map(str, flat.values()))])
 
 
 def print_json(value: Any) -> None:
-    """Print `value` as JSON, the only thing on stdout."""
+    """Print `value` as JSON."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(table: Table | tables.Table | Analysis) -> None:
-    """Print a table as wide as the terminal allows; as wide as it needs where there is none."""
+def print_table(table: RenderableType) -> None:
+    """Print a table as wide as the terminal, or 80 columns wide where there is none."""
     from rich.console import Console
 
     console = Console(markup=False)
     if not console.is_terminal:
-        console = Console(markup=False, width=200)
+        unlimited = Console(markup=False, width=sys.maxsize)
+        needed = unlimited.measure(table).minimum
+        console = Console(markup=False, width=max(MIN_WIDTH, needed))
     console.print(table)
 
 
-def table(*headers: str, title: str | None = None) -> Table:
-    """An empty table: the first column to the left, the others, which hold numbers, right."""
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None
+) -> RichTable:
+    """Return a table whose first column is aligned left and whose others are aligned right."""
     from rich import box
-    from rich.table import Table
+    from rich.table import Table as RichTable
 
-    made = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    made = RichTable(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    rows = list(rows)
     for index, header in enumerate(headers):
-        made.add_column(header, justify="right" if index else "left")
+        made.add_column(
+            header.replace(" ", "\n"),
+            justify="right" if index else "left",
+            vertical="top",
+            no_wrap=all(len(row[index]) <= MAX_CELL for row in rows),
+            overflow="fold",
+        )
+    for row in rows:
+        made.add_row(*row)
     return made
 
 
-def print_rows(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], *, markdown: bool = False
-) -> None:
-    """Print rows of cells as a table of the terminal, or of Markdown."""
-    made = tables.Table(headers, list(rows))
-    if markdown:
-        sys.stdout.write(made.to_markdown())
-    else:
-        print_table(made)
-
-
 def progress(unit: str) -> Progress:
-    """A progress bar on stderr, which disappears when it is done and only shows in a terminal."""
+    """Return a progress bar on stderr that shows only in a terminal and disappears when done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as Remaining

@@ -1,4 +1,4 @@
-"""The command that serves the page to draw on."""
+"""The command that serves a page to draw digits on."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ def demo(
         str, typer.Option(help="The address to serve at; 127.0.0.1 is this computer only.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="The first free one from 7860 without it.")
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="The port.", show_default="the first free one from 7860"
+        ),
     ] = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Do not open the browser.")
     ] = False,
     share: Annotated[
-        bool, typer.Option("--share", help="Also make a public link, through Gradio's servers.")
+        bool, typer.Option("--share", help="Also create a public link through Gradio's servers.")
     ] = False,
 ) -> None:
     """Serve a page to draw digits on, until Ctrl+C."""

@@ -1,103 +1,75 @@
-"""The command that measures networks on the official test set."""
+"""The command that measures models on the test images."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistzoo.cli.console import (
-    JSON,
-    MARKDOWN,
-    at_most_one,
-    print_json,
-    print_rows,
-    print_table,
-    progress,
-    table,
-)
-from mnistzoo.cli.source import HELP, METAVAR, load
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.cli.console import print_records, print_table, progress, table
+from mnistzoo.cli.options import Format, Models
+from mnistzoo.cli.source import check, load, title
 
 if TYPE_CHECKING:
-    import torch
-
     from mnistzoo.evaluation import Evaluation
 
 HEADERS = (
-    *("network", "correct", "of", "accuracy", "NLL, nats", "ECE"),
-    *("errors", "disputed", "accuracy without those"),
+    *("model", "correct", "accuracy", "NLL", "ECE", "disputed errors"),
+    "accuracy without disputed",
 )
 
 
 def evaluate(
-    networks: Annotated[
-        list[str] | None,
-        typer.Argument(metavar=f"[{METAVAR}]...", help=f"{HELP} All names without any."),
-    ] = None,
+    models: Models = None,
     confusion: Annotated[
-        bool, typer.Option("--confusion", help="Also print which digit was read as which.")
+        bool, typer.Option("--confusion", help="Also give the confusion matrix.")
     ] = False,
     disputed: Annotated[
-        bool, typer.Option("--disputed", help="List the images whose label people dispute.")
+        bool, typer.Option("--disputed", help="List predictions for the disputed test images.")
     ] = False,
-    markdown: MARKDOWN = False,
-    as_json: JSON = False,
+    format_: Format = "table",
 ) -> None:
-    """Measure networks on the 10,000 test images.
+    """Measure accuracy and calibration on the 10,000 test images.
 
-    NLL is the mean negative log-likelihood, ECE the expected calibration error in 15 bins. Of the
-    errors, some are on the 15 images whose label most people dispute; they count all the same, and
-    the last column says what accuracy is without those images.
+    NLL is the mean negative log-likelihood in nats, ECE the expected calibration error over 15
+    bins. Most people dispute the labels of 15 test images; errors on them count, and the last
+    column gives the accuracy without them.
     """
-    at_most_one(json=as_json, markdown=markdown)
-    results = _evaluate(networks)
+    found = _evaluate(models)
     if disputed:
-        _print_disputed(results, markdown=markdown, as_json=as_json)
-    elif as_json:
-        print_json({name: _as_dict(result, confusion) for name, result in results.items()})
-    else:
-        rows = [_cells(name, result) for name, result in results.items()]
-        print_rows(HEADERS, rows, markdown=markdown)
-        for name, result in results.items() if confusion else ():
-            _print_confusion(name, result.confusion)
+        _print_disputed(found, format_)
+        return
+    records = [_record(name, result, confusion) for name, result in found.items()]
+    print_records(format_, records, HEADERS, map(_cells, records))
+    for name, result in found.items() if confusion and format_ == "table" else ():
+        _print_confusion(name, result.confusion.tolist())
 
 
-def _evaluate(networks: list[str] | None) -> dict[str, Evaluation]:
+def _evaluate(models: list[str] | None) -> dict[str, Evaluation]:
+    names = list(dict.fromkeys(models or ARCHITECTURES))
+    for name in names:
+        check(name)
     from mnistzoo.data.mnist import mnist
     from mnistzoo.evaluation import evaluate
-    from mnistzoo.models import list_models
 
-    models = {name: load(name) for name in dict.fromkeys(networks or list_models())}
+    loaded = {name: load(name) for name in names}
     digits = mnist(train=False)
-    results = {}
+    found = {}
     with progress("images") as bar:
-        for name, model in models.items():
+        for name, model in loaded.items():
             task = bar.add_task(name, total=len(digits.labels))
-            results[name] = evaluate(model, digits, on_batch=partial(bar.advance, task))
-    return results
+            found[name] = evaluate(model, digits, on_batch=partial(bar.advance, task))
+    return found
 
 
-def _cells(name: str, result: Evaluation) -> tuple[str, ...]:
-    found = _as_dict(result, confusion=False)
-    return (
-        name,
-        f"{found['correct']:,}",
-        f"{found['total']:,}",
-        f"{found['accuracy']:.2%}",
-        f"{found['nll']:.4f}",
-        f"{found['ece']:.2%}",
-        f"{found['total'] - found['correct']:,}",
-        f"{found['disputed_errors']}",
-        f"{found['accuracy_without_disputed']:.2%}",
-    )
-
-
-def _as_dict(result: Evaluation, confusion: bool) -> dict[str, Any]:
+def _record(name: str, result: Evaluation, confusion: bool) -> dict[str, Any]:
     from mnistzoo.data.disputed import INDICES
 
-    row = {
+    record = {
+        "model": name,
         "correct": result.correct,
         "total": result.total,
         "accuracy": result.accuracy,
@@ -106,33 +78,43 @@ def _as_dict(result: Evaluation, confusion: bool) -> dict[str, Any]:
         "disputed_errors": len(set(result.errors.tolist()) & set(INDICES)),
         "accuracy_without_disputed": result.without(INDICES).accuracy,
     }
-    return row | {"confusion": result.confusion.tolist()} if confusion else row
+    return record | {"confusion": result.confusion.tolist()} if confusion else record
 
 
-def _print_disputed(results: Mapping[str, Evaluation], *, markdown: bool, as_json: bool) -> None:
-    """The disputed images, one by one: label, votes, and what each network answers."""
-    from dataclasses import asdict
+def _cells(record: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        title(record["model"]),
+        f"{record['correct']:,}",
+        f"{record['accuracy']:.2%}",
+        f"{record['nll']:.4f}",
+        f"{record['ece']:.2%}",
+        f"{record['disputed_errors']}",
+        f"{record['accuracy_without_disputed']:.2%}",
+    )
 
+
+def _print_disputed(found: dict[str, Evaluation], format_: str) -> None:
+    """Print each disputed image: its label, the votes, and what each model predicts."""
     from mnistzoo.data.disputed import DISPUTED
 
-    answers = [
-        {name: int(result.predictions[image.index]) for name, result in results.items()}
+    records = [
+        asdict(image)
+        | {"predictions": {name: int(r.predictions[image.index]) for name, r in found.items()}}
         for image in DISPUTED
     ]
-    if as_json:
-        listed = zip(DISPUTED, answers, strict=True)
-        print_json([asdict(image) | {"answers": answer} for image, answer in listed])
-        return
-    rows = [
-        (*map(str, asdict(image).values()), *map(str, answer.values()))
-        for image, answer in zip(DISPUTED, answers, strict=True)
+    *facts, _ = headers = list(records[0])
+    cells = [
+        (*(str(record[fact]) for fact in facts), *map(str, record["predictions"].values()))
+        for record in records
     ]
-    votes = ("for the label", "for the guess", "for neither")
-    print_rows(("image", "label", "guess", *votes, *results), rows, markdown=markdown)
+    headers = [*(fact.replace("_", " ") for fact in facts), *found]
+    print_records(format_, records, headers, cells)
 
 
-def _print_confusion(name: str, matrix: torch.Tensor) -> None:
-    made = table("digit", *map(str, range(len(matrix))), title=f"{name}: digit, and read as")
-    for digit, row in enumerate(matrix.tolist()):
-        made.add_row(str(digit), *(str(count) if count else "·" for count in row))
-    print_table(made)
+def _print_confusion(name: str, matrix: list[list[int]]) -> None:
+    cells = [
+        (str(digit), *(str(count) if count else "·" for count in row))
+        for digit, row in enumerate(matrix)
+    ]
+    headers = ("true label", *map(str, range(len(matrix))))
+    print_table(table(headers, cells, title=f"{title(name)}: predicted label"))

@@ -1,4 +1,4 @@
-"""The command that writes a network for other runtimes."""
+"""The command that writes a model for other runtimes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,39 @@ from typing import Annotated
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json
-from mnistzoo.cli.source import HELP, METAVAR, load
+from mnistzoo.cli.console import print_record
+from mnistzoo.cli.options import Format, Model
+from mnistzoo.cli.source import load
+
+SUFFIXES = (".onnx", ".pt2", ".pte")
+
+
+def _check_suffix(output: Path) -> Path:
+    if output.suffix not in SUFFIXES:
+        raise typer.BadParameter(f"Expected a file that ends in {', '.join(SUFFIXES)}.")
+    return output
 
 
 def export(
-    network: Annotated[str, typer.Argument(metavar=METAVAR, help=HELP)],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
-    format_: Annotated[
-        str | None,
-        typer.Option("--format", help="onnx, pt2 or pte; by the ending of OUT if not given."),
-    ] = None,
-    int8: Annotated[bool, typer.Option("--int8", help="In 8-bit integers (ONNX only).")] = False,
-    as_json: JSON = False,
+    model: Model,
+    output: Annotated[
+        Path,
+        typer.Option(
+            *("--output", "-o"),
+            callback=_check_suffix,
+            help="The file to write: .onnx, .pt2 (torch.export) or .pte (ExecuTorch).",
+        ),
+    ],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Quantize to 8-bit integers (ONNX only).")
+    ] = False,
+    format_: Format = "table",
 ) -> None:
-    """Write a network for ONNX, torch.export or ExecuTorch."""
+    """Write a model for ONNX Runtime, torch.export or ExecuTorch."""
+    loaded = load(model)
     from mnistzoo.export import export
 
-    done = export(load(network), out, format=format_, int8=int8)
-    if as_json:
-        print_json(asdict(done) | {"path": str(done.path)})
-    else:
-        kind = f"{done.format}, int8" if done.int8 else done.format
-        print(f"{network} as {kind}: {done.bytes:,} bytes in {done.path}")
+    done = export(loaded, output, int8=int8)
+    kind = f"{done.format}, int8" if done.int8 else done.format
+    text = f"{done.path}: {model} as {kind}, {done.bytes:,} bytes"
+    print_record(format_, asdict(done) | {"path": str(done.path)}, text)

@@ -8,46 +8,58 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json
-from mnistzoo.cli.source import HELP, METAVAR, is_folder, load
+from mnistzoo.cli.console import print_record
+from mnistzoo.cli.options import Format, Model
+from mnistzoo.cli.source import check, is_folder, load
+from mnistzoo.errors import InputError
 
 if TYPE_CHECKING:
     from mnistzoo.models.convnet import ConvNet
 
 Token = Annotated[
-    str | None, typer.Option(help="An access token; HF_TOKEN or the stored one without any.")
+    str | None,
+    typer.Option(help="An access token.", show_default="HF_TOKEN, or the stored login"),
 ]
 
 
 def push(
-    source: Annotated[str, typer.Argument(metavar=METAVAR, help=HELP)],
+    model: Model,
     repo_id: Annotated[str, typer.Argument(help="The repository, as user/name.")],
-    revision: Annotated[str | None, typer.Option(help="A branch; main without any.")] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="The branch to push to.", show_default="main")
+    ] = None,
     private: Annotated[
-        bool, typer.Option("--private", help="Make the repository private, if it is new.")
+        bool, typer.Option("--private", help="Make a new repository private.")
     ] = False,
     token: Token = None,
-    commit_message: Annotated[str | None, typer.Option(help="The title of the commit.")] = None,
+    commit_message: Annotated[
+        str | None, typer.Option(help="Title of the commit.", show_default="Upload with mnistzoo")
+    ] = None,
     create_pr: Annotated[
-        bool, typer.Option("--create-pr", help="Propose the commit as a pull request.")
+        bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")
     ] = False,
     accuracy: Annotated[
-        float | None, typer.Option(help="What the card states of weights of your own: 0 to 1.")
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Accuracy of your own weights, for the model card: 0 to 1."
+        ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="What the accuracy was measured on, a name on the Hub.")
+        str | None, typer.Option(help="The dataset of that accuracy, a name on the Hub.")
     ] = None,
-    as_json: JSON = False,
+    format_: Format = "table",
 ) -> None:
-    """Put a network on the Hugging Face Hub.
+    """Push a model to the Hugging Face Hub.
 
     Weights, config and model card go there in one commit.
     """
-    model, card = _with_card(source)
+    _check_repo_id(repo_id)
+    check(model)
+    loaded, card = _with_card(model)
     if card is not None and (accuracy, dataset) != (None, None):
         _check_renewable(card)
         card = None
-    pushed = model.push_to_hub(
+    pushed = loaded.push_to_hub(
         repo_id,
         revision=revision,
         private=private or None,
@@ -58,72 +70,77 @@ def push(
         dataset=dataset,
         card=card,
     )
-    if as_json:
-        print_json(asdict(pushed))
-        return
-    print(pushed.url if pushed.changed else f"{pushed.url} holds all of it already")
+    text = pushed.url if pushed.changed else f"{pushed.url} already holds these files."
     if pushed.card_kept:
-        print("the card was kept, since it has been edited; delete README.md there to renew it")
+        text += (
+            "\nThe edited model card was kept. To renew it, delete README.md there and push again."
+        )
+    print_record(format_, asdict(pushed), text)
+
+
+def _check_repo_id(repo_id: str) -> None:
+    user, slash, name = repo_id.partition("/")
+    if not (user and slash and name) or "/" in name:
+        raise InputError(
+            f'Expected a repository named "user/name", got {repo_id!r}. Add your user name.'
+        )
 
 
 def _with_card(source: str) -> tuple[ConvNet, str | None]:
-    """A network of the zoo; or a folder's, with the folder's card."""
+    """Load a model, and the model card of its folder if it has one."""
+    if not is_folder(source):
+        return load(source), None
     from mnistzoo.models.pretrained import from_files
     from mnistzoo.storage.model_folder import CARD, read_folder
 
-    if not is_folder(source):
-        return load(source), None
     files = read_folder(source)
     card = files.get(CARD)
     return from_files(files, source), None if card is None else card.decode(errors="replace")
 
 
 def _check_renewable(card: str) -> None:
-    """Refuse to write a card anew that its owner has edited."""
+    """Refuse to overwrite a card that its owner has edited."""
     from mnistzoo.storage.model_card import is_generated
 
     if not is_generated(card.encode()):
         raise typer.BadParameter(
-            "the folder's card has been edited and goes along as it is: state --accuracy and "
-            "--dataset in it, or delete README.md there to have one written."
+            "The folder's model card has been edited and is pushed as it is. State --accuracy and "
+            "--dataset in it, or delete README.md to have a new one written."
         )
 
 
 def pull(
-    repository: Annotated[str, typer.Argument(help="As user/name, or user/name@revision.")],
-    folder: Annotated[
-        Path | None, typer.Argument(help="Where to write the files; only the cache without any.")
+    repository: Annotated[
+        str, typer.Argument(help="The repository, as user/name or user/name@revision.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A folder for the files.", show_default="cache only"),
     ] = None,
     token: Token = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Download again what is in the cache.")
-    ] = False,
-    as_json: JSON = False,
+    force: Annotated[bool, typer.Option("--force", help="Ignore the cache.")] = False,
+    format_: Format = "table",
 ) -> None:
-    """Get a network from the Hugging Face Hub, and check it.
-
-    Its files are written to a folder, where one is named.
-    """
+    """Pull a model from the Hugging Face Hub, and check its digests."""
+    repo_id, _, revision = repository.partition("@")
+    _check_repo_id(repo_id)
     from mnistzoo.models.pretrained import from_files
     from mnistzoo.storage import hub
     from mnistzoo.storage.model_card import write_with_card
     from mnistzoo.storage.model_folder import decode
 
-    repo_id, _, revision = repository.partition("@")
     pulled = hub.pull(
         repo_id, revision=revision or None, token=token, force_download=force, with_card=True
     )
     source = f"{repo_id} at {pulled.commit}"
     from_files(pulled.files, source)
-    if folder is not None:
-        write_with_card(folder, pulled.files)
-    result: dict[str, Any] = {
+    if output is not None:
+        write_with_card(output, pulled.files)
+    record: dict[str, Any] = {
         "repo_id": repo_id,
         "commit": pulled.commit,
-        "folder": None if folder is None else str(folder),
+        "output": None if output is None else str(output),
         **asdict(decode(pulled.files, source).config),
     }
-    if as_json:
-        print_json(result)
-        return
-    print(f"{source}: {result['architecture']}, {result['num_classes']} classes, checked")
+    text = f"{source}: {record['architecture']}, {record['num_classes']} classes, checked"
+    print_record(format_, record, text)

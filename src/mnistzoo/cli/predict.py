@@ -1,52 +1,156 @@
-"""Commands that read pictures: predict, read."""
+"""Commands that read images: predict, read."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json, print_table, table
-from mnistzoo.cli.source import HELP, METAVAR, load
+from mnistzoo.cli.console import print_records
+from mnistzoo.cli.options import Format, ModelOption
+from mnistzoo.cli.source import check, load
+from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Model = Annotated[str, typer.Option(metavar=METAVAR, help=HELP)]
+    from mnistzoo.models.convnet import ConvNet
+    from mnistzoo.models.prediction import Prediction
+
+    Pixels: TypeAlias = NDArray[np.uint8]
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""The files of a folder that are taken as images."""
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...", help="Image files, folders of images, or - for standard input."
+    ),
+]
+Source: TypeAlias = str | bytes
+T = TypeVar("T")
 
 
 def predict(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Pictures of one digit.")],
-    model: Model = "exp5",
-    show: Annotated[bool, typer.Option("--show", help="Also print what the network saw.")] = False,
-    as_json: JSON = False,
+    images: Images,
+    model: ModelOption = "exp5",
+    show: Annotated[
+        bool, typer.Option("--show", help="Also print the 28×28 pixels that the model gets.")
+    ] = False,
+    format_: Format = "table",
 ) -> None:
-    """Read the one digit in each picture."""
-    from mnistzoo.images.preprocessing import to_mnist
+    """Predict the one digit in each image.
 
-    predictions = load(model).predict(files)
-    seen = {file: to_mnist(file) for file in files if show}
-    if as_json:
-        rows = [{"file": f} | asdict(p) for f, p in zip(files, predictions, strict=True)]
-        print_json([row | _pixels(seen.get(str(row["file"]))) for row in rows])
-        return
-    made = table("file", "digit", "probability")
-    for file, prediction in zip(files, predictions, strict=True):
-        made.add_row(file, str(prediction.label), f"{prediction.probability:.1%}")
-    print_table(made)
-    for file, pixels in seen.items():
-        print(file)
-        _print_half_blocks(pixels)
+    Images that cannot be read are reported on stderr, and the exit status is 1.
+    """
+
+    def one(model: ConvNet, source: Source) -> tuple[Prediction, Pixels | None]:
+        from mnistzoo.images.preprocessing import to_mnist
+
+        return model.predict(source), to_mnist(source) if show else None
+
+    found, failed = _each(images, model, one)
+    records = [
+        {"file": name} | asdict(read) | ({} if pixels is None else {"pixels": pixels.tolist()})
+        for name, (read, pixels) in found
+    ]
+    cells = [(name, str(read.label), f"{read.probability:.1%}") for name, (read, _) in found]
+    if found:
+        print_records(format_, records, ("file", "digit", "probability"), cells)
+    for name, (_, pixels) in found if format_ == "table" else ():
+        if pixels is not None:
+            print(name)
+            _print_half_blocks(pixels)
+    if failed:
+        raise typer.Exit(1)
 
 
-def _pixels(seen: NDArray[np.uint8] | None) -> dict[str, list[list[int]]]:
-    return {} if seen is None else {"pixels": seen.tolist()}
+def read(images: Images, model: ModelOption = "exp5", format_: Format = "table") -> None:
+    """Read every digit in each image, line by line.
+
+    Boxes are in pixels of the image.
+
+    Images that cannot be read are reported on stderr, and the exit status is 1.
+    """
+    found, failed = _each(images, model, lambda model, source: model.read(source))
+    digits = [(name, digit) for name, digits in found for digit in digits]
+    records = [{"file": name} | asdict(digit) for name, digit in digits]
+    cells = [
+        (name, str(digit.label), f"{digit.probability:.1%}", *map(str, digit.box))
+        for name, digit in digits
+    ]
+    headers = ("file", "digit", "probability", "left", "top", "right", "bottom")
+    if found:
+        print_records(format_, records, headers, cells)
+    if failed:
+        raise typer.Exit(1)
 
 
-def _print_half_blocks(pixels: NDArray[np.uint8]) -> None:
-    """Two rows of pixels in each line: in grey on a terminal, else as black and white."""
+def _each(
+    arguments: list[str], model: str, read: Callable[[ConvNet, Source], T]
+) -> tuple[list[tuple[str, T]], bool]:
+    """Return what `read` gives for each image, by name, and whether any image failed.
+
+    Errors that need no model are found before torch is imported.
+    """
+    check(model)
+    sources = list(_sources(arguments))
+    failed = [(name, source) for name, source in sources if isinstance(source, MnistZooError)]
+    for name, error in failed:
+        _report(name, error)
+    if len(failed) == len(sources):
+        return [], True
+    loaded, found = load(model), []
+    for name, source in sources:
+        if not isinstance(source, MnistZooError):
+            try:
+                found.append((name, read(loaded, source)))
+            except MnistZooError as error:
+                _report(name, error)
+    return found, len(found) < len(sources)
+
+
+def _sources(arguments: list[str]) -> Iterator[tuple[str, Source | MnistZooError]]:
+    """Yield the name of each image with its path or bytes, or with what is wrong with it."""
+    for argument in arguments:
+        path = Path(argument)
+        if argument == "-":
+            yield argument, typer.get_binary_stream("stdin").read()
+        elif "://" in argument:
+            yield (
+                argument,
+                InputError(
+                    "Expected a file, got a URL. Download it first, or pipe it in: "
+                    f"curl -sL {argument} | mnistzoo predict -"
+                ),
+            )
+        elif path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+            yield from ((str(file), str(file)) for file in files)
+            if not files:
+                yield argument, ImageError(f"Found no images in this folder ({SUFFIXES[0]} …).")
+        elif not path.exists():
+            yield argument, FileReadError("There is no such file. Check the path.")
+        else:
+            yield argument, argument
+
+
+def _report(name: str, error: MnistZooError) -> None:
+    text = str(error)
+    print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
+
+
+def _print_half_blocks(pixels: Pixels) -> None:
+    """Print two rows of pixels per line: in gray in a terminal, else in black and white."""
     from rich.console import Console
     from rich.text import Text
 
@@ -59,22 +163,3 @@ def _print_half_blocks(pixels: NDArray[np.uint8]) -> None:
             else:
                 line.append(" ▀▄█"[(top > 127) + 2 * (bottom > 127)])
         console.print(line)
-
-
-def read(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A picture of several digits.")],
-    model: Model = "exp5",
-    as_json: JSON = False,
-) -> None:
-    """Read every digit in a picture, and say where it is.
-
-    They come line by line; places are in pixels.
-    """
-    digits = load(model).read(file)
-    if as_json:
-        print_json([asdict(digit) for digit in digits])
-        return
-    made = table("digit", "probability", "left", "top", "right", "bottom")
-    for digit in digits:
-        made.add_row(str(digit.label), f"{digit.probability:.1%}", *map(str, digit.box))
-    print_table(made)

@@ -1,75 +1,84 @@
-"""The command that sums finished runs up, beside what the study documents."""
+"""The command that summarizes finished runs beside what the study documents."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistzoo.cli.console import CSV, JSON, MARKDOWN, at_most_one, print_json, print_rows
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.cli.console import print_records
+from mnistzoo.cli.options import Format, Results
 
 if TYPE_CHECKING:
-    from mnistzoo.architectures import Architecture
     from mnistzoo.training.metrics import Result
     from mnistzoo.training.summary import Summary
 
-RECIPES = ("documented", "record")
-"""Those that always have columns, in their order; others have them where there are runs."""
+HEADERS = ("model", "recipe", "seeds", "images", "accuracy", "range", "worst drop", "study")
+RUN_HEADERS = ("model", "recipe", "seed", "images", "accuracy", "NLL", "epochs", "worst drop")
 
 
 def results(
-    folder: Annotated[Path, typer.Argument(help="Holds the metrics (*.json) of finished runs.")],
-    markdown: MARKDOWN = False,
-    as_csv: CSV = False,
-    as_json: JSON = False,
+    folder: Results,
+    runs: Annotated[
+        bool, typer.Option("--runs", help="One row per run, not per model and recipe.")
+    ] = False,
+    format_: Format = "table",
 ) -> None:
-    """Compare finished runs with what the study documents: mean ± sd over seeds.
+    """Summarize finished runs over their seeds.
 
-    A cell says in brackets how many seeds it is of. The worst drop is how many percentage points
-    accuracy fell at most from one epoch to the next, after the first third of a run.
+    Accuracies are means ± standard deviations. The worst drop is the largest fall in accuracy from
+    one epoch to the next after the first third of a run, in percentage points. The study measured
+    its accuracies on the training images.
     """
     from mnistzoo.training.metrics import load_results
 
-    at_most_one(json=as_json, markdown=markdown, csv=as_csv)
-    print_results(load_results(folder), markdown=markdown, as_csv=as_csv, as_json=as_json)
+    print_results(load_results(folder), format_, runs=runs)
 
 
-def print_results(found: Sequence[Result], *, markdown: bool, as_csv: bool, as_json: bool) -> None:
-    """Print runs summed up: CSV has a line for each run, JSON and the tables their summaries."""
-    from mnistzoo.architectures import ARCHITECTURES
-    from mnistzoo.training.summary import summarize, to_csv
+def print_results(found: Sequence[Result], format_: str, *, runs: bool = False) -> None:
+    """Print a row for each model and recipe, or for each run."""
+    from msgspec import to_builtins
 
-    summaries = {(s.network, s.recipe): s for s in summarize(found)}
-    if as_csv:
-        sys.stdout.write(to_csv(found))
-    elif as_json:
-        print_json([asdict(summary) for summary in summaries.values()])
+    from mnistzoo.training.summary import records, summarize
+
+    if runs:
+        rows = records(found)
+        print_records(format_, rows, RUN_HEADERS, map(_run_cells, rows))
     else:
-        recipes = list(dict.fromkeys([*RECIPES, *(recipe for _, recipe in summaries)]))
-        ours = [f"{name} {what}" for name in recipes for what in ("recipe", "range", "worst drop")]
-        rows = [_cells(row, recipes, summaries) for row in ARCHITECTURES.values()]
-        print_rows(("network", "study", "measured on", *ours), rows, markdown=markdown)
+        summaries = summarize(found)
+        print_records(format_, to_builtins(summaries), HEADERS, map(_cells, summaries))
 
 
-def _cells(
-    row: Architecture, recipes: Sequence[str], summaries: dict[tuple[str, str], Summary]
-) -> tuple[str, ...]:
-    documented = row.documented_accuracy
-    study = ("-", "-") if documented is None else (f"{documented:.2%}", "training images")
-    ours = [cell for name in recipes for cell in _recipe_cells(summaries.get((row.name, name)))]
-    return row.name, *study, *ours
-
-
-def _recipe_cells(summary: Summary | None) -> tuple[str, str, str]:
-    if summary is None:
-        return "-", "-", "-"
-    images = "" if summary.split == "test" else ", held-out images"
+def _cells(summary: Summary) -> tuple[str, ...]:
+    architecture = ARCHITECTURES.get(summary.architecture)
+    documented = architecture and architecture.documented_accuracy
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.2f}"
-    span = "-" if summary.sd is None else f"{100 * summary.min:.2f} to {summary.max:.2%}"
-    mean = f"{summary.mean:.2%}{spread} ({summary.seeds}{images})"
-    drop = "-" if summary.worst_drop is None else f"{100 * summary.worst_drop:.2f}"
-    return mean, span, drop
+    return (
+        summary.architecture,
+        summary.recipe,
+        f"{summary.seeds}",
+        summary.split,
+        f"{summary.mean:.2%}{spread}",
+        "-" if summary.sd is None else f"{100 * summary.min:.2f}–{summary.max:.2%}",
+        _drop(summary.worst_drop),
+        f"{documented:.2%}" if documented else "-",
+    )
+
+
+def _run_cells(record: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        record["architecture"],
+        record["recipe"],
+        f"{record['seed']}",
+        record["split"],
+        f"{record['accuracy']:.2%}",
+        f"{record['nll']:.4f}",
+        f"{record['epochs']}",
+        _drop(record["worst_drop"]),
+    )
+
+
+def _drop(drop: float | None) -> str:
+    return "-" if drop is None else f"{100 * drop:.2f}"

@@ -1,47 +1,71 @@
-"""The network that a command is given: by its name, or in a folder."""
+"""The model that a command is given: a name, or a folder."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.errors import FileReadError, UnknownNameError
+from mnistzoo.files import is_dir
 
 if TYPE_CHECKING:
     from mnistzoo.models.convnet import ConvNet
 
-METAVAR = "NETWORK|FOLDER"
-HELP = "A name from `mnistzoo list`, or a folder that `train`, `pull` or `save_pretrained` wrote."
+
+def title(name: str) -> str:
+    """Return a model's name with its title: "exp5 · Deep CNN + BatchNorm"."""
+    return ARCHITECTURES[name].display_name if name in ARCHITECTURES else name
+
+
+def check_names(names: Iterable[str], known: Collection[str] = ARCHITECTURES) -> None:
+    """Refuse a name that is not in `known`, before torch is imported.
+
+    Raises:
+        UnknownNameError: A name is unknown; the message suggests the nearest.
+    """
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("model", name, known)
 
 
 def is_folder(source: str) -> bool:
-    """Whether a folder is meant: it has the form of a path, or is there, and is no network's name.
+    """Return whether `source` is meant as a folder.
 
-    A misspelt name is thus an error that tells the nearest name, not one about a missing folder.
+    It is one if it exists or looks like a path, so that a misspelled name is not reported as a
+    missing folder.
     """
-    from mnistzoo.files import is_dir
-    from mnistzoo.models import list_models
+    return source not in ARCHITECTURES and (len(Path(source).parts) > 1 or is_dir(Path(source)))
 
-    path = Path(source)
-    return source not in list_models() and (len(path.parts) > 1 or is_dir(path))
+
+def check(source: str) -> None:
+    """Refuse a source that names neither a model nor an existing folder.
+
+    Raises:
+        UnknownNameError: There is no such model.
+        FileReadError: There is no such folder.
+    """
+    if not is_folder(source):
+        check_names([source])
+    elif not is_dir(Path(source)):
+        raise FileReadError(
+            f"There is no folder {source}. Name one that `train`, `pull` or `save_pretrained` "
+            "wrote. To use a repository of the Hub, run `mnistzoo pull user/name -o FOLDER` first."
+        )
 
 
 def load(source: str) -> ConvNet:
-    """A network of the zoo with its shipped weights, or a folder's.
+    """Load a model of the zoo with its pretrained weights, or the model in a folder.
 
     Raises:
-        UnknownNameError: there is no such network.
-        FileReadError: there is no such folder, or it lacks a file.
-        WeightsError: what was read is altered, foreign or incomplete.
+        UnknownNameError: There is no such model.
+        FileReadError: There is no such folder, or it lacks a file.
+        WeightsError: The files are altered, foreign or incomplete.
     """
-    from mnistzoo.errors import FileReadError
-    from mnistzoo.files import is_dir
-    from mnistzoo.models import get_model
-    from mnistzoo.models.pretrained import from_pretrained
+    check(source)
+    from mnistzoo.models import from_pretrained, get_model
 
     if is_folder(source):
-        if not is_dir(source):
-            raise FileReadError(
-                f"there is no folder {source}; name one that `train`, `pull` or `save_pretrained` "
-                f"wrote. A repository of the Hub is pulled first: mnistzoo pull {source} FOLDER."
-            )
         return from_pretrained(Path(source))
     return get_model(source, pretrained=True)

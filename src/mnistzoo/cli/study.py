@@ -1,4 +1,4 @@
-"""The command that trains networks × recipes × seeds and sums them up."""
+"""The command that trains models × recipes × seeds and summarizes them."""
 
 from __future__ import annotations
 
@@ -11,125 +11,116 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import JSON, progress
-from mnistzoo.cli.plot import points_shown, runs_shown, write_figure
+from mnistzoo.cli.console import progress
+from mnistzoo.cli.options import Epochs, Format, Holdout, Names, RecipeName
 from mnistzoo.cli.results import print_results
+from mnistzoo.cli.source import check_names
+from mnistzoo.training.recipes import MAX_SEED
 
 if TYPE_CHECKING:
     from mnistzoo.training.metrics import Result
+    from mnistzoo.training.run import Run
     from mnistzoo.training.study import Engine
-    from mnistzoo.training.trainer import Run
-
-MAX_DIGITS = 10
-"""No seed has more."""
 
 
 def study(
-    out: Annotated[Path, typer.Argument(help="The folder of the study; it can hold a part of it.")],
-    networks: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Names from `mnistzoo list`.")
-    ] = ",".join(ARCHITECTURES),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder of the study, new or unfinished.")
+    ],
+    models: Names = None,
     recipes: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Of documented, record and fast.")
-    ] = "record",
+        list[RecipeName], typer.Option("--recipe", help="How to train. Can be repeated.")
+    ] = [RecipeName.record],  # noqa: B006 - typer copies it
     seeds: Annotated[
-        str, typer.Option(metavar="NUMBER,...", help="One run for each of them.")
-    ] = "0,1,2",
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="In place of the recipes' own numbers.")
-    ] = None,
-    holdout: Annotated[
-        int, typer.Option(min=0, max=59_999, help="Keep the last training images to judge by.")
-    ] = 0,
+        list[int],
+        typer.Option("--seed", min=0, max=MAX_SEED, help="One run for each. Can be repeated."),
+    ] = [0, 1, 2],  # noqa: B006 - typer copies it
+    epochs: Epochs = None,
+    holdout: Holdout = 0,
     jobs: Annotated[
-        int | None, typer.Option(min=1, help="Runs at a time, here.  [default: 1]")
+        int | None, typer.Option(min=1, help="Parallel runs on this machine.", show_default="1")
     ] = None,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="On a Ray cluster: auto or HOST:PORT."),
+        typer.Option(metavar="ADDRESS", help="Run on a Ray cluster instead: auto or HOST:PORT."),
     ] = None,
-    as_json: JSON = False,
+    format_: Format = "table",
 ) -> None:
-    """Train networks × recipes × seeds, or go on where that was stopped.
+    """Train models × recipes × seeds, or resume an interrupted study.
 
-    Each run trains on one thread. OUT then holds a result and a folder for each, study.csv and
-    the figures.
+    Each run trains on one thread. The folder then holds a result and a run folder for each,
+    study.csv and the figures.
     """
+    if jobs is not None and ray is not None:
+        raise typer.BadParameter("Choose one of --jobs and --ray.")
+    names = models or list(ARCHITECTURES)
+    check_names(names)
     from mnistzoo.training.study import grid, remaining
 
-    if jobs is not None and ray is not None:
-        raise typer.BadParameter("choose one of --jobs and --ray.")
-    grid_ = _names(networks), _names(recipes), _seeds(seeds)
-    runs = grid(*grid_, epochs=epochs, holdout=holdout)
-    todo = remaining(runs, out)
-    whole = not todo or _carry_out(todo, _engine(jobs or 1, ray), len(runs))
-    _sum_up(out, as_json=as_json)
+    runs = grid(names, [recipe.value for recipe in recipes], seeds, epochs=epochs, holdout=holdout)
+    todo = remaining(runs, output)
+    whole = not todo or _train_runs(todo, _engine(jobs or 1, ray), len(runs), output)
+    _summarize(output, format_)
     if not whole:
         raise typer.Exit(1)
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",")]
-
-
-def _seeds(text: str) -> list[int]:
-    names = _names(text)
-    if not all(name.isdecimal() and len(name) <= MAX_DIGITS for name in names):
-        raise typer.BadParameter(
-            f"expected whole numbers such as 0,1,2, got {text!r}.", param_hint="--seeds"
-        )
-    return list(map(int, names))
-
-
 def _engine(jobs: int, ray: str | None) -> Engine:
-    from mnistzoo.training.local_engine import local
-    from mnistzoo.training.ray_engine import on_ray
+    from mnistzoo.training.local_engine import run_locally
+    from mnistzoo.training.ray_engine import run_on_ray
 
-    return partial(local, jobs=jobs) if ray is None else partial(on_ray, address=ray)
+    return partial(run_locally, jobs=jobs) if ray is None else partial(run_on_ray, address=ray)
 
 
-def _carry_out(todo: dict[Path, Run], engine: Engine, total: int) -> bool:
-    """Train what is left to do; gives whether all of it came to a result."""
+def _train_runs(todo: dict[Path, Run], engine: Engine, total: int, output: Path) -> bool:
+    """Train what is left, and return whether every run has a result."""
     from mnistzoo.errors import TrainingError
-    from mnistzoo.training.study import carry_out
+    from mnistzoo.training.study import train_runs
 
-    whole = True
-    # Ray tells of lost nodes on stdout, where only our results belong
+    failed, done = 0, total - len(todo)
+    # Ray reports lost nodes on stdout, where only results belong.
     with redirect_stdout(sys.stderr), progress("runs") as bar:
-        task = bar.add_task("study", total=total, completed=total - len(todo))
-        for folder, outcome in carry_out(todo, engine):
-            if isinstance(outcome, TrainingError):
-                whole = False
-                line = f"{folder.name}: {outcome}"
-            else:
-                line = f"{folder.name}: {outcome.accuracy:.2%}, {outcome.seconds:.0f} s"
-            bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
-            bar.advance(task)
-    return whole
+        task = bar.add_task("study", total=total, completed=done)
+        try:
+            for folder, outcome in train_runs(todo, engine):
+                if isinstance(outcome, TrainingError):
+                    failed += 1
+                    line = f"{folder.name}: {outcome}"
+                else:
+                    done += 1
+                    line = f"{folder.name}: {outcome.accuracy:.2%}, {outcome.seconds:.0f} s"
+                bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+                bar.advance(task)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Interrupted. {output} keeps {done} of {total} results and the checkpoints of "
+                "unfinished runs. Run the same command again to resume."
+            ) from None
+    return failed == 0
 
 
-def _sum_up(out: Path, *, as_json: bool) -> None:
-    """Print all results in `out` summed up, and write them as study.csv and figures."""
+def _summarize(output: Path, format_: str) -> None:
+    """Print the results of a study, and write them as study.csv and figures."""
     from mnistzoo.errors import MissingExtraError
     from mnistzoo.files import write_bytes
     from mnistzoo.training.metrics import load_results
     from mnistzoo.training.summary import to_csv
 
-    results = load_results(out) if any(out.glob("*.json")) else []
-    print_results(results, markdown=False, as_csv=False, as_json=as_json)
+    results = load_results(output) if any(output.glob("*.json")) else []
+    print_results(results, format_)
     if not results:
         return  # every run failed
-    write_bytes(out / "study.csv", to_csv(results).encode())
+    write_bytes(output / "study.csv", to_csv(results).encode())
     try:
-        _draw(results, out)
+        _draw(results, output)
     except MissingExtraError as error:
-        print(f"mnistzoo: no figures: {error}", file=sys.stderr)
+        print(f"mnistzoo: No figures. {error}", file=sys.stderr)
 
 
-def _draw(results: list[Result], out: Path) -> None:
-    """Draw the figures of a study, under the names that `mnistzoo plot` gives them."""
+def _draw(results: list[Result], output: Path) -> None:
+    """Draw the figures of a study, named as `mnistzoo plot` names them."""
     from mnistzoo import plots
 
-    write_figure(plots.curves(results), out / "curves.png", runs_shown(results))
-    points = out / "accuracy-vs-parameters.png"
-    write_figure(plots.accuracy_vs_params(results), points, points_shown(results))
+    plots.save(plots.curves(results), output / "curves.png", plots.facts_of_runs(results))
+    points, facts = output / "accuracy-vs-parameters.png", plots.facts_of_summaries(results)
+    plots.save(plots.accuracy_vs_params(results), points, facts)

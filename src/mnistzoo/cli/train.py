@@ -1,79 +1,98 @@
-"""The command that trains a network."""
+"""The command that trains a model."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mnistzoo.cli.console import JSON, print_json, progress
+from mnistzoo.architectures import BUILDABLE
+from mnistzoo.cli.console import print_record, progress
+from mnistzoo.cli.options import Epochs, Format, Holdout, RecipeName, Seed, Trainable
+from mnistzoo.cli.source import check_names
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from mnistzoo.training.trainer import Run
+    from mnistzoo.training.metrics import Epoch
+    from mnistzoo.training.run import Run
 
 
 def train(
-    network: Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")],
-    out: Annotated[Path, typer.Option(help="The folder for weights and metrics.json.")],
-    recipe: Annotated[str, typer.Option(help="documented, record or fast.")] = "record",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="In place of the recipe's own number.")
-    ] = None,
-    holdout: Annotated[
-        int, typer.Option(min=0, max=59_999, help="Keep the last training images to judge by.")
-    ] = 0,
-    as_json: JSON = False,
+    model: Trainable,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", help="The run folder: checkpoint, weights, metrics.json."),
+    ],
+    recipe: Annotated[RecipeName, typer.Option(help="How to train.")] = RecipeName.record,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    holdout: Holdout = 0,
+    format_: Format = "table",
 ) -> None:
-    """Train a network, or go on where it was stopped.
+    """Train a model, or resume an interrupted run.
 
-    Under `torchrun`, its processes train one network together.
+    Under `torchrun`, all processes train one model together.
     """
-    from mnistzoo.training.distributed import processes, rank
-    from mnistzoo.training.recipes import get_recipe
-    from mnistzoo.training.runs import train
-    from mnistzoo.training.trainer import Run
+    check_names([model], BUILDABLE)
+    from msgspec import to_builtins
+    from msgspec.structs import replace
 
-    chosen = get_recipe(recipe, network)
-    chosen = replace(chosen, epochs=epochs or chosen.epochs)
-    run = Run(network, chosen, seed, holdout)
-    with processes(), progress("images") as bar:
+    from mnistzoo.training.distributed import process_group, rank
+    from mnistzoo.training.recipes import get_recipe
+    from mnistzoo.training.run import Run
+    from mnistzoo.training.runs import train
+
+    chosen = get_recipe(recipe.value, model)
+    run = Run(model, replace(chosen, epochs=epochs or chosen.epochs), seed, holdout)
+    with process_group(), progress("images") as bar:
         bars = _Bars(bar, run)
-        metrics = train(run, out, on_batch=bars.advance, on_epoch=bars.show)
+        try:
+            result = train(run, output, on_batch=bars.advance, on_epoch=bars.show)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(bars.kept(output)) from None
         if rank() > 0:
-            return  # the first process wrote the files, and prints
-    if as_json:
-        print_json(metrics)
-    else:
-        judged = f"{metrics['correct']:,} of {metrics['total']:,} {metrics['split']} images"
-        print(f"{network}, seed {seed}: {judged}; weights and metrics.json are in {out}")
+            return  # the first process writes the files and prints
+    evaluated = f"{result.correct:,} of {result.total:,} {result.split} images correct"
+    text = f"{model}, seed {seed}: {evaluated}. Weights and metrics.json are in {output}"
+    print_record(format_, to_builtins(result), text)
 
 
 class _Bars:
-    """A bar for the run and one for its teacher, and a line for each epoch."""
+    """A progress bar for the run and one for its teacher, and a line for each epoch."""
 
     def __init__(self, bar: Progress, run: Run) -> None:
         self.bar = bar
         runs = [each for each in (run.teacher, run) if each]
         self.tasks = {
-            each: bar.add_task(each.network, total=each.recipe.epochs * each.images)
+            each: bar.add_task(each.architecture, total=each.recipe.epochs * each.num_images)
             for each in runs
         }
+        self.done = dict.fromkeys(runs, 0)
 
     def advance(self, run: Run, count: int) -> None:
         self.bar.advance(self.tasks[run], count)
 
-    def show(self, run: Run, row: dict[str, float]) -> None:
+    def show(self, run: Run, row: Epoch) -> None:
         from mnistzoo.training.distributed import rank
 
+        self.done[run] = row.epoch
         if rank() > 0:
             return
-        self.bar.update(self.tasks[run], completed=row["epoch"] * run.images)
+        self.bar.update(self.tasks[run], completed=row.epoch * run.num_images)
         self.bar.console.print(
-            f"{run.network}, epoch {row['epoch']:.0f}: loss {row['loss']:.4f}, "
-            f"training {row['train_accuracy']:.2%}, accuracy {row['accuracy']:.2%}"
+            f"{run.architecture}, epoch {row.epoch}: loss {row.loss:.4f}, "
+            f"training {row.train_accuracy:.2%}, accuracy {row.accuracy:.2%}"
+        )
+
+    def kept(self, output: Path) -> str:
+        """Return what an interrupted run has kept, and how to resume it."""
+        epochs = [
+            f"{done} of {run.recipe.epochs} epochs of {run.architecture}"
+            for run, done in self.done.items()
+        ]
+        return (
+            f"Interrupted. {output} keeps {' and '.join(epochs)}. "
+            "Run the same command again to resume."
         )

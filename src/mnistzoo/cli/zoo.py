@@ -1,55 +1,41 @@
-"""Commands about the networks and their weights: list, summary, verify."""
+"""Commands about the zoo as a whole: list, verify."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mnistzoo.cli.console import (
-    JSON,
-    MARKDOWN,
-    at_most_one,
-    print_json,
-    print_rows,
-    print_table,
-    progress,
-    table,
-)
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.cli.console import print_records, progress
+from mnistzoo.cli.options import Format, Names
+from mnistzoo.cli.source import check_names, title
 
 if TYPE_CHECKING:
     from mnistzoo.zoo import Row
 
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NETWORK]...", help="Names; all without any.")
-]
+Column = Literal["name", "num_params", "macs", "memory", "receptive_field", "accuracy"]
 
-HEADERS = ("network", "parameters", "MACs", "memory, MiB", "receptive field", "test accuracy")
+HEADERS = ("model", "parameters", "MACs", "memory (MiB)", "receptive field", "test accuracy")
 
 
 def list_(
     sort: Annotated[
-        str,
-        typer.Option(help="A column: name, num_params, macs, memory, receptive_field, accuracy."),
+        Column, typer.Option(help="Sort by this column: accuracy from the best down, others up.")
     ] = "name",
-    markdown: MARKDOWN = False,
-    as_json: JSON = False,
+    format_: Format = "table",
 ) -> None:
-    """List the networks with their size, receptive field and accuracy."""
+    """List the models with their size, cost and accuracy."""
     from mnistzoo.zoo import rows
 
-    at_most_one(json=as_json, markdown=markdown)
     chosen = rows(sort=sort)
-    if as_json:
-        print_json([asdict(row) for row in chosen])
-    else:
-        print_rows(HEADERS, map(_cells, chosen), markdown=markdown)
+    print_records(format_, [asdict(row) for row in chosen], HEADERS, map(_cells, chosen))
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        row.name,
+        title(row.name),
         f"{row.num_params:,}",
         f"{row.macs:,}",
         f"{row.memory:.2f}",
@@ -58,36 +44,25 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-def summary(
-    network: Annotated[str, typer.Argument(help="A name from `mnistzoo list`.")],
-    as_json: JSON = False,
-) -> None:
-    """Show a network layer by layer."""
-    from mnistzoo.models import get_model
+def verify(models: Names = None, format_: Format = "table") -> None:
+    """Recompute every digest, size, cost and accuracy in the manifest.
 
-    analysis = get_model(network).summary()
-    if as_json:
-        print_json(analysis.to_dict())
-    else:
-        print_table(analysis)
-
-
-def verify(networks: Names = None, as_json: JSON = False) -> None:
-    """Recompute every figure that the manifest states."""
-    from mnistzoo.models import list_models
+    Exits with status 1 if one differs.
+    """
+    names = models or list(ARCHITECTURES)
+    check_names(names)
     from mnistzoo.zoo import verify
 
-    drifts = {}
-    names = networks or list_models()
-    with progress("networks") as bar:
-        for name in bar.track(names, description="verify"):
-            drifts[name] = verify(name)
-    if as_json:
-        print_json({name: [asdict(drift) for drift in found] for name, found in drifts.items()})
-    else:
-        made = table("network", "manifest")
-        for name, found in drifts.items():
-            made.add_row(name, "; ".join(map(str, found)) or "holds")
-        print_table(made)
-    if any(drifts.values()):
+    with progress("models") as bar:
+        found = {name: verify(name) for name in bar.track(names, description="verify")}
+    records = [
+        {"model": name, "mismatches": [asdict(mismatch) for mismatch in mismatches]}
+        for name, mismatches in found.items()
+    ]
+    cells = [
+        (title(name), "; ".join(map(str, mismatches)) or "holds")
+        for name, mismatches in found.items()
+    ]
+    print_records(format_, records, ("model", "manifest"), cells)
+    if any(found.values()):
         raise typer.Exit(1)

@@ -1,10 +1,11 @@
-"""A network as a file for other runtimes: ONNX, ONNX in int8, `torch.export`, ExecuTorch.
+"""Export to other runtimes: ONNX, ONNX with int8 weights, `torch.export` and ExecuTorch.
 
-Extras: `mnistzoo[export]` for ONNX, `mnistzoo[edge]` for ExecuTorch; `torch.export` needs none.
+ONNX needs the extra `mnistzoo[export]`, ExecuTorch needs `mnistzoo[edge]`.
 """
 
 from __future__ import annotations
 
+import copy
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,23 +19,22 @@ from mnistzoo.files import sha256, write_bytes
 from mnistzoo.models.convnet import ConvNet
 
 FORMATS = ("onnx", "pt2", "pte")
-"""ONNX; a program of `torch.export`; a program of ExecuTorch."""
+"""ONNX, a `torch.export` program, an ExecuTorch program."""
 
 CALIBRATION_IMAGES = 500
-"""The first training images, from which the ranges of int8 are taken. With 100 or 1,000 of them,
-under 5 answers in 10,000 are others (measured on held-out training images)."""
+"""The first training images, from which int8 activations take their ranges."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written.
+    """The file that `export` wrote.
 
     Attributes:
-        path: the file.
-        format: one of `FORMATS`.
-        int8: whether the weights and activations are 8-bit integers.
-        bytes: the file's length.
-        sha256: its digest.
+        path: Where it is.
+        format: One of `FORMATS`.
+        int8: Whether weights and activations are 8-bit integers.
+        bytes: Its size.
+        sha256: Its digest.
     """
 
     path: Path
@@ -48,73 +48,91 @@ def export(
     model: ConvNet,
     out: str | os.PathLike[str],
     *,
-    format: str | None = None,  # noqa: A002 - as the option of the command is called
+    format: str | None = None,  # noqa: A002 - the option of the command has this name
     int8: bool = False,
 ) -> Exported:
-    """Write `model`, in evaluation mode and with batch norm folded, for another runtime.
+    """Write a model for another runtime, in evaluation mode and with batch norm folded.
 
-    The file takes `images`, float32 of shape `(batch, 1, 28, 28)`, normalised as
-    `mnistzoo.transforms()` does it, and gives `log_probabilities`, `(batch, num_classes)`. The
-    batch is free, except in a pte program, which takes one image at a time.
+    The file takes `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
+    `mnistzoo.transforms()`. It returns `log_probabilities` of shape `(batch, num_classes)`.
+    The batch size is free, except in a pte program, which takes one image at a time.
 
     Args:
-        model: a network, pretrained or trained.
-        out: the file to write, in one step.
-        format: one of `FORMATS`; by the ending of `out` if nothing is given.
-        int8: quantise weights and activations, calibrated on training images; ONNX only.
+        model: A pretrained or trained model.
+        out: The file to write. It is replaced in one step.
+        format: One of `FORMATS`. Default: the suffix of `out`.
+        int8: Quantize weights and activations to 8 bits, calibrated on training images. ONNX only.
+
+    Returns:
+        The path, format, size and digest of the file.
 
     Raises:
-        UnknownNameError: there is no such format.
-        InputError: `int8` in another format than ONNX.
-        WeightsError: a layer is not as the architecture describes it.
-        MissingExtraError: the packages that write the format are not installed.
-        FileWriteError: the folder or the disk refuses; nothing is left half-written.
+        UnknownNameError: The format does not exist.
+        InputError: `int8` with another format than ONNX, or weights that are not finite.
+        WeightsError: A layer differs from what the architecture describes.
+        MissingExtraError: The packages that write the format are not installed.
+        FileWriteError: The file cannot be written. Nothing is left half-written.
+
+    >>> from mnistzoo import exp1
+    >>> export(exp1(pretrained=True), getfixture("tmp_path") / "exp1.onnx").bytes > 84_000
+    True
     """
     name = format or Path(out).suffix.removeprefix(".")
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     if int8 and name != "onnx":
-        raise InputError(f"int8 is for ONNX only, got the format {name!r}; leave out one of them.")
+        raise InputError(f"Expected the format 'onnx' for int8, got {name!r}. Drop one of the two.")
     model.check_layers()
-    plain = model.fused().cpu().float().to(memory_format=torch.contiguous_format)
+    wide = copy.deepcopy(model).cpu().float()  # before folding, which rounds in half precision
+    plain = wide.fused().to(memory_format=torch.contiguous_format)
+    _check_finite(plain)
     data = _encode(plain, name, int8)
     return Exported(write_bytes(out, data), name, int8, len(data), sha256(data))
 
 
-def _encode(network: ConvNet, name: str, int8: bool) -> bytes:
+def _check_finite(model: ConvNet) -> None:
+    for name, parameter in model.named_parameters():
+        if not parameter.isfinite().all():
+            raise InputError(
+                f"Expected finite weights, got NaN or infinity in {name}. "
+                "Load or train the model again."
+            )
+
+
+def _encode(model: ConvNet, name: str, int8: bool) -> bytes:
     if name == "onnx":
-        return _onnx(network, int8)
+        return _onnx(model, int8)
     from mnistzoo.export import programs
 
     if name == "pt2":
-        return programs.pt2(network, metadata(network))
-    return programs.pte(network)
+        return programs.pt2(model, metadata(model))
+    return programs.pte(model)
 
 
-def _onnx(network: ConvNet, int8: bool) -> bytes:
+def _onnx(model: ConvNet, int8: bool) -> bytes:
     try:
         from mnistzoo.export import onnx_graph as graph
 
         if not int8:
-            return graph.encode(graph.build(network), metadata(network))
+            return graph.encode(graph.Chain().build(model), metadata(model))
         from mnistzoo.export.quantization import quantize
     except ImportError as error:
         raise MissingExtraError("ONNX export", "export") from error
     from mnistzoo.data.mnist import mnist, normalize
 
     images = normalize(mnist(train=True).images[:CALIBRATION_IMAGES])
-    return graph.encode(quantize(network, images.numpy()), metadata(network))
+    return graph.encode(quantize(model, images.numpy()), metadata(model))
 
 
-def metadata(network: ConvNet) -> dict[str, str]:
-    """What a reader of the file has to know, kept inside it."""
+def metadata(model: ConvNet) -> dict[str, str]:
+    """Return what a reader of the file has to know. ONNX and pt2 files carry it."""
     return {
-        "network": network.architecture.name,
-        "labels": ",".join(map(str, range(network.num_classes))),
+        "architecture": model.architecture.name,
+        "labels": ",".join(map(str, range(model.num_classes))),
         "mean": str(MEAN),
         "std": str(STD),
-        "input": f"float32 (batch, {', '.join(map(str, INPUT_SHAPE))}): ink 1 and paper 0, "
-        "less mean, divided by std",
+        "input": f"float32 (batch, {', '.join(map(str, INPUT_SHAPE))}): background 0 and "
+        "foreground 1, minus mean, divided by std",
         "output": "log-probabilities of the labels",
         "mnistzoo": __version__,
     }

@@ -1,35 +1,42 @@
-"""A network in 8-bit integers, by ONNX Runtime's static quantisation.
+"""Static quantization to 8 bits, with sums that no processor saturates.
 
-Which options (weights per channel, plain minima and maxima as ranges) was decided on held-out
-training images. Needs the packages onnx and onnxruntime.
+Processors without VNNI multiply unsigned activations by signed weights and add the products in
+pairs, in 16 bits. Here the magnitudes of any two weights of an output channel sum to at most
+`MAX_PAIR`, so no pair overflows and every processor computes the same integers.
+
+The settings were chosen on held-out training images: `tests/benchmarks/int8.py`. Needs the packages
+onnx and onnxruntime.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
+from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from torch import Tensor, nn
 
-from mnistzoo.architectures import Conv, Pool
 from mnistzoo.errors import FileWriteError
-from mnistzoo.export.onnx_graph import INPUT, build
+from mnistzoo.export.int8_graph import build
+from mnistzoo.export.onnx_graph import INPUT
 from mnistzoo.models.convnet import ConvNet
 
-CHANNELS_IN, CHANNELS_OUT = 4, 16
-"""What the quick kernels of ONNX Runtime need: a multiple of 4 channels in (four 8-bit products
-make one 32-bit sum), and at least 16 out (as many sums make a vector)."""
+MAX_PAIR = 128
+"""The most that two weights of a channel may sum to: 255 × 128 fits into 16 bits, 255 × 129 not."""
 
 _BATCH = 100
+
+_OPTIONS = {
+    "activation_type": QuantType.QUInt8,
+    "weight_type": QuantType.QInt8,
+    "per_channel": True,
+}
 
 
 class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships no type hints
@@ -41,67 +48,63 @@ class _Images(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime ships
         return next(self._batches, None)
 
 
-def quantize(network: ConvNet, images: NDArray[np.float32]) -> onnx.ModelProto:
-    """The graph of a fused network with 8-bit weights and activations.
+def quantize(model: ConvNet, images: NDArray[np.float32]) -> onnx.ModelProto:
+    """Return the graph of a fused model with 8-bit weights and activations.
 
     Args:
-        network: without batch norm.
-        images: float32, `(N, 1, 28, 28)`, normalised; activations are scaled to their ranges here.
+        model: A model without batch norm.
+        images: Normalized images, float32 of shape `(N, 1, 28, 28)`. Activations are scaled to the
+            ranges that they take on these.
 
     Raises:
-        FileWriteError: the system's folder for temporary files refuses.
+        FileWriteError: The system's folder for temporary files cannot be written to.
     """
+    graph = build(model)
+    options = {
+        "TensorQuantOverrides": _weight_scales(graph),
+        "OpTypesToExcludeOutputQuantization": ["Gemm"],  # logits stay float32
+    }
     try:
-        return _quantize(network, images)
+        return quantize_graph(graph, images, extra_options=options)
     except OSError as error:
         raise FileWriteError(
-            f"cannot write temporary files: {error}; set TMPDIR to a folder that has room."
+            f"Cannot write temporary files: {error}. Set TMPDIR to a folder that has room."
         ) from error
 
 
-def _quantize(network: ConvNet, images: NDArray[np.float32]) -> onnx.ModelProto:
+def quantize_graph(
+    graph: onnx.ModelProto, images: NDArray[np.float32], **options: Any
+) -> onnx.ModelProto:
+    """Quantize by ONNX Runtime, calibrated on `images`."""
     with TemporaryDirectory() as folder:
-        plain, prepared, small = (Path(folder) / name for name in ("plain", "prepared", "small"))
-        onnx.save(build(widened(network), rows=CHANNELS_IN), plain)
+        plain, prepared, quantized = (Path(folder) / name for name in ("plain", "prepared", "int8"))
+        onnx.save(graph, plain)
         quant_pre_process(plain, prepared, skip_optimization=True, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            small,
-            _Images(images),
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-        )
-        return onnx.load(small)
+        quantize_static(prepared, quantized, _Images(images), **_OPTIONS, **options)
+        return onnx.load(quantized)
 
 
-@torch.no_grad()
-def widened(network: ConvNet) -> ConvNet:
-    """The same function with channels of zeros added, up to widths with quick kernels."""
-    layers = tuple(map(_wide, network.architecture.layers))
-    wide = ConvNet(replace(network.architecture, layers=layers), num_classes=network.num_classes)
-    large = wide.state_dict()
-    for name, small in network.state_dict().items():
-        if name != "classifier.weight":
-            _embed(large[name], small)
-    _embed(_by_channel(wide), _by_channel(network))
-    return wide.eval()
+def _weight_scales(graph: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+    weights = {w.name: w for w in graph.graph.initializer if w.name.endswith(".weight")}
+    return {
+        name: [
+            {"axis": 0, "scale": scale, "zero_point": np.int8(0)}
+            for scale in channel_scales(numpy_helper.to_array(weight))
+        ]
+        for name, weight in weights.items()
+    }
 
 
-def _wide(layer: Conv | Pool) -> Conv | Pool:
-    if isinstance(layer, Pool):
-        return layer
-    quads = -(-layer.out_channels // CHANNELS_IN)
-    return replace(layer, out_channels=max(CHANNELS_OUT, quads * CHANNELS_IN))
+def channel_scales(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the smallest scale of each output channel at which no pair of weights overflows.
 
+    The two largest magnitudes share `MAX_PAIR`; one alone takes at most 127.
 
-def _by_channel(network: ConvNet) -> Tensor:
-    """The classifier's weights, shape `(classes, channels of the last convolution, pixels)`."""
-    channels = [conv.out_channels for conv in network.features if isinstance(conv, nn.Conv2d)][-1]
-    return network.classifier.weight.view(network.num_classes, channels, -1)
-
-
-def _embed(large: Tensor, small: Tensor) -> None:
-    """Copy `small` into the first corner of `large`, and zeros elsewhere."""
-    large.zero_()
-    large[tuple(map(slice, small.shape))] = small
+    >>> channel_scales(np.array([[0.5, -0.25, 0.125]], np.float32)) * 128
+    array([0.7500...], dtype=float32)
+    """
+    magnitudes = np.sort(np.abs(weight.reshape(len(weight), -1)), axis=1)
+    pairs = magnitudes[:, -2:].sum(axis=1) / MAX_PAIR
+    scales = np.maximum(pairs * (1 + 1e-6), magnitudes[:, -1] / 127)  # a hair above ties
+    scales[scales == 0] = scales.max() or 1  # a channel of zeros still has a bias to scale
+    return np.asarray(scales, np.float32)

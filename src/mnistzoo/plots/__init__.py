@@ -1,15 +1,19 @@
 """Figures, drawn with matplotlib (extra `plot`)."""
 
-from mnistzoo.plots.answers import confusion, errors, reliability, surest_errors
+from mnistzoo.plots.answers import confusion, errors, errors_by_confidence, reliability
 from mnistzoo.plots.field import receptive_field
-from mnistzoo.plots.runs import accuracy_vs_params, curves
+from mnistzoo.plots.runs import accuracy_vs_params, curves, facts_of_runs, facts_of_summaries
+from mnistzoo.plots.saving import save
 
 __all__ = [
     "accuracy_vs_params",
     "confusion",
     "curves",
     "errors",
+    "errors_by_confidence",
+    "facts_of_runs",
+    "facts_of_summaries",
     "receptive_field",
     "reliability",
-    "surest_errors",
+    "save",
 ]

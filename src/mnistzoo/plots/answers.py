@@ -81,7 +81,7 @@ def errors(
     Raises:
         MissingExtraError: matplotlib is not installed.
     """
-    wrong = surest_errors(evaluation)
+    wrong = errors_by_confidence(evaluation)
     rows = max(math.ceil(len(wrong[:MOST]) / COLUMNS), 1)
     figure = new_figure(7.8, 0.6 + 1.07 * rows)
     panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
@@ -97,7 +97,7 @@ def errors(
     return figure
 
 
-def surest_errors(evaluation: Evaluation) -> list[int]:
+def errors_by_confidence(evaluation: Evaluation) -> list[int]:
     """The numbers of the images read otherwise than labelled, surest first."""
     sure = evaluation.confidences
     return sorted(evaluation.errors.tolist(), key=lambda index: -float(sure[index]))

@@ -7,6 +7,8 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from msgspec import to_builtins
+
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.models import get_model
 from mnistzoo.plots.style import CARD, INK, MUTED, accuracy_axis, look, new_figure, plain, within
@@ -41,7 +43,7 @@ def curves(results: Iterable[Result]) -> Figure:
     panels = figure.subplots(len(recipes), 2, squeeze=False)
     for name, (left, right) in zip(recipes, panels, strict=True):
         chosen = [run for run in runs if run.recipe.name == name]
-        for network, group in groupby(chosen, key=attrgetter("network")):
+        for network, group in groupby(chosen, key=attrgetter("architecture")):
             seeds = list(group)
             _line(left, network, seeds, lambda row: within(row.accuracy))
             _line(right, network, seeds, lambda row: row.loss)
@@ -51,6 +53,16 @@ def curves(results: Iterable[Result]) -> Figure:
     handles = [lines[name] for name in names]
     figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
     return figure
+
+
+def facts_of_runs(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what `curves` is drawn from, in types that JSON has."""
+    return {"runs": [[r.architecture, r.recipe.name, r.seed, r.correct] for r in results]}
+
+
+def facts_of_summaries(results: Iterable[Result]) -> dict[str, Any]:
+    """Return what `accuracy_vs_params` is drawn from, in types that JSON has."""
+    return {"points": to_builtins(summarize(results))}
 
 
 def _line(
@@ -103,7 +115,7 @@ def accuracy_vs_params(results: Iterable[Result]) -> Figure:
         if row.documented_accuracy is not None:
             _mark(axes, name, row.documented_accuracy, "none")
     for summary in summaries:
-        _mark(axes, summary.network, summary.mean, FILLS[summary.recipe], summary.sd)
+        _mark(axes, summary.architecture, summary.mean, FILLS[summary.recipe], summary.sd)
     for name in ARCHITECTURES:
         _name(axes, name, summaries)
     best = max((summary.max for summary in summaries), default=0.995)
@@ -136,7 +148,7 @@ def _mark(axes: Axes, network: str, accuracy: float, fill: str, sd: float | None
 
 def _name(axes: Axes, network: str, summaries: Sequence[Summary]) -> None:
     """A network's name above the highest of its marks."""
-    tops = [s.mean + (s.sd or 0.0) for s in summaries if s.network == network]
+    tops = [s.mean + (s.sd or 0.0) for s in summaries if s.architecture == network]
     top = max([*tops, ARCHITECTURES[network].documented_accuracy or 0.0])
     axes.annotate(
         network,

@@ -1,1 +1,1 @@
-"""Recipes, augmentation, the trainer, and how a network is judged."""
+"""Training: recipes, augmentation, training steps, run folders and studies."""

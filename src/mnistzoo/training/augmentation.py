@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch at once: one random affine map for each image."""
+"""Augmentation of a whole batch at once: a random affine map for each image."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from torch import Generator, Tensor
 from mnistzoo.training.recipes import Augmentation
 
 CROP = 22 / 28
-"""The part of each side that the study's centre crop keeps."""
+"""The share of each side that the study's center crop keeps."""
 
 
 def warp(images: Tensor, maps: Tensor) -> Tensor:
-    """Each image under its own affine map, sampled bilinearly.
+    """Apply an affine map to each image, sampled bilinearly.
 
-    Beyond its border an image is continued by its outermost pixels, which in MNIST are paper.
+    Out-of-image samples repeat the border pixels, which are background in MNIST.
 
     Args:
-        images: float, shape `(N, 1, H, W)`.
-        maps: shape `(N, 2, 3)`, as `affine_maps` gives them.
+        images: Float, shape `(N, 1, H, W)`.
+        maps: Shape `(N, 2, 3)`, from `affine_maps`.
 
     Returns:
-        A tensor of the same shape as `images`.
+        The warped images, of the same shape.
     """
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
 def affine_maps(count: int, side: int, augmentation: Augmentation, generator: Generator) -> Tensor:
-    """Random maps from places in the result to places in the image, shape `(count, 2, 3)`.
+    """Draw random affine maps from output to input positions, shape `(count, 2, 3)`.
 
-    Each magnitude is drawn uniformly from ± its bound in `augmentation`. Places are in the
-    coordinates of `torch.nn.functional.affine_grid`, -1 to 1 across the image of `side` pixels.
+    Each magnitude is uniform between ± its bound in `augmentation`. Positions are in the
+    coordinates of `torch.nn.functional.affine_grid`: -1 to 1 across an image of `side` pixels.
     """
     angle, scale_x, scale_y, shear, shift_x, shift_y = (
         torch.rand(6, count, generator=generator) * 2 - 1

@@ -1,4 +1,4 @@
-"""One network trained by several processes, as `torchrun` starts them."""
+"""Several processes that train one model together, as `torchrun` starts them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import torch.distributed as dist
 
 
 @contextmanager
-def processes() -> Iterator[None]:
-    """Join the processes that `torchrun` started; alone, do nothing.
+def process_group() -> Iterator[None]:
+    """Join the processes that `torchrun` started; do nothing in a process on its own.
 
-    They speak NCCL where each has a GPU of its own, gloo otherwise.
+    They communicate by NCCL if each has a GPU, else by gloo.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
@@ -27,30 +27,30 @@ def processes() -> Iterator[None]:
 
 
 def device() -> torch.device:
-    """The GPU of this process, where there is one, else the CPU."""
+    """Return this process's GPU, or the CPU if there is none."""
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
 
 
 def world_size() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process among them; process 0 writes the files."""
+    """Return the number of this process; process 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def barrier() -> None:
-    """Go on when every process has come here."""
+    """Wait until every process gets here."""
     if dist.is_initialized():
         dist.barrier()
 
 
-def total(*numbers: float) -> list[float]:
-    """Each number summed over the processes."""
+def all_sum(*numbers: float) -> list[float]:
+    """Return each number summed over the processes."""
     sums = torch.tensor(numbers, dtype=torch.float64, device=device())
     if dist.is_initialized():
         dist.all_reduce(sums)

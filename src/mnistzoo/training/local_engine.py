@@ -1,4 +1,4 @@
-"""The engine of a study on one machine: a process for each run."""
+"""The engine that trains a study's runs on one machine, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -16,86 +16,92 @@ from threading import Thread
 import torch
 
 from mnistzoo.errors import InputError, MnistZooError, TrainingError
+from mnistzoo.training.run import Run
 from mnistzoo.training.runs import train
 from mnistzoo.training.study import RETRIES
-from mnistzoo.training.trainer import Run
 
 
-def local(folders: Mapping[Path, Run], *, jobs: int) -> Iterator[tuple[Path, TrainingError | None]]:
-    """An `Engine`: `jobs` processes at a time, each for one run, which die when this one does.
+def run_locally(
+    folders: Mapping[Path, Run], *, jobs: int
+) -> Iterator[tuple[Path, TrainingError | None]]:
+    """Train runs in processes of this machine, as an `Engine` of a study.
 
-    A run that is started again goes on from its last checkpoint.
+    The processes end with this one. A run that is restarted resumes from its checkpoint.
+
+    Args:
+        folders: The runs by the folders they are trained in.
+        jobs: Number of runs at a time.
 
     Raises:
-        InputError: there are no jobs.
+        InputError: The number of jobs is below 1.
     """
     if jobs < 1:
-        raise InputError(f"expected one job or more, got {jobs}.")
+        raise InputError(f"Expected one job or more, got {jobs}.")
     waiting = deque((folder, RETRIES) for folder in folders)
-    working: dict[Connection, tuple[SpawnProcess, Path, int]] = {}
+    running: dict[Connection, tuple[SpawnProcess, Path, int]] = {}
     try:
-        while waiting or working:
-            while waiting and len(working) < jobs:
-                folder, tries = waiting.popleft()
-                answer, process = _start(folders[folder], folder)
-                working[answer] = process, folder, tries
-            ready = wait(list(working))
-            for answer in [answer for answer in working if answer in ready]:
-                process, folder, tries = working.pop(answer)
-                over, error = _outcome(answer, process)
-                if over or tries == 0:
+        while waiting or running:
+            while waiting and len(running) < jobs:
+                folder, retries = waiting.popleft()
+                connection, process = _start(folders[folder], folder)
+                running[connection] = process, folder, retries
+            ready = wait(list(running))
+            for connection in [each for each in running if each in ready]:
+                process, folder, retries = running.pop(connection)
+                done, error = _outcome(connection, process)
+                if done or retries == 0:
                     yield folder, error
                 else:
-                    waiting.append((folder, tries - 1))
+                    waiting.append((folder, retries - 1))
     finally:
-        for process, _, _ in working.values():
+        for process, _, _ in running.values():
             process.kill()
             process.join()
 
 
 def _start(run: Run, folder: Path) -> tuple[Connection, SpawnProcess]:
-    """A process that trains `run`, and where its answer will come."""
+    """Start a process that trains a run; return the connection that it reports to, and it."""
     context = multiprocessing.get_context("spawn")
-    answer, to_answer = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(run, folder, to_answer), daemon=True)
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(run, folder, sender), daemon=True)
     with _interrupts_blocked():
         process.start()
-    to_answer.close()  # so that the answer ends when the process does
-    return answer, process
+    sender.close()  # so that the connection closes when the process ends
+    return receiver, process
 
 
-def _work(run: Run, folder: Path, answer: Connection) -> None:
-    """In a process of its own: train, and answer with None or what went wrong."""
-    Thread(target=_end_with_parent, daemon=True).start()
+def _work(run: Run, folder: Path, sender: Connection) -> None:
+    """Train in a process of its own, and send None or the error message."""
+    Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         train(run, folder)
     except MnistZooError as error:
-        answer.send(str(error))
+        sender.send(str(error))
     else:
-        answer.send(None)
+        sender.send(None)
 
 
-def _outcome(answer: Connection, process: SpawnProcess) -> tuple[bool, TrainingError | None]:
-    """Whether the run is over, and what went wrong; it is not over if a signal ended it."""
+def _outcome(connection: Connection, process: SpawnProcess) -> tuple[bool, TrainingError | None]:
+    """Return whether the run is done, and its error; a run ended by a signal is not done."""
     try:
-        message = answer.recv()
+        message = connection.recv()
         error = None if message is None else TrainingError(message)
-        over = True
+        done = True
     except (EOFError, OSError):
         process.join()
         status = process.exitcode or 0
-        over = status > 0
-        how = f"exit status {status}" if over else f"signal {-status}, {RETRIES + 1} times"
-        error = TrainingError(f"the process of the run ended with {how}; start the study again.")
+        done = status > 0
+        how = f"exit status {status}" if done else f"signal {-status}, {RETRIES + 1} times"
+        error = TrainingError(f"The process of the run ended with {how}. Start the study again.")
     finally:
-        answer.close()
+        connection.close()
     process.join()
-    return over, error
+    return done, error
 
 
-def _end_with_parent() -> None:
-    """Leave at once when the study is gone, however it went: its next start must find us gone."""
+def _exit_with_parent() -> None:
+    """Exit as soon as the study's process is gone, so that its next start finds no other."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -104,7 +110,7 @@ def _end_with_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """What is started here never sees Ctrl-C, which a terminal sends to all; the study ends it."""
+    """Start processes that ignore Ctrl+C, which a terminal sends to all; the study ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

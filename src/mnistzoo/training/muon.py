@@ -1,6 +1,6 @@
-"""Muon: momentum made orthogonal, which takes fewer steps than plain descent (Jordan et al. 2024).
+"""Muon: SGD with orthogonalized momentum, which needs fewer steps (Jordan et al. 2024).
 
-See <https://kellerjordan.github.io/posts/muon/>; the iteration and its coefficients are from there.
+The iteration and its coefficients are from <https://kellerjordan.github.io/posts/muon/>.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from torch import Tensor
 from torch.optim import SGD
 
 MOMENTUM = 0.6
-"""Of the kernels' gradients; that of the other parameters is the group's own."""
+"""Momentum of the kernels; other parameters have that of their group."""
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
-"""Of the quintic that brings singular values near 1."""
+"""Coefficients of the quintic that moves singular values toward 1."""
 
 ITERATIONS = 5
 
 
 class Muon(SGD):
-    """`SGD` whose groups marked `kernels=True` step along an orthogonal direction.
+    """SGD whose groups with `kernels=True` step in an orthogonal direction.
 
-    Such a group holds weights of convolutions, which are kept at a Frobenius norm of √out_channels.
-    That takes nothing from a network only where batch norm follows, as it undoes any scale.
+    These groups hold convolution weights, which are rescaled to a Frobenius norm of √out_channels
+    after each step. This is harmless only if batch norm follows, which undoes any scale.
     """
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]  # SGD's own takes one
-        """One step; there is no closure, since directions are made of gradients that are there."""
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # SGD takes a closure
+        """Take one step; a closure is not supported."""
         kernels = [p for g in self.param_groups if g.get("kernels") for p in g["params"]]
         learning = [weight for weight in kernels if weight.grad is not None]
         for weight in learning:
@@ -40,7 +40,7 @@ class Muon(SGD):
 
 
 def _direction(gradient: Tensor, state: dict[str, Any]) -> Tensor:
-    """The orthogonal matrix nearest to Nesterov's momentum, in the shape of the kernel."""
+    """Return the Nesterov momentum, orthogonalized, in the shape of the kernel."""
     if "velocity" not in state:
         state["velocity"] = torch.zeros_like(gradient)
     velocity = state["velocity"].mul_(MOMENTUM).add_(gradient)
@@ -48,10 +48,10 @@ def _direction(gradient: Tensor, state: dict[str, Any]) -> Tensor:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """A matrix with the singular vectors of `matrix` and singular values near 1, 0.7 to 1.2.
+    """Return a matrix with the same singular vectors and singular values of 0.7 to 1.2.
 
     Args:
-        matrix: shape `(rows, columns)`, any float type.
+        matrix: Shape `(rows, columns)`, any float type.
     """
     if matrix.shape[0] > matrix.shape[1]:
         return orthogonal(matrix.T).T

@@ -1,4 +1,4 @@
-"""What a recipe says of the descent: the loss, the optimizer, its schedule, the moving average."""
+"""The loss, optimizer, learning rate schedule and EMA of a recipe."""
 
 from __future__ import annotations
 
@@ -18,43 +18,47 @@ WARMUP = 0.15
 """The share of a one-cycle schedule in which the learning rate rises."""
 
 STEP_EPOCHS = 15
-"""The epoch of the study after which its learning rate is a tenth."""
+"""The study divides the learning rate by ten after this epoch."""
 
 
-def loss(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
-    """The cross-entropy with the labels, or how far the answers are from those that are taught.
+def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
+    """Return the cross-entropy with the labels, or the divergence from the teacher.
 
-    The latter is the Kullback–Leibler divergence of the softened answers; times the squared
-    temperature its gradients are as large at any temperature (Hinton et al. 2015,
+    The divergence is Kullback–Leibler's, of both distributions at the recipe's temperature. Its
+    factor of the squared temperature keeps the size of the gradients (Hinton et al. 2015,
     arXiv:1503.02531).
 
     Args:
-        recipe: whose smoothing or temperature holds.
-        answers: the network's scores, shape `(N, classes)`.
-        labels: shape `(N,)`.
-        taught: the teacher's scores, shape `(N, classes)`; None where there is no teacher.
+        recipe: The source of label smoothing and temperature.
+        logits: Logits or log-probabilities of the model, shape `(N, classes)`.
+        labels: Shape `(N,)`; not used with a teacher.
+        teacher_logits: Those of the teacher, shape `(N, classes)`; None without a teacher.
 
     Returns:
-        A scalar, in nats, the mean over the images.
+        The mean over the images, a scalar in nats.
     """
-    if taught is None:
+    if teacher_logits is None:
         smoothing = recipe.label_smoothing
-        return nn.functional.cross_entropy(answers, labels, label_smoothing=smoothing)
-    own, others = (
-        (scores / recipe.temperature).log_softmax(dim=1) for scores in (answers, taught.float())
+        return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    student, teacher = (
+        (scores / recipe.temperature).log_softmax(dim=1)
+        for scores in (logits, teacher_logits.float())
     )
-    far = nn.functional.kl_div(own, others, reduction="batchmean", log_target=True)
-    return far * recipe.temperature**2
+    divergence = nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
+    return divergence * recipe.temperature**2
 
 
 def optimizer(model: nn.Module, recipe: Recipe) -> SGD:
-    """The descent of the recipe; weight decay is on two axes or more, Muon's part aside."""
-    ones, rows, kernels = ([p for p in model.parameters() if p.ndim == n] for n in (1, 2, 4))
+    """Return the recipe's optimizer.
+
+    Weight decay acts on parameters of two or more axes, except those that Muon trains.
+    """
+    vectors, matrices, kernels = ([p for p in model.parameters() if p.ndim == n] for n in (1, 2, 4))
     decayed: dict[str, Any] = {"weight_decay": recipe.weight_decay}
     by_muon = {"lr": recipe.muon_lr, "kernels": True, "momentum": 0, "nesterov": False}
     groups: list[dict[str, Any]] = [
-        {"params": ones},
-        {"params": rows, **decayed},
+        {"params": vectors},
+        {"params": matrices, **decayed},
         {"params": kernels, **(decayed if recipe.muon_lr is None else by_muon)},
     ]
     kind = SGD if recipe.muon_lr is None else Muon
@@ -63,17 +67,17 @@ def optimizer(model: nn.Module, recipe: Recipe) -> SGD:
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         nesterov=recipe.nesterov,
-        foreach=True,  # the same numbers, in less time
+        foreach=True,  # faster, with the same result
     )
 
 
 def scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
-    """The learning rate over time: one step of it for each step of one cycle, else for each epoch.
+    """Return the learning rate schedule, to be advanced each step (one cycle) or each epoch.
 
     Args:
-        optimizer: whose rates it sets.
-        recipe: which schedule, and over how many epochs.
-        steps: of the optimizer in an epoch.
+        optimizer: The optimizer whose learning rates are scheduled.
+        recipe: The kind of schedule and the number of epochs.
+        steps: Number of steps in an epoch.
     """
     if not recipe.one_cycle:
         return StepLR(optimizer, step_size=STEP_EPOCHS, gamma=0.1)
@@ -87,41 +91,41 @@ def scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
 
 
 class ModelEMA:
-    """The exponential moving average of a network's weights and running statistics.
+    """The exponential moving average of a model's weights and running statistics.
 
-    It has the numbers of torch's `AveragedModel` with `get_ema_multi_avg_fn`, and takes less of a
-    step's time, since it looks up the tensors once.
+    It computes what torch's `AveragedModel` with `get_ema_multi_avg_fn` does, in less time: it
+    looks up the tensors only once.
 
     Args:
-        model: the network, whose tensors stay where they are while it is trained.
-        decay: a step; the first step counts as a whole.
+        model: The model, whose tensors must stay in place during training.
+        decay: Decay in each step. The first step copies the model.
 
     Attributes:
-        network: a copy that has the averages; it shares what is not averaged, batch norm's counts.
+        model: The averaged model. It shares the counters of batch norm, which are not averaged.
     """
 
     def __init__(self, model: ConvNet, decay: float) -> None:
-        counts = {id(count): count for count in model.buffers() if not count.is_floating_point()}
-        self.network = copy.deepcopy(model, counts)
+        counters = {id(count): count for count in model.buffers() if not count.is_floating_point()}
+        self.model = copy.deepcopy(model, counters)
         self.decay, self.steps = decay, 0
-        self._means, self._now = _floating(self.network), _floating(model)
+        self._averages, self._current = _float_tensors(self.model), _float_tensors(model)
 
     def update(self) -> None:
-        """Take in the network as it is after one more step."""
+        """Include the model's current tensors in the average."""
         decay = self.decay if self.steps else 0.0
         average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch's own
-        average(self._means, self._now, self.steps)
+        average(self._averages, self._current, self.steps)
         self.steps += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """All that `load_state_dict` needs."""
-        return {"network": self.network.state_dict(), "steps": self.steps}
+        """Return the state that `load_state_dict` takes."""
+        return {"model": self.model.state_dict(), "steps": self.steps}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self.network.load_state_dict(state["network"])
+        """Restore a state that `state_dict` returned."""
+        self.model.load_state_dict(state["model"])
         self.steps = state["steps"]
 
 
-def _floating(model: nn.Module) -> list[Tensor]:
+def _float_tensors(model: nn.Module) -> list[Tensor]:
     return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]

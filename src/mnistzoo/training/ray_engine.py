@@ -1,4 +1,4 @@
-"""The engine of a study on a Ray cluster: a task for each run (extra `ray`)."""
+"""The engine that trains a study's runs on a Ray cluster, each as a task (extra `ray`)."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from typing import Any
 import torch
 
 from mnistzoo.errors import InputError, MissingExtraError, MnistZooError, TrainingError
-from mnistzoo.training.runs import is_finished, read_run, teacher_folder, train, write_run
+from mnistzoo.training.run import Run
+from mnistzoo.training.run_folder import is_finished, read_run, teacher_folder, write_run
+from mnistzoo.training.runs import train
 from mnistzoo.training.study import RETRIES
-from mnistzoo.training.trainer import Run
 
-REACH_SECONDS = 10.0
-"""How long a cluster may take to answer; Ray would try for minutes, and then end the process."""
+CONNECT_SECONDS = 10.0
+"""How long a cluster may take to answer; Ray itself tries for minutes, then ends the process."""
 
 
-def on_ray(
+def run_on_ray(
     folders: Mapping[Path, Run], *, address: str
 ) -> Iterator[tuple[Path, TrainingError | None]]:
-    """An `Engine`: one CPU of a running Ray cluster for each run.
+    """Train runs on a Ray cluster, one CPU each, as an `Engine` of a study.
 
-    mnistzoo must be installed on every node; no disk need be shared, as weights and metrics come
-    back as a task's value and are written here. A run whose node dies starts from its beginning on
-    another one: its checkpoints were on the node.
+    mnistzoo must be installed on every node. No shared disk is needed: weights and metrics are
+    returned by the task and written on this machine. A run whose node dies restarts from its
+    beginning on another node, since its checkpoints are lost.
 
     Args:
-        folders: where the runs are to be, on this machine.
-        address: `auto` or `HOST:PORT`, of a cluster that this machine is a node of.
+        folders: The runs by their folders on this machine.
+        address: "auto" or "HOST:PORT", of a cluster that has this machine as a node.
 
     Raises:
         MissingExtraError: Ray is not installed.
-        InputError: the address is none.
-        TrainingError: there is no cluster at it.
+        InputError: The address is neither.
+        TrainingError: There is no cluster at the address.
     """
     ray = _connect(address)
     try:
-        task = ray.remote(num_cpus=1, max_retries=RETRIES)(_task)
+        task = ray.remote(num_cpus=1, max_retries=RETRIES)(train_remotely)
         pending = {
-            task.remote(run, _taught_by(run, folder)): folder for folder, run in folders.items()
+            task.remote(run, teacher_files(run, folder)): folder for folder, run in folders.items()
         }
         while pending:
             done, _ = ray.wait(list(pending))
@@ -53,35 +54,36 @@ def on_ray(
 
 
 def _connect(address: str) -> Any:
+    """Return the module `ray`, connected to a cluster."""
     try:
         import ray
     except ImportError as error:
         raise MissingExtraError("A study on a Ray cluster", "ray") from error
     host, _, port = address.rpartition(":")
     if address != "auto" and not (host and "/" not in host and port.isdecimal()):
-        raise InputError(f"expected the address of a cluster, auto or HOST:PORT, got {address!r}.")
+        raise InputError(f"Expected a cluster's address, auto or HOST:PORT, got {address!r}.")
     try:
         if address != "auto":
-            socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         raise TrainingError(
-            f"there is no Ray cluster at {address} that this machine is a node of: "
-            f"{str(error).splitlines()[0]}; start one with `ray start`."
+            f"There is no Ray cluster at {address} with this machine as a node: "
+            f"{str(error).splitlines()[0]}. Start one with `ray start`."
         ) from error
     return ray
 
 
-def _taught_by(run: Run, folder: Path) -> dict[str, bytes] | None:
-    """The files of the run's teacher, where it has one that is finished on this machine."""
+def teacher_files(run: Run, folder: Path) -> dict[str, bytes] | None:
+    """Return the files of a run's teacher, if it has one that has finished on this machine."""
     if run.teacher is None:
         return None
-    taught_in = teacher_folder(run.teacher, folder)
-    return read_run(taught_in) if is_finished(taught_in) else None
+    source = teacher_folder(run.teacher, folder)
+    return read_run(source) if is_finished(source) else None
 
 
-def _task(run: Run, teacher: dict[str, bytes] | None = None) -> dict[str, bytes] | str:
-    """On some node: train, and give the files of the run's folder, or what went wrong."""
+def train_remotely(run: Run, teacher: dict[str, bytes] | None = None) -> dict[str, bytes] | str:
+    """Train a run on a node and return the files of its folder, or the error message."""
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="mnistzoo-") as name:
         folder = Path(name)
@@ -94,13 +96,13 @@ def _task(run: Run, teacher: dict[str, bytes] | None = None) -> dict[str, bytes]
         return read_run(folder)
 
 
-def _fetch(ray: Any, done: Any, folder: Path) -> TrainingError | None:
-    """Write what a finished task gives into the run's folder, as `train` would."""
+def _fetch(ray: Any, task: Any, folder: Path) -> TrainingError | None:
+    """Write the files that a finished task returned into the run's folder."""
     try:
-        value = ray.get(done)
+        value = ray.get(task)
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        return TrainingError(f"the run failed on the cluster: {reason}; start the study again.")
+        return TrainingError(f"The run failed on the cluster: {reason}. Start the study again.")
     if isinstance(value, str):
         return TrainingError(value)
     write_run(folder, value)

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from mnistzoo.architectures import TEACHER
 from mnistzoo.errors import UnknownNameError
 
 MAX_SEED = 2**32 - 1
-"""The highest that every generator takes."""
+"""The largest seed that every random generator takes."""
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """A random affine map for each image; every magnitude is drawn uniformly from ± its bound.
+class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
+    """A random affine map for each image. Every magnitude is uniform between ± its bound.
 
     Attributes:
-        degrees: rotation.
-        scale: relative change of size; each axis has its own.
-        shear: horizontal shear, as a slope.
-        translate: shift along each axis, in pixels.
-        zoom_probability: how often the image is cropped to its middle 22 × 22 pixels and
-            enlarged to 28 × 28, as the study does it.
+        degrees: Rotation.
+        scale: Relative change of size, independent for each axis.
+        shear: Horizontal shear, as a slope.
+        translate: Shift along each axis, in pixels.
+        zoom_probability: Probability of the study's zoom: the image is cropped to its central
+            22 × 22 pixels and resized to 28 × 28.
     """
 
     degrees: float = 0.0
@@ -31,40 +31,40 @@ class Augmentation:
     zoom_probability: float = 0.0
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained: stochastic gradient descent on the cross-entropy.
+class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model is trained by SGD.
 
     Attributes:
-        name: what `--recipe` calls it.
-        epochs: passes over the training images.
-        batch_size: images a step.
-        learning_rate: the highest of the schedule.
-        nesterov: Nesterov's form of momentum.
-        weight_decay: on weights of two or more axes, but for those that Muon trains; biases and
-            batch norm have none.
-        one_cycle: up to `learning_rate` along a cosine, then down to nearly zero along another
-            (Smith and Topin 2018, arXiv:1708.07120). Otherwise × 0.1 after 15 epochs.
-        label_smoothing: share of the label that is spread over all classes, where the run learns
-            from labels.
-        ema_decay: decay a step of the moving average of the weights, which is what is kept
-            in the end; None keeps the weights themselves.
-        augmentation: what happens to each training image.
-        he_init: initial weights of the convolutions that keep the variance through ReLUs
-            (He et al. 2015, arXiv:1502.01852), without which seven layers start out dead when
-            there is no batch norm. Otherwise torch's own.
-        momentum: of the descent; 0.9 in the study.
-        muon_lr: the highest learning rate of the convolutions' weights, where `muon.Muon` is
-            to train them; None trains them like all other parameters.
-        images: how many of the training images, drawn anew, a pass takes; None takes all.
-        frozen_convs: how many of the first convolutions, with their batch norm, stop learning
-            before the end, since they settle first (Brock et al. 2017, arXiv:1706.04983); their
-            part of the backward pass is then not computed.
-        frozen_after: the share of all steps after which they do.
-        teacher: the network that is trained first, on the same images, and whose answers to the
-            same augmented images then stand in place of the labels (Hinton et al. 2015,
-            arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237); None trains on the labels.
-        temperature: what both networks' scores are divided by before they are compared.
+        name: The name that `--recipe` takes.
+        epochs: Number of epochs.
+        batch_size: Images in each step.
+        learning_rate: The highest learning rate of the schedule.
+        nesterov: Whether momentum is Nesterov's.
+        weight_decay: Weight decay of parameters with two or more axes, except those that Muon
+            trains. Biases and batch norm have none.
+        one_cycle: Whether the learning rate rises to `learning_rate` along a cosine and falls to
+            nearly zero along another (Smith and Topin 2018, arXiv:1708.07120). Otherwise it is
+            divided by ten after 15 epochs.
+        label_smoothing: Share of the label that is spread over all classes; has no effect with a
+            teacher.
+        ema_decay: Decay in each step of the EMA of the weights, which is then the trained model;
+            None for no EMA.
+        augmentation: The augmentation of the training images.
+        he_init: Whether convolutions are initialized as in He et al. 2015 (arXiv:1502.01852),
+            which keeps the variance through ReLUs. Without it, and without batch norm, seven
+            layers start out dead. Otherwise torch's default initialization.
+        momentum: Momentum of SGD; 0.9 in the study.
+        muon_lr: The highest learning rate of convolution weights under `muon.Muon`; None trains
+            them by SGD like all other parameters.
+        images: Number of training images in an epoch, drawn anew each time; None for all.
+        frozen_convs: Number of first convolutions, with their batch norm, that stop learning
+            early, because they converge first (Brock et al. 2017, arXiv:1706.04983). This saves
+            their backward pass.
+        frozen_after: The share of all steps after which they stop learning.
+        teacher: Architecture of the teacher. It is trained first, on the same images; the student
+            then learns its output for the same augmented images in place of the labels (Hinton et
+            al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
+        temperature: The divisor of both models' logits before they are compared.
     """
 
     name: str
@@ -100,12 +100,12 @@ DOCUMENTED = Recipe(
     augmentation=Augmentation(degrees=15.0, zoom_probability=0.1),
     he_init=False,
 )
-"""The study's own training.
+"""The study's training.
 
-Learning rate, momentum, the step after epoch 15, rotation and centre crop are the study's; so are,
-for exp5, 20 epochs of batch 64 (938 steps in its log). For the other networks it gives ranges only
-(batch 32 to 128, 10 to 20 epochs), and `_CHOSEN` holds what we chose inside them. Rotation and crop
-are one bilinear map here, where the study has two operations, one after the other.
+The study gives the learning rate, the momentum, the step after epoch 15, the rotation and the
+center crop; for exp5 also 20 epochs of batch 64 (938 steps in its log). For the other models it
+gives ranges (batch 32 to 128, 10 to 20 epochs); `_CHOSEN` holds our choices inside them. Rotation
+and crop are one bilinear map here; the study applies one after the other.
 """
 
 RECORD = Recipe(
@@ -122,15 +122,13 @@ RECORD = Recipe(
     he_init=True,
     teacher=TEACHER.name,
 )
-"""What the shipped weights are trained with.
+"""The training of the shipped weights.
 
-Levers were judged on the last 10,000 training images, which those runs did not train on; the tables
-are in docs/levers.md, with a command. Batch size, weight decay and the length of the moving average
-each helped exp5 there, and then the teacher did, and all others but exp1; smoothed labels, fading
-augmentation and Muon gave nothing more. The bounds of the augmentation are from earlier such runs.
-Of `_CHOSEN`, exp1's length and weight decay were judged so too, and so was exp3's stronger
-augmentation and its 40 epochs; each rate trained steadily there. Thirty epochs are what there was
-time for. The teacher itself was trained once so, and judged.
+Its settings were chosen on the last 10,000 training images, which those runs did not train on.
+docs/ablations.md has the tables, with a command for each row. Batch size, weight decay and the
+length of the EMA each helped exp5. The teacher then helped every model except exp1. Label
+smoothing, fading augmentation and Muon added nothing. `_CHOSEN` holds what differs by model: the
+length and weight decay of exp1 and the augmentation and length of exp3 were chosen the same way.
 """
 
 FAST = Recipe(
@@ -150,20 +148,19 @@ FAST = Recipe(
     frozen_convs=2,
     frozen_after=0.3,
 )
-"""99 % of the test images, soon: 48,000 of the training images, as they are, each once.
+"""99 % of the test images in little time: one pass over 48,000 training images, not augmented.
 
-Settled for exp5 on the last 10,000 training images; the table is in docs/levers.md. Muon made more
-of few steps than any batch size and rate of plain descent that was tried, and the first two
-convolutions, which take most of the time, have settled after 0.3 of the steps. The other networks
-have no batch norm, which Muon needs here; `_CHOSEN` gives them two passes of plain descent, and no
-claim is made for them.
+It was tuned for exp5 on the last 10,000 training images; the table is in docs/ablations.md. In so
+few steps Muon did better than SGD at any batch size and learning rate tried. The first two
+convolutions take most of the time and have converged after 0.3 of the steps. The other models have
+no batch norm, which Muon needs here; `_CHOSEN` gives them two epochs of SGD, untuned.
 """
 
 _STRONGER = Augmentation(degrees=14.0, scale=0.14, shear=0.14, translate=2.1)
-"""1.4 times what `RECORD` has."""
+"""1.4 times the augmentation of `RECORD`."""
 
 _STRONG = Augmentation(degrees=12.0, scale=0.12, shear=0.12, translate=1.8)
-"""1.2 times what `RECORD` has."""
+"""1.2 times the augmentation of `RECORD`."""
 
 _PLAIN = replace(FAST, epochs=2, muon_lr=None, images=None, frozen_convs=0, frozen_after=1.0)
 
@@ -185,12 +182,15 @@ _CHOSEN = {
 RECIPES = {recipe.name: recipe for recipe in (DOCUMENTED, RECORD, FAST)}
 
 
-def get_recipe(name: str, network: str) -> Recipe:
-    """The recipe `name` as it is for the network called `network`.
+def get_recipe(name: str, architecture: str) -> Recipe:
+    """Return the recipe called `name` with the settings for an architecture.
 
     Raises:
-        UnknownNameError: there is no such recipe; the message names the nearest.
+        UnknownNameError: There is no such recipe.
+
+    >>> get_recipe("documented", "exp1").batch_size, get_recipe("documented", "exp5").batch_size
+    (128, 64)
     """
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
-    return _CHOSEN.get((name, network), RECIPES[name])
+    return _CHOSEN.get((name, architecture), RECIPES[name])

@@ -1,112 +1,111 @@
-"""A study: networks × recipes × seeds in one folder, which can be cut off and goes on.
+"""A study: architectures × recipes × seeds in one folder, resumable.
 
-An engine carries the runs out: `local` or `on_ray`. Each trains every run on one thread, so that
-its weights depend neither on the engine nor on how many runs go on at once.
+An engine trains the runs: `run_locally` or `run_on_ray`. Each run is trained on one thread, so that
+its weights depend neither on the engine nor on the number of runs at a time.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import FileReadError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import locked, make_folder, read_bytes, write_bytes
 from mnistzoo.training.metrics import MAX_METRICS_BYTES, Result, read_result, result_paths
 from mnistzoo.training.recipes import get_recipe
-from mnistzoo.training.runs import (
+from mnistzoo.training.run import Run
+from mnistzoo.training.run_folder import (
     METRICS,
-    finished,
+    finished_result,
     read_run,
     teacher_folder,
     write_run,
 )
-from mnistzoo.training.trainer import Run
 
 Engine = Callable[[Mapping[Path, Run]], Iterator[tuple[Path, TrainingError | None]]]
-"""Takes folders and what to train in each; gives each folder once, when its run is over.
+"""Trains each run in its folder, and yields each folder once: when its run has finished or failed.
 
-The folder is then as `train` leaves it, or comes with what went wrong.
+With None, the folder is as `train` leaves it; otherwise the error says why the run failed.
 """
 
 RETRIES = 3
-"""How often an engine starts a run again whose process, or whose machine, died without a word."""
+"""How often an engine restarts a run whose process or machine died."""
 
 
 def grid(
-    networks: Iterable[str],
+    architectures: Iterable[str],
     recipes: Iterable[str],
     seeds: Iterable[int],
     *,
     epochs: int | None = None,
     holdout: int = 0,
 ) -> list[Run]:
-    """The runs of a study, each once; `epochs` is in place of the recipes' own numbers.
+    """Return the runs of a study, without duplicates.
+
+    Args:
+        architectures: Names that `mnistzoo.list_models()` returns.
+        recipes: Names of recipes.
+        seeds: The seeds of each architecture and recipe.
+        epochs: Number of epochs. Default: that of the recipe.
+        holdout: Number of held-out training images.
 
     Raises:
-        UnknownNameError: there is no such network or recipe.
-        InputError: a seed, the holdout or the number of epochs is out of bounds.
+        UnknownNameError: There is no such architecture or recipe.
+        InputError: A seed, the holdout or the number of epochs is out of range.
+
+    >>> [run.architecture for run in grid(["exp1", "exp5"], ["record"], [0])]
+    ['exp1', 'exp5']
     """
     runs = []
-    for network, recipe, seed in product(networks, recipes, seeds):
-        if network not in ARCHITECTURES:
-            raise UnknownNameError("model", network, ARCHITECTURES)
-        chosen = get_recipe(recipe, network)
+    for architecture, recipe, seed in product(architectures, recipes, seeds):
+        if architecture not in ARCHITECTURES:
+            raise UnknownNameError("model", architecture, ARCHITECTURES)
+        chosen = get_recipe(recipe, architecture)
         chosen = replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
-        runs.append(Run(network, chosen, seed, holdout))
+        runs.append(Run(architecture, chosen, seed, holdout))
     return list(dict.fromkeys(runs))
 
 
 def remaining(runs: Iterable[Run], out: str | os.PathLike[str]) -> dict[Path, Run]:
-    """The runs that have no result in `out` yet, each under the folder where it is trained.
+    """Return the runs that have no result in `out` yet, by the folders they are trained in.
 
-    The result of a run is `out/NETWORK-RECIPE-SEED.json`, its folder `out/NETWORK-RECIPE-SEED`.
+    A run is trained in `out/ARCHITECTURE-RECIPE-SEED`; its result is a JSON file of that name.
 
     Raises:
-        InputError: two of the runs, or of their teachers, would be trained in one folder.
-        TrainingError: `out` holds results that are no repetitions of these runs.
-        DataError: a result there is damaged.
+        InputError: Two of the runs, or of their teachers, would share a folder.
+        TrainingError: `out` holds results of another study.
+        DataError: A result there is damaged.
         FileWriteError: `out` cannot be written.
     """
     out = Path(out)
     folders = _folders(runs, out)
     _folders((run.teacher for run in folders.values() if run.teacher), out)
-    kinds = {(run.network, run.recipe.name): _kind(run) for run in folders.values()}
+    conditions = {(run.architecture, run.recipe.name): _conditions(run) for run in folders.values()}
     for path in result_paths(out):
-        _check(path, path.stem, kinds)
+        _check_result(path, conditions)
     for folder, run in folders.items():
-        if not _result_path(folder).exists() and finished(run, folder):
-            _publish(folder)  # cut off between the two
+        if not _result_path(folder).exists() and finished_result(run, folder):
+            _publish(folder)  # interrupted between the run's metrics and the study's result
     return {folder: run for folder, run in folders.items() if not _result_path(folder).exists()}
 
 
-def _folders(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
-    """Each run under the folder where it is trained."""
-    folders: dict[Path, Run] = {}
-    for run in runs:
-        if folders.setdefault(_place(out, run), run) != run:
-            raise InputError(
-                f"expected one run for each network, recipe and seed, got two for "
-                f"{_place(out, run).name}; give those with other settings a folder of their own."
-            )
-    return folders
-
-
-def carry_out(
+def train_runs(
     folders: Mapping[Path, Run], engine: Engine
 ) -> Iterator[tuple[Path, Result | TrainingError]]:
-    """Train what `remaining` gave; give each folder with its run's result, or what went wrong.
+    """Train the runs that `remaining` returned; yield each folder with its result or its error.
 
-    A result is written in one step, when its run's weights and metrics are there; it is never
-    written again. A run that fails leaves none and stops no other. Teachers come first: each is
-    trained once for all runs that have it, in a folder beside theirs, `teacher-RECIPE-SEED`.
+    A result is written in one step, after its run's weights and metrics, and never again. A run
+    that fails leaves no result and does not stop the others. Teachers are trained first, each once
+    for all runs that share it, in a folder `teacher-RECIPE-SEED`.
 
     Raises:
-        FileWriteError: a run's folder, or its result, cannot be written, or another study is at
-            work in the same folder.
+        FileWriteError: A folder or result cannot be written, or another study is running in the
+            same folder.
     """
     if not folders:
         return
@@ -120,62 +119,86 @@ def carry_out(
 
 
 def _train_teachers(folders: Mapping[Path, Run], engine: Engine) -> dict[Path, TrainingError]:
-    """Put each run's teacher into its folder; give the runs whose teacher failed, and why."""
-    failed, missing, untrained = {}, {}, {}
+    """Put a teacher into the folder of each run that needs one; return the runs without, and why.
+
+    Each teacher is trained once, in a folder of the study, and copied.
+    """
+    failed: dict[Path, TrainingError] = {}
+    copies: dict[Path, Path] = {}
+    untrained: dict[Path, Run] = {}
     for folder, run in folders.items():
         if run.teacher is None:
             continue
-        place = _place(folder.parent, run.teacher)
+        source = _run_folder(folder.parent, run.teacher)
+        target = teacher_folder(run.teacher, folder)
         try:
-            if finished(run.teacher, teacher_folder(run.teacher, folder)):
+            if finished_result(run.teacher, target):
                 continue
-            if not finished(run.teacher, place):
-                untrained[place] = run.teacher
-            missing[folder] = run.teacher, place
+            if not finished_result(run.teacher, source):
+                untrained[source] = run.teacher
+            copies[folder] = source
         except TrainingError as error:
             failed[folder] = error
     errors = dict(engine(untrained)) if untrained else {}
-    for folder, (teacher, place) in missing.items():
-        broken = errors.get(place) or _hand_over(place, teacher_folder(teacher, folder))
-        if broken:
-            failed[folder] = broken
+    for folder, source in copies.items():
+        if reason := errors.get(source) or _copy_teacher(source, folders[folder], folder):
+            failed[folder] = reason
     return failed
 
 
-def _hand_over(made: Path, folder: Path) -> TrainingError | None:
-    """Copy a finished run to another folder, or give what is wrong with it."""
+def _copy_teacher(source: Path, run: Run, folder: Path) -> TrainingError | None:
+    """Copy a finished teacher into a run's folder, or return why it cannot be read."""
+    assert run.teacher is not None
     try:
-        write_run(folder, read_run(made))
+        write_run(teacher_folder(run.teacher, folder), read_run(source))
     except FileReadError as error:
         return TrainingError(str(error))
     return None
 
 
-def _place(out: Path, run: Run) -> Path:
-    return out / f"{run.network}-{run.recipe.name}-{run.seed}"
+def _folders(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
+    """Return the runs by the folders they are trained in."""
+    folders: dict[Path, Run] = {}
+    for run in runs:
+        folder = _run_folder(out, run)
+        if folders.setdefault(folder, run) != run:
+            raise InputError(
+                f"Expected one run for each architecture, recipe and seed, got two for "
+                f"{folder.name}. Train runs with other settings in a folder of their own."
+            )
+    return folders
 
 
-def _publish(folder: Path) -> Result:
-    metrics = read_bytes(folder / METRICS, limit=MAX_METRICS_BYTES)
-    return read_result(write_bytes(_result_path(folder), metrics))
+def _run_folder(out: Path, run: Run) -> Path:
+    return out / f"{run.architecture}-{run.recipe.name}-{run.seed}"
 
 
 def _result_path(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.json")
 
 
-def _kind(run: Run) -> tuple[object, ...]:
-    """What all runs of a network and recipe share, told from the `Run`."""
+def _publish(folder: Path) -> Result:
+    """Copy the metrics of a finished run to the study's result."""
+    metrics = read_bytes(folder / METRICS, limit=MAX_METRICS_BYTES)
+    return read_result(write_bytes(_result_path(folder), metrics))
+
+
+def _conditions(run: Run) -> tuple[object, ...]:
+    """Return what all runs of an architecture and recipe share."""
     return run.recipe, run.split, run.total
 
 
-def _check(path: Path, name: str, kinds: Mapping[tuple[str, str], tuple[object, ...]]) -> None:
+def _check_result(path: Path, conditions: Mapping[tuple[str, str], tuple[object, ...]]) -> None:
+    """Refuse a result that does not belong to the study."""
     result = read_result(path)
-    if "-".join(map(str, result.key)) != name:
-        raise TrainingError(f"{path} is the result of another run: {result.key}; take it away.")
-    found = result.recipe, result.split, result.total
-    if found != kinds.get((result.network, result.recipe.name), found):
+    architecture, recipe, seed = result.key
+    if path.stem != f"{architecture}-{recipe}-{seed}":
         raise TrainingError(
-            f"{path} is of a run with other epochs, settings or images to judge by than this "
-            f"study's {result.network} under {result.recipe.name}; choose another folder."
+            f"{path} is the result of another run: {architecture}-{recipe}-{seed}. Remove it."
+        )
+    found = result.recipe, result.split, result.total
+    if found != conditions.get((architecture, recipe), found):
+        raise TrainingError(
+            f"{path} has other settings or evaluation images than this study's runs of "
+            f"{architecture} with recipe {recipe}. Choose another folder."
         )

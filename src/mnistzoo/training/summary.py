@@ -1,42 +1,43 @@
-"""Finished runs summed up over their seeds, and as CSV."""
+"""Summaries of finished runs over their seeds, and runs as CSV."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 from statistics import mean, stdev
+from typing import Any
+
+from msgspec import Struct
 
 from mnistzoo.errors import InputError
 from mnistzoo.tables import Table
 from mnistzoo.training.metrics import Result
 
 COLUMNS = (
-    *("network", "recipe", "seed", "split", "correct", "total", "accuracy", "nll"),
+    *("architecture", "recipe", "seed", "split", "correct", "total", "accuracy", "nll"),
     *("epochs", "worst_drop", "seconds"),
 )
-"""Of the CSV: attributes of `Result`, but `recipe` is its name and `epochs` their number."""
+"""The columns of the CSV: attributes of `Result`, with the recipe's name and number of epochs."""
 
 
-@dataclass(frozen=True)
-class Summary:
-    """What the runs of one network under one recipe came to, over their seeds.
+class Summary(Struct, frozen=True):
+    """The results of one architecture and recipe, summarized over the seeds.
 
     Attributes:
-        network: what `get_model` calls it.
-        recipe: its name.
+        architecture: The name that `get_model` takes.
+        recipe: The recipe's name.
         split: "test" or "validation".
-        seeds: how many runs there are.
-        mean: of their accuracies, a fraction.
-        sd: the sample's standard deviation of their accuracies; None for one run.
-        min: the lowest accuracy.
-        max: the highest accuracy.
-        worst_drop: the largest `Result.worst_drop` of them; None where none has one.
-        nll: mean of theirs, in nats.
+        seeds: Number of runs.
+        mean: Mean accuracy, a fraction.
+        sd: Sample standard deviation of accuracy; None for one run.
+        min: Lowest accuracy.
+        max: Highest accuracy.
+        worst_drop: The largest `Result.worst_drop`; None if no run has one.
+        nll: Mean of the negative log-likelihoods, in nats.
     """
 
-    network: str
+    architecture: str
     recipe: str
     split: str
     seeds: int
@@ -49,23 +50,28 @@ class Summary:
 
 
 def summarize(results: Iterable[Result]) -> list[Summary]:
-    """One summary for each network and recipe, in that order.
+    """Return a summary for each architecture and recipe, sorted by both.
 
     Raises:
-        InputError: runs under one name are not repetitions of each other: the recipe's settings or
-            the images judged on differ, or a seed is there twice.
+        InputError: Runs of one architecture and recipe differ in settings or in the images that
+            they were evaluated on, or a seed occurs twice.
     """
     groups = groupby(sorted(results, key=attrgetter("key")), key=lambda result: result.key[:2])
     return [_summary(list(runs)) for _, runs in groups]
 
 
+def records(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """Return the `COLUMNS` of each run, sorted by architecture, recipe and seed."""
+    return [
+        {column: getattr(result, column) for column in COLUMNS}
+        | {"recipe": result.recipe.name, "epochs": len(result.epochs)}
+        for result in sorted(results, key=attrgetter("key"))
+    ]
+
+
 def to_csv(results: Iterable[Result]) -> str:
-    """A line for each run, by network, recipe and seed, below a line of `COLUMNS`."""
-    rows = []
-    for result in sorted(results, key=attrgetter("key")):
-        own = {"recipe": result.recipe.name, "epochs": len(result.epochs)}
-        rows.append([own.get(column, getattr(result, column)) for column in COLUMNS])
-    return Table(COLUMNS, rows).to_csv()
+    """Return runs as CSV, sorted by architecture, recipe and seed, below a line of `COLUMNS`."""
+    return Table(COLUMNS, [list(record.values()) for record in records(results)]).to_csv()
 
 
 def _summary(runs: Sequence[Result]) -> Summary:
@@ -73,7 +79,7 @@ def _summary(runs: Sequence[Result]) -> Summary:
     drops = [run.worst_drop for run in runs if run.worst_drop is not None]
     _check_repetitions(runs)
     return Summary(
-        network=first.network,
+        architecture=first.architecture,
         recipe=first.recipe.name,
         split=first.split,
         seeds=len(runs),
@@ -88,12 +94,12 @@ def _summary(runs: Sequence[Result]) -> Summary:
 
 def _check_repetitions(runs: Sequence[Result]) -> None:
     first, seeds = runs[0], [run.seed for run in runs]
-    name = f"{first.network} under {first.recipe.name}"
+    name = f"{first.architecture} with recipe {first.recipe.name}"
     if len(set(seeds)) < len(seeds):
-        raise InputError(f"expected each seed of {name} once, got {seeds}; remove one of the runs.")
+        raise InputError(f"Expected each seed of {name} once, got {seeds}. Remove one of the runs.")
     same = (first.recipe, first.split, first.total)
     if any((run.recipe, run.split, run.total) != same for run in runs):
         raise InputError(
-            f"expected the runs of {name} to differ in their seed only; the recipe's settings or "
-            "the images judged on differ too: keep such runs in folders of their own."
+            f"Expected the runs of {name} to differ in their seed only, got runs with other "
+            "settings or evaluation images. Keep those in folders of their own."
         )

@@ -15,7 +15,7 @@ from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.errors import UnknownOperatorError
 
 Layouts = Layout | None | list[Layout | None]
-"""What a rule returns: one layout, or a list with one for each tensor that is returned."""
+"""What a rule returns: the layout of the first result, or a list with one for each result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Call:
         func: The overload, such as `torch.ops.aten.relu.default`.
         args: Positional arguments.
         kwargs: Keyword arguments.
-        out: A tensor, or a sequence of tensors.
+        out: A tensor, or a sequence: tensors returned, then those written to but not returned.
         tensors: All tensors among the arguments.
         layout_of: Function from a tensor to its layout; `None` if the tensor does not depend on
             the input.
@@ -80,13 +80,13 @@ class Call:
 
     @property
     def result(self) -> Tensor:
-        """The first tensor returned."""
+        """The first result."""
         first: Tensor = self.out if isinstance(self.out, Tensor) else self.out[0]
         return first
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the first tensor returned."""
+        """The shape of the first result."""
         return tuple(self.result.shape)
 
 

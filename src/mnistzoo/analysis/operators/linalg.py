@@ -60,10 +60,6 @@ def _sum_over(layout: Layout, summed: list[int]) -> Layout:
     return layout.with_dims(dim for i, dim in enumerate(layout.dims) if i not in summed)
 
 
-def _nothing(_: Call) -> list[Layout | None]:
-    return []
-
-
 OPERATORS = {
     "mm bmm": Operator(_matmul, macs=lambda call: _macs(call.args[0], call["mat2"])),
     "addmm baddbmm": Operator(_addmm, macs=lambda call: _macs(*call.args[1:3])),
@@ -74,5 +70,4 @@ OPERATORS = {
     "_linalg_solve_ex linalg_solve_triangular linalg_lu_solve cholesky_solve "
     "_linalg_svd _linalg_eigh linalg_eig linalg_qr linalg_cholesky_ex "
     "linalg_lu linalg_lu_factor_ex": Operator(read_all),
-    "_linalg_check_errors": Operator(_nothing),  # it returns nothing
 }

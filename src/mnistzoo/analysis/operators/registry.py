@@ -94,9 +94,9 @@ def register_operator(
 
     Args:
         name: Qualified name, such as `"mylib::blur"`. It covers all overloads.
-        rule: Function from a `Call` to the `Layout` of the result, or to a list with one for each
-            tensor that is returned. `mnistzoo.analysis.operators` has `elementwise`, `slide(…)`,
-            and `read_all`, which is right for every operator.
+        rule: Function from a `Call` to the `Layout` of the first result, or to a list with one for
+            each. `mnistzoo.analysis.operators` has `elementwise`, `slide(…)`, and `read_all`,
+            which is right for every operator.
         macs: Function from a `Call` to its multiply-accumulates; default: 0.
         listed: Whether calls outside of a layer get a row in the table, as do those with MACs.
         needs_values: Whether the result, or its shape, depends on values.

@@ -1,1 +1,1 @@
-"""One pass of a module on the meta device, and what is recorded on the way."""
+"""One pass of a module on the meta device, and what it records."""

@@ -1,10 +1,10 @@
-"""Which module is running: the calls of modules, and the rows that they leave behind."""
+"""Which module is running, and the rows that calls leave behind."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from threading import get_ident
 
 from torch import Tensor, nn
@@ -16,27 +16,21 @@ from torch.nn.modules.module import (
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.table import Row
-
-
-def tensors_of(output: object) -> list[Tensor]:
-    """The tensors in an output: in tuples, dictionaries and dataclasses too, in their order."""
-    items: Iterable[object]
-    if isinstance(output, Tensor):
-        return [output]
-    if isinstance(output, list | tuple):
-        items = output
-    elif isinstance(output, dict):
-        items = output.values()
-    elif is_dataclass(output) and not isinstance(output, type):
-        items = [getattr(output, entry.name) for entry in fields(output)]
-    else:
-        return []
-    return [tensor for item in items for tensor in tensors_of(item)]
+from mnistzoo.analysis.tracing.containers import tensors_of
 
 
 @dataclass(slots=True)
 class ModuleCall:
-    """One call of a module that has not returned yet."""
+    """A call of a module that has not returned yet.
+
+    Attributes:
+        path: The module's path.
+        module: The module.
+        input_shapes: Shapes of the tensors among its positional arguments.
+        first_row: Number of rows before the call.
+        macs: Multiply-accumulates of the functions that it called itself.
+        has_inner_calls: Whether it called a module.
+    """
 
     path: str
     module: nn.Module
@@ -53,13 +47,16 @@ class ModuleCall:
 class ModuleTracker:
     """The stack of running modules, and the rows of those that have returned.
 
+    Args:
+        root: The model.
+        layout_of: Function from a tensor to its layout. `None` if it does not depend on the input.
+
     Attributes:
-        stack: calls that have not returned, the outermost first; after an error, where it rose.
-        rows: one for each call of a layer, and one for each function that a module with inner
-            layers calls itself.
-        paths: the path of each module by its id; the first one, where it has several.
-        outputs: for each path, the layout of what its last call returned, `None` where that was
-            not made of the input.
+        stack: Calls that have not returned, outermost first. After an error: where it was raised.
+        rows: One per call of a layer, and one per function that a module with inner layers calls
+            itself.
+        paths: Path of each module by its id. The first one if there are several.
+        outputs: For each path, the layout of what the module's last call returned.
     """
 
     def __init__(self, root: nn.Module, layout_of: Callable[[Tensor], Layout | None]) -> None:
@@ -69,12 +66,12 @@ class ModuleTracker:
         self.stack: list[ModuleCall] = []
         self.rows: list[Row] = []
         self.outputs: dict[str, Layout | None] = {}
-        self.counted: set[int] = set()
-        self.fields: dict[int, tuple[Layout, ReceptiveField]] = {}
+        self._counted: set[int] = set()
+        self._fields: dict[int, tuple[Layout, ReceptiveField]] = {}
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Inside, calls of the root's modules in this thread are seen; the modules get no hook."""
+    def tracking(self) -> Iterator[None]:
+        """Inside, calls of the root's modules in this thread are tracked, without hooks on them."""
         thread = get_ident()
 
         def enter(module: nn.Module, args: object) -> None:
@@ -92,78 +89,72 @@ class ModuleTracker:
             for handle in handles:
                 handle.remove()
 
+    def add_function(self, name: str, out: Tensor, layout: Layout | None, macs: int) -> None:
+        """Add a row for a function that the running module calls itself."""
+        if self.stack:
+            call = self.stack[-1]
+            call.macs += macs
+            shape, field = _without_batch(out), self._field_of(layout)
+            self.rows.append(Row(call.path, name, shape, 0, macs, field))
+
+    def uncalled_rows(self, read: Container[Tensor]) -> list[Row]:
+        """Return rows for modules with parameters that were not called, so that all count.
+
+        Args:
+            read: The tensors that an operator has read. Other parameters are unused.
+        """
+        rows = []
+        for path, part in self.root.named_modules():
+            own = _parameters_of(part)
+            new = [p for p in own if id(p) not in self._counted]
+            if path not in self.outputs and new:
+                unused = sum(p.numel() for p in new if p not in read)
+                kind, count = type(part).__name__, self._count(own)
+                rows.append(Row(path, kind, None, count, 0, None, unused_params=unused))
+        return rows
+
     def _enter(self, module: nn.Module, args: object) -> None:
         if self.stack:
             self.stack[-1].has_inner_calls = True
-        input_shapes = [tuple(tensor.shape) for tensor in tensors_of(args)]
-        self.stack.append(ModuleCall(self.paths[id(module)], module, input_shapes, len(self.rows)))
+        shapes = [tuple(tensor.shape) for tensor in tensors_of(args)]
+        self.stack.append(ModuleCall(self.paths[id(module)], module, shapes, len(self.rows)))
 
     def _leave(self, module: nn.Module, output: object) -> None:
-        while (frame := self.stack.pop()).module is not module:
-            pass  # it raised an exception, which the network caught
+        while (call := self.stack.pop()).module is not module:
+            pass  # it raised an exception that the model caught
         tensors = tensors_of(output)
-        layouts = [self.layout_of(tensor) for tensor in tensors]
-        made = [(x, y) for x, y in zip(tensors, layouts, strict=True) if y is not None]
-        tensor, layout = made[0] if made else (tensors[0] if tensors else None, None)
-        self.outputs[frame.path] = layout
-        has_params = any(p is not None for p in frame.module._parameters.values())
-        if not frame.has_inner_calls:
-            del self.rows[frame.first_row :]
-            self.rows.append(self._row(frame, tensor, layout, frame.macs, has_params))
-        elif has_params:
-            self.rows.append(self._row(frame, tensor, layout, 0, has_params))
+        found = [(x, y) for x in tensors if (y := self.layout_of(x)) is not None]
+        tensor, layout = found[0] if found else (tensors[0] if tensors else None, None)
+        self.outputs[call.path] = layout
+        if not call.has_inner_calls:
+            del self.rows[call.first_row :]  # a layer has one row, its functions have none
+        own = _parameters_of(module)
+        if own or not call.has_inner_calls:
+            kind, macs = type(module).__name__, 0 if call.has_inner_calls else call.macs
+            shape = () if tensor is None else _without_batch(tensor)
+            count, field = self._count(own), self._field_of(layout)
+            self.rows.append(Row(call.path, kind, shape, count, macs, field, bool(own)))
 
-    def _row(
-        self,
-        frame: ModuleCall,
-        tensor: Tensor | None,
-        layout: Layout | None,
-        macs: int,
-        params: bool,
-    ) -> Row:
-        return Row(
-            frame.path,
-            type(frame.module).__name__,
-            () if tensor is None else unbatched(tensor),
-            self.count(frame.module),
-            macs,
-            self.field_of(layout),
-            params,
-        )
-
-    def function(self, name: str, out: Tensor, layout: Layout | None, macs: int) -> None:
-        """Note a function that moves windows or multiplies, called by the running module itself."""
-        if not self.stack:
-            return
-        frame = self.stack[-1]
-        frame.macs += macs
-        row = Row(frame.path, name, unbatched(out), 0, macs, self.field_of(layout))
-        self.rows.append(row)
-
-    def field_of(self, layout: Layout | None) -> ReceptiveField | None:
-        """The record of a layout, made once for all the rows that have it."""
+    def _field_of(self, layout: Layout | None) -> ReceptiveField | None:
+        """Return the field of a layout. Rows with the same layout share it."""
         if layout is None:
             return None
-        if id(layout) not in self.fields:
-            self.fields[id(layout)] = layout, receptive_field_of(layout)
-        return self.fields[id(layout)][1]
+        if id(layout) not in self._fields:
+            self._fields[id(layout)] = layout, ReceptiveField.of(layout)
+        return self._fields[id(layout)][1]
 
-    def count(self, module: nn.Module) -> int:
-        """The module's own parameters that no earlier row has."""
-        total = 0
-        for parameter in module._parameters.values():
-            if parameter is not None and id(parameter) not in self.counted:
-                self.counted.add(id(parameter))
-                total += parameter.numel()
-        return total
+    def _count(self, parameters: list[nn.Parameter]) -> int:
+        """Return how many parameters no earlier row has counted."""
+        new = {id(p): p.numel() for p in parameters if id(p) not in self._counted}
+        self._counted.update(new)
+        return sum(new.values())
 
 
-def unbatched(tensor: Tensor) -> tuple[int, ...]:
-    """The shape without the batch, where there is one."""
+def _parameters_of(module: nn.Module) -> list[nn.Parameter]:
+    """Return a module's own parameters."""
+    return [p for p in module._parameters.values() if p is not None]
+
+
+def _without_batch(tensor: Tensor) -> tuple[int, ...]:
     shape = tuple(tensor.shape)
     return shape[1:] if shape[:1] == (1,) else shape
-
-
-def receptive_field_of(layout: Layout) -> ReceptiveField:
-    """The record of a layout."""
-    return ReceptiveField.of(layout.axis_fields())

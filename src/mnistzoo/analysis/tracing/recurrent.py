@@ -1,4 +1,4 @@
-"""Recurrent layers in a few operators, where torch has several for each step."""
+"""Recurrent layers in a few operators, where PyTorch runs several for each step."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ _GATES = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "lstm": 4}
 
 
 @contextmanager
-def in_few_operators(module: nn.Module) -> Iterator[None]:
-    """Inside, recurrent layers of a module take no longer for more steps.
+def fast_recurrent_layers(module: nn.Module) -> Iterator[None]:
+    """Inside, a trace of recurrent layers takes no longer for a longer sequence.
 
-    What comes out has the right shapes, sees what it may see, and costs what it costs: every place
-    is taken to see the whole sequence and the initial state. The values are others.
+    Their results have the right shapes, cost as many MACs, and depend on the whole sequence and on
+    the initial state. Their values are wrong.
     """
     if any(isinstance(part, nn.RNNBase) for part in module.modules()):
-        with _InFewOperators():
+        with _FastRecurrentLayers():
             yield
     else:
         yield
 
 
-class _InFewOperators(TorchFunctionMode):
+class _FastRecurrentLayers(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         name = getattr(func, "__name__", "")
         if name in _GATES and not kwargs and len(args) == 9 and isinstance(args[3], bool):
-            return _layers(name, *args)  # a packed sequence has its sizes among the arguments
+            return _run_layers(name, *args)  # a packed sequence has its sizes in place of the flag
         return func(*args, **(kwargs or {}))
 
 
-def _layers(
+def _run_layers(
     name: str,
     x: Tensor,
     state: Tensor | tuple[Tensor, Tensor],
@@ -50,37 +50,37 @@ def _layers(
     bidirectional: bool,
     batch_first: bool,
 ) -> tuple[Tensor, ...]:
-    """What `torch.lstm`, `torch.gru` and `torch.rnn_…` return: all outputs, and the last states."""
+    """Return all outputs and the last states, as `torch.lstm` and `torch.gru` do."""
     states = [state] if isinstance(state, Tensor) else list(state)
     directions = 2 if bidirectional else 1
     count = len(weights) // (num_layers * directions)
     x = x.transpose(0, 1) if batch_first else x
     last: list[list[Tensor]] = []
     for layer in range(num_layers):
-        made = []
+        outputs = []
         for number in range(layer * directions, (layer + 1) * directions):
             own = weights[number * count : (number + 1) * count]
-            begun = [one[number] for one in states]
-            output, cell = _direction(_GATES[name], x, begun, own, has_biases)
-            made.append(output)
+            initial = [one[number] for one in states]
+            output, cell = _run_direction(_GATES[name], x, initial, own, has_biases)
+            outputs.append(output)
             last.append([output[-1], cell[-1]][: len(states)])
-        x = torch.cat(made, dim=2)
+        x = torch.cat(outputs, dim=2)
     x = x.transpose(0, 1) if batch_first else x
     return x, *(torch.stack(parts) for parts in zip(*last, strict=True))
 
 
-def _direction(
-    gates: int, x: Tensor, begun: list[Tensor], weights: list[Tensor], has_biases: bool
+def _run_direction(
+    gates: int, x: Tensor, initial: list[Tensor], weights: list[Tensor], has_biases: bool
 ) -> tuple[Tensor, Tensor]:
-    """All outputs and all cells of one layer in one direction, shape `(steps, N, size)` each."""
+    """Return outputs and cells of one layer in one direction, both of shape (steps, N, size)."""
     of_input, of_state, *others = weights
     biases, projection = (others[:2], others[2:]) if has_biases else ([], others)
     size, steps = of_state.shape[0] // gates, len(x)
-    made = linear(x, of_input)
-    made = made + linear(made[..., : of_state.shape[1]], of_state)
+    gated = linear(x, of_input)
+    gated = gated + linear(gated[..., : of_state.shape[1]], of_state)
     for bias in biases:
-        made = made + bias
-    cell = made[..., :size].sum(0, keepdim=True).expand(steps, -1, -1)
-    for state in begun:
+        gated = gated + bias
+    cell = gated[..., :size].sum(0, keepdim=True).expand(steps, -1, -1)
+    for state in initial:
         cell = cell + state.sum(-1, keepdim=True)
     return (linear(cell, projection[0]) if projection else cell), cell

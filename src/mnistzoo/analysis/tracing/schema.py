@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
-from mnistzoo.analysis.tracing.modules import tensors_of
+from mnistzoo.analysis.tracing.containers import tensors_of
 
 
 @cache
@@ -36,6 +36,13 @@ def written_names(func: Any) -> tuple[str, ...]:
     """Return the names of the arguments that an operator writes to."""
     arguments = func._schema.arguments
     return tuple(a.name for a in arguments if a.alias_info and a.alias_info.is_write)
+
+
+@cache
+def writes_unreturned(func: Any) -> bool:
+    """Return whether an operator writes to arguments that it does not return."""
+    returned = any(r.alias_info and r.alias_info.is_write for r in func._schema.returns)
+    return bool(written_names(func)) and not returned
 
 
 def written_tensors(call: Call) -> list[Tensor]:

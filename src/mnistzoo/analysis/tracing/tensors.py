@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, meta_copy
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
-from mnistzoo.analysis.tracing.modules import tensors_of
+from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.errors import AnalysisError
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,11 +17,13 @@ from mnistzoo.analysis.operators.base import Call, Layouts, Operator, constant, 
 from mnistzoo.analysis.operators.registry import find_operator, plain_name
 from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
-from mnistzoo.analysis.tracing.modules import ModuleTracker, tensors_of
+from mnistzoo.analysis.tracing.containers import tensors_of
+from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.analysis.tracing.schema import (
     is_composite,
     is_random,
     is_view,
+    writes_unreturned,
     written_names,
     written_tensors,
 )
@@ -82,6 +85,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         records = [self.tensors.argument(tensor) for tensor in tensors]
         out = self._run(func, args, kwargs, records)
         call = self._call(func, args, kwargs, out, tensors)
+        if writes_unreturned(func):
+            call = replace(call, out=[*tensors_of(out), *written_tensors(call)])
         if is_view(func):
             self.tensors.add_views(call)
         if any(record.layout is not None for record in records):
@@ -153,6 +158,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     def _layouts_of(self, call: Call) -> list[Layout | None]:
         """Return the layout of each result, by the operator's rule."""
         made, operator = tensors_of(call.out), find_operator(call.func)
+        if not made:
+            return []
         rule = operator.rule if operator else None
         if rule is not constant and not any(x.ndim for x in (*call.tensors, *made)):
             rule = elementwise  # on scalars, every operator is
@@ -173,7 +180,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         macs = operator.macs(call) if operator.macs else 0
         if macs or (layout and operator.listed):
             name = plain_name(call.func).partition("::")[2].removesuffix("_with_indices")
-            self._calls.function(name, call.result, layout, macs)
+            self._calls.add_function(name, call.result, layout, macs)
 
     def _place(self) -> str:
         return str(self._calls.stack[-1]) if self._calls and self._calls.stack else "the model"

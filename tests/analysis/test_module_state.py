@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from mnistzoo import MnistZooError, analyze, receptive_field
-from mnistzoo.analysis.tracing.module_state import StandIns, preserve_module_state
+from mnistzoo.analysis.tracing.meta_copies import MetaCopies
+from mnistzoo.analysis.tracing.module_state import preserve_module_state
 from mnistzoo.analysis.tracing.tracer import LayoutTracer
 from mnistzoo.errors import AnalysisError
 
@@ -134,7 +135,7 @@ def test_the_copy_of_a_lazy_module_takes_no_memory():
     lazy[0].bias.requires_grad_(False)
     before = _tensors(lazy)
     with preserve_module_state(lazy):
-        StandIns().take_over(lazy)
+        MetaCopies().replace_in(lazy)
         exchanged = _tensors(lazy)
     for made, found in zip(exchanged, before, strict=True):
         assert (made.dtype, made.requires_grad) == (found.dtype, found.requires_grad)

@@ -1,0 +1,31 @@
+"""Tensors inside of tuples, lists, dictionaries and dataclasses."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from torch import Tensor
+
+
+def tensors_of(value: object) -> list[Tensor]:
+    """Return the tensors in a value, depth first."""
+    items: Iterable[object]
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, list | tuple):
+        items = value
+    elif isinstance(value, dict):
+        items = value.values()
+    elif is_dataclass(value) and not isinstance(value, type):
+        items = [getattr(value, field.name) for field in fields(value)]
+    else:
+        return []
+    return [tensor for item in items for tensor in tensors_of(item)]
+
+
+def copy_containers(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return a deep copy that holds the same tensors, so that a model may write to its lists."""
+    return copy.deepcopy(kwargs, {id(tensor): tensor for tensor in tensors_of(kwargs)})

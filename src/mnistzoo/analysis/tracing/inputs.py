@@ -1,0 +1,116 @@
+"""Checks of a model and of the input that it is traced with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from math import prod
+from operator import index
+from reprlib import repr as short_repr
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
+
+from mnistzoo.analysis.tracing.containers import copy_containers
+from mnistzoo.errors import AnalysisError, InputError
+
+MAX_SIZE = 2**24
+"""Largest size along an axis. A trace allocates a few numbers per unit."""
+
+MAX_ELEMENTS = 2**48
+"""Largest number of elements. PyTorch counts bytes in 63 bits."""
+
+
+def check_module(module: object) -> nn.Module:
+    """Return the module.
+
+    Raises:
+        InputError: If it is not a module.
+    """
+    if not isinstance(module, nn.Module):
+        found = f"the class {module.__name__}" if isinstance(module, type) else _describe(module)
+        raise InputError(f"Expected a torch.nn.Module, got {found}. Pass an instance of a model.")
+    return module
+
+
+def check_traceable(module: nn.Module) -> None:
+    """Check that a module runs in Python.
+
+    Raises:
+        AnalysisError: If part of it is compiled by TorchScript, which calls its parts unseen.
+    """
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise AnalysisError(
+            f"Expected modules that run in Python, got TorchScript in {type(module).__name__}. "
+            "Analyze the model that it was compiled from."
+        )
+
+
+def check_shape(input_shape: object) -> tuple[int, ...]:
+    """Return the shape of one input as a tuple.
+
+    Raises:
+        InputError: If it does not consist of positive integers, or is too large.
+    """
+    try:
+        shape = tuple(map(index, input_shape)) if _is_sequence(input_shape) else ()  # type: ignore[call-overload] # checked at run time
+    except TypeError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        hint = " Pass tuple(images.shape[1:])." if _is_array(input_shape) else ""
+        raise InputError(
+            "Expected input_shape as positive integers without the batch, such as "
+            f"(channels, height, width), got {_describe(input_shape)}.{hint}"
+        )
+    if max(shape) > MAX_SIZE or prod(shape) > MAX_ELEMENTS:
+        raise InputError(
+            f"Expected sizes of at most {MAX_SIZE:,}, and {MAX_ELEMENTS:,} elements in all, got "
+            f"input_shape {_describe(shape)}. Analyze a smaller input."
+        )
+    return shape
+
+
+def check_kwargs(kwargs: object) -> dict[str, Any]:
+    """Return a copy of keyword arguments for a model to write to.
+
+    Raises:
+        InputError: If they are not a mapping with names for keys.
+    """
+    if kwargs is None:
+        return {}
+    if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
+        raise InputError(
+            "Expected kwargs as a mapping from argument names to values, got "
+            f"{_describe(kwargs)}. Pass a dictionary such as {{'timestep': tensor}}."
+        )
+    return copy_containers(dict(kwargs))
+
+
+def floating_dtype(module: nn.Module) -> torch.dtype:
+    """Return the dtype that a module computes in."""
+    tensors = chain(module.parameters(), module.buffers())
+    return next((x.dtype for x in tensors if x.is_floating_point()), torch.float32)
+
+
+def is_lazy_module(module: nn.Module) -> bool:
+    """Return whether the first call of a module creates some of its parameters."""
+    return any(isinstance(part, LazyModuleMixin) for part in module.modules())
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)
+
+
+def _is_array(value: object) -> bool:
+    return isinstance(value, Tensor | np.ndarray)
+
+
+def _describe(value: object) -> str:
+    """Return a short text for a value, for an array its shape instead of its entries."""
+    if isinstance(value, Tensor | np.ndarray):
+        kind = "a tensor" if isinstance(value, Tensor) else "an array"
+        return f"{kind} of shape {tuple(value.shape)} and dtype {value.dtype}"
+    return short_repr(value)

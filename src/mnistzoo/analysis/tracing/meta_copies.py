@@ -1,0 +1,47 @@
+"""Meta copies of a module's tensors, for modules that run only if all floats are on one device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+
+class MetaCopies:
+    """Copies on the meta device; the same tensor always has the same copy."""
+
+    def __init__(self) -> None:
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def replace_in(self, module: nn.Module) -> None:
+        """Replace all floating-point tensors of a module, inside `preserve_module_state`."""
+        for part in module.modules():
+            own = part.__dict__
+            for attributes in (own, own["_parameters"], own["_buffers"]):
+                for name, value in attributes.items():
+                    if isinstance(value, Tensor | list | tuple):
+                        attributes[name] = self.of(value)
+
+    def of(self, value: Any) -> Any:
+        """Return a value with its floating-point tensors replaced, in containers too."""
+        if isinstance(value, Tensor):
+            _, copied = self._copies.setdefault(id(value), (value, _meta_copy(value)))
+            return copied
+        if isinstance(value, dict):
+            return {key: self.of(item) for key, item in value.items()}
+        if type(value) in (list, tuple):
+            return type(value)(map(self.of, value))
+        return value
+
+
+def _meta_copy(tensor: Tensor) -> Tensor:
+    if isinstance(tensor, UninitializedParameter):
+        return UninitializedParameter(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # torch leaves its arguments out of its stubs
+    if isinstance(tensor, UninitializedBuffer):
+        return UninitializedBuffer(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # as above
+    if not tensor.is_floating_point():
+        return tensor  # control flow may read it
+    data = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

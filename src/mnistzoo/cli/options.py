@@ -1,0 +1,81 @@
+"""Arguments and options that several commands share, so that each means the same everywhere."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
+from mnistzoo.training.recipes import MAX_SEED
+
+FormatName = Literal["table", "json", "csv", "markdown"]
+
+
+class RecipeName(str, Enum):
+    """The recipes of `mnistzoo.training.recipes`; typer lists no literals, only enumerations."""
+
+    documented = "documented"
+    record = "record"
+    fast = "fast"
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of models that begin so, for the shell."""
+    return [name for name in ARCHITECTURES if name.startswith(incomplete)]
+
+
+def _complete_trainable(incomplete: str) -> list[str]:
+    return [name for name in BUILDABLE if name.startswith(incomplete)]
+
+
+_SOURCE = "A name from `mnistzoo list`, or a folder that `train` or `pull` wrote."
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=_SOURCE, autocompletion=complete_model)]
+Models = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL", help=f"{_SOURCE}  [default: all]", autocompletion=complete_model
+    ),
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="Names from `mnistzoo list`.  [default: all]",
+        autocompletion=complete_model,
+    ),
+]
+Trainable = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A name from `mnistzoo list`, or teacher.",
+        autocompletion=_complete_trainable,
+    ),
+]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", metavar="MODEL", help=_SOURCE, autocompletion=complete_model),
+]
+Format = Annotated[FormatName, typer.Option("--format", help="How to print the result.")]
+Results = Annotated[
+    Path,
+    typer.Argument(metavar="FOLDER", help="A folder with the results (*.json) of finished runs."),
+]
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the run.")]
+Epochs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Passes over the training images.", show_default="the recipe's"),
+]
+Holdout = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=59_999,
+        help="Hold out this many of the last training images, and evaluate on them in place of "
+        "the test images.",
+    ),
+]

@@ -1,0 +1,37 @@
+"""Figures as files."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from mnistzoo.files import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save(figure: Figure, path: Path, facts: dict[str, Any]) -> None:
+    """Write a figure whole or not at all, in the format of the file's suffix.
+
+    A PNG carries `facts` as its description, which says what the figure was drawn from.
+    """
+    suffix = path.suffix.removeprefix(".").lower()
+    file = io.BytesIO()
+    figure.savefig(file, format=suffix, dpi=120)
+    write_bytes(path, _with_description(file, facts) if suffix == "png" else file.getvalue())
+
+
+def _with_description(png: IO[bytes], facts: dict[str, Any]) -> bytes:
+    """Return a PNG of 256 colors, which is enough for a figure, with a description."""
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    info, file = PngInfo(), io.BytesIO()
+    info.add_text("Description", json.dumps(facts))
+    with Image.open(png) as image:
+        drawn = image.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    drawn.save(file, "PNG", optimize=True, pnginfo=info)
+    return file.getvalue()

@@ -1,0 +1,70 @@
+"""Rows of a table: which calls have one, and which parameters it counts."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+
+from analysis.examples import Apply
+from mnistzoo import analyze, num_params, receptive_field
+
+
+def test_shared_parameters_count_once():
+    """A shared layer counts in its first row, and parameters that nothing reads are unused."""
+    shared = nn.Linear(8, 8)
+    module = nn.ModuleDict({"one": shared, "two": nn.Sequential(shared), "spare": nn.Linear(8, 3)})
+    module.forward = lambda x: module["two"](module["one"](x))
+    analysis = analyze(module, (8,))
+    assert analysis.num_params == num_params(module) == 72 + 27
+    assert analysis.unused_params == 27
+    assert [row.num_params for row in analysis if row.path == "one"] == [72, 0]
+    assert analysis.macs == 2 * 64
+    assert analysis.receptive_field is None
+    shared.bias.requires_grad_(False)
+    assert num_params(module, trainable_only=True) == 64 + 27
+
+
+def test_parameters_read_by_a_function_are_not_unused():
+    """A layer that is not called is not unused if a function reads its weight."""
+    module = Apply(lambda y: y @ module.spare.weight)
+    module.spare = nn.Linear(8, 8, bias=False)
+    analysis = analyze(module, (1, 8, 8))
+    assert analysis.unused_params == 0
+    assert "unused" not in str(analysis)
+    assert re.search(r"spare +Linear +not called +64", str(analysis))
+
+
+def test_a_module_with_two_paths_has_the_field_of_its_last_call():
+    """Both paths name the same module, and the output of its last call."""
+    relu = nn.ReLU()
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), relu, nn.Conv2d(2, 2, 3), relu)
+    fields = [receptive_field(module, (1, 8, 8), path).size for path in ("0", "1", "2", "3")]
+    assert fields == [(3, 3), (5, 5), (5, 5), (5, 5)]
+
+
+def test_an_exception_that_the_model_catches():
+    """A layer that raised counts as not called, and other rows are not affected."""
+
+    def either(y):
+        try:
+            return module.narrow(y)
+        except RuntimeError:
+            return module.wide(y)
+
+    module = Apply(either)
+    module.conv = nn.Identity()
+    module.narrow, module.wide = nn.Conv2d(9, 2, 3), nn.Conv2d(1, 2, 5)
+    shapes = {row.path: row.output_shape for row in analyze(module, (1, 8, 8))}
+    assert shapes["wide"] == (2, 4, 4)
+    assert shapes["narrow"] is None
+    assert receptive_field(module, (1, 8, 8), "").size == (5, 5)
+
+
+def test_functions_have_rows():
+    """A pool called as a function has a row with the path of its caller."""
+    module = nn.Sequential(Apply(lambda y: nn.functional.max_pool2d(y, 2)))
+    assert [(row.path, row.kind) for row in analyze(module, (1, 8, 8))] == [
+        ("0.conv", "Conv2d"),
+        ("0", "max_pool2d"),
+    ]

@@ -1,0 +1,325 @@
+"""What a trace follows: aliases, writes, constants and control flow."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torchvision import tv_tensors
+
+from analysis.examples import Apply
+from mnistzoo import analyze, num_params, receptive_field
+from mnistzoo.errors import AnalysisError, UnknownOperatorError
+
+
+class Subclass(torch.Tensor):
+    """A tensor subclass, as image libraries have them."""
+
+
+def _with_data(y):
+    made = torch.empty_like(y)
+    made.data = y
+    return made
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y.as_subclass(Subclass),
+        lambda y: torch.relu_(y.as_subclass(Subclass)),
+        lambda y: nn.Parameter(y, requires_grad=False),
+        tv_tensors.Image,
+        lambda y: y[:, :, 1:-1].as_subclass(Subclass),
+        _with_data,
+    ],
+)
+def test_a_tensor_that_shares_memory_has_the_same_field(function):
+    """Subclasses, parameters and `.data` have the field of the tensor whose memory they share."""
+    network = nn.Sequential(Apply(function), nn.Conv2d(2, 1, 5))
+    analysis = analyze(network, (1, 12, 12))
+    assert analysis.receptive_field.size == (7, 7)
+    assert analysis.output_receptive_field.size == (7, 7)
+    field = receptive_field(Apply(function), (1, 12, 12), "")
+    assert field.size == (3, 3)
+
+
+def test_a_write_reaches_what_shares_memory():
+    """A write through a subclass or a parameter changes the field of the original tensor."""
+
+    def function(y):
+        other = y.as_subclass(Subclass)
+        other += nn.functional.avg_pool2d(y, 3, 1, 1)
+        return y
+
+    assert receptive_field(Apply(function), (1, 12, 12), "").size == (5, 5)
+
+    def onto_zeros(y):
+        made = torch.zeros_like(y)
+        made.as_subclass(Subclass).copy_(y)
+        return made
+
+    assert receptive_field(Apply(onto_zeros), (1, 12, 12), "").size == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y.as_strided(y.shape, (128, 64, 1, 8)),
+        lambda y: y[:, :, 1:].as_strided((1, 2, 7, 8), (128, 64, 8, 1), 0),
+    ],
+)
+def test_strides_that_reorder_units_are_refused(function):
+    """`as_strided` that turns a map or starts before it is an error, never a guess."""
+    with pytest.raises(UnknownOperatorError, match="reads memory, not units"):
+        analyze(Apply(function), (1, 8, 8))
+
+
+def test_part_of_a_tensor_made_without_an_operator_is_refused():
+    """The field of a tensor that `set_` puts inside another is not known."""
+
+    def function(y):
+        return y.new_empty(0).set_(y.untyped_storage(), 1, (1, 2, 7, 7), (128, 64, 8, 1))
+
+    with pytest.raises(AnalysisError, match="part of another's memory"):
+        analyze(nn.Sequential(Apply(function), nn.Conv2d(2, 1, 3)), (1, 8, 8))
+
+
+RANDOM = {
+    "rows": lambda y: y[:, :, torch.randperm(8, device=y.device)[:3]],
+    "rows from elsewhere": lambda y: y.index_select(2, torch.randperm(8)[:3]),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM)
+def test_random_indices_may_be_any(name):
+    """Rows picked at random may come from anywhere."""
+    field = receptive_field(Apply(RANDOM[name]), (1, 8, 8), "")
+    assert {field.pixels((row, 2))[0] for row in range(3)} == {(0, 7)}
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_a_random_branch_is_refused(device):
+    """A branch on a random number is data-dependent control flow."""
+    with pytest.raises(AnalysisError, match="Data-dependent control flow"):
+        analyze(Apply(lambda y: y if torch.rand(1, device=device) < 0.5 else -y), (1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda y: y if y.sum() > 0 else -y,
+        lambda y: y * y.max().item(),
+        lambda y: y[y > 0],
+        lambda y: y.nonzero(),
+    ],
+)
+def test_data_dependent_control_flow_is_refused(function):
+    """The error names the layer."""
+    with pytest.raises(AnalysisError, match=r"the model \(Apply\)\. Data-dependent control flow"):
+        analyze(Apply(function), (1, 8, 8))
+
+
+def test_large_constants_lose_their_values():
+    """A mask over many tokens is not allocated; that of a few tokens can be read."""
+
+    class Causal(nn.Module):
+        def forward(self, x):
+            places = torch.arange(x.shape[2], device=x.device)
+            mask = places[None] > places[:, None]
+            scores = (x.transpose(1, 2) @ x).masked_fill(mask, -9.0)
+            return x @ scores.softmax(2) if mask[0, 1:2].all() or len(mask) > 5000 else x
+
+    analyze(Causal(), (2, 64))
+    with pytest.raises(AnalysisError, match="Data-dependent control flow"):
+        analyze(Causal(), (2, 5000))
+    assert analyze(Masks(), (2, 100_000)).output_receptive_field.is_global
+
+
+class Masks(nn.Module):
+    """Masks that would take 10 GB each."""
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        for _ in range(9):
+            places = torch.arange(x.shape[2], device=x.device)
+            x = x @ (places[None] > places[:, None]).to(x.dtype)
+        return x
+
+
+def test_a_write_of_the_input_forgets_the_values_of_views():
+    """After a write of the input to a constant, control flow cannot read its views."""
+
+    def function(y):
+        made = torch.zeros(2, 8, 8)
+        part = made[:1, :2]
+        made += y[0]
+        return y if part.sum().item() else y[:, :, ::2]
+
+    with pytest.raises(AnalysisError, match="Data-dependent control flow"):
+        analyze(Apply(function), (1, 8, 8))
+
+
+class Counting(nn.Module):
+    """Rows picked by a buffer that the model adds to."""
+
+    def __init__(self, add):
+        super().__init__()
+        self.add = add
+        self.register_buffer("rows", torch.tensor([0, 2, 4]))
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        self.rows += self.add(x)
+        return x.index_select(2, self.rows)
+
+
+def test_indices_have_their_current_values():
+    """Indices are those after writes to the buffer, and the model's own buffer is not changed."""
+    field = receptive_field(Counting(lambda _: 3), (1, 8, 8), "")
+    assert [field.pixels((row, 1))[0] for row in range(3)] == [(3, 3), (5, 5), (7, 7)]
+    module = Counting(lambda x: x.flatten().argmax())
+    assert receptive_field(module, (1, 8, 8), "").pixels((1, 1)) == ((0, 7), (0, 7))
+    assert module.rows.tolist() == [0, 2, 4]
+
+
+_EVEN = torch.arange(8) % 2 == 0
+
+
+CONSTANTS = {
+    "ones": lambda y: (
+        nn.functional.avg_pool2d(y, 2)
+        if torch.ones(2, 8, device=y.device, dtype=torch.bool).all()
+        else y
+    ),
+    "every second": lambda y: y[:, :, torch.arange(8, device=y.device) % 2 == 0][..., ::2],
+    "moved": lambda y: y[:, :, (torch.arange(8) % 2 == 0).to(y.device)][..., ::2],
+    "a mask that met the input": lambda y: (y * _EVEN)[:, :, _EVEN][..., ::2],
+}
+
+
+@pytest.mark.parametrize("name", CONSTANTS)
+def test_constants_keep_their_values_on_any_device(name):
+    """A constant made on the input's device can be read by control flow and used as an index."""
+    assert receptive_field(Apply(CONSTANTS[name]), (1, 8, 8), "").stride == (2, 2)
+
+
+class Quantized(nn.Module):
+    """The nearest entry of a code book for each place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(1, 3, 5, stride=2)
+        self.codes = nn.Embedding(7, 3)
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        made = self.conv(x).transpose(1, 2)
+        nearest = torch.cdist(made, self.codes.weight[None]).argmin(2)
+        return (made + (self.codes(nearest) - made).detach()).transpose(1, 2)
+
+
+class Spectrogram(nn.Module):
+    """A short-time Fourier transform, the front end of many audio models."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("window", torch.hann_window(16))
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        options = {"window": self.window, "return_complex": True, "center": False}
+        return torch.stft(x[:, 0], 16, 4, **options).abs()
+
+
+@pytest.mark.parametrize(
+    ("module", "size", "stride"), [(Quantized(), 5, 2), (Spectrogram(), 16, 4)]
+)
+def test_operators_that_refuse_two_devices(module, size, stride):
+    """`cdist` and `stft` run with all floats on the meta device; the model's own are not moved."""
+    field = receptive_field(module, (1, 100), "")
+    assert (field.size, field.stride, field.is_global) == ((size,), (stride,), False)
+    assert not any(tensor.is_meta for tensor in module.state_dict().values())
+
+
+class InModes(nn.Module):
+    """One convolution under autocast, and one in inference mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(1, 2, 5), nn.Conv2d(2, 2, 3)
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self.one(x)
+        with torch.inference_mode():
+            return self.two(x.float()).relu()
+
+
+def test_autocast_and_inference_mode_inside_a_model():
+    """Neither changes the field or the parameters counted."""
+    module = InModes()
+    analysis = analyze(module, (1, 12, 12))
+    assert analysis.receptive_field.size == (7, 7)
+    assert analysis.num_params == num_params(module)
+    assert analysis.unused_params == 0
+
+
+def test_autocast_around_an_analysis():
+    """Autocast changes no field."""
+
+    def function(y):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return nn.functional.conv2d(y, torch.zeros(2, 2, 3, 3))
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        analysis = analyze(Apply(function), (1, 8, 8))
+    assert analysis.receptive_field.size == (5, 5)
+
+
+def test_literals_may_be_viewed_and_written_to():
+    """Literals in `forward` behave as constants."""
+
+    def function(y):
+        mean = torch.tensor([0.485, 0.456]).view(1, 2, 1, 1)
+        mean += torch.tensor([1.0, 2.0])[:, None, None]
+        return (y - mean) / torch.tensor(2.0).expand(1, 2, 1, 1)
+
+    assert receptive_field(Apply(function), (1, 8, 8), "").size == (3, 3)
+
+
+def test_an_expanded_column_is_global():
+    """A column expanded over a map is read by all its units; alone it is local."""
+    field = receptive_field(Apply(lambda y: y[..., 5:6].expand(-1, -1, -1, 9)), (1, 6, 9), "")
+    assert field.is_global
+    assert field.stride == (1, 0)
+    assert field.interval((2, 7)) == ((1, 3), (4, 6))
+    alone = receptive_field(Apply(lambda y: y[..., 5:6]), (1, 6, 9), "")
+    assert not alone.is_global
+    assert alone.stride == (1, 1)
+
+
+def test_branches_that_do_not_line_up_are_refused():
+    """Maps of one size with different strides cannot be added."""
+    with pytest.raises(AnalysisError, match="1 and 2"):
+        analyze(Apply(lambda y: y[..., :32] + y[..., ::2]), (1, 64, 64))
+
+
+def test_an_operator_without_a_rule_is_refused():
+    """The error names the operator and the layer."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), Apply(torch.diag_embed))
+    module[1].conv = nn.Identity()
+    with pytest.raises(UnknownOperatorError, match=r"aten\.diag_embed.*layer '1' \(Apply\)"):
+        analyze(module, (1, 8, 8))
+
+
+def test_a_kernel_that_depends_on_the_input_is_refused():
+    """A known operator in a use that has no rule is an error."""
+    with pytest.raises(UnknownOperatorError, match=r"aten\.conv.*\(Apply\).*its backbone"):
+        analyze(Apply(lambda y: nn.functional.conv2d(torch.rand(1, 2, 9, 9), y)), (1, 8, 8))
+
+
+def test_a_custom_operator_without_a_fake_kernel_is_refused():
+    """The error names the operator and does not blame the shape."""
+
+    @torch.library.custom_op("mnistzoo_tests::double", mutates_args=())
+    def double(y: torch.Tensor) -> torch.Tensor:
+        return 2 * y
+
+    with pytest.raises(UnknownOperatorError, match=r"the model \(Apply\).*double"):
+        analyze(Apply(double), (1, 8, 8))
