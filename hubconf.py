@@ -1,12 +1,12 @@
-"""The networks for `torch.hub.load("owner/mnistzoo", "exp5", pretrained=True)`.
+"""Entry points for `torch.hub.load("owner/mnistzoo", "exp5", pretrained=True)`.
 
-The functions are the library's own, taken from this checkout, which brings its weights along.
+They are the library's own functions, imported from this checkout, which contains the weights.
 """
 
 import sys
 from pathlib import Path
 
-dependencies = ["torch", "safetensors"]
+dependencies = ["torch", "safetensors", "msgspec"]
 
 _SOURCE = str(Path(__file__).resolve().parent / "src")
 sys.path.insert(0, _SOURCE)

@@ -23,7 +23,8 @@ settings.register_profile("untimed", deadline=None)  # a machine may be busy
 settings.load_profile("untimed")
 torch.set_num_threads(1)  # batches here are small: two threads would mostly wait for each other
 
-ROOT = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 
 SLOWEST = (
     *("test_study.py", "test_ray.py", "test_hub_failures.py", "test_faults.py", "test_adding.py"),
@@ -38,6 +39,13 @@ MARK = "MNISTZOO_TEST_RUN"
 def pytest_addoption(parser):
     """Add `--site`, a documentation that is already built; see `test_site.py`."""
     parser.addoption("--site", help="where sphinx-build has put the documentation")
+
+
+def pytest_ignore_collect(collection_path):
+    """Skip the helpers beside the tests: `--doctest-modules` would import them."""
+    path = collection_path
+    helper = path.suffix == ".py" and not path.name.startswith("test_") and TESTS in path.parents
+    return True if helper else None
 
 
 def pytest_xdist_auto_num_workers(config):
@@ -78,7 +86,7 @@ def pytest_sessionfinish(session):
     """Fail, and kill it, if a process that a test has started is still there."""
     if hasattr(session.config, "workerinput"):
         return
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while (left := _started()) and time.monotonic() < end:
         time.sleep(0.1)
     for pid, command in left.items():
@@ -187,8 +195,9 @@ class Added:
     def commands(self, *lines):
         """Run commands in one process and return what each prints on stdout."""
         code = (
-            "import json, sys\nfrom typer.testing import CliRunner\nfrom mnistzoo.cli import app\n"
-            "outs = [CliRunner().invoke(app, line.split(), catch_exceptions=False)\n"
+            "import json, shlex, sys\n"
+            "from typer.testing import CliRunner\nfrom mnistzoo.cli import app\n"
+            "outs = [CliRunner().invoke(app, shlex.split(line), catch_exceptions=False)\n"
             "        for line in sys.argv[1:]]\n"
             "assert not any(out.exit_code for out in outs), [out.output for out in outs]\n"
             "print(json.dumps([out.stdout for out in outs]))"

@@ -1,6 +1,6 @@
-"""Killing an action at each of its steps to the file system, one child process a step.
+"""Kill an action before each of its changes to the file system, in one child process per change.
 
-Forks, so it runs in processes that do little else: `faulty.py`, and the clients of `hub/`.
+This forks, so it runs in processes that do little else: `faulty.py` and the clients of `hub/`.
 """
 
 import itertools
@@ -16,22 +16,26 @@ CHANGES = {
     *("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"),
     *("os.link", "os.symlink", "os.truncate", "os.utime", "os.chmod"),
 }
-"""What Python reports to audit hooks before it is done, and what a file system then keeps."""
+"""Audit events of changes to the file system; Python reports them before the change."""
 
 CALLS = {"write", "flush", "fsync", "__exit__", "flock", "close"}
-"""What `mnistzoo.files` calls that is not reported."""
+"""Calls in `mnistzoo.files` that are not audited."""
 
 
 def deaths(
     act: Callable[[int], object], prepare: Callable[[int], object] = lambda _: None
 ) -> Iterator[tuple[int, str]]:
-    """Run `act(1)` killed before its first step, `act(2)` killed before its second, and so on.
-
-    Before each, `prepare` is called with the same number, and nobody is killed.
+    """Run an action in a child process that is killed before its n-th step, for n from 1 up.
 
     Steps are the changes that Python reports to audit hooks (opening to write, renaming, removing,
-    making folders), and each single call in `mnistzoo.files`, such as write, flush and fsync.
-    Yields number and name of each step once the child is dead; ends when a child survives.
+    creating folders), and calls in `mnistzoo.files` such as write, flush and fsync.
+
+    Args:
+        act: The action, called with n.
+        prepare: Called with n before that, in this process.
+
+    Yields:
+        n and the name of the step, once the child is dead. Ends when a child survives.
     """
     for number in itertools.count(1):
         prepare(number)
@@ -42,13 +46,13 @@ def deaths(
 
 
 def _killed_at(number: int, act: Callable[[int], object]) -> str | None:
-    told, tell = os.pipe()
+    reader, writer = os.pipe()
     child = os.fork()
     if not child:
-        _watch(number, tell)
+        _watch(number, writer)
         _run(lambda: act(number))
-    os.close(tell)
-    with os.fdopen(told, "rb") as pipe:
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
         name = pipe.read().decode()
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     assert ended in (0, -signal.SIGKILL), f"the child ended with {ended} after {name}"
@@ -56,12 +60,12 @@ def _killed_at(number: int, act: Callable[[int], object]) -> str | None:
     return name or None
 
 
-def _watch(number: int, tell: int) -> None:
+def _watch(number: int, writer: int) -> None:
     steps = itertools.count(1)
 
     def step(name: str) -> None:
         if next(steps) == number:
-            os.write(tell, name.encode())
+            os.write(writer, name.encode())
             os.kill(os.getpid(), signal.SIGKILL)
 
     def audit(event: str, args: tuple) -> None:
@@ -82,7 +86,7 @@ def _reads(flags: int | None) -> bool:
 
 
 def _run(act: Callable[[], object]) -> None:
-    """Run it as the last thing that this process does."""
+    """Run an action, and exit without cleaning up."""
     status = 1
     try:
         act()
@@ -94,7 +98,7 @@ def _run(act: Callable[[], object]) -> None:
 
 
 def killed_after_bytes(count: int, act: Callable[[], object]) -> bool:
-    """Run `act` in a child that the system kills when a file of it grows beyond `count` bytes."""
+    """Run `act` in a child that dies when a file exceeds `count` bytes; return whether it did."""
     child = os.fork()
     if not child:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""The C program of the docs: compiled with the system's compiler, held to PyTorch's answers."""
+"""The C program of the docs: it compiles, computes what PyTorch computes, and refuses bad input."""
 
 import re
 import shutil
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler, cc
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
-    """The program, stopped at any access out of bounds where the compiler can watch for them."""
+    """The program, with sanitizers where the compiler has them."""
     made = tmp_path_factory.mktemp("c") / "digits"
     command = [COMPILER, *STRICT, "-o", made, DOCS / "c" / "digits.c", "-lm"]
     if subprocess.run([*command, *WATCHED], capture_output=True, check=False).returncode:
@@ -33,7 +33,7 @@ def program(tmp_path_factory):
 
 
 def run(program, weights, layers, images):
-    """Run it on images, uint8, and give the finished process."""
+    """Run the program on uint8 images and return the finished process."""
     data = struct.pack(">IIII", 0x803, len(images), 28, 28) + images.numpy().tobytes()
     return subprocess.run(
         [program, weights, layers],
@@ -45,7 +45,7 @@ def run(program, weights, layers, images):
 
 
 def layers_of(architecture):
-    """A row of data in the program's letters."""
+    """Return an architecture in the program's letters."""
     kinds = [
         ("C" if layer.padding else "c") if isinstance(layer, Conv) else "p"
         for layer in architecture.layers
@@ -54,8 +54,8 @@ def layers_of(architecture):
 
 
 @pytest.mark.parametrize("name", mnistzoo.list_models())
-def test_its_answers_are_those_of_torch(program, name, test_images, normalized):
-    """For every network the digits are the same, the log-probabilities within 1e-4."""
+def test_it_computes_what_torch_computes(program, name, test_images, normalized):
+    """For every model the digits are equal, the log-probabilities within 1e-4."""
     done = run(
         program,
         FOLDER / read_manifest()[name].file,
@@ -71,16 +71,16 @@ def test_its_answers_are_those_of_torch(program, name, test_images, normalized):
     assert [int(row[0]) for row in rows] == expected.argmax(1).tolist()
 
 
-def test_the_page_names_the_layers_of_every_network():
-    """The table of letters on the page is that of the rows of data."""
+def test_the_page_names_the_layers_of_every_model():
+    """The page's table of letters describes the architectures."""
     rows = re.findall(r"^\| (exp.*?) \| `(.*?)` \|$", (DOCS / "c.md").read_text("utf8"), re.M)
     shown = {name: letters for names, letters in rows for name in names.split(", ")}
     assert shown == {name: layers_of(row) for name, row in ARCHITECTURES.items()}
 
 
 @pytest.mark.parametrize("share", [0, 1, 7, 8, 100, 1000, 4000, 20_000, 70_000])
-def test_a_file_cut_short_is_an_error(program, tmp_path, share, test_images):
-    """Wherever the file of weights ends early, one line says so and nothing is read beyond it."""
+def test_a_truncated_file_is_an_error(program, tmp_path, share, test_images):
+    """Wherever a weight file ends early, one line says so and nothing is read beyond it."""
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes((FOLDER / "exp5.safetensors").read_bytes()[:share])
     done = run(program, cut, "cccpccpCC", test_images.images[:1])
@@ -90,7 +90,7 @@ def test_a_file_cut_short_is_an_error(program, tmp_path, share, test_images):
 
 @pytest.mark.parametrize("layers", ["ccp", "cccpccpCCC", "cccpccp", "x", "pppppp", "c" * 40, ""])
 def test_layers_that_do_not_fit_are_an_error(program, layers, test_images):
-    """Letters of another network, or of none, are refused by one line."""
+    """Layers of another model, or unknown letters, are refused in one line."""
     done = run(program, FOLDER / "exp5.safetensors", layers, test_images.images[:1])
     assert (done.returncode, done.stdout) == (1, b"")
     assert re.fullmatch(rb"digits: .*\n", done.stderr)

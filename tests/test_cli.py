@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import pytest
 import typer
+from msgspec.structs import replace
 from PIL import Image
 from typer.testing import CliRunner
 

@@ -126,7 +126,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def address(folder):
-    """The address of a running demo, whose browser is a script that notes what it should open."""
+    """Run a demo whose browser is a script that notes what it should open; return its address."""
     opener = folder / "opener"
     opener.write_text(f"#!/bin/sh\necho \"$1\" >> '{folder / 'opened'}'\n")
     opener.chmod(0o755)
@@ -138,7 +138,7 @@ def address(folder):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    """A browser, whose own requests are logged."""
+    """Start a browser that logs its requests."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -157,7 +157,7 @@ class Page:
     def __init__(self, driver, address):
         self.driver = driver
         driver.get(address)
-        self.wait(lambda: self.canvas.is_displayed() and self.status)
+        self.wait(lambda: self.canvas.get_attribute("width") == "448")  # its script has run
 
     def find(self, selector):
         """Return the first element that matches a CSS selector."""
@@ -230,7 +230,7 @@ class Page:
 
 @pytest.fixture
 def page(browser, address):
-    """The page, opened anew."""
+    """Open the page anew."""
     return Page(browser, address)
 
 
@@ -355,6 +355,7 @@ class TestInTheBrowser:
         with demo(tmp_path, "--no-browser") as (server, address):
             page = Page(browser, address)
             page.draw(SEVEN)
+            page.says("predicts 7")
             page.wait(lambda: page.find("img[src*='image.png']"))
             assert list((tmp_path / "gradio").rglob("*.png"))
             server.send_signal(signal.SIGINT)

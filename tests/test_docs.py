@@ -1,4 +1,4 @@
-"""The pages of the documentation: what they show runs, and their figures are computed."""
+"""Pages of the documentation: their code runs, and their figures are computed."""
 
 import re
 import shlex
@@ -8,9 +8,10 @@ import pytest
 import typer
 from PIL import Image
 
-import documented
+import house
 import mnistzoo
 import reasons
+import study
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import app
@@ -22,13 +23,13 @@ OFFLINE = [page for page in PAGES if page.name != "hub.md"]  # tests/hub runs th
 
 
 def blocks(page, language):
-    """The fenced blocks of one language."""
+    """Return the fenced blocks of one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text("utf8"), re.DOTALL | re.M)
 
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch, test_images):
-    """A working folder with the files that the pages speak of."""
+    """A working folder with the files that the pages mention."""
     monkeypatch.chdir(tmp_path)
     digits = 255 - test_images.images[:3]
     Image.fromarray(digits[0].numpy()).resize((280, 280)).save("photo.png")
@@ -43,7 +44,7 @@ def desk(tmp_path, monkeypatch, test_images):
     "page", [p for p in OFFLINE if blocks(p, "python")], ids=lambda page: page.name
 )
 def test_python_blocks_run(page, desk, capsys):
-    """A page's Python blocks run one after the other, and print what their comments promise."""
+    """The Python blocks of a page run in order, and print what their comments say."""
     if page.name == "export.md":
         from mnistzoo.export import export
 
@@ -59,7 +60,7 @@ def test_python_blocks_run(page, desk, capsys):
 
 
 def shell_lines():
-    """Each line of the pages' shell blocks, comments taken off."""
+    """Yield each line of the pages' shell blocks, without comments."""
     for page in PAGES:
         for block in blocks(page, "sh"):
             for line in block.splitlines():
@@ -68,7 +69,7 @@ def shell_lines():
 
 @pytest.mark.parametrize("words", list(shell_lines()))
 def test_shell_lines_are_understood(words):
-    """Commands of ours take the options shown, and scripts that are named are there."""
+    """Our commands accept the options shown, and the scripts that are named exist."""
     if "mnistzoo" in words:
         command, words = typer.main.get_command(app), words[words.index("mnistzoo") + 1 :]
         while hasattr(command, "commands"):
@@ -80,32 +81,34 @@ def test_shell_lines_are_understood(words):
 
 
 def test_which_one_is_answered_by_measured_numbers():
-    """Each recommendation names the best network of its column, and the figure there."""
+    """Each recommendation names the best model of its column, with its figure."""
     rows = zoo.rows()
     accurate = [row for row in rows if row.accuracy >= 0.995]
     best = {
-        "most accurate": max(rows, key=lambda row: row.accuracy),
+        "highest accuracy": max(rows, key=lambda row: row.accuracy),
         "fewest parameters": min(rows, key=lambda row: row.num_params),
         "fewest MACs: quick to train and to try": min(rows, key=lambda row: row.macs),
-        "least memory": min(rows, key=lambda row: row.memory),
-        "least memory at 99.5% or more": min(accurate, key=lambda row: row.memory),
+        "smallest memory footprint": min(rows, key=lambda row: row.footprint_mib),
+        "smallest memory footprint at 99.5% or more": min(
+            accurate, key=lambda row: row.footprint_mib
+        ),
     }
     figures = [
         lambda row: f"{row.accuracy:.2%}",
         lambda row: f"{row.num_params:,}",
         lambda row: f"{row.macs:,}",
-        *[lambda row: f"{row.memory:.2f} MiB"] * 2,
+        *[lambda row: f"{row.footprint_mib:.2f} MiB"] * 2,
     ]
     wanted = [
-        (use, row.name, figure(row))
+        (use, f"{row.name} · {row.title}", figure(row))
         for (use, row), figure in zip(best.items(), figures, strict=True)
     ]
     page = (DOCS / "which.md").read_text(encoding="utf8")
-    assert re.findall(r"^\| (.*?) \| (exp\d) \| (.*?) \|$", page, re.MULTILINE) == wanted
+    assert re.findall(r"^\| (.*?) \| (exp\d .*?) \| (.*?) \|$", page, re.MULTILINE) == wanted
 
 
 def test_the_comparison_with_the_study_holds():
-    """Of exp3, exp1 takes a twentieth of the MACs, and loses a quarter of a point at most."""
+    """exp1 has a twentieth of exp3's MACs, and loses at most a quarter of a point."""
     one, three = (next(row for row in zoo.rows() if row.name == n) for n in ("exp1", "exp3"))
     assert round(three.macs / one.macs, -1) == 20
     assert three.accuracy - one.accuracy <= 0.0025
@@ -113,18 +116,18 @@ def test_the_comparison_with_the_study_holds():
 
 @pytest.fixture(scope="module")
 def figures():
-    """All figures of *Documented and computed*."""
-    return documented.figures()
+    """All figures of the page about the study."""
+    return study.figures()
 
 
 def test_every_difference_from_the_study_has_a_reason(figures):
-    """Where a figure is not the study's the page says why; no reason is without a figure."""
+    """The page explains each figure that differs, and no reason is without a figure."""
     assert {figure.why for figure in figures if not figure.holds} <= set(reasons.WHY)
     assert {figure.why for figure in figures if figure.why} == set(reasons.WHY)
 
 
-def test_every_documented_figure_of_a_network_is_gone_through(figures):
-    """The parameters and the accuracy that a row of data documents stand beside the measured."""
+def test_documented_figures_stand_beside_measured_ones(figures):
+    """The page compares the documented parameters and accuracy of every model."""
     shown = {(figure.what, figure.documented, figure.computed) for figure in figures}
     rows = {row.name: row for row in zoo.rows()}
     for name, row in ARCHITECTURES.items():
@@ -134,9 +137,8 @@ def test_every_documented_figure_of_a_network_is_gone_through(figures):
 
 
 def test_the_table_of_layers_is_wrong_where_it_is_known_to_be():
-    """Of the study's table of 14 layers, these cells are not what exp5 computes, and no others."""
-    cells = [figure for row in documented.layers() for figure in row.cells]
-    assert len(cells) == 56
+    """These cells of the study's table of layers differ from exp5, and no others."""
+    cells = [figure for row in study.layers() for figure in row.cells]
     assert [figure.what for figure in cells if not figure.holds] == [
         "MaxPool2d-7: output",
         *("Conv2d-8: receptive field", "BatchNorm2d-9: receptive field"),
@@ -144,3 +146,31 @@ def test_the_table_of_layers_is_wrong_where_it_is_known_to_be():
         *("Conv2d-12: receptive field", "BatchNorm2d-13: receptive field"),
         "Linear-14: receptive field",
     ]
+
+
+def test_the_house_is_what_its_imports_say():
+    """The drawing has every part on its layer, and its arrows lead down to all that is imported."""
+    drawing, imports = house.svg(), house.imports()
+    heights = {name: int(y) for y, name in re.findall(r'y="(\d+)">(\w+)<', drawing)}
+    rows = sorted({*heights.values()})
+    floors = [{name for name, y in heights.items() if y == row} for row in rows]
+    assert floors == house.layers()
+    arrows = {part: set() for part in imports}
+    for part, other in re.findall(r'data-from="(\w+)" data-to="(\w+)"', drawing):
+        assert heights[part] < heights[other]
+        arrows[part].add(other)
+    assert all(house.reachable(p, arrows) == house.reachable(p, imports) for p in imports)
+
+
+def questions():
+    """Yield the rows of the table of questions in the page on design."""
+    page = (DOCS / "design.md").read_text("utf8")
+    yield from re.findall(r"^\| (Where .*\?) \| `(.*)` \| `(.*)` \|$", page, re.MULTILINE)
+
+
+def test_the_page_on_design_knows_where_things_are():
+    """Each of the ten questions names a file that defines what the answer says."""
+    assert len(list(questions())) == 10
+    for question, file, name in questions():
+        source = (ROOT / "src" / "mnistzoo" / file).read_text("utf8")
+        assert re.search(rf"^ *(def |class |){name}\b( =|:|\()", source, re.MULTILINE), question

@@ -246,7 +246,7 @@ def test_a_model_of_another_precision_is_evaluated(dtype, few):
         (nn.Conv2d(1, 4, 3), "shape (50, num_classes), got (50, 4, 26, 26)"),
         (Wrapped(nn.Flatten(), lambda logits: {"logits": logits}), "got dict"),
         (Wrapped(nn.Flatten(), lambda logits: logits / 0), "values that are not numbers"),
-        (get_model("exp1").blank(), "one on the meta device"),
+        (get_model("exp1").to("meta"), "one on the meta device"),
         (get_model("exp1", num_classes=3), "0 to 9, got a model of 3 classes"),
     ],
 )

@@ -362,6 +362,7 @@ torch.save(torch.cat([method.execute([image[None]])[0].clone() for image in imag
 """
 
 
+@pytest.mark.slow
 def test_pte_computes_the_same(tmp_path, normalized):
     """ExecuTorch's own runtime, in a process of its own, computes the same."""
     pytest.importorskip("executorch", reason="the extra [edge] is not installed")

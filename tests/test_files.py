@@ -1,4 +1,4 @@
-"""Files are whole or absent."""
+"""Files are whole or absent, reads are bounded, and folders can be locked."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from mnistzoo.files import locked, make_folder, move, read_bytes, sha256, write_
 
 @given(st.binary(max_size=300))
 def test_round_trip(tmp_path_factory, data):
-    """What is written is read back, its digest is hashlib's, and nothing else is left beside it."""
+    """A written file reads back equal, and nothing else is left beside it."""
     folder = tmp_path_factory.mktemp("files")
     path = write_bytes(folder / "sub" / "sub" / "file", data)
     assert read_bytes(path, limit=300) == data
@@ -23,37 +23,37 @@ def test_round_trip(tmp_path_factory, data):
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
-def test_limit(tmp_path):
-    """A file of exactly the limit is read, one byte more is refused."""
+def test_reads_are_bounded(tmp_path):
+    """A file of exactly the limit is read; one byte more is refused."""
     path = write_bytes(tmp_path / "file", b"12345")
     assert read_bytes(path, limit=5) == b"12345"
-    with pytest.raises(FileReadError, match="larger than the 4 bytes"):
+    with pytest.raises(FileReadError, match="at most 4 bytes"):
         read_bytes(path, limit=4)
 
 
 @pytest.mark.parametrize("name", ["absent", "."])
-def test_unreadable(tmp_path, name):
-    """A missing file or a folder is an OSError of this library that names it."""
-    with pytest.raises(FileReadError, match="check the path"):
+def test_unreadable_paths_are_refused(tmp_path, name):
+    """A missing file, or a folder, is an OSError of this library that names it."""
+    with pytest.raises(FileReadError, match=name):
         read_bytes(tmp_path / name, limit=10)
     assert issubclass(FileReadError, MnistZooError)
     assert issubclass(FileReadError, OSError)
 
 
 def test_an_endless_device_is_not_held_in_memory():
-    """Reading stops at the limit by itself: what was read is as long as that, not longer."""
+    """Reading stops at the limit, so memory use is bounded too."""
     import tracemalloc
 
     tracemalloc.start()
-    with pytest.raises(FileReadError, match="larger"):
+    with pytest.raises(FileReadError, match="/dev/zero"):
         read_bytes("/dev/zero", limit=100_000)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 400_000
 
 
-def test_a_folder_and_its_parents_are_made(tmp_path):
-    """However deep; one that is there stays as it is."""
+def test_folders_are_created_with_their_parents(tmp_path):
+    """A folder that exists keeps its files."""
     folder = make_folder(str(tmp_path / "a" / "b" / "c"))
     assert folder == tmp_path / "a" / "b" / "c"
     (folder / "file").write_bytes(b"")
@@ -61,19 +61,19 @@ def test_a_folder_and_its_parents_are_made(tmp_path):
     assert [path.name for path in folder.iterdir()] == ["file"]
 
 
-def test_a_file_takes_the_place_of_another(tmp_path):
-    """What was there is gone, and so is the old name; a file that is missing changes nothing."""
+def test_move_replaces_a_file(tmp_path):
+    """The target has the new content and the old name is gone. A missing file changes nothing."""
     one, two = (write_bytes(tmp_path / name, name.encode()) for name in ("one", "two"))
     move(one, two)
     assert two.read_bytes() == b"one"
     assert not one.exists()
-    with pytest.raises(FileWriteError, match="No such file"):
+    with pytest.raises(FileWriteError, match="two"):
         move(one, two)
     assert two.read_bytes() == b"one"
 
 
 def free(folder, *, to_read=False):
-    """Whether the system would lock a folder at once, for one alone or for readers."""
+    """Return whether the system would lock a folder at once, exclusively or for readers."""
     import fcntl
 
     kind = fcntl.LOCK_SH if to_read else fcntl.LOCK_EX
@@ -88,11 +88,11 @@ def free(folder, *, to_read=False):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such locks")
-def test_a_folder_is_locked(tmp_path):
-    """Alone or for readers together; free again afterwards, also when something was raised."""
+def test_locks_are_exclusive_or_shared(tmp_path):
+    """A writer excludes all others, readers share; the lock ends with the block, or an error."""
     with locked(tmp_path):
         assert not free(tmp_path, to_read=True)
-        with pytest.raises(FileWriteError, match="wait until"), locked(tmp_path, wait=False):
+        with pytest.raises(FileWriteError, match="another process"), locked(tmp_path, wait=False):
             pytest.fail("both have it")
     with locked(tmp_path, wait=False):
         assert not free(tmp_path, to_read=True)
@@ -108,7 +108,7 @@ def test_a_folder_is_locked(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs fork")
 def test_a_lock_does_not_outlive_its_block_in_a_child(tmp_path, python):
-    """A child forked inside holds the descriptor too, and yet the folder is free afterwards."""
+    """The folder is free afterwards, although a forked child inherited the descriptor."""
     out = python(
         "import os, signal, sys\nfrom pathlib import Path\nfrom mnistzoo.files import locked\n"
         "import fcntl\n"
@@ -123,22 +123,22 @@ def test_a_lock_does_not_outlive_its_block_in_a_child(tmp_path, python):
     assert out == "free\n"
 
 
-def test_what_cannot_be_locked_is_used_all_the_same(tmp_path):
-    """A folder that does not exist is no error here; the reading or writing says so."""
+def test_a_missing_folder_needs_no_lock(tmp_path):
+    """The read or write that follows reports it."""
     with locked(tmp_path / "absent"):
         assert not (tmp_path / "absent").exists()
 
 
-def test_a_folder_in_the_way(tmp_path):
-    """Where a file stands as the parent folder, the error says so and nothing is changed."""
+def test_a_file_in_place_of_a_folder_is_unchanged(tmp_path):
+    """Writing below a file fails and leaves it alone."""
     (tmp_path / "file").write_bytes(b"old")
-    with pytest.raises(FileWriteError, match="choose a folder"):
+    with pytest.raises(FileWriteError, match="Choose a writable folder"):
         write_bytes(tmp_path / "file" / "below", b"new")
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
 def test_a_failed_write_leaves_nothing(tmp_path):
-    """When the last step fails, the old file stands and the temporary one is gone."""
+    """When the last step fails, the target is unchanged and the temporary file is gone."""
     (tmp_path / "target").mkdir()
     (tmp_path / "target" / "inside").write_bytes(b"x")
     with pytest.raises(FileWriteError):
@@ -147,22 +147,22 @@ def test_a_failed_write_leaves_nothing(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")
-def test_a_folder_that_refuses():
-    """Where no folder can be made, even by root, the error says what to do."""
-    with pytest.raises(FileWriteError, match="choose a folder"):
+def test_a_folder_that_refuses_is_reported():
+    """Where no folder can be created, even by root, the error says what to do."""
+    with pytest.raises(FileWriteError, match="Choose a writable folder"):
         write_bytes("/proc/mnistzoo/file", b"new")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
-def test_no_room(tmp_path):
-    """When the bytes stop fitting half-way, the old file stands and the part is gone."""
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    """When a write stops half-way, the old content stays and the part is gone."""
     import resource
 
     path = write_bytes(tmp_path / "file", b"old")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
-        with pytest.raises(FileWriteError, match="has room"):
+        with pytest.raises(FileWriteError, match="free space"):
             write_bytes(path, bytes(100_000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -171,7 +171,7 @@ def test_no_room(tmp_path):
 
 
 def test_readers_never_see_a_part(tmp_path):
-    """While one thread replaces a file again and again, another only ever reads whole versions."""
+    """While one thread keeps replacing a file, another reads only whole versions."""
     versions = [bytes([i]) * 200_000 for i in range(4)]
     path = write_bytes(tmp_path / "file", versions[0])
     stop = threading.Event()

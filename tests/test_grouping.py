@@ -1,6 +1,6 @@
-"""Which pieces of ink make a digit, and in which order digits are read: boxes drawn by hand.
+"""Components are grouped into digits, and digits into lines: boxes drawn by hand.
 
-The limits are the library's own choice; here they are stated once more, as geometry.
+The limits are the library's choice. Here they are stated a second time, as geometry.
 """
 
 import itertools
@@ -11,137 +11,135 @@ import pytest
 from mnistzoo.images.components import Component, bounding_box, drop_border_components
 from mnistzoo.images.grouping import group_digits, main_digit, reading_order
 
+LABELS = itertools.count(1)
 
-def piece(left, top, width, height, area=None):
-    """A piece of ink by its corner and its sides; half of its box is ink unless stated."""
-    number = next(piece.numbers)
+
+def component(left, top, width, height, area=None):
+    """Return a component by its corner and its sides; default area: half of its box."""
     area = width * height // 2 if area is None else area
-    return Component(number, (left, top, left + width, top + height), area)
+    return Component(next(LABELS), (left, top, left + width, top + height), area)
 
 
-piece.numbers = itertools.count(1)
+def test_the_bounding_box_contains_all_components():
+    """It reaches from the first column and row to the last."""
+    components = [component(5, 7, 3, 11), component(1, 9, 2, 2), component(4, 2, 90, 3)]
+    assert components[0].height == 11
+    assert bounding_box(components) == (1, 2, 94, 18)
 
 
-def together(main, *others):
-    """Which of the others are part of the digit whose largest piece is `main`."""
-    kept = main_digit([*others, main])
-    assert main in kept
-    return [other in kept for other in others]
-
-
-def test_height_and_common_box():
-    """A piece is as high as its box, and several have the box around all."""
-    assert piece(5, 7, 3, 11).height == 11
-    assert bounding_box([piece(5, 7, 3, 11), piece(1, 9, 2, 2), piece(4, 2, 90, 3)]) == (
-        1,
-        2,
-        94,
-        18,
-    )
+def joined(main, *others):
+    """Return which of the others belong to the digit whose largest component is `main`."""
+    digit = main_digit([*others, main])
+    assert main in digit
+    return [other in digit for other in others]
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_digit_has_what_is_near_its_largest_piece(turned):
-    """Near is a quarter of its longer side, corner to corner, in every direction."""
+def test_near_components_belong_to_the_main_digit(turned):
+    """Near is up to a quarter of its longer side, between corners, in every direction."""
 
     def at(left, top, width, height):
-        return piece(*((top, left, height, width) if turned else (left, top, width, height)), 400)
+        box = (top, left, height, width) if turned else (left, top, width, height)
+        return component(*box, 400)
 
-    main = piece(*((200, 300, 100, 40) if turned else (300, 200, 40, 100)), 2000)
+    main = component(*((200, 300, 100, 40) if turned else (300, 200, 40, 100)), 2000)
     near = [at(365, 250, 9, 9), at(266, 250, 9, 9), at(310, 325, 9, 9), at(310, 166, 9, 9)]
     far = [at(366, 250, 9, 9), at(265, 250, 9, 9), at(310, 326, 9, 9), at(310, 165, 9, 9)]
-    assert together(main, *near) == [True] * 4
-    assert together(main, *far) == [False] * 4
-    assert together(main, at(355, 320, 9, 9), at(356, 320, 9, 9)) == [True, False]  # 15² + 20²
-    assert together(main, at(310, 210, 9, 9)) == [True]
+    assert joined(main, *near) == [True] * 4
+    assert joined(main, *far) == [False] * 4
+    assert joined(main, at(355, 320, 9, 9), at(356, 320, 9, 9)) == [True, False]  # 15² + 20²
+    assert joined(main, at(310, 210, 9, 9)) == [True]
 
 
-def test_a_digit_has_no_specks():
-    """What has under three hundredths of the largest piece's ink is left out."""
-    main = piece(0, 0, 40, 100, 2000)
-    assert together(main, piece(0, 0, 9, 9, 60), piece(0, 0, 9, 9, 59)) == [True, False]
+def test_specks_do_not_belong_to_the_main_digit():
+    """Components below 3 % of its area are left out."""
+    main = component(0, 0, 40, 100, 2000)
+    assert joined(main, component(0, 0, 9, 9, 60), component(0, 0, 9, 9, 59)) == [True, False]
 
 
-def sizes(*pieces):
-    """How many pieces each digit has."""
-    return [len(group) for group in group_digits(list(pieces))]
+def sizes(*components):
+    """Return how many components each digit has."""
+    return [len(group) for group in group_digits(list(components))]
 
 
-def test_each_high_piece_is_a_digit():
-    """From three fifths of the usual height on; what is lower, and two fifths, if it is apart."""
-    row = [piece(200 * i, 0, 50, 100) for i in range(5)]
-    assert sizes(*row, piece(2000, 0, 50, 60)) == [1] * 6
-    assert sizes(*row, piece(2000, 0, 50, 59)) == [1] * 6
-    assert sizes(*row, piece(2000, 0, 50, 40)) == [1] * 6
-    assert sizes(*row, piece(2000, 0, 50, 39)) == [1] * 5
+ROW = [component(200 * i, 500, 50, 100) for i in range(5)]
+"""Five digits of the same height, side by side."""
 
 
-def test_low_pieces_belong_to_what_is_near():
-    """Above or below a digit to 35 of 100 of the usual height, beside it to a tenth.
+@pytest.mark.parametrize(("height", "count"), [(60, 6), (59, 6), (40, 6), (39, 5)])
+def test_isolated_components_are_digits_from_two_fifths_of_the_height(height, count):
+    """Lower ones are dropped."""
+    assert sizes(*ROW, component(2000, 500, 50, height)) == [1] * count
 
-    Above means that they share three tenths of the narrower one's width.
+
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((200, 455, 50, 10), [1, 2, 1, 1, 1]),
+        ((200, 454, 50, 10), [1] * 5),
+        ((200, 635, 50, 10), [1, 2, 1, 1, 1]),
+        ((200, 636, 50, 10), [1] * 5),
+        ((460, 550, 10, 10), [1, 1, 2, 1, 1]),
+        ((461, 550, 10, 10), [1] * 5),
+        ((844, 470, 20, 10), [1, 1, 1, 1, 2]),
+        ((845, 470, 20, 10), [1] * 5),
+        ((835, 470, 200, 10), [1, 1, 1, 1, 2]),
+        ((836, 470, 200, 10), [1] * 5),
+    ],
+)
+def test_small_components_belong_to_the_digit_they_are_near(box, expected):
+    """Near is 35 % of the typical height above or below a digit, and 10 % beside it.
+
+    Above and below mean that they share 30 % of the narrower one's width.
     """
-    row = [piece(200 * i, 500, 50, 100) for i in range(5)]
-    assert sizes(*row, piece(200, 455, 50, 10)) == [1, 2, 1, 1, 1]
-    assert sizes(*row, piece(200, 454, 50, 10)) == [1] * 5
-    assert sizes(*row, piece(200, 635, 50, 10)) == [1, 2, 1, 1, 1]
-    assert sizes(*row, piece(200, 636, 50, 10)) == [1] * 5
-    assert sizes(*row, piece(460, 550, 10, 10)) == [1, 1, 2, 1, 1]
-    assert sizes(*row, piece(461, 550, 10, 10)) == [1] * 5
-    for width, shared, count in ((20, 6, 2), (20, 5, 1), (200, 15, 2), (200, 14, 1)):
-        low = piece(850 - shared, 470, width, 10)
-        assert sizes(*row, low) == [1, 1, 1, 1, count]
+    assert sizes(*ROW, component(*box)) == expected
 
 
-def test_the_usual_height_is_that_of_most_ink():
-    """Many low dots are no digits beside two of full height; they weigh little."""
-    dots = [piece(30 * i, 900, 20, 20) for i in range(20)]
-    assert sizes(piece(0, 0, 50, 100), piece(100, 0, 50, 100), *dots) == [1, 1]
+def test_the_typical_height_is_weighted_by_area():
+    """Many dots beside two digits are not digits; alone they are."""
+    dots = [component(30 * i, 900, 20, 20) for i in range(20)]
+    assert sizes(component(0, 0, 50, 100), component(100, 0, 50, 100), *dots) == [1, 1]
     assert sizes(*dots) == [1] * 20
 
 
 @pytest.mark.parametrize("slope", [-0.2, 0, 0.2])
-def test_lines_are_read_from_the_top_each_from_the_left(slope):
-    """Whatever the order in which the pieces are found, and where lines climb or fall."""
-    chance = random.Random(0)
-    page = [
-        [[piece(100 * x, int(300 * y + slope * 100 * x) + chance.randrange(20), 50, 100)]]
+def test_digits_are_ordered_line_by_line(slope):
+    """The order in which they are found does not matter, and lines may slope."""
+    rng = random.Random(0)
+    expected = [
+        [component(100 * x, int(300 * y + slope * 100 * x) + rng.randrange(20), 50, 100)]
         for y in range(4)
         for x in range(9)
     ]
-    expected = [group for (group,) in page]
     for _ in range(5):
-        shuffled = chance.sample(expected, len(expected))
-        assert reading_order(shuffled) == expected
+        assert reading_order(rng.sample(expected, len(expected))) == expected
 
 
-def test_what_stands_beside_is_in_the_line():
-    """Two fifths of the lower one's height beside the other are enough; less is another line."""
-    first = [piece(0, 100, 50, 100)]
-    same, other = [piece(100, 160, 50, 100)], [piece(100, 161, 50, 100)]
+def test_a_digit_beside_another_is_in_its_line():
+    """They share 40 % of the lower one's height; otherwise it starts another line."""
+    first = [component(0, 100, 50, 100)]
+    same, other = [component(100, 160, 50, 100)], [component(100, 161, 50, 100)]
     assert reading_order([same, first]) == [first, same]
-    above = [piece(100, 39, 50, 100)]
+    above = [component(100, 39, 50, 100)]
     assert reading_order([above, first]) == [above, first]
     assert reading_order([other, first]) == [first, other]
-    small = [piece(100, 192, 50, 20)]
-    later = [piece(200, 100, 50, 100)]
+    small, later = [component(100, 192, 50, 20)], [component(200, 100, 50, 100)]
     assert reading_order([small, later, first]) == [first, small, later]
 
 
-def test_a_digit_goes_to_the_line_that_it_is_most_beside():
-    """Of two lines that both stand beside it, the one with more of its height."""
-    upper, lower = [piece(0, 0, 50, 100)], [piece(10, 105, 50, 100)]
-    between = [piece(200, 60, 50, 100)]
-    assert reading_order([upper, lower, between]) == [upper, lower, between]
-    between = [piece(200, 45, 50, 100)]
-    assert reading_order([upper, lower, between]) == [upper, between, lower]
+def test_a_digit_joins_the_line_it_shares_more_rows_with():
+    """Between two lines, the larger overlap decides."""
+    upper, lower = [component(0, 0, 50, 100)], [component(10, 105, 50, 100)]
+    low, high = [component(200, 60, 50, 100)], [component(200, 45, 50, 100)]
+    assert reading_order([upper, lower, low]) == [upper, lower, low]
+    assert reading_order([upper, lower, high]) == [upper, high, lower]
 
 
-def test_what_lies_all_along_the_edge_is_no_digit():
-    """A piece of ink goes whose every place along its length is at the edge, if others are left."""
+def test_components_along_the_border_are_dropped():
+    """Unless nothing else is long enough to be the digit."""
     along = Component(1, (0, 0, 6, 50), 300, border=50)
     nearly = Component(2, (0, 60, 6, 110), 300, border=49)
     apart = Component(3, (40, 40, 60, 80), 400)
     assert drop_border_components([along, nearly, apart], 40) == [nearly, apart]
-    assert drop_border_components([along, apart], 41) == [along, apart]
     assert drop_border_components([along, apart], 40) == [apart]
+    assert drop_border_components([along, apart], 41) == [along, apart]

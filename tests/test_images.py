@@ -25,13 +25,13 @@ FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]
 
 @pytest.fixture(scope="module")
 def digits(test_images):
-    """The test images, uint8."""
+    """Return the test images, uint8."""
     return test_images.images
 
 
 @pytest.fixture(scope="module")
 def page(digits):
-    """A grayscale photograph of one 5: dark on light, off center, 240 wide and 180 high."""
+    """Return a photograph of one 5: dark on light, off center, 240 wide and 180 high."""
     five = Image.fromarray(digits[8].numpy()).resize((84, 84), Image.Resampling.BICUBIC)
     pixels = np.full((180, 240), 220, np.uint8)
     pixels[60:144, 20:104] -= (np.asarray(five) * 0.7).astype(np.uint8)
@@ -40,7 +40,7 @@ def page(digits):
 
 @pytest.fixture(scope="module")
 def expected(page):
-    """The same 5 in MNIST format."""
+    """Return the same 5 in MNIST format."""
     return to_mnist(page)
 
 
@@ -406,7 +406,7 @@ def test_random_arrays_raise_no_other_errors(data, dtype):
 
 @pytest.fixture(scope="module")
 def model():
-    """A model with random weights, in training mode."""
+    """Return a model with random weights, in training mode."""
     torch.manual_seed(0)
     return mnistzoo.exp5()
 

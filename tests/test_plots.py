@@ -1,12 +1,16 @@
-"""Figures: what they show, read back from matplotlib's objects, and that it can be seen."""
+"""Figures: what they show, read back from matplotlib's objects, and whether it can be seen."""
 
 import json
+import sys
 from itertools import combinations
 from statistics import stdev
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner
 
 from mnistzoo.cli import app
@@ -22,11 +26,11 @@ pytest.importorskip("matplotlib", reason="an extra of the package")
 
 from mnistzoo import plots
 from mnistzoo.plots import style
-from mnistzoo.plots.answers import BAR
+from mnistzoo.plots.predictions import BAR
 from mnistzoo.plots.runs import FILLS, SIZES
 
 BACKGROUNDS = "#ffffff", "#0d1117"
-"""GitHub's, light and dark."""
+"""GitHub's light and dark backgrounds."""
 
 VISION = {
     "usual": np.eye(3),
@@ -46,12 +50,12 @@ VISION = {
         [0.004733, 0.691367, 0.303900],
     ],
 }
-"""What is seen of linear RGB: Machado, Oliveira and Fernandes 2009, doi:10.1109/TVCG.2009.113."""
+"""Color vision as matrices on linear RGB (Machado et al. 2009, doi:10.1109/TVCG.2009.113)."""
 
 
-def linear(colour):
-    """Linear RGB of an sRGB colour (IEC 61966-2-1)."""
-    c = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+def linear(color):
+    """Linear RGB of an sRGB color (IEC 61966-2-1)."""
+    c = np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     return np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
 
 
@@ -68,35 +72,39 @@ def lab(rgb):
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-def test_text_and_marks_stand_out():
-    """On the figures' own background, text has a contrast of 4.5 and marks of 3 (WCAG 2.2)."""
-    for colour in (style.INK, style.MUTED, style.ALERT):
-        assert contrast(colour, style.CARD) >= 4.5
-    for colour in (BAR, *(look.colour for look in (*style.LOOKS, style.OTHER))):
-        assert contrast(colour, style.CARD) >= 3
-
-
-def test_no_text_colour_serves_both_backgrounds():
-    """Why figures bring a background: no grey has a contrast of 4.5 on light and dark at once."""
-    greys = [f"#{grey:02x}{grey:02x}{grey:02x}" for grey in range(256)]
-    best = max(min(contrast(grey, ground) for ground in BACKGROUNDS) for grey in greys)
-    assert 4.2 < best < 4.4
+def test_text_and_marks_have_contrast():
+    """Text has a contrast of 4.5 with the background, and marks one of 3 (WCAG 2.2)."""
+    for color in (style.TEXT, style.MUTED, style.ALERT):
+        assert contrast(color, style.BACKGROUND) >= 4.5
+    for color in (BAR, *(look.color for look in (*style.STYLES, style.OTHER))):
+        assert contrast(color, style.BACKGROUND) >= 3
+    grays = [f"#{gray:02x}{gray:02x}{gray:02x}" for gray in range(256)]
+    best = max(min(contrast(gray, ground) for ground in BACKGROUNDS) for gray in grays)
+    assert best < 4.4  # why figures bring a background of their own
 
 
 @pytest.mark.parametrize("vision", VISION)
-def test_networks_can_be_told_apart(vision):
-    """Any two networks' colours are 20 apart in CIELAB whatever the eye; marks and lines differ."""
-    for one, other in combinations(style.LOOKS, 2):
-        seen = [lab(np.array(VISION[vision]) @ linear(look.colour)) for look in (one, other)]
+def test_models_are_distinguishable(vision):
+    """Any two colors are 20 apart in CIELAB for every kind of vision; markers and lines differ."""
+    for one, other in combinations(style.STYLES, 2):
+        seen = [lab(np.array(VISION[vision]) @ linear(look.color)) for look in (one, other)]
         assert np.linalg.norm(seen[0] - seen[1]) >= 20
         assert one.marker != other.marker
         assert one.line != other.line
 
 
-def run(network, recipe, seed, accuracies):
+def test_every_recipe_has_its_own_marker():
+    """No two recipes are filled alike, and none is hollow like the study's figures."""
+    assert set(FILLS) == set(RECIPES)
+    assert len({*FILLS.values(), "none"}) == len(RECIPES) + 1
+    assert set(SIZES) == {*FILLS.values(), "none"}
+    assert len(style.STYLES) == len(list_models())
+
+
+def run(model, recipe, seed, accuracies):
     """A run with these accuracies after its epochs."""
     losses = [1 / n + seed for n in range(1, len(accuracies) + 1)]
-    return result(accuracies, architecture=network, recipe=recipe, seed=seed, losses=losses)
+    return result(accuracies, architecture=model, recipe=recipe, seed=seed, losses=losses)
 
 
 RUNS = [
@@ -107,16 +115,8 @@ RUNS = [
 ]
 
 
-def test_every_recipe_has_a_mark_of_its_own():
-    """No two recipes' marks are filled alike, and none is hollow as the study's figures are."""
-    assert set(FILLS) == set(RECIPES)
-    assert len({*FILLS.values(), "none"}) == len(RECIPES) + 1
-    assert set(SIZES) == {*FILLS.values(), "none"}
-    assert len(style.LOOKS) == len(list_models())
-
-
 def test_curves_are_mean_and_range():
-    """Each recipe has a row; a line is the mean over seeds, the band their smallest and largest."""
+    """Each recipe has a row. A line is the mean over seeds, the band their range."""
     figure = plots.curves(RUNS)
     above, _, below, loss = figure.axes
     assert [line.get_label() for line in above.lines] == ["exp1"]
@@ -134,8 +134,48 @@ def test_curves_are_mean_and_range():
     assert names == ["exp1", "exp5"]
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3, 40])
+def test_epochs_are_whole_numbers(epochs):
+    """The ticks of the horizontal axis are whole numbers, however short the run."""
+    figure = plots.curves([run("exp1", "record", 0, [0.5] * epochs)])
+    for axes in figure.axes:
+        ticks = axes.get_xticks()
+        assert list(ticks) == [round(tick) for tick in ticks]
+
+
+ACCURACY = st.integers(0, 10_000).map(lambda correct: correct / 10_000)
+
+
+def inside(axes, x, y):
+    """Whether a point in the coordinates of the data lies within the axes."""
+    across, up = axes.transAxes.inverted().transform(axes.transData.transform((x, y)))
+    return 0 <= across <= 1 and 0 <= up <= 1
+
+
+@settings(max_examples=15)
+@given(st.lists(st.tuples(st.sampled_from(list_models()), ACCURACY, ACCURACY), max_size=8))
+@example([("exp1", 0.9873, 0.9873)])
+@example([("exp1", 0.0, 0.0), ("exp5", 1.0, 1.0)])
+def test_no_point_vanishes(made):
+    """Wherever runs lie, each mark, error bar and curve lies inside the axes, between two ticks."""
+    results = [run(model, "record", seed, found) for seed, (model, *found) in enumerate(made)]
+    shown = plots.accuracy_vs_params(results)
+    (axes,) = shown.axes
+    assert len(axes.containers) == len(list_models()) + len({model for model, *_ in made})
+    for drawn in axes.containers:
+        point, _, bars = drawn.lines
+        assert inside(axes, *point.get_xydata()[0])
+        assert all(inside(axes, *end) for bar in bars for end in bar.get_segments()[0])
+    assert np.isfinite(axes.get_yticks()).all()
+    if not made:
+        return
+    axes, _ = plots.curves(results).axes
+    assert all(inside(axes, *point) for line in axes.lines for point in line.get_xydata())
+    assert sum(inside(axes, 1, tick) for tick in axes.get_yticks()) >= 2
+
+
 def test_error_bars_are_the_sd_over_seeds():
-    """A mark is at the parameters and the mean, its bar the sd long; the study's are hollow."""
+    """A mark is at the mean, its bar the standard deviation; the study's marks are hollow."""
     figure = plots.accuracy_vs_params(RUNS)
     (axes,) = figure.axes
     marks = {}
@@ -149,43 +189,42 @@ def test_error_bars_are_the_sd_over_seeds():
     assert mean == pytest.approx((0.991 + 0.994 + 0.996) / 3)
     assert (high - mean, mean - low) == pytest.approx((sd, sd))
     accuracy, bars = marks["left", 21_000]
-    assert (accuracy, bars) == (0.97, ())  # one seed has no sd
+    assert (accuracy, bars) == (0.97, ())  # one seed has no standard deviation
     hollow = sorted(y for (fill, _), (y, _) in marks.items() if fill == "none")
-    assert hollow == [0.9173, 0.9422, 0.9643, 0.9925, 0.995]  # as printed in the study
-    legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert "the study's figure, training images" in legend
+    assert hollow == [0.9173, 0.9422, 0.9643, 0.9925, 0.995]  # as the study prints them
 
 
 @pytest.fixture(scope="module")
-def read(test_images):
-    """What exp1 answers for 1,000 test images, and those images."""
+def evaluated(test_images):
+    """An evaluation of exp1 on 1,000 test images, and those images."""
     few = Digits(test_images.images[:1000], test_images.labels[:1000])
     return evaluate(get_model("exp1", pretrained=True), few), few.images
 
 
-def test_confusion_writes_every_count(read):
-    """The numbers in the cells add up to all images, in colour to the errors; all can be read."""
+def test_confusion_writes_every_count(evaluated):
+    """The counts add up to all images, the colored ones to the errors, and all are legible."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    evaluation, _ = read
+    evaluation, _ = evaluated
     (axes,) = plots.confusion(evaluation).axes
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted label", "true label")
     cells = {t.get_position(): int(t.get_text().replace(",", "") or 0) for t in axes.texts}
     assert sum(cells.values()) == 1000
     assert sum(cells[i, i] for i in range(10)) == evaluation.correct
     (image,) = axes.images
-    coloured = image.get_array().filled(0)
-    assert coloured.sum() == len(evaluation.errors) > 0
-    assert not coloured.diagonal().any()
-    for (answer, label), count in cells.items():
-        assert coloured[label, answer] == (count if answer != label else 0)
-    darkest = to_hex(colormaps[image.cmap.name](image.norm(coloured.max())))
-    assert contrast(style.INK, darkest) >= 4.5
+    colored = image.get_array().filled(0)
+    assert colored.sum() == len(evaluation.errors) > 0
+    assert not colored.diagonal().any()
+    for (prediction, label), count in cells.items():
+        assert colored[label, prediction] == (count if prediction != label else 0)
+    darkest = to_hex(colormaps[image.cmap.name](image.norm(colored.max())))
+    assert contrast(style.TEXT, darkest) >= 4.5
 
 
-def test_errors_shows_each_wrong_image(read):
-    """Each wrong image is there with label, answer and probability, surest first; disputed red."""
-    evaluation, images = read
+def test_errors_shows_each_misclassified_image(evaluated):
+    """Each has its labels and confidence, the most confident first; disputed ones are red."""
+    evaluation, images = evaluated
     probabilities = evaluation.log_probabilities.exp()
     wrong = [n for n in range(1000) if probabilities[n].argmax() != evaluation.labels[n]]
     wrong.sort(key=lambda n: -float(probabilities[n].max()))
@@ -193,29 +232,30 @@ def test_errors_shows_each_wrong_image(read):
     used = [axes for axes in figure.axes if axes.images]
     assert len(used) == len(wrong)
     for axes, n in zip(used, wrong, strict=True):
-        label, answer = int(evaluation.labels[n]), int(probabilities[n].argmax())
+        label, prediction = int(evaluation.labels[n]), int(probabilities[n].argmax())
         digits, percent = axes.get_title().rsplit(" ", 1)
-        assert digits.strip() == f"{label}→{answer}"
-        sure = 100 * float(probabilities[n].max())
-        assert percent == ">99%" if sure >= 99.5 else abs(int(percent[:-1]) - sure) <= 0.5
+        assert digits.strip() == f"{label}→{prediction}"
+        confidence = 100 * float(probabilities[n].max())
+        assert percent == ">99%" if confidence >= 99.5 else abs(int(percent[:-1]) - confidence) < 1
         assert torch.equal(torch.tensor(axes.images[0].get_array().data), images[n])
         assert axes.texts[0].get_text() == f"#{n}"
     assert [axes.axison for axes in used] == [True] + [False] * (len(wrong) - 1)
     assert "1 with a disputed label" in figure.get_suptitle()
 
 
-def test_reliability_shows_accuracy_and_counts(read):
-    """The points are confidence and accuracy of each bin with images; the bars are the counts."""
-    evaluation, _ = read
+def test_reliability_shows_accuracy_and_counts(evaluated):
+    """Points are each bin's confidence and accuracy, bars its count, error bars 95% intervals."""
+    from scipy.stats import binomtest
+
+    evaluation, _ = evaluated
     upper, lower = plots.reliability(evaluation).axes
+    assert (upper.get_ylabel(), lower.get_xlabel()) == ("accuracy", "confidence")
     bins = evaluation.reliability()
     _, _, (bars,) = upper.containers[0].lines
     full = [b for b in bins if b.count]
     points = [(b.confidence, b.correct / b.count) for b in full]
     np.testing.assert_allclose(upper.containers[0].lines[0].get_xydata(), points)
     assert [patch.get_height() for patch in lower.patches] == [b.count for b in bins]
-    from scipy.stats import binomtest
-
     for b, segment in zip(full, bars.get_segments(), strict=True):
         wilson = binomtest(b.correct, b.count).proportion_ci(method="wilson")
         np.testing.assert_allclose(segment[:, 1], [wilson.low, wilson.high], atol=1e-4)
@@ -239,15 +279,12 @@ def draw(*args):
 
 @pytest.mark.parametrize("command", ["curves", "accuracy-vs-parameters"])
 def test_plots_of_runs_are_written(folder, command):
-    """The commands write a picture that carries the facts it was drawn from, and print them."""
-    from PIL import Image
-
+    """The commands write an image that carries the facts it was drawn from, and print them."""
     path = folder / "figure.png"
     printed = json.loads(draw(command, folder, "-o", path, "--format", "json"))
     assert printed.pop("file") == str(path)
-    with Image.open(path) as picture:
-        assert json.loads(picture.info["Description"]) == printed
-    assert draw(command, folder, "-o", path) == f"{path}: 4 runs\n"
+    with Image.open(path) as image:
+        assert json.loads(image.info["Description"]) == printed
     _, *others = folder.glob("*.json")
     for other in others:
         other.unlink()
@@ -257,28 +294,19 @@ def test_plots_of_runs_are_written(folder, command):
 @pytest.mark.parametrize(
     ("command", "text"), [("confusion", "errors"), ("errors", "errors"), ("reliability", "ECE")]
 )
-def test_plots_of_answers_are_written(tmp_path, test_images, monkeypatch, command, text):
-    """The commands draw the pretrained network's answers, as PNG or as SVG."""
+def test_plots_of_predictions_are_written(tmp_path, test_images, monkeypatch, command, text):
+    """The commands draw a pretrained model's predictions under its title, as SVG or PNG."""
     few = Digits(test_images.images[:500], test_images.labels[:500])
     monkeypatch.setattr("mnistzoo.data.mnist.mnist", lambda train: few)
     path = tmp_path / "figure.svg"
     printed = json.loads(draw(command, "exp1", "-o", path, "--format", "json"))
-    assert printed["network"] == "exp1"
+    assert printed["model"] == "exp1"
     assert b"<svg" in path.read_bytes()
     assert text in draw(command, "exp1", "-o", tmp_path / "figure.png")
 
 
-@pytest.mark.parametrize("name", ["x.txt", "x.pgf", "x"])
-def test_an_unknown_format_is_an_error(folder, name):
-    """A file that is no picture is wrong usage, and nothing is written."""
-    result = CliRunner().invoke(app, ["plot", "curves", str(folder), "-o", str(folder / name)])
-    assert result.exit_code == 2
-    assert ".png, .pdf, .svg" in result.output
-    assert not (folder / name).exists()
-
-
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     """Drawing without matplotlib says what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingExtraError, match=r"mnistzoo\[plot\]"):
         plots.curves(RUNS)

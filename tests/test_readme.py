@@ -1,4 +1,7 @@
-"""The README: its table is the measured one; its blocks run with those of the docs."""
+"""The README: its table is measured, its commands are those that CI runs.
+
+`test_docs` runs its blocks.
+"""
 
 import re
 from pathlib import Path
@@ -12,7 +15,7 @@ TEXT = README.read_text(encoding="utf8")
 
 
 def test_the_table_is_the_measured_one():
-    """The README's table is what `mnistzoo list --format markdown` prints now."""
+    """The README's table is what `mnistzoo list --format markdown` prints."""
     printed = CliRunner().invoke(app, ["list", "--format", "markdown"]).stdout
     shown = re.search(
         r"<!-- mnistzoo list --format markdown -->\n(.*?)<!-- end -->", TEXT, re.DOTALL
@@ -21,7 +24,7 @@ def test_the_table_is_the_measured_one():
 
 
 def test_two_commands_set_everything_up():
-    """The README has exactly the two install commands that `.ci/run` takes from it."""
+    """The README has exactly the two install commands that `.ci/run` reads from it."""
     commands = re.findall(r"^pip install .*$", TEXT, re.MULTILINE)
     assert commands == [
         "pip install . && mnistzoo evaluate",
@@ -30,5 +33,5 @@ def test_two_commands_set_everything_up():
 
 
 def test_it_is_short():
-    """A reader gets through it: at most 150 lines."""
+    """The README has at most 150 lines."""
     assert len(TEXT.splitlines()) <= 150

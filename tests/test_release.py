@@ -1,6 +1,7 @@
-"""What is published: the wheel, the archive of sources, and the versions they are tested with."""
+"""What is published: the wheel, the source archive, and the versions they are tested with."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tarfile
@@ -26,6 +27,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
 
 NOT_PYTHON = {
     "mnistzoo/py.typed",
+    "mnistzoo/demo.css",
     "mnistzoo/demo.js",
     "mnistzoo/data/files/NOTICE.md",
     "mnistzoo/data/files/t10k-images-idx3-ubyte.gz",
@@ -46,10 +48,13 @@ DESCRIPTION = {
 needs_hatchling = pytest.mark.skipif(
     importlib.util.find_spec("hatchling") is None, reason="the extra [test] is not installed"
 )
+from_checkout = pytest.mark.skipif(
+    not (ROOT / ".github").is_dir(), reason="the source archive has no workflows"
+)
 
 
 def build(source, out, umask=-1):
-    """Build the archive of sources and the wheel of `source`; their paths."""
+    """Build the source archive and the wheel of a tree, and return their paths."""
     command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-t", "wheel", "-d", out]
     subprocess.run(command, cwd=source, umask=umask, check=True, capture_output=True)
     (sdist,), (wheel,) = out.glob("*.tar.gz"), out.glob("*.whl")
@@ -58,13 +63,13 @@ def build(source, out, umask=-1):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """The archive of sources and the wheel, built from this tree."""
+    """The source archive and the wheel of this tree."""
     return build(ROOT, tmp_path_factory.mktemp("built"))
 
 
 @needs_hatchling
 def test_the_wheel_holds_the_package_and_nothing_else(built):
-    """The wheel is the Python files of `src`, the listed data, the weights, and their licences."""
+    """The wheel has the Python files of `src`, the listed data, the weights and the licenses."""
     python = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
     weights = {f"mnistzoo/pretrained/{name}": ROOT / "weights" / name for name in WEIGHTS}
     sources = {name: ROOT / "src" / name for name in python | NOT_PYTHON} | weights
@@ -77,8 +82,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(built):
 
 
 @needs_hatchling
-def test_the_archive_of_sources_holds_the_tree(built):
-    """The archive of sources has the library, its tests and docs, and what is said about them."""
+def test_the_source_archive_holds_the_tree(built):
+    """The source archive has everything that `pyproject.toml` lists."""
     with tarfile.open(built[0]) as archive:
         names = {name.split("/")[1] for name in archive.getnames()}
     listed = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["only-include"]
@@ -86,10 +91,10 @@ def test_the_archive_of_sources_holds_the_tree(built):
 
 
 @needs_hatchling
-def test_two_builds_are_one(built, tmp_path):
-    """The archive of sources, unpacked elsewhere, builds itself and the wheel byte for byte.
+def test_builds_are_reproducible(built, tmp_path):
+    """The unpacked source archive builds itself and the wheel byte for byte.
 
-    The second build has other times, another folder and another umask.
+    The second build has another folder, other times and another umask.
     """
     subprocess.run([sys.executable, "-m", "tarfile", "-e", built[0], tmp_path], check=True)
     (unpacked,) = tmp_path.iterdir()
@@ -102,7 +107,7 @@ def test_two_builds_are_one(built, tmp_path):
 
 
 def floors(*groups):
-    """The lowest version that each requirement allows, by name."""
+    """Return the lowest version that each requirement allows, by name."""
     found = {}
     for requirement in map(Requirement, [line for group in groups for line in group]):
         lowest = [s.version for s in requirement.specifier if s.operator == ">="]
@@ -112,7 +117,7 @@ def floors(*groups):
 
 
 def test_the_lowest_versions_are_those_declared():
-    """`.ci/lowest.txt` pins the declared floor of each requirement that the suite runs with."""
+    """`.ci/lowest.txt` pins the lowest declared version of each requirement of the tests."""
     project, extras = PROJECT["project"], PROJECT["project"]["optional-dependencies"]
     tested = [extras[name] for name in ("demo", "export", "plot", "ray", "test")]
     declared = floors(PROJECT["build-system"]["requires"], project["dependencies"], *tested)
@@ -121,9 +126,19 @@ def test_the_lowest_versions_are_those_declared():
     assert {name: Version(version) for name, version in pinned.items()} == declared
 
 
-@pytest.mark.skipif(not (ROOT / ".github").is_dir(), reason="the archive of sources has no hosting")
+@from_checkout
+def test_pre_commit_runs_the_checks_of_ci():
+    """The hooks are the commands of `lint` in `.ci/run`, in the same order."""
+    config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf8"))
+    hooks = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf8")
+    lint = re.search(r"^lint\(\) \{\n(.*?)^\}", script, re.DOTALL | re.MULTILINE)
+    assert hooks == lint[1].replace("  ", "").splitlines()
+
+
+@from_checkout
 def test_the_workflow_runs_every_supported_python():
-    """The matrix begins at the lowest Python that the package takes, and has the classifiers'."""
+    """The matrix is that of the classifiers, and starts at the lowest supported Python."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf8"))
     matrix = workflow["jobs"]["suite"]["strategy"]["matrix"]
     prefix = "Programming Language :: Python :: 3."
@@ -137,7 +152,7 @@ def test_the_workflow_runs_every_supported_python():
 
 
 def test_the_version_is_the_same_everywhere():
-    """The changelog begins with the version of the package, and the citation names it."""
+    """The changelog starts with the package's version, and the citation states it."""
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf8")
     headings = [line for line in changelog.splitlines() if line.startswith("## ")]
     assert headings[0].split()[1] == mnistzoo.__version__

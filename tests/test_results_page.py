@@ -1,4 +1,4 @@
-"""docs/results.md: its tables are what the commands print, its figures what they would draw."""
+"""docs/results.md and docs/ablations.md: tables, figures and sentences match the results."""
 
 import csv
 import json
@@ -28,7 +28,7 @@ FIGURES = re.findall(r"<!-- mnistzoo (plot .*) -o (\S+) -->\n!\[.+\]\((.+)\)", P
 
 @pytest.fixture(scope="module")
 def invoke():
-    """Run a command in the repository's folder, with each network evaluated once for all."""
+    """Run commands in the repository's folder; each model is evaluated once for all of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         measured = evaluate._evaluate(None)
@@ -46,13 +46,13 @@ def invoke():
 
 @pytest.mark.parametrize(("command", "shown"), TABLES, ids=[command for command, _ in TABLES])
 def test_tables_are_what_the_commands_print(invoke, command, shown):
-    """Each table of the page is what the command above it prints now."""
+    """Each table of the page is the current output of the command above it."""
     assert shown == invoke(command)
 
 
 @pytest.mark.parametrize(("command", "path", "link"), FIGURES, ids=[p for _, p, _ in FIGURES])
-def test_figures_are_of_the_numbers_there_are(invoke, tmp_path, command, path, link):
-    """Each picture carries the facts that its command would draw now, and is small."""
+def test_figures_show_the_current_numbers(invoke, tmp_path, command, path, link):
+    """Each figure carries the numbers that its command draws now, and is a small file."""
     image = pytest.importorskip("PIL.Image")
     pytest.importorskip("matplotlib", reason="an extra of the package")
     assert ROOT / path == ROOT / "docs" / link
@@ -69,33 +69,41 @@ def test_figures_are_of_the_numbers_there_are(invoke, tmp_path, command, path, l
 
 
 def flat(value, name=""):
-    """The leaves of nested lists and dictionaries by their place."""
+    """Return the leaves of nested lists and dictionaries by their path."""
     if not isinstance(value, list | dict):
         return {name: value}
     items = value.items() if isinstance(value, dict) else enumerate(value)
     return {k: v for key, item in items for k, v in flat(item, f"{name}/{key}").items()}
 
 
-def test_the_page_has_all_of_them():
-    """No comment with a command goes unchecked."""
+def test_every_command_is_checked():
+    """No comment with a command is missed by the tests above."""
     assert len(TABLES) + len(FIGURES) == PAGE.count("<!-- mnistzoo ") == 9
 
 
+def record_counts(folder):
+    """Return the numbers of correct images of each model under `record`, by name."""
+    found = defaultdict(list)
+    for result in load_results(ROOT / folder):
+        if result.recipe.name == "record":
+            found[result.architecture].append(result.correct)
+    return found
+
+
 def test_every_run_is_there():
-    """Five seeds of exp5 and three of the others, under both recipes, as the page says."""
-    runs = {result.key for result in load_results(ROOT / "docs/results")}
-    assert runs == {
-        (network, recipe, seed)
-        for network in mnistzoo.list_models()
+    """There are five seeds of exp5 and three of the others, under both recipes."""
+    assert {result.key for result in load_results(ROOT / "docs/results")} == {
+        (name, recipe, seed)
+        for name in mnistzoo.list_models()
         for recipe in ("documented", "record")
-        for seed in range(5 if network == "exp5" else 3)
+        for seed in range(5 if name == "exp5" else 3)
     }
 
 
-def test_what_is_said_of_the_aims():
-    """The page names the networks whose mean is below what was asked for, and those below aims."""
+def test_the_page_names_the_models_below_the_aims():
+    """The minimum and the aims are compared with the means of `record`."""
     means = {
-        row.network: round(row.mean, 9)
+        row.architecture: round(row.mean, 9)
         for row in summarize(load_results(ROOT / "docs/results"))
         if row.recipe == "record"
     }
@@ -103,79 +111,65 @@ def test_what_is_said_of_the_aims():
     def below(name):
         line = re.search(rf"^\| {name} \|(.*)\|$", PAGE, re.MULTILINE)
         bars = [float(cell.strip(" %")) / 100 for cell in line[1].split("|")]
-        short = [network for network, bar in zip(means, bars, strict=True) if means[network] < bar]
-        return ", ".join(short) or "none"
+        return [model for model, bar in zip(means, bars, strict=True) if means[model] < bar]
 
-    assert f'Below "at least": {below("at least")}. Below the aim: {below("aim")}.' in PAGE
+    assert not below("at least")
+    assert f"All models met the minimum. Below the aim: {', '.join(below('aim'))}." in PAGE
 
 
-def test_what_is_said_of_the_gain():
-    """The page says how many images more the means are than before the teacher, and how surely."""
-    now, before = (
-        {
-            name: [
-                result.correct
-                for result in load_results(ROOT / folder)
-                if (result.architecture, result.recipe.name) == (name, "record")
-            ]
-            for name in ARCHITECTURES
-        }
-        for folder in ("docs/results", "docs/results/earlier")
-    )
+def test_the_page_states_the_gain_of_the_teacher():
+    """Gains have their standard errors, and those that Welch's t-test distinguishes are named."""
+    now, before = record_counts("docs/results"), record_counts("docs/results/earlier")
     order = "exp3", "exp2", "exp4", "exp1", "exp5"
-    told = []
+    gains = []
     for name in order:
         gain = mean(now[name]) - mean(before[name])
         error = sum(variance(runs) / len(runs) for runs in (now[name], before[name])) ** 0.5
-        told.append(f"{gain:.0f} ± {error:.0f} for {name}")
-    told[0] = told[0].replace(" for", " images for")
-    assert f"worth {', '.join(told[:-1])} and {told[-1]}" in " ".join(PAGE.split())
+        gains.append(f"{gain:.0f} ± {error:.0f} for {name}")
+    gains[0] = gains[0].replace(" for", " images for")
+    text = " ".join(PAGE.split())
+    assert f"worth {', '.join(gains[:-1])} and {gains[-1]}" in text
     tests = {name: ttest_ind(now[name], before[name], equal_var=False).pvalue for name in order}
-    assert {name for name, p in tests.items() if p < 0.05} == {"exp2", "exp4"}
+    assert [name for name in sorted(order) if tests[name] < 0.05] == ["exp2", "exp4"]
+    assert "Only the gains of exp2 and exp4" in text
 
 
-def test_three_networks_are_not_told_apart():
-    """As "Which one?" says: the ranges over the seeds overlap, each with each."""
-    runs = [
-        result for result in load_results(ROOT / "docs/results") if result.recipe.name == "record"
-    ]
-    ranges = []
-    for name in ("exp2", "exp4", "exp5"):
-        correct = [result.correct for result in runs if result.architecture == name]
-        ranges.append((min(correct), max(correct)))
+def test_three_models_are_equally_accurate():
+    """As "Which one?" says, the ranges over the seeds of exp2, exp4 and exp5 overlap."""
+    counts = record_counts("docs/results")
+    ranges = [(min(counts[name]), max(counts[name])) for name in ("exp2", "exp4", "exp5")]
     assert max(low for low, _ in ranges) <= min(high for _, high in ranges)
 
 
-def test_versions_are_told():
-    """As the page says: the first runs under `documented` were made with another torch."""
+def test_the_page_states_the_versions_of_torch():
+    """The first runs under `documented` were made with another version of torch."""
     newer = set()
-    for path in (ROOT / "docs/results").glob("*.json"):
-        run = json.loads(path.read_text())
-        if run["versions"]["torch"] == "2.15.0":
-            newer.add((run["architecture"], run["recipe"]["name"], run["seed"]))
+    for result in load_results(ROOT / "docs/results"):
+        if result.versions["torch"] == "2.15.0":
+            newer.add(result.key)
         else:
-            assert run["versions"]["torch"] == "2.14.1"
+            assert result.versions["torch"] == "2.14.1"
     seeds = {(name, "documented", 0) for name in ARCHITECTURES}
     assert newer == seeds | {("exp1", "documented", seed) for seed in (1, 2)}
 
 
-def test_noise_is_what_seeds_do():
-    """The page of levers says how far apart rows of one recipe are that differ in their seed."""
+def test_the_page_of_ablations_states_the_noise():
+    """It says by how many images rows differ that differ in their seed only."""
 
     def rows(name):
         return csv.DictReader((ROOT / "docs" / name).read_text(encoding="utf8").splitlines())
 
     found = defaultdict(list)
-    for row in rows("levers-teacher.csv"):
-        kind = "answers" if row["trained on"].startswith("the answers of teacher") else "labels"
-        plain = row["arguments"] in ("", "`teacher=null`") and row["network"] != "teacher"
+    for row in rows("ablations-teacher.csv"):
+        kind = row["trained on"].split()[0]
+        plain = row["arguments"] in ("", "`teacher=null`") and row["model"] != "teacher"
         if plain and row["correct"].isdigit():
-            found[row["network"], kind, row["epochs"]].append(int(row["correct"]))
+            found[row["model"], kind, row["epochs"]].append(int(row["correct"]))
     apart = max(max(counts) - min(counts) for counts in found.values())
     runs = [
         [int(row[f"seed {seed}"]) for seed in range(3) if row[f"seed {seed}"]]
-        for row in rows("levers-fast-later.csv")
+        for row in rows("ablations-fast-later.csv")
     ]
     fast = max(max(counts) - min(counts) for counts in runs)
-    text = (ROOT / "docs/levers.md").read_text(encoding="utf8")
-    assert f"up to {apart} images, and {fast} for the recipe `fast`" in " ".join(text.split())
+    text = " ".join((ROOT / "docs/ablations.md").read_text(encoding="utf8").split())
+    assert f"differ by up to {apart} images, and {fast} for the recipe `fast`" in text

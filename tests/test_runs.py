@@ -16,7 +16,7 @@ from mnistzoo.errors import FileWriteError, TrainingError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.files import sha256
 from mnistzoo.storage.manifest import read_manifest
-from mnistzoo.storage.state_dict import load_state_dict, read_metadata
+from mnistzoo.storage.state_dict import read_metadata, read_state_dict
 from mnistzoo.training import runs, trainer
 from mnistzoo.training.metrics import read_result
 from mnistzoo.training.recipes import get_recipe
@@ -228,6 +228,6 @@ def test_two_processes_train_one_model(few, tmp_path, small_mnist, monkeypatch):
     teacher = (tmp_path / "together" / "exp1" / "model.safetensors").read_bytes()
     assert together.teacher.sha256 == sha256(teacher)
     assert together.epochs[0].loss == pytest.approx(alone.epochs[0].loss, rel=1e-3)
-    one, two = (load_state_dict(tmp_path / p / "model.safetensors") for p in ("alone", "together"))
+    one, two = (read_state_dict(tmp_path / p / "model.safetensors") for p in ("alone", "together"))
     for name, tensor in one.items():
         torch.testing.assert_close(two[name], tensor, atol=1e-4, rtol=1e-3)

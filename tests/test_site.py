@@ -1,6 +1,6 @@
-"""The documentation as pages: built without a warning, complete, self-contained, fit for a phone.
+"""The built documentation: without warnings, complete, self-contained, fit for a phone.
 
-It is built anew, unless `--site` names where it has been built; that needs the extra `docs`.
+`--site` names a folder where it is built already. Building needs the group `docs`.
 """
 
 import importlib.util
@@ -18,10 +18,13 @@ DOCS = Path(__file__).parent.parent / "docs"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 
-pytestmark = pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, ("sphinx", "furo", "myst_parser", "matplotlib"))),
-    reason="the extra [docs] is not installed",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(map(importlib.util.find_spec, ("sphinx", "furo", "myst_parser", "matplotlib"))),
+        reason="the group [docs] is not installed",
+    ),
+]
 needs_browser = pytest.mark.skipif(
     not (CHROMIUM and DRIVER and importlib.util.find_spec("selenium")),
     reason="needs selenium, and Debian's packages chromium and chromium-driver",
@@ -37,7 +40,7 @@ return [wide, broken, loaded.filter(name => !/^(file|data|blob):/.test(name))];
 
 @pytest.fixture(scope="module")
 def site(request, tmp_path_factory):
-    """Where the pages are."""
+    """The folder of the built pages."""
     if built := request.config.getoption("--site"):
         return Path(built)
     out = tmp_path_factory.mktemp("site")
@@ -49,7 +52,7 @@ def site(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def phone():
-    """A browser whose window is 390 pixels wide."""
+    """A browser with a window 390 pixels wide."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -65,18 +68,17 @@ def phone():
 
 
 def test_every_page_is_built_and_reachable(site):
-    """There is a page for each source and for each network, and the front page leads to it."""
+    """Every source and every model has a page that the front page links to."""
     front = (site / "index.html").read_text("utf8")
     sources = [page.stem for page in DOCS.glob("*.md")]
-    networks = [f"_generated/networks/{name}" for name in mnistzoo.list_models()]
-    assert len(networks) >= 5
-    for page in [*sources, *networks]:
+    models = [f"_generated/models/{name}" for name in mnistzoo.list_models()]
+    for page in [*sources, *models]:
         assert (site / f"{page}.html").exists()
         assert f'href="{page}.html"' in front or page == "index"
 
 
 def test_no_page_loads_anything_from_elsewhere(site):
-    """Scripts, styles, pictures and fonts come with the pages; only links lead away."""
+    """Scripts, styles, images and fonts come with the pages. Only links lead elsewhere."""
     for file in site.rglob("*"):
         if file.suffix == ".html":
             text = file.read_text("utf8")
@@ -91,17 +93,17 @@ def test_no_page_loads_anything_from_elsewhere(site):
             )
 
 
-def test_the_pages_of_networks_show_what_is_measured(site):
-    """Each has its parameters, its accuracy and its digest, and a picture of its wrong answers."""
+def test_the_pages_of_models_show_what_is_measured(site):
+    """Each has its parameters, accuracy and digest, and a figure of its errors."""
     for name, entry in mnistzoo.storage.manifest.read_manifest().items():
-        page = (site / "_generated" / "networks" / f"{name}.html").read_text("utf8")
+        page = (site / "_generated" / "models" / f"{name}.html").read_text("utf8")
         for figure in (f"{entry.num_params:,}", f"{entry.accuracy:.2%}", entry.sha256):
             assert figure in page
         assert f"{name}-errors.svg" in page
 
 
 def test_private_names_stay_out_of_the_reference(site):
-    """The reference has the public functions, and no name that starts with an underscore."""
+    """The reference has public functions, and no name that starts with an underscore."""
     text = (site / "api.html").read_text("utf8")
     documented = set(re.findall(r'id="(mnistzoo\.[\w.]+)"', text))
     assert {"mnistzoo.models.get_model", "mnistzoo.analysis.analyze"} <= documented
@@ -110,7 +112,7 @@ def test_private_names_stay_out_of_the_reference(site):
 
 @needs_browser
 def test_it_fits_a_phone(site, phone):
-    """At 390 pixels no page is wider than the window, no picture is missing, nothing is fetched."""
+    """At 390 pixels no page is wider than the window, no image is missing, nothing is fetched."""
     for page in sorted(site.rglob("*.html")):
         phone.get(page.as_uri())
         wide, broken, elsewhere = phone.execute_script(LOADED)

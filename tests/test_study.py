@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import (
@@ -27,7 +26,7 @@ from mnistzoo.errors import (
     UnknownNameError,
 )
 from mnistzoo.files import sha256
-from mnistzoo.storage.state_dict import load_state_dict
+from mnistzoo.storage.state_dict import read_state_dict
 from mnistzoo.training import recipes, runs
 from mnistzoo.training.local_engine import run_locally
 from mnistzoo.training.metrics import Result, read_result
@@ -36,8 +35,6 @@ from mnistzoo.training.study import grid, remaining, train_runs
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 COMMAND = """
-import signal
-
 from msgspec.structs import replace
 
 from mnistzoo.data.mnist import Digits, mnist
@@ -51,7 +48,6 @@ recipes._CHOSEN["record", "exp2"] = diverging
 if __name__ == "__main__":
     from mnistzoo.cli import main
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs ignore it
     main()
 """
 """The command line where MNIST has 200 images and exp2 diverges, in every process of a study."""
@@ -65,16 +61,9 @@ def start(tmp_path):
     started = []
 
     def start(out, *options):
-        command = [sys.executable, "-W", "error", script, "study", "-o", out, "--holdout", "100"]
-        process = subprocess.Popen(
-            [*command, *options],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
+        command = ["-W", "error", script, "study", "-o", out, "--holdout", "100", *options]
+        started.append(warm.start(command))
+        return started[-1]
 
     yield start
     for process in started:
@@ -93,15 +82,20 @@ def wait_for(condition, process):
 
 
 def workers(study):
-    """List the processes that train for a running study."""
-    children = Path(f"/proc/{study.pid}/task/{study.pid}/children").read_text().split()
-    return [pid for pid in children if is_worker(pid)]
+    """List the processes that train for a running study: its server's children."""
+    return [pid for server in children(study.pid) for pid in children(server)]
+
+
+def children(pid):
+    """List the children of a process that were forked by a server."""
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [child for child in listed if is_worker(child)]
 
 
 def is_worker(pid):
-    """Tell whether there still is a process that was started to train."""
+    """Tell whether a process still is a server, or one that it forked."""
     try:
-        return b"--multiprocessing-fork" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"multiprocessing.forkserver" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
         return False
 
@@ -119,7 +113,7 @@ def check_whole(out):
         weights = (folder / "model.safetensors").read_bytes()
         assert sha256(weights) == read_result(path).sha256
     for path in out.glob("*/*.safetensors"):
-        load_state_dict(path)
+        read_state_dict(path)
     for path in out.glob("*/checkpoint.pt"):
         torch.load(path, weights_only=True)
 
@@ -131,17 +125,14 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
     does not write finished results anew. A process that is killed is replaced; a run that diverges
     is reported and stops no other.
     """
-    out, options = tmp_path / "out", ["--seed", "0", "--seed", "1", "--epochs", "25"]
+    out, options = tmp_path / "out", ["--seed", "0", "--seed", "1", "--epochs", "12"]
     study = start(out, "exp1", *options, "--jobs", "2")
     wait_for(lambda: list(out.glob("*/checkpoint.pt")), study)
-    todo = remaining(grid(["exp1"], ["record"], [0, 1], epochs=25, holdout=100), out)
-    with pytest.raises(FileWriteError, match="nother process is"):
-        next(train_runs(todo, pytest.fail))
-    children = workers(study)
+    processes = [*children(study.pid), *workers(study)]
     study.kill()
     study.communicate()
     end = time.monotonic() + 300
-    while any(map(is_worker, children)):
+    while any(map(is_worker, processes)):
         assert time.monotonic() < end
         time.sleep(0.01)
     check_whole(out)
@@ -160,6 +151,9 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
     study = start(out, "exp1", "exp2", *options, "--jobs", "2", "--format", "json")
     for pid in wait_for(lambda: workers(study), study):
         os.kill(int(pid), signal.SIGKILL)
+    todo = remaining(grid(["exp1"], ["record"], [0, 1], epochs=12, holdout=100), out)
+    with pytest.raises(FileWriteError, match="nother process is"):
+        next(train_runs(todo, pytest.fail))
     printed, errors = study.communicate()
     assert study.returncode == 1, errors
     assert errors.count("The loss of exp2 is nan") == 2

@@ -40,7 +40,7 @@ class Program:
     """A running program. Its output is kept in files, so it never waits for a reader."""
 
     def __init__(self, report: int, streams: Sequence[IO]) -> None:
-        self._report, self._streams = report, streams
+        self._report, self._streams, self._texts = report, streams, []
         self.pid, self.returncode = self._read(), None
 
     def _read(self) -> int:
@@ -74,12 +74,12 @@ class Program:
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         """Wait for the end; return what was written on stdout and stderr."""
         self.wait(timeout)
-        texts = []
         for stream in self._streams:
-            stream.seek(0)
-            texts.append(stream.read())
-            stream.close()
-        return tuple(texts)
+            with stream:
+                stream.seek(0)
+                self._texts.append(stream.read())
+        self._streams = ()
+        return tuple(self._texts)
 
 
 @functools.cache

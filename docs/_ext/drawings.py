@@ -1,4 +1,4 @@
-"""Pictures of receptive fields that the pages show, drawn from what the library computes."""
+"""Figures of receptive fields, drawn from what the library computes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mnistzoo.models.convnet import ConvNet
 BLUE = "#0072b2"
 
 MAPS = ("Conv2d", "MaxPool2d")
-"""Layers that make the window larger."""
+"""Layers that enlarge the receptive field."""
 
 Layer = tuple[str, int, int]
 """A name, a kernel and a stride."""
 
 
 def progression(model: ConvNet, image: npt.NDArray[Any]) -> Figure:
-    """What the middle unit of each convolution and pool sees, over one digit."""
+    """Draw the receptive field of the middle unit of each convolution and pool, over a digit."""
     rows = [row for row in model.summary() if row.kind in MAPS]
     columns = 3
     height = math.ceil(len(rows) / columns)
@@ -41,7 +41,7 @@ def progression(model: ConvNet, image: npt.NDArray[Any]) -> Figure:
 
 
 def _window(axes: Axes, image: npt.NDArray[Any], window: Sequence[tuple[int, int]]) -> None:
-    """A digit, its border, and a window that may reach beyond it."""
+    """Draw a digit, its border, and a window that may reach beyond it."""
     axes.imshow(image, cmap="gray_r")
     axes.add_patch(Rectangle((-0.5, -0.5), 28, 28, fill=False, edgecolor="0.6", linewidth=1))
     (top, bottom), (left, right) = window
@@ -54,11 +54,11 @@ def _window(axes: Axes, image: npt.NDArray[Any], window: Sequence[tuple[int, int
 
 
 def cone(layers: Sequence[Layer], pixels: int) -> Figure:
-    """One unit at the top of a stack of layers, and all that it is made of, along one axis.
+    """Draw one unit at the top of a stack of layers, and every unit it reads, along one axis.
 
     Args:
-        layers: input first, without padding.
-        pixels: width of the input.
+        layers: From the input on, without padding.
+        pixels: Width of the input.
     """
     windows, widths = [IDENTITY], [pixels]
     for _, kernel, stride in layers:
@@ -70,8 +70,9 @@ def cone(layers: Sequence[Layer], pixels: int) -> Figure:
     for level in reversed(range(len(windows))):
         _units(axes, level, windows[level], widths[level], (first, last))
         name = layers[level - 1][0] if level else "input"
-        seen = "" if level == 0 else f"\nsees {windows[level].size}, stride {windows[level].stride}"
-        axes.text(-1.2, level, name + seen, ha="right", va="center")
+        window = windows[level]
+        reads = "" if level == 0 else f"\nreads {window.size}, stride {window.stride}"
+        axes.text(-1.2, level, name + reads, ha="right", va="center")
         if level:
             _, kernel, stride = layers[level - 1]
             first, last = first * stride, last * stride + kernel - 1
@@ -81,9 +82,9 @@ def cone(layers: Sequence[Layer], pixels: int) -> Figure:
     return figure
 
 
-def _units(axes: Axes, level: int, window: Window, width: int, seen: tuple[int, int]) -> None:
-    """A row of units, each above the middle of what it sees; those in `seen` are filled."""
+def _units(axes: Axes, level: int, window: Window, width: int, read: tuple[int, int]) -> None:
+    """Draw a row of units, each above the center of its window. Those in `read` are filled."""
     for unit in range(width):
-        color = BLUE if seen[0] <= unit <= seen[1] else "none"
+        color = BLUE if read[0] <= unit <= read[1] else "none"
         corner = window.center(unit) - 0.4, level - 0.28
         axes.add_patch(Rectangle(corner, 0.8, 0.56, facecolor=color, edgecolor="0.5"))

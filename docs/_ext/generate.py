@@ -1,4 +1,4 @@
-"""Sphinx extension: before a build, write what comes from the library into `docs/_generated`."""
+"""Sphinx extension: write generated pages, parts and figures to `docs/_generated`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import drawings
-import network_page
+import model_page
 import parts
 from mnistzoo.data.mnist import mnist
 from mnistzoo.models import get_model, list_models
@@ -19,10 +19,10 @@ STACK = (
     ("pool 2", 2, 2),
     ("convolution 3", 3, 1),
 )
-"""The layers whose windows the page on receptive fields shows, one axis of them."""
+"""The layers that the page on receptive fields draws, along one axis."""
 
 PARTS: dict[str, Callable[[], str]] = {
-    "study": parts.study,
+    "study": parts.study_figures,
     "recipes": parts.recipes,
     "modules": parts.modules,
     "commands": parts.commands,
@@ -31,27 +31,27 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Have `write` called before pages are read."""
+    """Register `write` to run before pages are read."""
     app.connect("builder-inited", lambda app: write(Path(app.srcdir) / "_generated"))
     return {"parallel_read_safe": True}
 
 
 def write(folder: Path) -> None:
-    """Write every generated page, part and picture anew."""
+    """Write every generated page, part and figure."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("networks", "parts", "pictures"):
+    for name in ("models", "parts", "figures"):
         (folder / name).mkdir(parents=True)
     for name, part in PARTS.items():
         (folder / "parts" / f"{name}.md").write_text(part(), encoding="utf8")
     for name in list_models():
-        network_page.write(name, folder / "networks")
-    _pictures(folder / "pictures")
+        model_page.write(name, folder / "models")
+    _draw(folder / "figures")
 
 
-def _pictures(folder: Path) -> None:
-    """Those of the page on receptive fields."""
-    network_page.save(drawings.cone(STACK, 12), folder / "cone.svg")
+def _draw(folder: Path) -> None:
+    """Draw the figures of the page on receptive fields."""
+    model_page.save(drawings.cone(STACK, 12), folder / "cone.svg")
     digits, model = mnist(train=False), get_model("exp5", pretrained=True)
     image = digits.images[0].numpy()
-    network_page.save(drawings.progression(model, image), folder / "progression.svg")
-    network_page.effective(model, "features.conv5", folder / "effective.svg")
+    model_page.save(drawings.progression(model, image), folder / "progression.svg")
+    model_page.effective(model, "features.conv5", folder / "effective.svg")

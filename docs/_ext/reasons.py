@@ -1,4 +1,4 @@
-"""A figure of the study beside ours, and the reasons why the two differ."""
+"""A figure of the study beside ours, and the reasons for differences."""
 
 from __future__ import annotations
 
@@ -6,36 +6,38 @@ from dataclasses import dataclass
 
 WHY = {
     "rounded": "The study rounds to hundreds; the figures beside it are exact.",
-    "training-images": "The study's accuracies are no test-set figures. Its log reads "
-    "`59701/60000 (99.50%)`: that is accuracy on the 60,000 *training* images. Ours is on the "
-    "10,000 official test images, with the weights that ship, which have another recipe.",
-    "gains": "Differences of accuracies that are themselves of another kind (see the note on "
-    "training images), and of networks trained otherwise. The study's own subtractions are right.",
-    "other-weights": "Training images too (the first 10,000, to be quick), but other weights: "
-    "ours were trained with the `record` recipe, the study's are not published.",
-    "one-pool": "The listing has one pool. With one pool the linear layer would not have 108 "
-    "inputs: 12×3×3 needs a second one behind the fifth convolution.",
-    "mebibytes": "The study's MB is 2^20 bytes, a mebibyte. Counted are the input, the parameters "
-    "and twice the outputs of every layer that has parameters, in float32.",
-    "folded": "The study's table folds layers into one another: its `MaxPool2d-7` ends in 9×9, "
-    "which is the fourth convolution's map, not the pool's (11×11), and its `Conv2d-10` takes in "
-    "the second pool. Its `Conv2d-8` has the fifth convolution's shapes with the fourth one's "
-    "receptive field, 12×12; 20×20 is no layer's.",
-    "left-out": "The rows of the study's table are seven convolutions less one: the fourth one "
-    "and its batch norm, 2,352 parameters, are missing.",
-    "field": "Kernel 3 at an effective stride of 2 adds 4 pixels to the fourth convolution's 12, "
-    "and at a stride of 4 it adds 8. The study's 20 and 28 are not what these layers compute.",
-    "image": "A unit's window is 34 pixels wide, wider than the image. The study clips it to 28. "
-    "Not even that is seen: the second pool takes 7 rows to 3 and drops the last, so no unit "
-    "behind it ever sees the last two rows and columns of pixels (see Receptive fields).",
-    "least-memory": "exp1 needs the least memory; of the networks above 99.5 % it is exp4, which "
-    "may be what is meant (see Which one).",
-    "quickest": "exp1 has the fewest multiply-accumulates, and so trains quickest.",
-    "loss": "A wrong answer gives the right class a probability of at most a half, so it costs at "
-    "least ln 2; the 299 wrong answers of the log alone cost more than it states for all images. "
-    "The log's figure fits a sum of batch means divided by images: 64 times as much per image.",
+    "training-images": "The study measured accuracy on training images: its log reads "
+    "`59701/60000 (99.50%)`, and MNIST has 60,000 of them. Ours is accuracy on the 10,000 test "
+    "images, with the bundled weights, which were trained with another recipe.",
+    "gains": "These are differences between training accuracies (see the note on training images) "
+    "of models trained with another recipe. The study subtracts correctly.",
+    "other-weights": "Also on training images (the first 10,000, for speed), but with other "
+    "weights: ours were trained with the recipe `record`; the study's are not published.",
+    "one-pool": "The listing has one pool. A linear layer with 108 = 12×3×3 inputs needs a second "
+    "one, after the fifth convolution.",
+    "mebibytes": "The study's MB is 2^20 bytes, a mebibyte. It adds the input, the parameters and "
+    "twice the outputs of every layer that has parameters, in float32.",
+    "folded": "The study's table merges layers. Its `MaxPool2d-7` outputs 9×9, the feature map of "
+    "the fourth convolution (the pool's is 11×11), and its `Conv2d-10` includes the second pool. "
+    "Its `Conv2d-8` has the shapes of the fifth convolution and the receptive field of the "
+    "fourth, 12×12. No layer has 20×20.",
+    "left-out": "The study's table has six of the seven convolutions. The fourth one and its "
+    "batch norm, 2,352 parameters, are missing.",
+    "field": "A kernel of 3 adds 4 pixels at an effective stride of 2, so the fifth convolution "
+    "has 12 + 4 = 16. At a stride of 4 it adds 8, so the sixth has 18 + 8 = 26. The study has 20 "
+    "and 28.",
+    "image": "The receptive field is 34 pixels wide, wider than the image. The study clips it to "
+    "28. In fact 26 are read: the second pool reduces 7 rows to 3 and drops the last, so no later "
+    "unit reads the last two rows and columns of pixels (see Receptive fields).",
+    "least-memory": "exp1 needs the least memory. Among models of at least 99.5% accuracy it is "
+    "exp4, which may be what is meant (see Which one?).",
+    "quickest": "exp1 has the fewest multiply-accumulates, so it trains fastest.",
+    "loss": "A wrong prediction gives the true class a probability of at most one half, so it "
+    "costs at least ln 2. The log's 299 wrong predictions alone cost more than the average it "
+    "states. Its figure fits a sum of batch means divided by images: per image it is 64 times as "
+    "large.",
 }
-"""Why a figure differs, by key. What changes with the weights stands in the tables, not here."""
+"""Why a figure differs, by key. Figures that depend on the weights are in the tables only."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,11 @@ class Figure:
     """One figure.
 
     Attributes:
-        what: in words.
-        documented: as printed in the study.
-        computed: what the library gives for the same.
-        why: a key of `WHY`, used where the two differ.
-        agrees: whether they say the same; as texts unless given.
+        what: Its name.
+        documented: As the study prints it.
+        computed: As the library computes it.
+        why: A key of `WHY`, used where the two differ.
+        agrees: Whether they agree. Default: whether the texts are equal.
     """
 
     what: str
@@ -58,7 +60,7 @@ class Figure:
 
     @property
     def holds(self) -> bool:
-        """Whether the study's figure is what is computed."""
+        """Whether the study's figure agrees with the computed one."""
         return self.documented == self.computed if self.agrees is None else self.agrees
 
 

@@ -1,10 +1,10 @@
-"""Put the weights of a finished run among those that ship: adopt.py NETWORK RUN."""
+"""Add the weights of a finished run to the pretrained ones: adopt.py MODEL RUN_FOLDER."""
 
 import sys
 from pathlib import Path
 
 from mnistzoo.zoo import adopt
 
-network, run = sys.argv[1:]
-entry = adopt(network, Path(run) / "model.safetensors")
-print(f"{network}: {entry.correct:,} of the 10,000 test images")
+model, folder = sys.argv[1:]
+entry = adopt(model, Path(folder) / "model.safetensors")
+print(f"{model}: {entry.correct:,} of the 10,000 test images correct")

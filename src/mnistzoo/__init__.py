@@ -1,13 +1,12 @@
-"""Five small MNIST networks with verified weights, and exact analysis of any PyTorch network.
+"""Five small MNIST models with verified weights, and exact analysis of any PyTorch model.
 
-Names are imported when they are first used, so that `mnistzoo --help` need not import torch.
+Names are imported on first use, so that `mnistzoo --help` does not import torch.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from mnistzoo._version import __version__ as __version__
-from mnistzoo.errors import MnistZooError as MnistZooError
 
 if TYPE_CHECKING:
     from mnistzoo import analysis as analysis
@@ -16,49 +15,58 @@ if TYPE_CHECKING:
     from mnistzoo import models as models
     from mnistzoo import plots as plots
     from mnistzoo.analysis import Analysis as Analysis
+    from mnistzoo.analysis import EffectiveReceptiveField as EffectiveReceptiveField
     from mnistzoo.analysis import ReceptiveField as ReceptiveField
     from mnistzoo.analysis import analyze as analyze
     from mnistzoo.analysis import effective_receptive_field as effective_receptive_field
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
     from mnistzoo.data.mnist import mnist as mnist
+    from mnistzoo.errors import MnistZooError as MnistZooError
+    from mnistzoo.evaluation import Evaluation as Evaluation
+    from mnistzoo.evaluation import evaluate as evaluate
     from mnistzoo.images.transforms import transforms as transforms
+    from mnistzoo.models import ConvNet as ConvNet
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
     from mnistzoo.models import exp4 as exp4
     from mnistzoo.models import exp5 as exp5
+    from mnistzoo.models import from_pretrained as from_pretrained
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
     from mnistzoo.models.prediction import Digit as Digit
     from mnistzoo.models.prediction import Prediction as Prediction
-    from mnistzoo.models.pretrained import from_pretrained as from_pretrained
-
-_HOMES = {
-    "mnistzoo.analysis": (
-        *("Analysis", "ReceptiveField", "analyze", "effective_receptive_field"),
-        *("num_params", "receptive_field"),
-    ),
-    "mnistzoo.data.mnist": ("mnist",),
-    "mnistzoo.images.transforms": ("transforms",),
-    "mnistzoo.models.prediction": ("Digit", "Prediction"),
-    "mnistzoo.models": ("exp1", "exp2", "exp3", "exp4", "exp5", "get_model", "list_models"),
-    "mnistzoo.models.pretrained": ("from_pretrained",),
-}
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 _MODULES = ("analysis", "errors", "export", "models", "plots")
 
-__all__ = ["MnistZooError", "__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
+_HOMES = {
+    "analysis": (
+        *("Analysis", "EffectiveReceptiveField", "ReceptiveField", "analyze"),
+        *("effective_receptive_field", "num_params", "receptive_field"),
+    ),
+    "data.mnist": ("mnist",),
+    "errors": ("MnistZooError",),
+    "evaluation": ("Evaluation", "evaluate"),
+    "images.transforms": ("transforms",),
+    "models": (
+        *("ConvNet", "exp1", "exp2", "exp3", "exp4", "exp5"),
+        *("from_pretrained", "get_model", "list_models"),
+    ),
+    "models.prediction": ("Digit", "Prediction"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 
 
-if not TYPE_CHECKING:  # to a type checker every name would be one of these
+if not TYPE_CHECKING:  # a type checker would take any name for one of these
 
     def __getattr__(name: str) -> Any:
         if name in _MODULES:
             return import_module(f"mnistzoo.{name}")
         if name in _HOME:
-            return getattr(import_module(_HOME[name]), name)
+            return getattr(import_module(f"mnistzoo.{_HOME[name]}"), name)
         raise AttributeError(f"module 'mnistzoo' has no attribute {name!r}")
 
 

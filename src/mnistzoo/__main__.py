@@ -1,4 +1,4 @@
-"""`python -m mnistzoo` is the command `mnistzoo`."""
+"""Run the command line: `python -m mnistzoo`."""
 
 from mnistzoo.cli import main
 

@@ -62,16 +62,16 @@ def serve(
     Drawings stay on this computer unless `share` or another `host` lets others in.
 
     Args:
-        host: the address to listen at.
-        port: the port to listen at; default: the first free one from 7860 on.
-        browser: whether to open the page in the browser.
-        share: whether to make a public link, which leads through Gradio's servers.
+        host: The address to listen at.
+        port: The port to listen at; default: the first free one from 7860 on.
+        browser: Whether to open the page in the browser.
+        share: Whether to make a public link, which leads through Gradio's servers.
 
     Returns:
         The running page, with `local_url`, `share_url` and `close()`.
 
     Raises:
-        DemoError: the host or the port cannot be used, or no public link could be made.
+        DemoError: The host or the port cannot be used, or no public link could be made.
     """
     _check_host(host)
     page = build_page()
@@ -155,12 +155,12 @@ def _canvas() -> gr.HTML:
 
 
 @functools.cache
-def _receptive_fields(model: str) -> dict[str, ReceptiveField]:
+def _receptive_fields(name: str) -> dict[str, ReceptiveField]:
     """Return the receptive fields of a model's convolutions and pools, by layer."""
-    network = get_model(model)
+    model = get_model(name)
     kinds = nn.Conv2d, nn.MaxPool2d
-    paths = [path for path, module in network.named_modules() if isinstance(module, kinds)]
-    return {path: network.receptive_field(path) for path in paths}
+    paths = [path for path, module in model.named_modules() if isinstance(module, kinds)]
+    return {path: model.receptive_field(path) for path in paths}
 
 
 def _layer_choices(model: str) -> list[tuple[str, str]]:
@@ -193,7 +193,7 @@ def _predict(drawing: str, model: str, field: ReceptiveField) -> tuple[Any, ...]
     """Return a message, the probabilities, the enlarged pixels, and the field on the drawing.
 
     Raises:
-        ImageError: the drawing shows no digit, or is not an image.
+        ImageError: The drawing shows no digit, or is not an image.
     """
     if not drawing:
         return HINT, None, None, _HIDDEN

@@ -14,6 +14,7 @@ from mnistzoo.data.labeled import Dataset, labeled_images
 from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.folding import find_hook
 
 BATCH_SIZE = 500
 
@@ -168,7 +169,7 @@ def evaluate(
 
     >>> import mnistzoo
     >>> images, labels = mnistzoo.mnist(train=False)
-    >>> result = evaluate(mnistzoo.exp5(pretrained=True), (images[:500], labels[:500]))
+    >>> result = mnistzoo.evaluate(mnistzoo.exp5(pretrained=True), (images[:500], labels[:500]))
     >>> result.total, result.confusion.shape
     (500, torch.Size([10, 10]))
     """
@@ -199,7 +200,9 @@ def _inference(model: nn.Module) -> Iterator[Callable[[Tensor], object]]:
     like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
     if like.is_meta:
         raise InputError("Expected a model with weights, got one on the meta device. Load them.")
-    used = model.fused() if isinstance(model, ConvNet) else model
+    used = model
+    if isinstance(model, ConvNet) and find_hook(model) is None:
+        used = model.fused()
     modes = [(part, part.training) for part in used.modules()]
 
     def infer(batch: Tensor) -> object:

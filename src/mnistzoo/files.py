@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: digests and atomic writes."""
+"""Atomic writes, bounded reads, digests and locks."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from mnistzoo.errors import FileReadError, FileWriteError
 
 
 def sha256(data: bytes) -> str:
-    """The SHA-256 of `data`, as 64 hexadecimal digits."""
+    """Return the SHA-256 of `data` as 64 hexadecimal digits.
+
+    >>> sha256(b"")[:8]
+    'e3b0c442'
+    """
     return hashlib.sha256(data).hexdigest()
 
 
 def is_dir(path: str | os.PathLike[str]) -> bool:
-    """Whether there is such a folder; a path that the system refuses is none."""
+    """Return whether a folder exists. A path that the system rejects does not exist."""
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
@@ -26,24 +30,24 @@ def is_dir(path: str | os.PathLike[str]) -> bool:
 
 
 def read_bytes(path: str | os.PathLike[str], *, limit: int) -> bytes:
-    """The whole of a file that holds at most `limit` bytes.
+    """Read a whole file of at most `limit` bytes.
 
-    The bound is kept while reading, so neither a file that grows nor a device is read without end.
+    Reading stops at the limit, so a growing file or an endless device cannot fill the memory.
 
     Raises:
-        FileReadError: it is missing, not a readable file, or larger than `limit`.
+        FileReadError: The file is missing, unreadable, or larger than `limit`.
     """
     try:
         with Path(path).open("rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:  # a null byte in the path is a ValueError
         raise FileReadError(
-            f"cannot read {os.fspath(path)}: {_reason(error)}; check the path and its permissions."
+            f"Cannot read {os.fspath(path)}: {_reason(error)}. Check the path and its permissions."
         ) from error
     if len(data) > limit:
         raise FileReadError(
-            f"{os.fspath(path)} is larger than the {limit:,} bytes expected at most; "
-            "it is not a file that this library wrote."
+            f"Expected at most {limit:,} bytes in {os.fspath(path)}, got more. "
+            "This library did not write that file."
         )
     return data
 
@@ -53,19 +57,19 @@ def _reason(error: Exception) -> object:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write `data` to `path` so that a reader sees the old file or the new one, never a part.
+    """Write a file atomically: readers see the old content or the new, never a part.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, and take the
-    place of `path` in one step. Missing parent folders are made. A process that is killed meanwhile
-    may leave that temporary file, a hidden one that nothing reads.
+    The bytes go to a hidden temporary file in the same folder, are flushed to disk, and replace
+    `path` in one step. Missing parent folders are created. Only a killed process leaves its
+    temporary file behind.
 
     Raises:
-        FileWriteError: the folder or the disk refuses; `path` is then as it was before.
+        FileWriteError: The folder or disk refuses. `path` is then unchanged.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _refusal_of(target):
+        with _translate_os_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 file.write(data)
@@ -79,47 +83,58 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
 
 
 def move(path: Path, target: Path) -> None:
-    """Let a file take the place of another in the same folder, in one step.
+    """Replace `target`, in the same folder, by `path` in one step.
 
     Raises:
-        FileWriteError: the folder refuses; both files are then as they were before.
+        FileWriteError: The folder refuses. Both files are then unchanged.
     """
-    with _refusal_of(target):
+    with _translate_os_errors(target):
         path.replace(target)
 
 
 def remove(path: Path) -> None:
-    """Delete a file, if it is there.
+    """Delete a file if it exists.
 
     Raises:
-        FileWriteError: the folder refuses.
+        FileWriteError: The folder refuses.
     """
-    with _refusal_of(path):
+    with _translate_os_errors(path):
         path.unlink(missing_ok=True)
 
 
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Create a folder and its parents where they are missing, and return its path.
+
+    Raises:
+        FileWriteError: It cannot be created.
+    """
+    folder = Path(path)
+    with _translate_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @contextlib.contextmanager
-def _refusal_of(target: Path) -> Iterator[None]:
-    """What the folder or the disk refuses, as an error that says what to do."""
+def _translate_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
         raise FileWriteError(
-            f"cannot write {target}: {_reason(error)}; "
-            "choose a folder that exists or can be made, is writable, and has room."
+            f"Cannot write {target}: {_reason(error)}. "
+            "Choose a writable folder with enough free space."
         ) from error
 
 
 @contextlib.contextmanager
 def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
-    """Have a folder for oneself, or with `shared` together with others that only read it.
+    """Hold a lock on a folder: exclusive, or `shared` with other readers.
 
-    The lock is the system's, on the folder itself: it leaves no file behind, and it ends with the
-    process, however that ends. It holds among those that ask for it. Where there is no such lock
-    (on Windows, on some network drives, for a folder that does not exist), nothing is held.
+    This is an advisory `flock` on the folder itself. It leaves no file behind and ends with the
+    process. Where the system has no such lock (Windows, some network drives) or the folder does
+    not exist, nothing is locked.
 
     Raises:
-        FileWriteError: another process has it, and `wait` is off.
+        FileWriteError: Another process holds the lock, and `wait` is false.
     """
     try:
         import fcntl
@@ -134,25 +149,13 @@ def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterator
             fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileWriteError(
-                f"cannot write {folder}: another process is at work there; "
-                "wait until it ends, or choose another folder."
+                f"Cannot write {folder}: another process is using it. "
+                "Wait until it ends, or choose another folder."
             ) from error
         except OSError:
-            pass  # no locks here
+            pass  # this file system has no locks
         yield
     finally:
-        with contextlib.suppress(OSError):  # a child forked meanwhile would go on holding it
+        with contextlib.suppress(OSError):  # a forked child would keep the lock
             fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
-
-
-def make_folder(path: str | os.PathLike[str]) -> Path:
-    """The folder at `path`, made with its parents where it is missing.
-
-    Raises:
-        FileWriteError: it cannot be made.
-    """
-    folder = Path(path)
-    with _refusal_of(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+MAX_UNWRAPPED = 30
+"""A terminal wraps columns of longer cells only. A model with its title fits in."""
+
 
 @dataclass(frozen=True, repr=False)
 class Table:
@@ -73,10 +76,23 @@ class Table:
         from rich import box
         from rich.table import Table as RichTable
 
-        table = RichTable(box=box.SIMPLE_HEAD, caption=self.caption, caption_justify="left")
+        table = RichTable(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, 1, 0, 0),
+            pad_edge=False,
+            caption=self.caption or None,
+            caption_justify="left",
+        )
+        rows = self.cells()
         for index, column in enumerate(self.columns):
-            table.add_column(column, justify="left" if index < self.text_columns else "right")
-        for row in self.cells():
+            table.add_column(
+                column.replace(" ", "\n"),  # keeps the table narrow
+                justify="left" if index < self.text_columns else "right",
+                no_wrap=all(len(row[index]) <= MAX_UNWRAPPED for row in rows),
+                overflow="fold",
+            )
+        for row in rows:
             table.add_row(*row)
         return table
 

@@ -1,11 +1,14 @@
-"""The zoo as a whole: a row of measured figures for each network, and the manifest recomputed."""
+"""The zoo as a whole: a row of measured figures for each model, and the manifest recomputed."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import asdict, replace
+
+from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import UnknownNameError, WeightsError
 from mnistzoo.evaluation import evaluate
@@ -17,33 +20,39 @@ from mnistzoo.storage.state_dict import MAX_BYTES, load_into, parse_state_dict, 
 
 @dataclass(frozen=True)
 class Row:
-    """What one network costs and what it is worth.
+    """Size, cost and accuracy of one model.
 
     Attributes:
-        name: what `get_model` calls it.
-        num_params: its parameters.
-        macs: multiply-accumulates for one image, biases not counted.
-        memory: its footprint for one image in MiB, as `Analysis.footprint_mib` defines it.
-        receptive_field: of a unit of the last feature map, in input pixels along each axis.
-        accuracy: of the shipped weights on the 10,000 test images; None where there are none.
+        name: The name that `get_model` takes.
+        title: What the study calls it.
+        num_params: Number of parameters.
+        macs: Multiply-accumulates for one image, without biases.
+        footprint_mib: The study's memory footprint; see `Analysis.footprint_mib`.
+        receptive_field: Receptive field of the last feature map along each axis, in pixels.
+        accuracy: Accuracy of the pretrained weights on the test images; None without weights.
     """
 
     name: str
+    title: str
     num_params: int
     macs: int
-    memory: float
+    footprint_mib: float
     receptive_field: int
     accuracy: float | None
 
 
-COLUMNS = tuple(Row.__annotations__)
+COLUMNS = tuple(column for column in Row.__annotations__ if column != "title")
+"""What rows can be sorted by."""
 
 
 def rows(sort: str = "name") -> list[Row]:
-    """A row for each network, sorted: the most accurate first, in any other column the smallest.
+    """Return a row for each model: the most accurate first, or the smallest of any other column.
 
     Raises:
-        UnknownNameError: `sort` is no column.
+        UnknownNameError: `sort` is not a column.
+
+    >>> [row.name for row in rows(sort="macs")]
+    ['exp1', 'exp4', 'exp5', 'exp3', 'exp2']
     """
     if sort not in COLUMNS:
         raise UnknownNameError("column", sort, COLUMNS)
@@ -57,12 +66,13 @@ def _row(name: str) -> Row:
     analysis = get_model(name).summary()
     entry = read_manifest().get(name)
     field = analysis.receptive_field
-    assert field is not None, "every network of the zoo has feature maps"
+    assert field is not None, "every model of the zoo has feature maps"
     return Row(
         name=name,
+        title=ARCHITECTURES[name].title,
         num_params=analysis.num_params,
         macs=analysis.macs,
-        memory=analysis.footprint_mib,
+        footprint_mib=analysis.footprint_mib,
         receptive_field=int(field.size[0]),
         accuracy=entry.accuracy if entry else None,
     )
@@ -70,7 +80,7 @@ def _row(name: str) -> Row:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A field of the manifest that is not what it states."""
+    """A field of the manifest whose stated value is not the computed one."""
 
     field: str
     stated: Any
@@ -81,12 +91,12 @@ class Mismatch:
 
 
 def verify(name: str) -> list[Mismatch]:
-    """Recompute all that the manifest states of one network; empty where everything holds.
+    """Recompute everything that the manifest states about a model, and return what differs.
 
     Raises:
-        UnknownNameError: the manifest has no such network.
-        FileReadError: the file of weights is missing.
-        WeightsError: the file cannot be loaded at all.
+        UnknownNameError: The manifest has no such model.
+        FileReadError: The file of weights is missing.
+        WeightsError: The file cannot be loaded.
     """
     manifest = read_manifest()
     if name not in manifest:
@@ -100,14 +110,14 @@ def verify(name: str) -> list[Mismatch]:
 
 
 def entry_of(name: str, path: Path) -> Entry:
-    """The entry that a manifest should have for `path`, which holds weights of `name`.
+    """Return the entry that a manifest should have for a file of weights.
 
-    The recipe, the seed and the versions are what the file says that it was made with.
+    Recipe, seed and versions are taken from the file's own provenance.
 
     Raises:
-        UnknownNameError: there is no such network.
-        FileReadError: the file is missing.
-        WeightsError: it does not fit the network, or does not say what made it.
+        UnknownNameError: There is no such model.
+        FileReadError: The file is missing.
+        WeightsError: The file does not fit the model, or lacks its provenance.
     """
     data = read_bytes(path, limit=MAX_BYTES)
     model = get_model(name)
@@ -115,8 +125,8 @@ def entry_of(name: str, path: Path) -> Entry:
     provenance = read_metadata(path)
     if missing := {"recipe", "seed", "versions"} - provenance.keys():
         raise WeightsError(
-            f"{path} does not say its {', '.join(sorted(missing))}; "
-            "take the weights that a run of `mnistzoo train` left."
+            f"Expected {path} to state its recipe, seed and versions, got a file without "
+            f"{', '.join(sorted(missing))}. Take weights that `mnistzoo train` wrote."
         )
     analysis = model.summary()
     return Entry(
@@ -133,11 +143,11 @@ def entry_of(name: str, path: Path) -> Entry:
 
 
 def adopt(name: str, path: Path, folder: Path = FOLDER) -> Entry:
-    """Put the weights that a run left at `path` among those that ship, and into the manifest.
+    """Add the weights of a finished run to the pretrained ones and their manifest.
 
     Raises:
-        UnknownNameError, FileReadError, WeightsError: as `entry_of`; `folder` is then unchanged.
-        FileWriteError: `folder` cannot be written.
+        UnknownNameError, FileReadError, WeightsError: As for `entry_of`. The folder is unchanged.
+        FileWriteError: The folder cannot be written.
     """
     entry = replace(entry_of(name, path), file=f"{name}.safetensors")
     write_bytes(folder / entry.file, read_bytes(path, limit=MAX_BYTES))

@@ -12,6 +12,8 @@ import mnistzoo
 from mnistzoo.analysis import register_operator
 from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.operators import Call, Kernel, Layout, elementwise, read_all, slide
+from mnistzoo.analysis.operators.base import Operator
+from mnistzoo.analysis.operators.registry import OPERATORS, find_operator
 from mnistzoo.errors import AnalysisError, InputError, UnknownOperatorError
 
 
@@ -58,7 +60,7 @@ def _flip(call: Call) -> Layout:
     return call.source.apply({2: Connections.of(np.arange(units)[::-1, None], 1)})
 
 
-OPERATORS = {
+CASES = {
     "blur": (lambda x: F.avg_pool2d(x, (3, 2), (2, 1), (1, 0)), slide(Kernel(3, 2, 1), Kernel(2))),
     "squash": (lambda x: x / (1 + x.abs()), elementwise),
     "center": (lambda x: x - x.mean((2, 3), keepdim=True), read_all),
@@ -66,10 +68,10 @@ OPERATORS = {
 }
 
 
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize("name", CASES)
 def test_units_read_the_pixels_that_change_them(name):
     """With its rule, a custom operator is analyzed like one of torch's own."""
-    function, rule = OPERATORS[name]
+    function, rule = CASES[name]
     model = Between(custom(name, function))
     register_operator(f"mnistzoo_tests::{name}", rule)
     field = mnistzoo.receptive_field(model, (1, 9, 10), "")
@@ -126,6 +128,30 @@ def test_a_kernel_that_does_not_fit():
     register_operator("mnistzoo_tests::shrink", slide(Kernel(3), Kernel(1)))
     with pytest.raises(AnalysisError, match=r"a result of \[5, 8\] units, got \[6, 8\]"):
         mnistzoo.analyze(Between(shrink), (1, 9, 10))
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (lambda call: call["dim"], "rule failed.*KeyError"),
+        (lambda call: (call.source,), "return a Layout, got tuple"),
+        (lambda call: [], "return 1 layouts, got 0"),
+        (lambda call: call.source.union_over(2), "Expected a layout of shape"),
+    ],
+)
+def test_a_rule_that_is_wrong(rule, message, monkeypatch):
+    """The error names the operator and what is wrong with its rule."""
+    wrong = custom("wrong", lambda x: x * 1)
+    monkeypatch.setitem(OPERATORS, "mnistzoo_tests::wrong", Operator(rule))
+    find_operator.cache_clear()
+    with pytest.raises(AnalysisError, match=rf"mnistzoo_tests\.wrong.*{message}"):
+        mnistzoo.analyze(Between(wrong), (1, 9, 10))
+
+
+def test_a_rule_is_a_function():
+    """Anything else is refused at once."""
+    with pytest.raises(InputError, match="can be called"):
+        register_operator("mnistzoo_tests::named", "elementwise")
 
 
 @pytest.mark.parametrize("name", ["aten::relu", "mnistzoo_tests::twice"])

@@ -1,9 +1,10 @@
-"""The effective receptive field, its figure and its command."""
+"""The effective receptive field, its figure, and the commands around it."""
 
 from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,7 +16,7 @@ from mnistzoo.models import exp5
 
 
 def test_energy_of_one_convolution_is_its_squared_kernel():
-    """Seen from the central unit, one convolution uses each pixel as much as its weight squared."""
+    """A convolution weighs each pixel by its squared weight."""
     torch.manual_seed(0)
     module = nn.Sequential(nn.Conv2d(1, 1, 3, bias=False), nn.Identity())
     found = effective_receptive_field(module, torch.rand(4, 1, 9, 9), "1")
@@ -27,16 +28,16 @@ def test_energy_of_one_convolution_is_its_squared_kernel():
     assert found.share_in_half == pytest.approx(float(found.energy[4, 4]))
 
 
-def test_networks_of_one_axis_are_measured_too():
-    """Along one axis a unit uses each place as much as its weight squared."""
+def test_models_of_one_axis():
+    """Along one axis too, energy is the squared weight."""
     conv = nn.Conv1d(1, 1, 3, bias=False)
     found = effective_receptive_field(nn.Sequential(conv), torch.rand(2, 1, 9), "0")
     expected = conv.weight.detach()[0, 0].double().square()
     torch.testing.assert_close(found.energy[3:6], expected / expected.sum())
 
 
-def test_further_arguments_are_of_the_same_images():
-    """Each image has its own, so that those whose map is scaled by zero leave no trace."""
+def test_other_arguments_belong_to_the_same_images():
+    """An image whose map is scaled by zero leaves no trace."""
 
     class Scaled(nn.Conv2d):
         def forward(self, x, scale):
@@ -51,7 +52,7 @@ def test_further_arguments_are_of_the_same_images():
 
 
 def test_energy_lies_inside_the_theoretical_window():
-    """Nothing outside the window has a gradient, and the network is left as it was."""
+    """No pixel outside has a gradient, and the model is left as it was."""
     torch.manual_seed(0)
     model = exp5().train()
     found = effective_receptive_field(model, torch.randn(3, 1, 28, 28), "features.conv5")
@@ -66,7 +67,7 @@ def test_energy_lies_inside_the_theoretical_window():
 
 
 def test_axes_may_be_swapped():
-    """Unit and window are told in the order of the input's axes."""
+    """Unit and window follow the order of the input's axes."""
 
     class Turned(nn.Conv2d):
         def forward(self, x):
@@ -78,27 +79,49 @@ def test_axes_may_be_swapped():
     assert found.energy[10, 13:18].sum().item() == pytest.approx(1)
 
 
-def test_what_is_written_to_the_output_later_does_not_count():
-    """Of a layer's own output, not of what operators in place make of it."""
+def test_later_writes_to_the_output_do_not_count():
+    """In-place operators behind a layer do not change its field."""
     conv, relu = nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True)
     nn.init.constant_(conv.bias, -100)
     found = effective_receptive_field(nn.Sequential(conv, relu), torch.rand(1, 1, 9, 9), "0")
     assert found.energy[4, 4] == found.energy.sum() == 1
 
 
-def test_what_is_no_map_is_refused():
-    """A classifier's output is no map, integers are no images, and paths are checked."""
+def test_bad_images_and_layers_are_refused():
+    """So are a classifier's output, integers, arrays, empty batches and unknown paths."""
     model = exp5()
     with pytest.raises(AnalysisError, match="map of 2 axes"):
         effective_receptive_field(model, torch.randn(1, 1, 28, 28), "classifier")
     with pytest.raises(InputError, match="floating-point images"):
         effective_receptive_field(model, torch.zeros(1, 1, 28, 28, dtype=torch.uint8), "features")
+    with pytest.raises(InputError, match="images as a tensor, got ndarray"):
+        effective_receptive_field(model, np.zeros((1, 1, 28, 28)), "features")
+    with pytest.raises(InputError, match="N of at least 1"):
+        effective_receptive_field(model, torch.zeros(0, 1, 28, 28), "features")
+    with pytest.raises(InputError, match="path as a string"):
+        effective_receptive_field(model, torch.randn(1, 1, 28, 28), 5)
     with pytest.raises(UnknownNameError, match=r"features\.conv5"):
         effective_receptive_field(model, torch.randn(1, 1, 28, 28), "feature.conv5")
 
 
+def test_images_in_another_precision():
+    """Images in double precision work with a model in single precision."""
+    images = torch.randn(1, 1, 28, 28, dtype=torch.float64)
+    found = effective_receptive_field(exp5(), images, "features.conv2")
+    assert found.energy.sum().item() == pytest.approx(1)
+
+
+def test_a_module_with_two_paths():
+    """Either path gives the field of its last call."""
+    conv = nn.Conv2d(1, 1, 3)
+    module = nn.Sequential(conv, conv)
+    found = effective_receptive_field(module, torch.rand(1, 1, 9, 9), "1")
+    assert found.field.size == (5, 5)
+    assert int((found.energy > 0).sum()) == 25
+
+
 def test_the_figure_shows_the_window():
-    """The window is outlined on both pictures, whole, also where it leaves the image."""
+    """The window is outlined on both images, also where it leaves the image."""
     pytest.importorskip("matplotlib", reason="an extra of the package")
     from mnistzoo import plots
 

@@ -1,4 +1,4 @@
-"""The five networks of the zoo, against the study's resolved figures and against themselves."""
+"""The zoo's models, held to the study's figures and to a real forward pass."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ INPUT = (1, 28, 28)
     ("name", "memory"),
     [("exp1", 0.18), ("exp2", 0.59), ("exp3", 0.57), ("exp4", 0.38), ("exp5", 0.69)],
 )
-def test_memory_is_as_documented(name, memory):
-    """Input, twice the outputs of layers with parameters, parameters: MiB in float32."""
+def test_footprint_is_as_documented(name, memory):
+    """Input, twice the outputs of layers with parameters, and parameters, in MiB."""
     assert round(get_model(name).summary().footprint_mib, 2) == memory
 
 
 @pytest.mark.parametrize("name", list_models())
-def test_rows_add_up(name):
-    """Parameters are those of the module, shapes those of a real pass, and rows sum to totals."""
+def test_rows_agree_with_a_forward_pass(name):
+    """Shapes are those of a forward pass, and parameters add up to the model's."""
     model = get_model(name).eval()
     analysis = model.summary()
     assert sum(row.num_params for row in analysis) == analysis.num_params
@@ -42,7 +42,7 @@ def test_rows_add_up(name):
 
 @pytest.mark.parametrize("name", list_models())
 def test_receptive_fields_follow_the_recurrence(name):
-    """Layer by layer, size grows by (kernel − 1) × stride, and padding by padding × stride."""
+    """Size grows by (kernel − 1) × stride and padding by padding × stride, layer by layer."""
     model = get_model(name)
     size, stride, padding = 1, 1, 0
     convs = pools = 0
@@ -59,7 +59,7 @@ def test_receptive_fields_follow_the_recurrence(name):
 
 
 def test_progression_of_exp5():
-    """The study's network ends at 34 pixels with a stride of 4, through 3, 5, 7, 8, 12, 16, …."""
+    """Windows grow from 3 to 34 pixels, through 3, 5, 7, 8, 12, 16, 18 and 26."""
     fields = [
         row.receptive_field.size[0]
         for row in exp5().receptive_field()
@@ -68,23 +68,23 @@ def test_progression_of_exp5():
     assert fields == [3, 5, 7, 8, 12, 16, 18, 26, 34]
 
 
-def test_the_classifier_sees_all_that_its_features_see():
-    """A flatten and a linear layer see the whole at once, and no window moves with their units."""
+def test_the_classifier_is_global():
+    """A flatten and a linear layer read everything, and no window moves with their units."""
     field = exp5().receptive_field("classifier")
     assert field.is_global
     assert field.local is None
     assert field.stride == (0, 0)
 
 
-def test_analysis_is_the_models_own_summary():
-    """The function for any module and the method of the zoo's networks answer alike."""
+def test_summary_is_the_analysis():
+    """`summary()` equals `analyze`, and is valid JSON."""
     model = exp5()
     assert analyze(model, INPUT).to_dict() == model.summary().to_dict()
     json.dumps(model.summary().to_dict(), allow_nan=False)
 
 
-def test_inside_inference_mode():
-    """A network built and read inside `torch.inference_mode` gives the same table as outside."""
+def test_inference_mode_changes_nothing():
+    """A model built and analyzed inside `torch.inference_mode` gives the same table."""
     outside = exp5().summary().to_dict()
     with torch.inference_mode():
         assert exp5().summary().to_dict() == outside

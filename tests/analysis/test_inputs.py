@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import pytest
@@ -45,20 +46,20 @@ class Output:
 
 def test_other_arguments():
     """They keep their values, add nothing to fields, and count where they are read."""
-    network, step = Conditioned(), torch.tensor([0.3])
-    seen = analyze(network, (1, 9, 9), {"step": step})
-    assert seen.receptive_field.size == (5, 5)
-    assert seen.unused_params == 10 * 4
+    module, step = Conditioned(), torch.tensor([0.3])
+    analysis = analyze(module, (1, 9, 9), {"step": step})
+    assert analysis.receptive_field.size == (5, 5)
+    assert analysis.unused_params == 10 * 4
     scale = torch.full((1, 4, 7, 7), -1.0)
     given = {"step": step, "label": torch.tensor([3]), "scale": scale}
-    seen = analyze(network, (1, 9, 9), given)
-    assert seen.unused_params == 0
-    assert seen.receptive_field.size == (5, 5)
-    rows = {row.path: row for row in seen}
+    analysis = analyze(module, (1, 9, 9), given)
+    assert analysis.unused_params == 0
+    assert analysis.receptive_field.size == (5, 5)
+    rows = {row.path: row for row in analysis}
     assert rows["time"].receptive_field is rows["label"].receptive_field is None
     assert rows["time"].macs == 2 * 4
     assert torch.equal(scale, torch.full((1, 4, 7, 7), -1.0))
-    assert receptive_field(network, (1, 9, 9), "conv", given).size == (3, 3)
+    assert receptive_field(module, (1, 9, 9), "conv", given).size == (3, 3)
 
 
 class Caching(nn.Module):
@@ -141,6 +142,12 @@ def test_other_arguments_that_are_not_a_mapping(kwargs):
     """They are passed as a dictionary from names to values."""
     with pytest.raises(InputError, match="Expected kwargs as a mapping"):
         analyze(nn.Flatten(), (1, 8, 8), kwargs)
+
+
+def test_other_arguments_that_cannot_be_copied():
+    """A model might change them, so they are refused."""
+    with pytest.raises(InputError, match="Expected kwargs that can be copied, got TypeError"):
+        analyze(nn.Flatten(), (1, 8, 8), {"lock": Lock()})
 
 
 @pytest.mark.parametrize(
@@ -227,8 +234,8 @@ def test_what_is_not_a_module_is_refused(thing):
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_torchscript_is_refused():
     """So is a model with a part compiled by TorchScript."""
-    network = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
-    for whole in (network, nn.Sequential(network)):
+    module = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
+    for whole in (module, nn.Sequential(module)):
         with pytest.raises(AnalysisError, match=r"TorchScript.*that it was compiled from"):
             analyze(whole, (1, 8, 8))
 

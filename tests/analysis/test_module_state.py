@@ -1,4 +1,4 @@
-"""Nothing is left behind on a module, and nothing of it is moved, whatever it is."""
+"""An analysis leaves a module as it was, whatever its `forward` does."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from mnistzoo.analysis.tracing.tracer import LayoutTracer
 from mnistzoo.errors import AnalysisError
 
 
-class Forgetful(nn.Module):
-    """A network that changes itself in every way while it runs, and may then raise."""
+class Restless(nn.Module):
+    """A model that changes itself in every way while it runs, and may then raise."""
 
     def __init__(self, raises=False):
         super().__init__()
@@ -49,7 +49,7 @@ class Forgetful(nn.Module):
 
 
 def _state(module):
-    """All that can be seen of a module: its attributes by identity, its tensors by value."""
+    """Return a module's attributes by identity."""
     return {
         path: (
             {key: id(value) for key, value in part.__dict__.items()},
@@ -79,8 +79,8 @@ LAYERS = {
     st.booleans(),
     st.sampled_from([torch.float16, torch.float32, torch.float64]),
 )
-def test_nothing_is_left_behind(names, training, dtype):
-    """Hooks, buffers, attributes, modes, dtypes and random numbers are as before, errors or not."""
+def test_modules_are_left_as_they_were(names, training, dtype):
+    """Attributes, hooks, modes, values and random numbers are as before, errors or not."""
     module = nn.Sequential(*(LAYERS[name]() for name in names)).train(training).to(dtype)
     module[0].train(not training)
     before, values = _state(module), copy.deepcopy(module.state_dict())
@@ -97,12 +97,12 @@ def test_nothing_is_left_behind(names, training, dtype):
 
 
 @pytest.mark.parametrize("raises", [False, True])
-def test_a_network_that_changes_itself_is_put_back(raises):
-    """Counters, lists, new buffers and attributes are as before, also after the pass has failed."""
-    module = Forgetful(raises)
+def test_a_model_that_changes_itself_is_restored(raises):
+    """Counters, lists, new buffers and attributes are as before, also after an exception."""
+    module = Restless(raises)
     before, values = _state(module), copy.deepcopy(module.state_dict())
     if raises:
-        with pytest.raises(AnalysisError, match=r"KeyError.*Forgetful"):
+        with pytest.raises(AnalysisError, match=r"KeyError.*Restless"):
             analyze(module, (1, 6, 6))
     else:
         assert analyze(module, (1, 6, 6)).receptive_field.size == (3, 3)
@@ -112,7 +112,7 @@ def test_a_network_that_changes_itself_is_put_back(raises):
 
 
 def test_lazy_and_meta_modules():
-    """A lazy module is read without being filled in, and one without data like any other."""
+    """A lazy module stays uninitialized, and one on the meta device stays there."""
     lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.LazyBatchNorm2d(), nn.Flatten())
     lazy.append(nn.LazyLinear(5))
     analysis = analyze(lazy, (3, 8, 8))
@@ -128,8 +128,8 @@ def _tensors(module):
     return [*module.parameters(), *module.buffers()]
 
 
-def test_the_copy_of_a_lazy_module_takes_no_memory():
-    """Whatever floats in it are filled already are without data while it is traced."""
+def test_meta_copies_replace_the_floats_of_a_module():
+    """They have the same dtypes, and the module's own tensors return afterwards."""
     lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3)).double()
     lazy.append(nn.LazyBatchNorm2d(dtype=torch.float16))
     lazy[0].bias.requires_grad_(False)
@@ -144,8 +144,8 @@ def test_the_copy_of_a_lazy_module_takes_no_memory():
     assert not any(tensor.is_meta for tensor in lazy[:2].state_dict().values())
 
 
-class Keeping(nn.Module):
-    """A network that keeps what it makes in containers inside others."""
+class Caching(nn.Module):
+    """A model that keeps its results in nested containers."""
 
     def __init__(self):
         super().__init__()
@@ -164,9 +164,9 @@ class Keeping(nn.Module):
         return y
 
 
-def test_containers_inside_containers_are_given_back():
-    """None of them keeps a tensor of the analysis, and each is the object that it was."""
-    module = Keeping()
+def test_nested_containers_are_restored():
+    """They hold the same objects as before, and no tensor of the trace."""
+    module = Caching()
     inner, lists = module.cache["layer"], module.lists[0]
     analyze(module, (1, 8, 8))
     assert module.cache == {"layer": {"keys": []}}
@@ -177,7 +177,7 @@ def test_containers_inside_containers_are_given_back():
 
 
 class Replacing(nn.Module):
-    """A network that gives its own tensors other data, and no gradient."""
+    """A model that replaces the data of its tensors, and stops their gradients."""
 
     def __init__(self):
         super().__init__()
@@ -191,8 +191,8 @@ class Replacing(nn.Module):
             return self.conv(x)
 
 
-def test_data_and_gradients_are_given_back():
-    """A buffer whose data is exchanged has its own afterwards, a parameter its gradient."""
+def test_data_and_gradients_are_restored():
+    """A buffer has its own data afterwards, and a parameter requires its gradient."""
     module = Replacing()
     scale = module.scale
     analyze(module, (1, 8, 8))
@@ -201,8 +201,8 @@ def test_data_and_gradients_are_given_back():
     assert module.conv.bias.requires_grad
 
 
-def test_nothing_waits_for_the_garbage_collector():
-    """What a pass held is let go when it ends."""
+def test_a_trace_leaves_no_reference_cycle():
+    """Its memory is free as soon as it ends."""
     gc.collect()
     gc.disable()
     try:
@@ -214,8 +214,8 @@ def test_nothing_waits_for_the_garbage_collector():
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm")
 @pytest.mark.parametrize("part", ["lock", "generator", "weight norm"])
-def test_a_recurrent_network_that_cannot_be_copied(part):
-    """Nothing is copied, so that locks and tensors made of others are no hindrance."""
+def test_a_model_that_cannot_be_copied(part):
+    """Locks, generators and weight norms are no obstacle, since nothing is copied."""
     module = nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 5))
     if part == "weight norm":
         module[0] = nn.utils.weight_norm(module[0])
@@ -227,7 +227,7 @@ def test_a_recurrent_network_that_cannot_be_copied(part):
     assert _state(module) == before
 
 
-def test_large_weights_are_not_copied():
-    """Neither weights nor activations are allocated, so that no memory is asked for."""
+def test_large_activations_are_not_allocated():
+    """A model whose activations would fill terabytes is analyzed."""
     module = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)).to("meta")
     assert analyze(module, (8, 100_000, 100_000)).macs > 10**13

@@ -1,25 +1,21 @@
-"""Windows against the support of the gradient, on networks that hypothesis draws."""
+"""Receptive fields against the support of the gradient, on models that hypothesis draws."""
 
 from __future__ import annotations
-
-from collections import OrderedDict
 
 import torch
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from analysis.oracle import output_of, prepare, seen_by_gradient
-from mnistzoo import receptive_field
+from analysis.oracle import Function, all_units, compare
 
 CHANNELS = 2
 strides = st.integers(1, 3)
 NOISE = 1e-12
-"""Of the largest gradient: what an interpolation at a whole place leaves of its other neighbour."""
 
 
 class Branches(nn.Module):
-    """Two chains of the same strides, cropped to the shorter one, added or concatenated."""
+    """Two chains of one stride, cropped to the shorter one and joined."""
 
     def __init__(self, one, other, join):
         super().__init__()
@@ -35,15 +31,9 @@ class Branches(nn.Module):
         return one + other if self.join == "add" else one * other
 
 
-class Crop(nn.Module):
-    """What is left without the first and the last few units."""
-
-    def __init__(self, left, right):
-        super().__init__()
-        self.left, self.right = left, right
-
-    def forward(self, x):  # noqa: D102 - torch's own method
-        return x[..., self.left : x.shape[-1] - self.right]
+def crop(left, right):
+    """Return a module that drops the first and last few units."""
+    return Function(lambda x: x[..., left : x.shape[-1] - right])
 
 
 @st.composite
@@ -80,7 +70,8 @@ def branches(draw):
 
 
 paddings = st.tuples(st.integers(0, 2), st.integers(0, 2))
-mirrors = paddings.map(nn.ReflectionPad1d) | paddings.map(nn.ReplicationPad1d)
+MIRRORS = nn.ReflectionPad1d, nn.ReplicationPad1d
+mirrors = st.one_of(paddings.map(kind) for kind in MIRRORS)
 layers = (
     convs()
     | pools(nn.AvgPool1d)
@@ -88,51 +79,43 @@ layers = (
     | transposed()
     | branches()
     | paddings.map(lambda p: nn.ConstantPad1d(p, 0.0))
-    | paddings.map(lambda p: Crop(*p))
+    | paddings.map(lambda p: crop(*p))
     | st.integers(2, 7).map(nn.AdaptiveAvgPool1d)
     | st.integers(2, 3).map(lambda factor: nn.Upsample(scale_factor=factor))
     | st.integers(5, 12).map(lambda size: nn.Upsample(size=size, mode="linear"))
 )
 
 
-@settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+def runs(module, shape):
+    """Return whether a module takes an input of this shape."""
+    try:
+        module(torch.zeros(1, *shape))
+    except RuntimeError:
+        return False
+    return True
+
+
+drawn = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@settings(drawn, max_examples=100)
 @given(st.lists(layers | mirrors, min_size=1, max_size=5), st.integers(8, 20))
-@example([Crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(2)], 8)  # empty between
-def test_every_unit_sees_exactly_the_pixels_that_have_a_gradient(chain, length):
-    """Borders included, at every unit of the last layer: the first and the last pixel agree."""
-    module = nn.Sequential(*chain)
-    try:
-        module(torch.zeros(1, CHANNELS, length))
-    except RuntimeError:
-        assume(False)
-    field = receptive_field(module, (CHANNELS, length), "")
-    prepare(module)
-    image = torch.rand(1, CHANNELS, length, dtype=torch.float64, requires_grad=True)
-    output = output_of(module, image, "")
-    for unit in range(output.shape[-1]):
-        assert field.pixels(unit) == seen_by_gradient(output, image, (unit,), NOISE)
+@example([crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(2)], 8)  # empty between
+@example([crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(3)], 8)
+def test_units_read_the_pixels_with_a_gradient(chain, length):
+    """At every unit, the first and last pixel agree, and the layer's window holds them.
 
-
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(layers, min_size=1, max_size=5), st.integers(8, 20))
-@example([Crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(3)], 8)  # empty between
-def test_windows_hold_what_units_see(chain, length):
-    """The one window of a layer holds what each of its units sees (nothing being mirrored)."""
+    No window holds what mirrored borders read.
+    """
     module = nn.Sequential(*chain)
-    try:
-        module(torch.zeros(1, CHANNELS, length))
-    except RuntimeError:
-        assume(False)
-    field = receptive_field(module, (CHANNELS, length), "")
-    for unit in range(module(torch.zeros(1, CHANNELS, length)).shape[-1]):
-        (seen,) = field.pixels(unit)
-        (window,) = field.interval(unit)
-        assert seen is None or (window[0] <= seen[0] and seen[1] <= window[1])
+    assume(runs(module, (CHANNELS, length)))
+    mirrored = any(isinstance(layer, MIRRORS) for layer in chain)
+    compare(module, (CHANNELS, length), noise=NOISE, units=all_units, windows=not mirrored)
 
 
 @st.composite
 def uneven(draw):
-    """A convolution whose numbers differ from axis to axis."""
+    """A convolution whose geometry differs from axis to axis."""
     pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
     kernel, stride, dilation = draw(pair), draw(pair), draw(pair)
     padding = tuple(
@@ -141,38 +124,20 @@ def uneven(draw):
     return nn.Conv2d(CHANNELS, CHANNELS, kernel, stride, padding, dilation)
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(drawn, max_examples=25)
 @given(st.lists(uneven(), min_size=1, max_size=3))
-def test_uneven_kernels_in_two_axes(chain):
-    """Height and width are followed apart, and the window of a unit inside is exact."""
+def test_axes_are_followed_separately(chain):
+    """Kernels, strides and paddings may differ between height and width."""
     module = nn.Sequential(*chain)
-    shape = (CHANNELS, 41, 37)
-    try:
-        module(torch.zeros(1, *shape))
-    except RuntimeError:
-        assume(False)
-    field = receptive_field(module, shape, "")
-    prepare(module)
-    image = torch.rand(1, *shape, dtype=torch.float64, requires_grad=True)
-    output = output_of(module, image, "")
-    middle = tuple(size // 2 for size in output.shape[2:])
-    corner = tuple(size - 1 for size in output.shape[2:])
-    for unit in (middle, corner):
-        assert field.pixels(unit) == seen_by_gradient(output, image, unit)
+    assume(runs(module, (CHANNELS, 41, 37)))
+    compare(module, (CHANNELS, 41, 37))
 
 
-def test_a_named_stack_in_three_axes():
-    """Networks of three axes are followed like those of one and two."""
+def test_a_model_with_three_axes():
+    """Volumes are followed like images and sequences."""
     module = nn.Sequential(
-        OrderedDict(
-            conv=nn.Conv3d(1, 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 2)),
-            pool=nn.MaxPool3d((1, 2, 2)),
-            up=nn.ConvTranspose3d(2, 1, 2, stride=2),
-        )
+        nn.Conv3d(1, 2, (1, 2, 3), stride=(1, 2, 1), padding=(0, 1, 2)),
+        nn.MaxPool3d((1, 2, 2)),
+        nn.ConvTranspose3d(2, 1, 2, stride=2),
     )
-    field = receptive_field(module, (1, 4, 9, 11), "up")
-    prepare(module)
-    image = torch.rand(1, 1, 4, 9, 11, dtype=torch.float64, requires_grad=True)
-    output = output_of(module, image, "up")
-    for unit in [(0, 0, 0), (3, 2, 5), tuple(size - 1 for size in output.shape[2:])]:
-        assert field.pixels(unit) == seen_by_gradient(output, image, unit)
+    compare(module, (1, 4, 9, 11))

@@ -80,10 +80,10 @@ def test_cost_of_a_trace_does_not_grow_with_the_sequence(monkeypatch):
     """A thousand steps take as many operators as three."""
     ran, run = [], LayoutTracer._run
     monkeypatch.setattr(LayoutTracer, "_run", lambda *args: ran.append(args[1]) or run(*args))
-    network = Recurrent(nn.LSTM(4, 6, num_layers=2, batch_first=True))
-    analyze(network, (4, 3))
+    module = Recurrent(nn.LSTM(4, 6, num_layers=2, batch_first=True))
+    analyze(module, (4, 3))
     few = len(ran)
-    analyze(network, (4, 1000))
+    analyze(module, (4, 1000))
     assert len(ran) == 2 * few
 
 

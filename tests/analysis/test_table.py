@@ -1,4 +1,4 @@
-"""How an analysis prints: every form holds the same numbers."""
+"""An analysis as data and as text."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mnistzoo.errors import UnknownNameError
 from mnistzoo.models import exp5
 
 
-def test_csv_reads_back_to_the_same_numbers():
-    """Re-added, the CSV's columns give the totals."""
+def test_csv_adds_up_to_the_totals():
+    """Columns of the CSV add up to the totals."""
     summary = exp5().summary()
     rows = list(csv.DictReader(io.StringIO(summary.to_csv())))
     assert [row["layer"] for row in rows] == [row.path for row in summary]
@@ -23,8 +23,8 @@ def test_csv_reads_back_to_the_same_numbers():
     assert sum(int(row["MACs"] or 0) for row in rows) == summary.macs
 
 
-def test_every_form_has_every_layer_and_the_totals():
-    """Text, Markdown, HTML and a terminal's table show all layers, and the sum of parameters."""
+def test_every_format_has_all_layers_and_totals():
+    """Text, Markdown, HTML and a terminal show every layer and the totals."""
     summary = exp5().summary()
     console = Console(width=200, record=True, file=io.StringIO())
     console.print(summary)
@@ -44,7 +44,7 @@ def test_the_progression_prints_receptive_fields_only():
 
 
 def test_an_analysis_is_a_sequence():
-    """It has a length, items and slices, as a list has."""
+    """It has a length, items and slices."""
     summary = exp5().summary()
     assert len(summary) == len(list(summary)) == 24
     assert summary[0].path == "features.conv1"
@@ -52,7 +52,7 @@ def test_an_analysis_is_a_sequence():
 
 
 class Pooled(nn.Module):
-    """Layers of every kind that a row can be of: uneven, without a window, global, unused."""
+    """A model with uneven, global and unused layers."""
 
     def __init__(self):
         super().__init__()
@@ -69,31 +69,31 @@ layer  kind               output shape  parameters    MACs  receptive field  str
 conv   Conv2d             2×250×40               8  60,000              3×1     2×1        0
 pool   AdaptiveAvgPool2d  2×1×1                             501×40 (global)
 spare  Linear             unused             1,250
-input 1×501×40: 1,258 parameters (1,250 unused), 60,000 MACs, 0.23 MiB, \
+input 1×501×40: 1,258 parameters (1,250 unused), 60,000 MACs, 0.23 MiB footprint, \
 receptive field 3×1 of the last feature map, 501×40 (global) of the output"""
 
 
-def test_text_is_aligned():
-    """Numbers stand right, names left; totals come last, and nothing is left at the lines' ends."""
+def test_text_of_every_kind_of_row():
+    """Rows without a window, unused parameters and the totals read as below."""
     assert str(mnistzoo.analyze(Pooled(), (1, 501, 40))) == POOLED
 
 
-def test_what_the_output_sees_is_told_where_it_is_another():
-    """A network that returns its last map has one receptive field."""
+def test_one_field_where_output_and_last_map_agree():
+    """A model that returns its last map has one receptive field in the totals."""
     summary = mnistzoo.analyze(nn.Conv2d(1, 2, 3), (1, 9, 9))
     assert summary.output_receptive_field == summary.receptive_field
     assert summary.to_table().caption.endswith("receptive field 3×3")
 
 
 def test_columns_are_known():
-    """A column that there is not is refused, and the nearest named."""
+    """An unknown column is an error that suggests the nearest."""
     summary = mnistzoo.analyze(nn.Conv2d(1, 2, 3), (1, 9, 9))
     with pytest.raises(UnknownNameError, match=r"no column 'strid'\. Did you mean 'stride'"):
         summary.select("layer", "strid")
 
 
-def test_the_record_holds_what_the_rows_hold():
-    """As JSON has it: the input, the totals, and each layer with its receptive field."""
+def test_the_record_holds_everything():
+    """`to_dict` has the input, the totals, and each layer with its field."""
     conv = {"size": [3, 1], "stride": [2, 1], "padding": [0, 0], "is_global": False}
     pool = {"size": [501, 40], "stride": [0, 0], "padding": [0, 0], "is_global": True}
     layers = [
@@ -114,18 +114,18 @@ def test_the_record_holds_what_the_rows_hold():
     }
 
 
-def test_a_record_of_what_is_local_and_global():
-    """Behind a norm over the whole map, the window that moves is kept beside the whole."""
-    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2))
-    field = mnistzoo.analyze(network, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
+def test_the_record_of_a_global_field():
+    """Behind a norm over the map, the local window is kept beside the global field."""
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2))
+    field = mnistzoo.analyze(module, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
     assert field["is_global"]
     assert field["size"] == [9, 9]
     assert field["local"]["size"] == [3, 3]
 
 
-def test_a_record_of_fractions():
-    """Behind an enlargement a unit moves by half a pixel, which JSON has as floating point."""
-    network = nn.Sequential(nn.Upsample(scale_factor=2), nn.MaxPool2d(3, stride=1))
-    field = mnistzoo.analyze(network, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
+def test_the_record_of_a_fraction():
+    """Behind upsampling the stride is half a pixel, a float in JSON."""
+    module = nn.Sequential(nn.Upsample(scale_factor=2), nn.MaxPool2d(3, stride=1))
+    field = mnistzoo.analyze(module, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
     assert field["stride"] == [0.5, 0.5]
     assert all(isinstance(side, int | float) for side in field["size"] + field["padding"])

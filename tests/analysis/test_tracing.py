@@ -35,8 +35,8 @@ def _with_data(y):
 )
 def test_a_tensor_that_shares_memory_has_the_same_field(function):
     """Subclasses, parameters and `.data` have the field of the tensor whose memory they share."""
-    network = nn.Sequential(Apply(function), nn.Conv2d(2, 1, 5))
-    analysis = analyze(network, (1, 12, 12))
+    module = nn.Sequential(Apply(function), nn.Conv2d(2, 1, 5))
+    analysis = analyze(module, (1, 12, 12))
     assert analysis.receptive_field.size == (7, 7)
     assert analysis.output_receptive_field.size == (7, 7)
     field = receptive_field(Apply(function), (1, 12, 12), "")
@@ -59,6 +59,31 @@ def test_a_write_reaches_what_shares_memory():
         return made
 
     assert receptive_field(Apply(onto_zeros), (1, 12, 12), "").size == (3, 3)
+
+
+def test_a_write_reaches_a_constant_that_shares_memory():
+    """Values of a constant are kept on the CPU; a write through a subclass reaches it there too."""
+
+    def function(y):
+        made = torch.zeros(2, 8, 8)
+        made.as_subclass(Subclass).copy_(y[0])
+        return made[None]
+
+    assert receptive_field(Apply(function), (1, 8, 8), "").size == (3, 3)
+
+
+def test_a_second_write_reaches_other_views():
+    """A view that lost its values still knows where in the whole tensor it lies."""
+
+    def function(y):
+        made = torch.zeros(8, 8)
+        lower, some = made[4:], made[5:7]
+        lower = lower.add_(y[0, 0, 4:])
+        lower += nn.functional.avg_pool2d(y, 3, 1, 1)[0, 0, 4:]
+        return some[None, None]
+
+    field = receptive_field(Apply(function), (1, 8, 8), "")
+    assert field.pixels((0, 4)) == ((3, 7), (2, 6))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Speed and memory of the analysis, beside torchinfo's, in one run.
+"""Speed and memory of the analysis, next to torchinfo's.
 
-Run by hand on one core, beside `pip install torchinfo`:
+Run it by hand on one core, after `pip install torchinfo`:
 `OMP_NUM_THREADS=1 python tests/benchmarks/analysis.py`
 """
 
@@ -22,10 +22,7 @@ ROUNDS = 15
 
 
 def seconds(function: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
-    """Processor seconds of each of a few calls, after one that warms up.
-
-    Those of this process alone, so that other work on the machine does not count.
-    """
+    """Return this process's CPU seconds for each of a few calls, after one to warm up."""
     function()
     times = []
     for _ in range(rounds):
@@ -36,7 +33,7 @@ def seconds(function: Callable[[], object], rounds: int = ROUNDS) -> list[float]
 
 
 def peak() -> int:
-    """The most memory that this process has held, in bytes."""
+    """Return the peak memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -46,18 +43,18 @@ def show(name: str, times: list[float]) -> None:
 
 
 def main() -> None:
-    """Print the figures, the two that are compared in one run."""
+    """Measure and print."""
     torch.set_num_threads(1)
     show("exp5().receptive_field()", seconds(lambda: exp5().receptive_field(), 100))
-    network = resnet152().eval()
-    weights = sum(x.nbytes for x in (*network.parameters(), *network.buffers()))
+    model = resnet152().eval()
+    weights = sum(x.nbytes for x in (*model.parameters(), *model.buffers()))
     analyze(exp5(), (1, 28, 28))
     before = peak()
-    analyze(network, IMAGE)
+    analyze(model, IMAGE)
     added = peak() - before
-    print(f"resnet152: peak memory while analysed     {1 + added / weights:.3f} × its own")
-    mine = seconds(lambda: analyze(network, IMAGE))
-    theirs = seconds(lambda: torchinfo.summary(network, (1, *IMAGE), verbose=0, device="cpu"))
+    print(f"resnet152: peak memory of the analysis    {1 + added / weights:.3f} × its own")
+    mine = seconds(lambda: analyze(model, IMAGE))
+    theirs = seconds(lambda: torchinfo.summary(model, (1, *IMAGE), verbose=0, device="cpu"))
     show("resnet152: mnistzoo.analyze", mine)
     show("resnet152: torchinfo.summary", theirs)
     print(f"resnet152: torchinfo ÷ mnistzoo            {median(theirs) / median(mine):.1f}")

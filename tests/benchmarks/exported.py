@@ -1,17 +1,21 @@
-"""What each exported file takes and is worth: bytes, accuracy on the test images, latency.
+"""Measure each exported file: bytes, accuracy on the test images, latency.
 
-Run by hand: `python tests/benchmarks/exported.py [NETWORK]...`; prints the table of docs/export.md.
-Latency is of one image on one thread, the quickest of many bursts. ExecuTorch is left out where
-it is not installed.
+Run by hand: `python tests/benchmarks/exported.py [MODEL]...`. It prints the tables of
+docs/export.md. All files of a model take turns on one thread, in short bursts, and the fastest
+burst of each counts, in processor time: other work on the machine disturbs that least. ExecuTorch
+is left out where it is not installed.
 """
 
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from inference import burst, session
+from inference import fastest, session
+from torch import Tensor
 
 import mnistzoo
 from mnistzoo.data.mnist import normalize
@@ -21,14 +25,15 @@ from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.tables import Table
 
-NETWORKS = sys.argv[1:] or mnistzoo.list_models()
-BURSTS = 40
+MODELS = sys.argv[1:] or mnistzoo.list_models()
+SECONDS = 1.0
+"""How long each file is timed, for each number of images."""
 
-Answer = Callable[[torch.Tensor], torch.Tensor]
+Run = Callable[[Tensor], Tensor]
 
 
-def runtime(path: Path) -> Answer:
-    """A function from images to log-probabilities, by the file at `path`."""
+def runtime(path: Path) -> Run:
+    """Return a function from images to log-probabilities, computed from a file."""
     if path.suffix == ".onnx":
         call = session(path.read_bytes(), threads=1)
         return lambda images: torch.from_numpy(call(images)[0])
@@ -41,45 +46,63 @@ def runtime(path: Path) -> Answer:
 
 
 def files(model: ConvNet, folder: Path) -> dict[str, Path]:
-    """Every exported file of a network, by what it is called in the table."""
+    """Export a model to every format, by the name of the format in the table."""
     made = {
         "ONNX": export(model, folder / "float.onnx").path,
         "ONNX, int8": export(model, folder / "int8.onnx", int8=True).path,
-        "torch.export": export(model, folder / "net.pt2").path,
+        "torch.export": export(model, folder / "model.pt2").path,
     }
     try:
-        made["ExecuTorch"] = export(model, folder / "net.pte").path
+        made["ExecuTorch"] = export(model, folder / "model.pte").path
     except MissingExtraError as error:
         print(error, file=sys.stderr)
     return made
 
 
-def row(name: str, kind: str, size: int, answer: Answer) -> list[str]:
-    """One line of the table, measured."""
-    digits = mnistzoo.mnist(train=False)
-    images = normalize(digits.images)
-    parts = [answer(part) for part in torch.split(images, 250)]
-    correct = int((torch.cat(parts).argmax(1) == digits.labels).sum())
-    quickest = min(burst(lambda: answer(images[:1])) for _ in range(BURSTS))
-    return [name, kind, f"{size:,}", f"{correct / len(images):.2%}", f"{quickest * 1e6:.0f}"]
+def correct(run: Run, digits: mnistzoo.data.mnist.Digits) -> int:
+    """Count the images that are classified correctly."""
+    parts = [run(part) for part in normalize(digits.images).split(250)]
+    return int((torch.cat(parts).argmax(1) == digits.labels).sum())
+
+
+def measure(name: str, folder: Path) -> tuple[list[list[str]], list[str]]:
+    """Return a model's rows of the first table, and its row of the second."""
+    model, digits = mnistzoo.get_model(name, pretrained=True), mnistzoo.mnist(train=False)
+    paths = files(model, folder)
+    runs: dict[str, Run] = {"PyTorch": model, "PyTorch, fused": model.fused()}
+    runs |= {kind: runtime(path) for kind, path in paths.items()}
+    images = normalize(digits.images[:256])
+    one, many = (
+        fastest(
+            {kind: partial(run, images[:count]) for kind, run in runs.items()},
+            SECONDS,
+            time.process_time,
+        )
+        for count in (1, 256)
+    )
+    rows = []
+    for kind, run in runs.items():
+        size = paths[kind].stat().st_size if kind in paths else read_manifest()[name].bytes
+        accuracy = correct(run, digits) / len(digits.labels)
+        times = f"{one[kind] * 1e6:.0f}", f"{many[kind] * 1e6 / 256:.0f}"
+        rows.append([name, kind, f"{size:,}", f"{accuracy:.2%}", *times])
+    ratios = (f"{times['ONNX'] / times['ONNX, int8']:.2f} ×" for times in (one, many))
+    return rows, [name, *ratios]
 
 
 def main() -> None:
-    """Print the table."""
+    """Print both tables."""
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    rows = []
-    for name in NETWORKS:
-        model = mnistzoo.get_model(name, pretrained=True)
-        weights = read_manifest()[name].bytes
-        rows.append(row(name, "PyTorch", weights, model))
-        rows.append(row(name, "PyTorch, fused", weights, model.fused()))
+    rows, ratios = [], []
+    for name in MODELS:
         with tempfile.TemporaryDirectory() as folder:
-            for kind, path in files(model, Path(folder)).items():
-                size = len(path.read_bytes())
-                rows.append(row(name, kind, size, runtime(path)))
-    columns = ["network", "file", "bytes", "test accuracy", "µs an image"]
-    print(Table(columns, rows).to_markdown())
+            own, ratio = measure(name, Path(folder))
+        rows += own
+        ratios.append(ratio)
+    headers = ("model", "file", "bytes", "test accuracy", "1 image (µs)", "256 images (µs each)")
+    print(Table(headers, rows, text_columns=2).to_markdown())
+    print(Table(("int8 over float", "1 image", "256 images"), ratios).to_markdown())
 
 
 if __name__ == "__main__":

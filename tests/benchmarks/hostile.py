@@ -21,8 +21,8 @@ from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
 from mnistzoo.images import loading
 from mnistzoo.storage.manifest import MAX_MANIFEST_BYTES, read_manifest
-from mnistzoo.storage.model_folder import CONFIG, LIMITS, WEIGHTS, decode
-from mnistzoo.storage.state_dict import MAX_BYTES, load_state_dict
+from mnistzoo.storage.model_folder import CONFIG, LIMITS, WEIGHTS, unpack
+from mnistzoo.storage.state_dict import MAX_BYTES, read_state_dict
 
 
 def tensors() -> bytes:
@@ -52,8 +52,8 @@ MAKE = {
     "image": pixels,
 }
 READ = {
-    "weights": load_state_dict,
-    "config.json": lambda path: decode({CONFIG: path.read_bytes(), WEIGHTS: b""}, "it"),
+    "weights": read_state_dict,
+    "config.json": lambda path: unpack({CONFIG: path.read_bytes(), WEIGHTS: b""}, "it"),
     "manifest.json": lambda path: read_manifest(path.parent),
     f"{TEST_LABELS.name}.gz": lambda path: read_idx(TEST_LABELS, path.parent),
     "image": mnistzoo.transforms(),

@@ -1,8 +1,8 @@
-"""What a warm pull costs beyond `exp5(pretrained=True)` and importing `huggingface_hub`.
+"""Time a warm pull from the Hub against `exp5(pretrained=True)`.
 
 Run by hand: `python tests/benchmarks/hub.py`. It starts the tests' own server, pulls once, then
-times fresh processes, each of which loads both ways. A warm pull waits for nothing, so its time is
-that of the processor, which a busy machine disturbs least; the smallest of them is the figure.
+times fresh processes that load both ways. A warm pull waits for nothing, so processor time is
+measured, and the smallest of several runs counts.
 """
 
 import os
@@ -38,7 +38,7 @@ print(*(after - before for before, after in zip(times, times[1:])))
 
 
 def main(repeats: int = 3) -> None:
-    """Print each step's time in milliseconds, and the difference that is promised."""
+    """Print the time of each step in milliseconds, and fail above the limit."""
     with tempfile.TemporaryDirectory() as home, Hub(lfs=True) as hub:
         folder = Path(home) / "exp5"
         mnistzoo.exp5(pretrained=True).save_pretrained(folder)
@@ -56,7 +56,7 @@ def main(repeats: int = 3) -> None:
 
 
 def run(endpoint: str, home: str, commit: str) -> list[float]:
-    """Seconds of the processor that each step takes in a process of its own."""
+    """Return the processor seconds of each step, in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", TIMED, commit],
         env={

@@ -1,10 +1,9 @@
-"""How quickly a network answers: eager, fused, compiled, exported; and what the machine can do.
+"""Compare the speed of a model: eager, fused, compiled, exported; and the machine's peak.
 
-Run by hand: `python tests/benchmarks/inference.py [NETWORK] [SECONDS]`. All variants take turns in
-short bursts, and the quickest burst of each counts, so that other work on the machine, which slows
-every burst that it meets, tells least. For each number of threads and images at once it prints the
-microseconds for one image and the ratio to eager, then the share of the machine's peak: the
-multiply-adds a second of a large matrix product, in float32, as torch computes it.
+Run by hand: `python tests/benchmarks/inference.py [MODEL] [SECONDS]`. All variants take turns in
+short bursts, and the fastest burst of each counts, so other work on the machine disturbs least. For
+each number of threads and images it prints microseconds per image, the ratio to eager, and the
+share of the peak: the multiply-adds per second of a large float32 matrix product in torch.
 """
 
 import sys
@@ -25,13 +24,13 @@ from mnistzoo.data.mnist import normalize
 from mnistzoo.export import export
 
 BURST = 0.01
-"""Seconds: shorter than what a scheduler gives a process at a time."""
+"""Seconds. Shorter than a scheduler's time slice."""
 
 Variant = Callable[[torch.Tensor], object]
 
 
-def small_network() -> bytes:
-    """The kind of network in the ONNX model zoo: conv-pool-conv-pool-linear, 5,994 parameters."""
+def small_model() -> bytes:
+    """Return a model like the ONNX model zoo's: conv-pool-conv-pool-linear, 5,994 parameters."""
     shapes = {"w1": (8, 1, 5, 5), "b1": (8,), "w2": (16, 8, 5, 5), "b2": (16,), "w3": (256, 10)}
     shapes |= {"b3": (10,)}
     rng = np.random.default_rng(0)
@@ -64,20 +63,20 @@ def small_network() -> bytes:
 
 
 def session(model: bytes, threads: int) -> Variant:
-    """A call of ONNX Runtime with as many threads."""
+    """Return a function that runs a model in ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     made = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return lambda images: made.run(None, {"images": images.numpy()})
 
 
-def variants(network: str, threads: int) -> dict[str, Variant]:
-    """Everything that takes turns, by name."""
+def variants(name: str, threads: int) -> dict[str, Variant]:
+    """Return everything that takes turns, by name."""
     torch.set_num_threads(threads)
-    model = mnistzoo.get_model(network, pretrained=True)
+    model = mnistzoo.get_model(name, pretrained=True)
     with tempfile.TemporaryDirectory() as folder:
         plain, int8 = (
-            export(model, Path(folder) / "net.onnx", int8=int8).path.read_bytes()
+            export(model, Path(folder) / "model.onnx", int8=int8).path.read_bytes()
             for int8 in (False, True)
         )
     return {
@@ -86,55 +85,59 @@ def variants(network: str, threads: int) -> dict[str, Variant]:
         "torch.compile": torch.compile(model),
         "ONNX Runtime": session(plain, threads),
         "ONNX Runtime, int8": session(int8, threads),
-        "model zoo's class, ONNX Runtime": session(small_network(), threads),
+        "ONNX model zoo's class, ONNX Runtime": session(small_model(), threads),
     }
 
 
-def burst(call: Callable[[], object]) -> float:
-    """Seconds for one call, over calls that fill about `BURST`."""
-    start, calls = time.perf_counter(), 0
-    while time.perf_counter() - start < BURST:
+def burst(call: Callable[[], object], clock: Callable[[], float]) -> float:
+    """Return the seconds of one call, averaged over about `BURST`."""
+    start, calls = clock(), 0
+    while clock() - start < BURST:
         call()
         calls += 1
-    return (time.perf_counter() - start) / calls
+    return (clock() - start) / calls
 
 
-def quickest(calls: dict[str, Callable[[], object]], seconds: float) -> dict[str, float]:
-    """Seconds for one call of each, the best of the bursts in which they take turns."""
+def fastest(
+    calls: dict[str, Callable[[], object]],
+    seconds: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
+    """Return the seconds of one call of each, the best of many bursts in turn."""
     for call in calls.values():
         call()
     best = dict.fromkeys(calls, float("inf"))
     end = time.perf_counter() + seconds * len(calls)
     while time.perf_counter() < end:
         for name, call in calls.items():
-            best[name] = min(best[name], burst(call))
+            best[name] = min(best[name], burst(call, clock))
     return best
 
 
 def peak(seconds: float) -> float:
-    """Multiply-adds a second of a large float32 matrix product."""
+    """Return the multiply-adds per second of a large float32 matrix product."""
     left, right = torch.rand(768, 768), torch.rand(768, 768)
-    return 768**3 / quickest({"product": lambda: left @ right}, seconds)["product"]
+    return 768**3 / fastest({"product": lambda: left @ right}, seconds)["product"]
 
 
-def main(network: str = "exp5", seconds: str = "1") -> None:
-    """Print a table for each number of threads and images at once."""
+def main(name: str = "exp5", seconds: str = "1") -> None:
+    """Print the times for each number of threads and images."""
     images = normalize(mnistzoo.mnist(train=False).images[:256])
-    macs = mnistzoo.get_model(network).summary().macs
+    macs = mnistzoo.get_model(name).summary().macs
     torch.set_grad_enabled(False)
     for threads in (1, 2):
-        made, most = variants(network, threads), peak(float(seconds))
+        made, most = variants(name, threads), peak(float(seconds))
         print(f"\n{threads} thread(s): peak {most / 1e9:.1f} billion multiply-adds a second")
         for count in (1, 256):
             some = images[:count]
-            best = quickest(
-                {name: partial(variant, some) for name, variant in made.items()}, float(seconds)
+            best = fastest(
+                {kind: partial(variant, some) for kind, variant in made.items()}, float(seconds)
             )
-            print(f"{network}, {count} image(s) at once: µs an image, × eager, % of the peak")
-            for name, taken in best.items():
+            print(f"{name}, {count} image(s) at once: µs per image, × eager, % of the peak")
+            for kind, taken in best.items():
                 ratio = best["eager"] / taken
-                share = "" if "class" in name else f"{macs * count / taken / most:7.0%}"
-                print(f"  {name:32}{taken * 1e6 / count:9.1f}{ratio:7.2f}{share}")
+                share = "" if "class" in kind else f"{macs * count / taken / most:7.0%}"
+                print(f"  {kind:37}{taken * 1e6 / count:9.1f}{ratio:7.2f}{share}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Which mutants to run, and what became of them; `mutmut` makes and runs them.
+"""Draw a sample of the mutants that `mutmut` makes, and count how many the tests killed.
 
-    python tests/benchmarks/mutants.py sample 300 0    # of all, drawn with the seed 0
-    python tests/benchmarks/mutants.py table                          # in Markdown
+    python tests/benchmarks/mutants.py sample 300 0  # 300 names, drawn with seed 0
+    python tests/benchmarks/mutants.py table         # the counts, in Markdown
 
-`mutmut run` makes the mutants first; give it the names that `sample` prints, or none for all.
+`mutmut run NAMES` makes all mutants and runs those named; without names, it runs all.
 """
 
 import json
@@ -15,11 +15,11 @@ from pathlib import Path
 from mutmut.stats import status_by_exit_code
 
 DEAD = {"killed", "timeout", "segfault"}
-"""A mutant that never ends, or takes all the memory it is given, is found out too."""
+"""The tests also notice a mutant that never ends or crashes."""
 
 
 def mutants() -> dict[str, int | None]:
-    """The exit code of every mutant by its name; None where it was not run."""
+    """Return the exit code of each mutant by name; None for those that were not run."""
     found = {}
     for path in sorted(Path("mutants/src").rglob("*.meta")):
         found |= json.loads(path.read_text())["exit_code_by_key"]
@@ -27,12 +27,12 @@ def mutants() -> dict[str, int | None]:
 
 
 def sample(count: str, seed: str) -> None:
-    """Print so many names."""
+    """Print the names of `count` mutants."""
     print("\n".join(random.Random(int(seed)).sample(list(mutants()), int(count))))
 
 
 def table() -> None:
-    """Print, for each module, how many mutants there are, how many were run, and how many died."""
+    """Print how many mutants of each module were made, run and killed."""
     counts: dict[str, Counter] = defaultdict(Counter)
     for name, code in mutants().items():
         module = name.removeprefix("mnistzoo.").rpartition(".")[0]

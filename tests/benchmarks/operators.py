@@ -1,13 +1,13 @@
-"""Whether the analysis holds on torch's own samples of its operators, one pixel moved at a time.
+"""Check the analysis on torch's own samples of its operators, one pixel perturbed at a time.
 
-Run by hand, beside `pip install expecttest`, which torch's samples need:
+Needs `pip install expecttest`, for torch's samples:
 
     python tests/benchmarks/operators.py [NAME ...]
 
-Each sample's tensors of floats are laid out along one axis, all of them or the first or the others;
-the rest are constants. An entry of the result that changes with a pixel must be told to see it.
-Printed is how many samples held, how many were refused with an error, and each that did not hold.
-What is drawn at random and what has no value (`torch.empty_like`) is left out.
+The floats of each sample lie along one axis of the input: all tensors, the first, or all but the
+first. The others are constants. Every entry of the result that changes with a pixel must have it in
+its receptive field. The script prints how many samples held, how many were refused with an error,
+and each that did not hold. It skips operators whose result has no defined value.
 """
 
 import sys
@@ -24,38 +24,41 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mnistzoo.analysis.algebra.factors import unit_numbers
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.tracing.modules import tensors_of
+from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.trace import trace
 from mnistzoo.errors import MnistZooError
 
-SAMPLES, MAX_PIXELS = 5, 150
-"""Of an operator, and along the axis; there are larger ones."""
+SAMPLES = 5
+"""Samples of each operator."""
+
+MAX_PIXELS = 150
+"""Samples of more numbers are skipped."""
 
 
 class Applied(nn.Module):
-    """An operator on the tensors of a sample, some of which lie along the axis of the input."""
+    """An operator on a sample, some tensors of which are parts of the input."""
 
-    def __init__(self, operator: Callable[..., Any], sample: Any, made: tuple[int, ...]) -> None:
+    def __init__(self, operator: Callable[..., Any], sample: Any, parts: tuple[int, ...]) -> None:
         super().__init__()
-        self.operator, self.made = operator, made
+        self.operator, self.parts = operator, parts
         self.leaves, self.spec = tree_flatten(sample)
 
     def image(self) -> Tensor:
-        """The tensors that are made of the input, shape `(1, 1, pixels)`."""
-        return torch.cat([self.leaves[index].reshape(-1) for index in self.made])[None, None]
+        """Return the input, shape `(1, 1, pixels)`."""
+        return torch.cat([self.leaves[index].reshape(-1) for index in self.parts])[None, None]
 
     def forward(self, image: Tensor) -> Any:
-        """What the operator returns."""
+        """Run the operator."""
         leaves = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in self.leaves]
-        parts = image[0, 0].split([self.leaves[index].numel() for index in self.made])
-        for index, part in zip(self.made, parts, strict=True):
+        numbers = image[0, 0].split([self.leaves[index].numel() for index in self.parts])
+        for index, part in zip(self.parts, numbers, strict=True):
             leaves[index] = part.reshape(self.leaves[index].shape).to(self.leaves[index].dtype)
         first, args, kwargs = tree_unflatten(leaves, self.spec)
         return self.operator(first, *args, **kwargs)
 
 
 def samples(info: Any) -> Iterator[Applied]:
-    """Modules for a few of an operator's samples, for each choice of what is made of the input."""
+    """Yield a few samples of an operator, for each choice of the parts of the input."""
     found = 0
     for sample in info.sample_inputs("cpu", torch.float64, requires_grad=False):
         given = (sample.input, list(sample.args), dict(sample.kwargs))
@@ -70,62 +73,62 @@ def samples(info: Any) -> Iterator[Applied]:
         dense = all(tensor.layout == torch.strided for tensor in tensors)
         if dense and 0 < pixels <= MAX_PIXELS and found < SAMPLES:
             found += 1
-            for made in {tuple(floats), (floats[0],), tuple(floats[1:])} - {()}:
-                yield Applied(info.op, given, made)
+            for parts in {tuple(floats), (floats[0],), tuple(floats[1:])} - {()}:
+                yield Applied(info.op, given, parts)
 
 
 def first_result(module: nn.Module, image: Tensor, shape: tuple[int, ...] | None) -> Tensor | None:
-    """The first tensor of a shape that comes out, of the same random numbers each time."""
+    """Return the first result of a shape, with the same random numbers in each call."""
     torch.manual_seed(0)
     found = [x for x in tensors_of(module(image)) if shape is None or tuple(x.shape) == shape]
     return found[0].clone() if found else None
 
 
-def told(layout: Layout) -> tuple[Any, Any]:
-    """The first and last pixel of each entry."""
-    (reach,) = layout.fields
+def reported(layout: Layout) -> tuple[Any, Any]:
+    """Return the first and last pixel that each entry reads."""
+    (field,) = layout.fields
     units = np.zeros(layout.shape, dtype=int)
     for index, dim in enumerate(layout.dims):
         along = [-1 if index == other else 1 for other in range(len(layout.dims))]
         units += np.asarray(unit_numbers(dim)).reshape(along)
-    units = units if len(reach.ranges) > 1 else np.zeros_like(units)
-    return reach.ranges.first[units], reach.ranges.last[units]
+    units = units if len(field.ranges) > 1 else np.zeros_like(units)
+    return field.ranges.first[units], field.ranges.last[units]
 
 
 def holds(module: Applied) -> bool:
-    """Whether no entry changes with a pixel that it is not told to see.
+    """Return whether every entry reads all pixels that it changes with.
 
     Raises:
-        MnistZooError: the analysis refuses it.
+        MnistZooError: The analysis refuses the operator.
     """
     image = module.image()
     layout = trace(module, tuple(image.shape[1:])).outputs[""]
     if layout is not None:
-        settled = layout.canonical()
-        layout = settled if settled.shape == layout.shape else layout
+        canonical = layout.canonical()
+        layout = canonical if canonical.shape == layout.shape else layout
     shape = layout.shape if layout else None
     before = first_result(module, image, shape)
-    first, last = told(layout) if layout else (image.shape[2], -1)
+    first, last = reported(layout) if layout else (image.shape[2], -1)
     for pixel in range(image.shape[2]):
-        moved = image.clone()
-        moved[0, 0, pixel] += 0.37
-        after = first_result(module, moved, shape)
+        perturbed = image.clone()
+        perturbed[0, 0, pixel] += 0.37
+        after = first_result(module, perturbed, shape)
         if before is None or after is None or after.shape != before.shape:
             continue
         same = (after == before) | (after.isnan() & before.isnan())
-        seen = (first <= pixel) & (pixel <= last)
-        if np.any(~same.numpy() & ~seen):
+        read = (first <= pixel) & (pixel <= last)
+        if np.any(~same.numpy() & ~read):
             return False
     return True
 
 
 def main() -> None:
-    """Go through the operators."""
+    """Check all operators, or those that are named."""
     warnings.simplefilter("ignore")
     counted: Counter[str] = Counter()
     for info in op_db:
-        drawn = info.name.startswith(("new_empty", "empty"))
-        if drawn or (len(sys.argv) > 1 and info.name not in sys.argv):
+        undefined = info.name.startswith(("new_empty", "empty"))
+        if undefined or (len(sys.argv) > 1 and info.name not in sys.argv):
             continue
         if torch.float64 not in info.dtypes:
             continue
@@ -134,11 +137,11 @@ def main() -> None:
                 outcome = "held" if holds(module) else "did not hold"
             except MnistZooError:
                 outcome = "refused"
-            except Exception:  # the operator does not take the moved pixel, or not these inputs
+            except Exception:  # the operator refuses the perturbed pixel, or these inputs
                 outcome = "not run"
             counted[outcome] += 1
             if outcome == "did not hold":
-                print(f"{info.name} of tensors {module.made} did not hold")
+                print(f"{info.name} of tensors {module.parts} did not hold")
     print(dict(counted))
 
 

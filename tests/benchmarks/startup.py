@@ -1,7 +1,7 @@
-"""Whole processes: importing torch against loading a pretrained network, and `mnistzoo --help`.
+"""Time whole processes: `import torch`, loading a pretrained model, `mnistzoo --help`.
 
-Run by hand: `python tests/benchmarks/startup.py [RUNS]`. The two processes take turns, so that the
-ratio holds while other work slows both.
+Run by hand: `python tests/benchmarks/startup.py [RUNS]`. The processes take turns, so the ratios
+hold while other work slows all of them.
 """
 
 import subprocess
@@ -19,14 +19,14 @@ PROCESSES = {
 
 
 def seconds(arguments: list[str]) -> float:
-    """The time from start to end of one process."""
+    """Return the time that one process takes from start to end."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
     return time.perf_counter() - start
 
 
 def main() -> None:
-    """Print the median and range of each, and the median of the pairwise ratios to torch."""
+    """Print the median and range of each, and its median ratio to `import torch`."""
     for arguments in PROCESSES.values():
         seconds(arguments)
     rounds = [{name: seconds(args) for name, args in PROCESSES.items()} for _ in range(RUNS)]

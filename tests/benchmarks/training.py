@@ -1,10 +1,9 @@
-"""Training speed, in images a second: the documented loop against the library's trainer.
+"""Training speed in images per second: the documented loop against the library's trainer.
 
-Run by hand: `python tests/benchmarks/training.py [SECONDS [ROUNDS]]`. The documented loop is the
-usual one with the study's transforms: torchvision's data set, a `DataLoader` with two workers,
-batch 64.
-The loops take turns in one run, since other work on the machine slows all of them. "Two at once" is
-two processes with one thread each, as `mnistzoo study --jobs 2` trains them, and counts both.
+Run by hand: `python tests/benchmarks/training.py [SECONDS [ROUNDS]]`. The documented loop uses
+torchvision's dataset and the study's transforms, a `DataLoader` with two workers, and batch 64. The
+loops take turns, since other work on the machine slows all of them. "Two at once" counts two
+processes with one thread each, as `mnistzoo study --jobs 2` trains them.
 """
 
 import gzip
@@ -13,13 +12,13 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
 from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
 import torch
+from msgspec.structs import replace
 from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import transforms
@@ -28,7 +27,9 @@ from torchvision.datasets import MNIST
 import mnistzoo
 from mnistzoo.data.mnist import FILES, Digits
 from mnistzoo.training.recipes import Recipe, get_recipe
-from mnistzoo.training.trainer import Run, Trainer
+from mnistzoo.training.run import Run
+from mnistzoo.training.steps import train_epoch
+from mnistzoo.training.trainer import Trainer
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
@@ -36,7 +37,7 @@ JOBS = 2
 
 
 def documented_loop(root: Path) -> Iterator[int]:
-    """Take one step after another as the study does, and give each step's number of images."""
+    """Train as the study does, and yield the number of images of each step."""
     raw = root / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for path in FILES.glob("*.gz"):
@@ -61,7 +62,7 @@ def documented_loop(root: Path) -> Iterator[int]:
 
 
 def library(recipe: Recipe, dtype: torch.dtype | None = None) -> Iterator[int]:
-    """Take one step after another with the library's trainer, in the type that it chooses."""
+    """Train with the library's trainer, and yield the number of images of each epoch."""
     digits = mnistzoo.mnist(train=True)
     part = Digits(digits.images[:1280], digits.labels[:1280])
     run = Run("exp5", replace(recipe, epochs=10_000))
@@ -70,13 +71,13 @@ def library(recipe: Recipe, dtype: torch.dtype | None = None) -> Iterator[int]:
     trainer.dtype = dtype or trainer.dtype
     done: list[int] = []
     while True:
-        trainer.train_epoch(done.append)
+        train_epoch(trainer, done.append)
         yield sum(done)
         done.clear()
 
 
 def images_a_second(loop: Iterator[int]) -> float:
-    """How many images `loop` gets through, after one step to warm up."""
+    """Measure the images per second of a loop, after one step to warm up."""
     next(loop)
     start, images = time.perf_counter(), 0
     while time.perf_counter() - start < SECONDS:
@@ -86,23 +87,23 @@ def images_a_second(loop: Iterator[int]) -> float:
 
 @cache
 def alone(recipe: Recipe) -> Iterator[int]:
-    """The trainer in a process of its own, on one thread, where this was called before or not."""
+    """Return a loop of the trainer on one thread, the same one in each call."""
     torch.set_num_threads(1)
     return library(recipe)
 
 
 def alone_a_second(recipe: Recipe) -> float:
-    """How many images that trainer gets through."""
+    """Measure the images per second of that loop."""
     return images_a_second(alone(recipe))
 
 
 def at_once(pool: ProcessPoolExecutor, recipe: Recipe) -> float:
-    """How many images the processes of `pool` get through, each for itself."""
+    """Measure the images per second of all processes together."""
     return sum(pool.map(alone_a_second, [recipe] * JOBS))
 
 
 def main() -> None:
-    """Print each loop's median and range, and the ratio to the documented loop."""
+    """Print the median and range of each loop, and its ratio to the documented loop."""
     record, documented = (get_recipe(name, "exp5") for name in ("record", "documented"))
     on_labels = replace(record, teacher=None)
     with (

@@ -21,10 +21,10 @@ from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.data.mnist import IDXFile, read_idx
 from mnistzoo.errors import MnistZooError, WeightsError
 from mnistzoo.images import loading
-from mnistzoo.models.convnet import blank
+from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import Entry, read_manifest
-from mnistzoo.storage.model_folder import CONFIG, WEIGHTS, decode
-from mnistzoo.storage.state_dict import check_state, parse_state_dict
+from mnistzoo.storage.model_folder import CONFIG, WEIGHTS, unpack
+from mnistzoo.storage.state_dict import check_state_dict, parse_state_dict
 
 CORPUS = Path(__file__).parent / "corpus"
 
@@ -44,7 +44,7 @@ def folder() -> Path:
 @functools.cache
 def own(architecture: str) -> dict[str, torch.Tensor]:
     """Return the state dict of a model with ten classes, on the meta device."""
-    return blank(BUILDABLE[architecture], 10).state_dict()
+    return ConvNet.on_meta(BUILDABLE[architecture], 10).state_dict()
 
 
 TARGETS: dict[str, Callable[[bytes], bool]] = {}
@@ -74,7 +74,7 @@ def weights(data: bytes) -> None:
     state = parse_state_dict(data, "it")
     assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
     with suppress(WeightsError):
-        check_state(own("exp1"), state, "it")
+        check_state_dict(own("exp1"), state, "it")
 
 
 @target
@@ -82,11 +82,11 @@ def config(data: bytes) -> None:
     """Read a config, a zero byte and weights; DIGEST stands for the digest of the weights."""
     text, _, tensors = data.partition(b"\0")
     text = text.replace(b"DIGEST", hashlib.sha256(tensors).hexdigest().encode())
-    found, state = decode({CONFIG: text, WEIGHTS: tensors}, "it")
+    _, found, state = unpack({CONFIG: text, WEIGHTS: tensors}, "it")
     assert found.architecture in ARCHITECTURES
     assert 1 <= found.num_classes <= 2**16
     with suppress(WeightsError):
-        check_state(own(found.architecture), state, "it")
+        check_state_dict(own(found.architecture), state, "it")
 
 
 @target

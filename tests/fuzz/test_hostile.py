@@ -11,7 +11,7 @@ from targets import TARGETS, seeds
 
 @st.composite
 def altered(draw, target):
-    """A seed with bytes changed, removed or inserted in up to four places."""
+    """Draw a seed with bytes changed, removed or inserted in up to four places."""
     data = bytearray(draw(st.sampled_from(seeds(target))))
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(data)))

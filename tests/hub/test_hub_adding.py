@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 from server import WRITER
 
@@ -16,7 +17,7 @@ def test_an_added_network_goes_up_and_comes_back(lfs_hub, added, tmp_path, monke
     lfs_hub.faults.clear()
     pushed, pulled = added.commands(
         "push exp6 user/added --format json",
-        f"pull user/added -o {tmp_path / 'down'} --format json",
+        shlex.join(["pull", "user/added", "-o", str(tmp_path / "down"), "--format", "json"]),
     )
     assert json.loads(pushed)["changed"]
     assert json.loads(pulled)["architecture"] == "exp6"

@@ -1,4 +1,4 @@
-"""`mnistzoo push` and `mnistzoo pull`, as they are typed, and `torch.hub`."""
+"""The commands `mnistzoo push` and `mnistzoo pull`, and `torch.hub`."""
 
 import json
 import os
@@ -18,7 +18,7 @@ COMMAND = "result = command(*args)"
 
 @pytest.fixture
 def run(client, tmp_path):
-    """Type a command; it must succeed."""
+    """Run a command that must succeed, and return its output."""
 
     def run(*args):
         done = client.run(COMMAND, args=args)
@@ -28,8 +28,8 @@ def run(client, tmp_path):
     return run
 
 
-def test_folder_goes_up_and_comes_back(hub, run, files_of, tmp_path):
-    """What is pushed from a folder and pulled into another is the same network, card and all."""
+def test_a_pushed_folder_can_be_pulled(hub, run, files_of, tmp_path):
+    """Pushing a folder and pulling it into another gives the same model and card."""
     files = files_of("exp4")
     up = tmp_path / "up"
     up.mkdir()
@@ -62,10 +62,8 @@ def test_folder_goes_up_and_comes_back(hub, run, files_of, tmp_path):
     assert torch.equal(mnistzoo.from_pretrained(up)(images), mnistzoo.from_pretrained(down)(images))
 
 
-def test_edited_card_of_a_folder_goes_up_and_an_accuracy_goes_into_a_new_one(
-    hub, client, run, files_of, tmp_path
-):
-    """The folder's own words are pushed, and `--accuracy` refused beside them, else written."""
+def test_the_edited_card_of_a_folder_is_pushed(hub, client, run, files_of, tmp_path):
+    """An edited card is pushed as it is. `--accuracy` is only for a generated one."""
     for name, data in files_of("exp1").items():
         (tmp_path / name).write_bytes(data)
     run("push", str(tmp_path), "user/words", "--accuracy", "0.875", "--private")
@@ -81,11 +79,11 @@ def test_edited_card_of_a_folder_goes_up_and_an_accuracy_goes_into_a_new_one(
         assert "card has been edited" in " ".join(done["err"].split())
     assert b"My words" in repo.files()["README.md"]
     (tmp_path / "README.md").unlink()
-    assert "the card was kept" in run("push", str(tmp_path), "user/words", "--accuracy", "0.5")
+    assert "card was kept" in run("push", str(tmp_path), "user/words", "--accuracy", "0.5")
 
 
-def test_pull_of_a_network_without_a_card(hub, run, files_of, tmp_path):
-    """The card of the network that was in the folder does not stay with another one."""
+def test_pulling_a_model_without_a_card_removes_a_generated_one(hub, run, files_of, tmp_path):
+    """The generated card of the previous model does not stay with another one."""
     for name, data in files_of("exp1").items():
         (tmp_path / name).write_bytes(data)
     files = files_of("exp5")
@@ -96,10 +94,8 @@ def test_pull_of_a_network_without_a_card(hub, run, files_of, tmp_path):
     assert mnistzoo.from_pretrained(tmp_path).architecture.name == "exp5"
 
 
-def test_pull_without_a_folder_checks_and_keeps_an_edited_card_with_one(
-    hub, run, files_of, tmp_path
-):
-    """Only the cache is filled; a README.md of another project in the folder is left alone."""
+def test_pull_fills_the_cache_or_a_folder(hub, run, files_of, tmp_path):
+    """Without a folder only the cache is filled. The README of another project is kept."""
     hub.make("user/plain", files_of("exp3"))
     assert run("pull", "user/plain").endswith(": exp3, 10 classes, checked\n")
     (tmp_path / "README.md").write_text("another project")
@@ -111,15 +107,16 @@ def test_pull_without_a_folder_checks_and_keeps_an_edited_card_with_one(
 @pytest.mark.parametrize(
     ("args", "said"),
     [
-        (["pull", "user/nothing"], "there is no repository user/nothing"),
-        (["pull", "nothing"], "named \"user/name\", got 'nothing'"),
+        (["pull", "user/nothing"], "There is no repository user/nothing"),
+        (["pull", "nothing"], "\"user/name\", got 'nothing'"),
+        (["push", "exp1", "just-a-name"], "\"user/name\", got 'just-a-name'"),
         (["push", "/no/folder", "user/x"], "There is no folder /no/folder"),
         (["push", "exp9", "user/x"], "There is no model 'exp9'"),
         (["evaluate", "user/x"], "run `mnistzoo pull user/name -o FOLDER` first"),
     ],
 )
-def test_failure_is_one_line_and_status_one(client, args, said):
-    """An expected failure prints one line to stderr, nothing to stdout, and no traceback."""
+def test_a_failure_is_one_line_and_status_one(client, args, said):
+    """A failure prints one line to stderr, nothing to stdout, and no traceback."""
     done = client.run(COMMAND, args=args)
     assert (done["status"], done["out"]) == (1, "")
     assert done["err"].startswith("mnistzoo: ")
@@ -127,8 +124,8 @@ def test_failure_is_one_line_and_status_one(client, args, said):
     assert done["err"].count("\n") == 1
 
 
-def test_altered_download_reaches_no_folder(hub, client, files_of, tmp_path):
-    """What does not pass the checks is not written where it was asked for."""
+def test_an_altered_download_is_not_written(hub, client, files_of, tmp_path):
+    """A model that fails the checks does not reach the folder."""
     hub.make("user/bad", {**files_of("exp1"), "config.json": files_of("exp2")["config.json"]})
     done = client.run(COMMAND, args=["pull", "user/bad", "-o", str(tmp_path / "new")])
     assert done["status"] == 1
@@ -136,12 +133,24 @@ def test_altered_download_reaches_no_folder(hub, client, files_of, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_shipped_network_is_pushed_by_its_name(hub, run):
-    """`mnistzoo push exp5` puts the very file that ships on the Hub, with its accuracy."""
+def test_a_shipped_model_is_pushed_by_name(hub, run):
+    """`mnistzoo push exp5` pushes the shipped file itself, with its accuracy."""
     run("push", "exp5", "user/shipped")
     files, entry = hub.repos["user/shipped"].files(), read_manifest()["exp5"]
     assert json.loads(files["config.json"])["sha256"] == entry.sha256
     assert f"{entry.correct / 10_000:.2%}".encode() in files["README.md"]
+
+
+def test_an_invalid_repository_is_refused_before_torch_is_imported(new_python):
+    """`push exp1 just-a-name` fails at once."""
+    out = new_python(
+        "import sys\n"
+        "from mnistzoo.cli import app\n"
+        "from typer.testing import CliRunner\n"
+        "error = CliRunner().invoke(app, ['push', 'exp1', 'just-a-name']).exception\n"
+        "print(type(error).__name__, 'torch' in sys.modules)"
+    )
+    assert out == "InputError False\n"
 
 
 LOAD = """
@@ -151,13 +160,13 @@ root, folder, pretrained = sys.argv[1], sys.argv[2], sys.argv[3] == "True"
 for name in ("exp1", "exp2", "exp3", "exp4", "exp5"):
     model = torch.hub.load(root, name, source="local", pretrained=pretrained)
 assert "huggingface_hub" not in sys.modules and "typer" not in sys.modules
-model.save_pretrained(folder)  # what is imported later is found too
+model.save_pretrained(folder)  # late imports work too
 print(sum(p.numel() for p in model.parameters()))
 """
 
 
 def test_torch_hub_loads_from_a_clone_without_the_hub_client(tmp_path):
-    """`torch.hub.load` finds the five in a checkout that is not installed, and asks nothing."""
+    """`torch.hub.load` builds the five from a checkout that is not installed, without requests."""
     environment = {name: v for name, v in os.environ.items() if name != "PYTHONPATH"}
     pretrained = str(read_manifest().keys() >= set(mnistzoo.list_models()))
     done = subprocess.run(

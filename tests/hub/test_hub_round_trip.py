@@ -1,4 +1,4 @@
-"""Push, pull, save and load: what comes back is what went out."""
+"""Push, pull, save and load return the same model."""
 
 import hashlib
 import json
@@ -10,19 +10,20 @@ from huggingface_hub import ModelCard
 
 import mnistzoo
 from mnistzoo.errors import InputError, WeightsError
+from mnistzoo.storage.manifest import read_manifest
 
 FIVE = ["exp1", "exp2", "exp3", "exp4", "exp5"]
 THREE = {"config.json", "model.safetensors", "README.md"}
 
 
 def pushed_files(hub, repo_id):
-    """The files of a repository's newest commit that a push put there."""
+    """Return the files in a repository's newest commit that a push put there."""
     return {name: hub.repos[repo_id].files()[name] for name in THREE}
 
 
 @pytest.mark.parametrize("name", FIVE)
-def test_network_round_trips_through_the_hub_bit_for_bit(hub, client, tmp_path, name):
-    """What is pulled gives the very outputs of what was pushed, in evaluation mode."""
+def test_a_model_round_trips_through_the_hub_bit_for_bit(hub, client, tmp_path, name):
+    """A pulled model is in evaluation mode and computes what the pushed one did."""
     before = client.run(
         """
         model = fresh(name)
@@ -40,7 +41,7 @@ def test_network_round_trips_through_the_hub_bit_for_bit(hub, client, tmp_path, 
 
 
 def test_push_is_one_commit_of_three_files(hub, client):
-    """A push adds one commit, of three files, whose digests hold; the card is valid metadata."""
+    """A push adds one commit of three files, with correct digests and a card."""
     url = client.run("result = fresh('exp4').push_to_hub('user/one').url")
     repo = hub.repos["user/one"]
     assert len(repo.titles) == 2
@@ -59,8 +60,8 @@ def test_push_is_one_commit_of_three_files(hub, client):
     assert b'from_pretrained("user/one")' in files["README.md"]
 
 
-def test_pushing_what_is_there_makes_no_commit(hub, client):
-    """The same network pushed again leaves the repository as it is; another network does not."""
+def test_pushing_unchanged_files_creates_no_commit(hub, client):
+    """Pushing the same model again changes nothing; another model adds a commit."""
     again = """
         pushed = fresh('exp2', seed).push_to_hub('user/again')
         result = pushed.changed, pushed.commit
@@ -73,8 +74,8 @@ def test_pushing_what_is_there_makes_no_commit(hub, client):
     assert len(hub.repos["user/again"].titles) == 3
 
 
-def test_lfs_objects_are_stored_and_regular_files_are_not(lfs_hub, lfs_client):
-    """The weights go the LFS way where the server asks for it: stored, then verified."""
+def test_weights_are_stored_as_lfs_objects(lfs_hub, lfs_client):
+    """Where the server asks for LFS, the weights are stored there and verified."""
     lfs_hub.requests.clear()
     lfs_client.run("fresh('exp1', 77).push_to_hub('user/large')")
     weights = lfs_hub.repos["user/large"].files()["model.safetensors"]
@@ -85,8 +86,8 @@ def test_lfs_objects_are_stored_and_regular_files_are_not(lfs_hub, lfs_client):
     ]
 
 
-def test_edited_card_is_kept(hub, client):
-    """A card that its owner has changed, by one letter or wholly, outlives every push."""
+def test_the_text_of_an_edited_card_is_kept(hub, client):
+    """A card that was edited, by one letter or wholly, keeps its text on every push."""
     repo_id = "user/card"
     push = "p = fresh('exp1', seed).push_to_hub(repo_id); result = p.card_kept, p.changed"
     assert client.run(push, repo_id=repo_id, seed=1) == [False, True]
@@ -97,11 +98,12 @@ def test_edited_card_is_kept(hub, client):
     for edited in (letter, b"my own words", b"\xff\xfe", large):
         repo.commit("main", {**repo.files(), "README.md": edited}, "by hand")
         assert client.run(push, repo_id=repo_id, seed=len(edited)) == [True, True]
-        assert repo.files()["README.md"] == edited
+        kept = repo.files()["README.md"]
+        assert kept.rpartition(b"---\n")[2] == edited.rpartition(b"---\n")[2]
 
 
 def test_push_to_a_branch_or_as_a_pull_request_leaves_main_alone(hub, client):
-    """A revision is made if it is missing; a pull request is opened, and its page is given."""
+    """A missing branch is created. A pull request is opened, and its page returned."""
     result = client.run(
         """
         result = [
@@ -121,8 +123,8 @@ def test_push_to_a_branch_or_as_a_pull_request_leaves_main_alone(hub, client):
     assert result[1:] == [True, f"{hub.url}/user/branch/discussions/1", True]
 
 
-def test_new_head_round_trips_with_its_own_accuracy(hub, client, tmp_path):
-    """A network of 26 classes keeps them, and states the accuracy that its owner gives."""
+def test_a_new_classifier_round_trips_with_its_accuracy(hub, client, tmp_path):
+    """A model of 26 classes keeps them, and its card states the accuracy that was passed."""
     same = client.run(
         """
         model = fresh('exp5')
@@ -144,8 +146,8 @@ def test_new_head_round_trips_with_its_own_accuracy(hub, client, tmp_path):
     assert card.data.datasets == ["someone/emnist"]
 
 
-def test_folder_round_trips_and_is_read_by_hand(tmp_path):
-    """A saved folder loads equal, and its tensors are the state_dict under the same names."""
+def test_a_folder_round_trips_and_is_plain_safetensors(tmp_path):
+    """A saved folder loads equal. Its tensors are those of the state_dict."""
     torch.manual_seed(0)
     model = mnistzoo.exp5().eval()
     model.save_pretrained(tmp_path / "new" / "folder")
@@ -160,8 +162,8 @@ def test_folder_round_trips_and_is_read_by_hand(tmp_path):
     assert all(torch.equal(by_hand[name], value) for name, value in model.state_dict().items())
 
 
-def test_loaded_network_can_be_trained(tmp_path):
-    """What was loaded has its own memory and gradients, and saving leaves training mode alone."""
+def test_a_loaded_model_can_be_trained(tmp_path):
+    """A loaded model owns its memory and has gradients. Saving keeps training mode."""
     model = mnistzoo.exp1().train()
     model.save_pretrained(tmp_path)
     assert model.training
@@ -173,7 +175,7 @@ def test_loaded_network_can_be_trained(tmp_path):
 
 
 def test_saving_twice_gives_the_same_bytes(tmp_path):
-    """The three files depend on the network alone."""
+    """The three files depend only on the model."""
     model = mnistzoo.exp3()
     model.save_pretrained(tmp_path / "a")
     model.save_pretrained(tmp_path / "b")
@@ -181,8 +183,14 @@ def test_saving_twice_gives_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
-def test_saving_keeps_an_edited_card(tmp_path):
-    """A folder's card is renewed as long as nobody has edited it."""
+def card_of(folder):
+    """Return the metadata and the text of a folder's card."""
+    card = ModelCard.load(folder / "README.md")
+    return card.data, card.text
+
+
+def test_saving_keeps_the_text_of_an_edited_card(tmp_path):
+    """A folder's card is regenerated until it is edited. Then its text stays."""
     mnistzoo.exp1().save_pretrained(tmp_path, accuracy=0.5)
     card = tmp_path / "README.md"
     mnistzoo.exp1().save_pretrained(tmp_path, accuracy=0.25)
@@ -190,14 +198,72 @@ def test_saving_keeps_an_edited_card(tmp_path):
     edited = card.read_text().replace("25.00%", "a quarter")
     card.write_text(edited)
     mnistzoo.exp1().save_pretrained(tmp_path, accuracy=0.75)
+    data, text = card_of(tmp_path)
+    assert "a quarter" in text
+    assert [result.metric_value for result in data.eval_results] == [0.75]
+    for unrelated in (
+        "# Another project\n",
+        edited * 1000,
+    ):  # the second is larger than any of ours
+        card.write_text(unrelated)
+        mnistzoo.exp1().save_pretrained(tmp_path)
+        assert card.read_text() == unrelated
+
+
+def test_an_edited_card_does_not_describe_another_model(tmp_path):
+    """Saved over exp5, exp4 keeps the card's text and its owner's metadata, and names itself."""
+    mnistzoo.exp5(pretrained=True).save_pretrained(tmp_path)
+    card = tmp_path / "README.md"
+    edited = card.read_text().replace("license: mit", "license: apache-2.0\nlanguage: en")
+    edited = edited.replace("- mnist\n", "- mnist\n- my-tag\n", 1) + "\nMy words about exp5.\n"
+    card.write_text(edited)
+    mnistzoo.exp5(pretrained=True).save_pretrained(tmp_path)
     assert card.read_text() == edited
-    card.write_text(edited * 1000)  # larger than any of ours
+    mnistzoo.exp4(pretrained=True).save_pretrained(tmp_path)
+    data, text = card_of(tmp_path)
+    assert text == edited.split("---\n", 2)[2]
+    assert (data.license, data.language, data.model_name) == ("apache-2.0", "en", "exp4")
+    assert {"my-tag", "exp4"} < set(data.tags)
+    assert "exp5" not in data.tags
+    assert [r.metric_value for r in data.eval_results] == [read_manifest()["exp4"].accuracy]
+    (tmp_path / "config.json").unlink()  # a card alone may belong to any model
     mnistzoo.exp1().save_pretrained(tmp_path)
-    assert card.read_text() == edited * 1000
+    data, text = card_of(tmp_path)
+    assert (data.model_name, data.eval_results) == (None, None)
+    assert "My words" in text
 
 
-def test_no_accuracy_is_invented(tmp_path):
-    """Weights of one's own have no metric in the card until one is given."""
+def test_invalid_metadata_of_an_edited_card_is_refused(tmp_path):
+    """Metadata that cannot be read cannot be corrected, so the save fails and changes nothing."""
+    mnistzoo.exp5(pretrained=True).save_pretrained(tmp_path)
+    card = tmp_path / "README.md"
+    card.write_text(card.read_text().replace("tags:", "tags: ["))
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match=r"README\.md"):
+        mnistzoo.exp4(pretrained=True).save_pretrained(tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_edited_card_on_the_hub_does_not_describe_another_model(hub, client):
+    """Pushed over exp5, exp4 keeps the card's text, and the metadata names exp4."""
+    push = """
+        p = mnistzoo.get_model(name, pretrained=True).push_to_hub('user/replaced')
+        result = p.card_kept, p.changed
+    """
+    assert client.run(push, name="exp5") == [False, True]
+    repo = hub.repos["user/replaced"]
+    edited = repo.files()["README.md"] + b"\nMy words about exp5.\n"
+    repo.commit("main", {**repo.files(), "README.md": edited}, "by hand")
+    assert client.run(push, name="exp5") == [True, False]
+    assert client.run(push, name="exp4") == [True, True]
+    card = ModelCard(repo.files()["README.md"].decode())
+    assert card.text.encode() == edited.split(b"---\n", 2)[2]
+    assert card.data.model_name == "exp4"
+    assert [r.metric_value for r in card.data.eval_results] == [read_manifest()["exp4"].accuracy]
+
+
+def test_cards_of_custom_weights_state_no_accuracy(tmp_path):
+    """Without an accuracy, a card has no metric."""
     mnistzoo.exp4().save_pretrained(tmp_path)
     data = ModelCard.load(tmp_path / "README.md").data
     assert data.eval_results is None
@@ -212,21 +278,21 @@ def test_no_accuracy_is_invented(tmp_path):
 @pytest.mark.parametrize(
     ("classes", "given", "said"),
     [
-        (10, {"accuracy": 99.5}, "fraction from 0 to 1, got 99.5"),
+        (10, {"accuracy": 99.5}, "99.5"),
         (10, {"accuracy": float("nan")}, "fraction"),
-        (26, {"accuracy": 0.9}, "needs the data set"),
+        (26, {"accuracy": 0.9}, "dataset"),
     ],
 )
-def test_accuracy_that_means_nothing_is_refused(tmp_path, classes, given, said):
-    """A percentage, or an accuracy on nothing known, does not get into a card; no file is made."""
+def test_meaningless_accuracies_are_refused(tmp_path, classes, given, said):
+    """A percentage, or an accuracy without a dataset, is refused, and nothing is written."""
     with pytest.raises(InputError, match=said):
         mnistzoo.get_model("exp1", num_classes=classes).save_pretrained(tmp_path, **given)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("spoil", ["nan", "half", "renamed", "huge"])
-def test_network_that_would_not_load_again_is_not_saved(tmp_path, spoil):
-    """What is not float32, finite, as built and of a size that is read is refused at once."""
+def test_a_model_that_would_not_load_is_not_saved(tmp_path, spoil):
+    """A model must be float32, finite, as built, and small enough to be read."""
     model = mnistzoo.exp1()
     if spoil == "nan":
         model.features.conv1.bias.data[0] = float("nan")
@@ -242,9 +308,7 @@ def test_network_that_would_not_load_again_is_not_saved(tmp_path, spoil):
 
 
 def test_shipped_weights_keep_their_digest_and_their_measured_accuracy(tmp_path):
-    """The card of shipped weights states the manifest's accuracy, and takes no other."""
-    from mnistzoo.storage.manifest import read_manifest
-
+    """The card of shipped weights states the manifest's accuracy, and accepts no other."""
     for name, entry in read_manifest().items():
         model = mnistzoo.get_model(name, pretrained=True)
         model.save_pretrained(tmp_path / name)

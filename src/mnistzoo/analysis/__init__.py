@@ -49,7 +49,7 @@ def analyze(
     0      Conv2d     8×24×24              208  115,200              5×5       1        0
     1      MaxPool2d  8×12×12                                        6×6       2        0
     2      Conv2d     8×10×10              584   57,600            10×10       2        0
-    input 1×28×28: 792 parameters, 172,800 MACs, 0.05 MiB, receptive field 10×10
+    input 1×28×28: 792 parameters, 172,800 MACs, 0.05 MiB footprint, receptive field 10×10
     """
     found = trace(module, input_shape, kwargs)
     last, output = map(_field_of, (found.last_map, found.outputs.get("")))

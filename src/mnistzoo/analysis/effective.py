@@ -92,13 +92,9 @@ def effective_receptive_field(
                 f"images, got shape {tuple(output.shape)}. Name a layer before the flatten."
             )
         gradient = _central_gradient(output, images)
-    energy = gradient.double().square().sum(1).mean(0)
-    unit = tuple(
-        0 if (index := layout.dimension_of(axis)) is None else output.shape[index] // 2
-        for axis in range(images.ndim - 2)
-    )
-    share = energy / energy.sum().clamp(min=1e-300)
-    return EffectiveReceptiveField(share, unit, ReceptiveField.of(layout))
+    dims = [layout.dimension_of(axis) for axis in range(images.ndim - 2)]
+    unit = tuple(0 if dim is None else output.shape[dim] // 2 for dim in dims)
+    return EffectiveReceptiveField(_energy(gradient), unit, ReceptiveField.of(layout))
 
 
 def _check_images(images: Tensor) -> Tensor:
@@ -119,6 +115,12 @@ def _central_gradient(output: Tensor, images: Tensor) -> Tensor:
         central = central.select(2, size // 2)
     (gradient,) = torch.autograd.grad(central.sum(), images)
     return gradient
+
+
+def _energy(gradient: Tensor) -> Tensor:
+    """Return the share of each pixel in the squared gradient."""
+    energy = gradient.double().square().sum(1).mean(0)
+    return energy / energy.sum().clamp(min=1e-300)
 
 
 def _output(module: nn.Module, images: Tensor, layer: str, kwargs: dict[str, Any]) -> Tensor:

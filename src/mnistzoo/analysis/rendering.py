@@ -24,7 +24,7 @@ def totals(analysis: Analysis) -> str:
     unused = f" ({analysis.unused_params:,} unused)" if analysis.unused_params else ""
     return (
         f"input {times(analysis.input_shape)}: {analysis.num_params:,} parameters{unused}, "
-        f"{analysis.macs:,} MACs, {analysis.footprint_mib:.2f} MiB, {_fields(analysis)}"
+        f"{analysis.macs:,} MACs, {analysis.footprint_mib:.2f} MiB footprint, {_fields(analysis)}"
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.cli.console import print_json, print_record
+from mnistzoo.cli.console import print_json, print_record, print_table
 from mnistzoo.cli.options import Format, complete_model
 from mnistzoo.cli.source import check_names
 from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mnistzoo.analysis import Analysis, ReceptiveField
+
+
+COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
+"""The columns of the table, which fit a terminal. CSV and Markdown have all."""
 
 
 def analyze(
@@ -48,8 +52,8 @@ def analyze(
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
 
-    Prints output shapes, parameters, MACs, receptive fields, and the memory footprint as the study
-    defines it.
+    Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint. CSV
+    and Markdown also have strides and paddings.
     """
     given = _shape(inputs) if inputs else None
     module = load(model)
@@ -63,16 +67,12 @@ def analyze(
 
 
 def _print_analysis(analysis: Analysis, format_: str) -> None:
-    from rich.console import Console
-
     if format_ == "json":
         print_json(analysis.to_dict())
     elif format_ in ("csv", "markdown"):
         sys.stdout.write(analysis.to_csv() if format_ == "csv" else analysis.to_markdown())
     else:
-        console = Console()
-        shown = analysis if console.is_terminal else str(analysis)
-        console.print(shown, soft_wrap=True, markup=False)
+        print_table(analysis.select(*COLUMNS).to_table())
 
 
 def _shape(text: str) -> tuple[int, ...]:

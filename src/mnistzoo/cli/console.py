@@ -10,15 +10,10 @@ from typing import TYPE_CHECKING, Any
 from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
     from rich.progress import Progress
-    from rich.table import Table as RichTable
 
 MIN_WIDTH = 80
 """Columns of a table that is printed to a file or a pipe; more only where a word is longer."""
-
-MAX_CELL = 30
-"""Cells up to this length are not wrapped; a model with its title fits in."""
 
 Record = Mapping[str, Any]
 
@@ -38,7 +33,7 @@ def print_records(
     elif format_ == "markdown":
         sys.stdout.write(Table(headers, list(cells)).to_markdown())
     else:
-        print_table(table(headers, cells))
+        print_table(Table(headers, list(cells)))
 
 
 def _csv_cell(value: object) -> object:
@@ -61,45 +56,16 @@ def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def print_table(table: RenderableType) -> None:
+def print_table(table: Table) -> None:
     """Print a table as wide as the terminal, or 80 columns wide where there is none."""
     from rich.console import Console
 
-    console = Console(markup=False)
+    console = Console(markup=False, highlight=False)
     if not console.is_terminal:
         unlimited = Console(markup=False, width=sys.maxsize)
         needed = unlimited.measure(table).minimum
-        console = Console(markup=False, width=max(MIN_WIDTH, needed))
+        console = Console(markup=False, highlight=False, width=max(MIN_WIDTH, needed))
     console.print(table)
-
-
-def table(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None
-) -> RichTable:
-    """Return a table whose first column is aligned left and whose others are aligned right."""
-    from rich import box
-    from rich.table import Table as RichTable
-
-    made = RichTable(
-        title=title,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-    )
-    rows = list(rows)
-    for index, header in enumerate(headers):
-        made.add_column(
-            header.replace(" ", "\n"),
-            justify="right" if index else "left",
-            vertical="top",
-            no_wrap=all(len(row[index]) <= MAX_CELL for row in rows),
-            overflow="fold",
-        )
-    for row in rows:
-        made.add_row(*row)
-    return made
 
 
 def progress(unit: str) -> Progress:

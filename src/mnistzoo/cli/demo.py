@@ -28,7 +28,7 @@ def demo(
     ] = False,
 ) -> None:
     """Serve a page to draw digits on, until Ctrl+C."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # shells start background jobs without SIGINT
+    for number in (signal.SIGINT, signal.SIGTERM):  # ignored in background jobs
         signal.signal(number, signal.default_int_handler)
     from mnistzoo.demo import serve
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import print_records, print_table, progress, table
+from mnistzoo.cli.console import print_records, print_table, progress
 from mnistzoo.cli.options import Format, Models
 from mnistzoo.cli.source import check, load, title
+from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
     from mnistzoo.evaluation import Evaluation
@@ -117,4 +118,5 @@ def _print_confusion(name: str, matrix: list[list[int]]) -> None:
         for digit, row in enumerate(matrix)
     ]
     headers = ("true label", *map(str, range(len(matrix))))
-    print_table(table(headers, cells, title=f"{title(name)}: predicted label"))
+    print(f"\n{title(name)}: predicted label")
+    print_table(Table(headers, cells))

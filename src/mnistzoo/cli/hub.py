@@ -6,12 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+import msgspec
 import typer
 
 from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import Format, Model
 from mnistzoo.cli.source import check, is_folder, load
-from mnistzoo.errors import InputError
 
 if TYPE_CHECKING:
     from mnistzoo.models.convnet import ConvNet
@@ -53,7 +53,9 @@ def push(
 
     Weights, config and model card go there in one commit.
     """
-    _check_repo_id(repo_id)
+    from mnistzoo.storage.hub_client import check_repo_id
+
+    check_repo_id(repo_id)
     check(model)
     loaded, card = _with_card(model)
     if card is not None and (accuracy, dataset) != (None, None):
@@ -78,24 +80,17 @@ def push(
     print_record(format_, asdict(pushed), text)
 
 
-def _check_repo_id(repo_id: str) -> None:
-    user, slash, name = repo_id.partition("/")
-    if not (user and slash and name) or "/" in name:
-        raise InputError(
-            f'Expected a repository named "user/name", got {repo_id!r}. Add your user name.'
-        )
-
-
 def _with_card(source: str) -> tuple[ConvNet, str | None]:
     """Load a model, and the model card of its folder if it has one."""
     if not is_folder(source):
         return load(source), None
-    from mnistzoo.models.pretrained import from_files
-    from mnistzoo.storage.model_folder import CARD, read_folder
+    from mnistzoo.models import ConvNet
+    from mnistzoo.storage.model_folder import CARD, read_folder, unpack
 
     files = read_folder(source)
     card = files.get(CARD)
-    return from_files(files, source), None if card is None else card.decode(errors="replace")
+    model = ConvNet.from_saved(unpack(files, source))
+    return model, None if card is None else card.decode(errors="replace")
 
 
 def _check_renewable(card: str) -> None:
@@ -123,24 +118,26 @@ def pull(
 ) -> None:
     """Pull a model from the Hugging Face Hub, and check its digests."""
     repo_id, _, revision = repository.partition("@")
-    _check_repo_id(repo_id)
-    from mnistzoo.models.pretrained import from_files
+    from mnistzoo.storage.hub_client import check_repo_id
+
+    check_repo_id(repo_id)
+    from mnistzoo.models import ConvNet
     from mnistzoo.storage import hub
-    from mnistzoo.storage.model_card import write_with_card
-    from mnistzoo.storage.model_folder import decode
+    from mnistzoo.storage.edited_card import update_folder
+    from mnistzoo.storage.model_folder import unpack
 
     pulled = hub.pull(
         repo_id, revision=revision or None, token=token, force_download=force, with_card=True
     )
-    source = f"{repo_id} at {pulled.commit}"
-    from_files(pulled.files, source)
+    saved = unpack(pulled.files, pulled.source)
+    ConvNet.from_saved(saved)  # checks the tensors
     if output is not None:
-        write_with_card(output, pulled.files)
+        update_folder(output, pulled.files)
     record: dict[str, Any] = {
         "repo_id": repo_id,
         "commit": pulled.commit,
         "output": None if output is None else str(output),
-        **asdict(decode(pulled.files, source).config),
+        **msgspec.structs.asdict(saved.config),
     }
-    text = f"{source}: {record['architecture']}, {record['num_classes']} classes, checked"
+    text = f"{saved.source}: {record['architecture']}, {record['num_classes']} classes, checked"
     print_record(format_, record, text)

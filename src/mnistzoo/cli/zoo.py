@@ -15,7 +15,7 @@ from mnistzoo.cli.source import check_names, title
 if TYPE_CHECKING:
     from mnistzoo.zoo import Row
 
-Column = Literal["name", "num_params", "macs", "memory", "receptive_field", "accuracy"]
+Column = Literal["name", "num_params", "macs", "footprint_mib", "receptive_field", "accuracy"]
 
 HEADERS = ("model", "parameters", "MACs", "memory (MiB)", "receptive field", "test accuracy")
 
@@ -38,7 +38,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         title(row.name),
         f"{row.num_params:,}",
         f"{row.macs:,}",
-        f"{row.memory:.2f}",
+        f"{row.footprint_mib:.2f}",
         f"{row.receptive_field} × {row.receptive_field}",
         "-" if row.accuracy is None else f"{row.accuracy:.2%}",
     )

@@ -18,12 +18,12 @@ class Disputed:
     """A test image whose label most of five people did not choose.
 
     Attributes:
-        index: its index in the test set.
-        label: its label in MNIST.
-        guess: the guess of the paper's model.
-        for_label: how many of the five people chose the label.
-        for_guess: how many chose the guess.
-        for_neither: how many chose neither.
+        index: Its index in the test set.
+        label: Its label in MNIST.
+        guess: The guess of the paper's model.
+        for_label: How many of the five people chose the label.
+        for_guess: How many chose the guess.
+        for_neither: How many chose neither.
     """
 
     index: int

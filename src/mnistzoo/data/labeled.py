@@ -124,7 +124,7 @@ def _labels(values: ArrayLike) -> Tensor:
 
 
 def _tensor(values: Any, name: str) -> Tensor:
-    """Return numbers as a tensor, whatever holds them."""
+    """Return the numbers of a tensor, an array or a list as a tensor."""
     try:
         if isinstance(values, Tensor):
             made = values.detach()

@@ -22,8 +22,8 @@ class IDXFile(NamedTuple):
     """One of the four original files.
 
     Attributes:
-        name: its file name, without `.gz`.
-        shape: number of images or labels, and the images' height and width.
+        name: Its file name, without `.gz`.
+        shape: Number of images or labels, and the images' height and width.
         sha256: the digest of its uncompressed content.
     """
 
@@ -83,12 +83,12 @@ def mnist(train: bool = True) -> Digits:
     (torch.Size([10000, 28, 28]), 7)
 
     Args:
-        train: whether to load the training images.
+        train: Whether to load the training images.
 
     Raises:
         InputError: `train` is not a bool.
-        FileReadError: a file is missing from the installation.
-        DataError: a file does not hold the original bytes.
+        FileReadError: A file is missing from the installation.
+        DataError: A file does not hold the original bytes.
     """
     if not isinstance(train, bool):
         raise InputError(
@@ -120,8 +120,8 @@ def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
     big-endian 32-bit integer. At most one byte more than `file.size` is decompressed.
 
     Raises:
-        FileReadError: the file is missing or cannot be read.
-        DataError: the file is truncated, altered, or another one.
+        FileReadError: The file is missing or cannot be read.
+        DataError: The file is truncated, altered, or another one.
     """
     path = folder / f"{file.name}.gz"
     content = _gunzip(read_bytes(path, limit=file.size + 1024), file.size, path)

@@ -5,7 +5,6 @@ ONNX needs the extra `mnistzoo[export]`, ExecuTorch needs `mnistzoo[edge]`.
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.files import sha256, write_bytes
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.folding import plain_copy
 
 FORMATS = ("onnx", "pt2", "pte")
 """ONNX, a `torch.export` program, an ExecuTorch program."""
@@ -82,8 +82,9 @@ def export(
         raise UnknownNameError("format", name, FORMATS)
     if int8 and name != "onnx":
         raise InputError(f"Expected the format 'onnx' for int8, got {name!r}. Drop one of the two.")
-    model.check_layers()
-    wide = copy.deepcopy(model).cpu().float()  # before folding, which rounds in half precision
+    made = plain_copy(model)
+    made.check_architecture()
+    wide = made.cpu().float()  # before folding, which rounds in half precision
     plain = wide.fused().to(memory_format=torch.contiguous_format)
     _check_finite(plain)
     data = _encode(plain, name, int8)

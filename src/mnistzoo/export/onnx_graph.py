@@ -82,7 +82,7 @@ class Chain:
 
 def parameters_of(layer: nn.Conv2d | nn.Linear) -> dict[str, NDArray[Any]]:
     """Return a layer's weight and bias."""
-    assert layer.bias is not None  # ConvNet.check_layers refuses it
+    assert layer.bias is not None  # ConvNet.check_architecture refuses it
     parameters = {"weight": layer.weight, "bias": layer.bias}
     return {name: value.detach().contiguous().numpy() for name, value in parameters.items()}
 

@@ -61,7 +61,7 @@ def quantize(model: ConvNet, images: NDArray[np.float32]) -> onnx.ModelProto:
     """
     graph = build(model)
     options = {
-        "TensorQuantOverrides": _weight_scales(graph),
+        "TensorQuantOverrides": weight_scales(graph),
         "OpTypesToExcludeOutputQuantization": ["Gemm"],  # logits stay float32
     }
     try:
@@ -84,7 +84,8 @@ def quantize_graph(
         return onnx.load(quantized)
 
 
-def _weight_scales(graph: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+def weight_scales(graph: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """Return the scale of every weight's channels, as ONNX Runtime takes it."""
     weights = {w.name: w for w in graph.graph.initializer if w.name.endswith(".weight")}
     return {
         name: [

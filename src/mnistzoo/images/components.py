@@ -35,10 +35,10 @@ class Component:
     """A connected component of the foreground.
 
     Attributes:
-        label: its value in the labeled image.
-        box: its bounding box.
-        area: its number of pixels.
-        border: how many of them lie in the image's outermost rows and columns.
+        label: Its value in the labeled image.
+        box: Its bounding box.
+        area: Its number of pixels.
+        border: How many of them lie in the image's outermost rows and columns.
     """
 
     label: int
@@ -63,7 +63,7 @@ def find_components(foreground: Foreground) -> tuple[NDArray[np.int32], list[Com
     Pixels that touch at a corner are connected.
 
     Raises:
-        ImageError: no component is left.
+        ImageError: No component is left.
     """
     labeled, _ = ndimage.label(foreground.mask, structure=np.ones((3, 3)))
     areas = np.bincount(labeled.ravel())

@@ -25,11 +25,11 @@ def gray_levels(pixels: NDArray[Any]) -> GrayLevels:
     """Return the luminance of pixels, from 0 to 1.
 
     Args:
-        pixels: shape `(height, width)` or `(height, width, channels)` with 1, 3 or 4 channels;
+        pixels: Shape `(height, width)` or `(height, width, channels)` with 1, 3 or 4 channels;
             the fourth is alpha. White is the smallest of 1, 255 and 65,535 that no pixel exceeds.
 
     Raises:
-        InputError: the pixels are not numbers, not finite, or out of range.
+        InputError: The pixels are not numbers, not finite, or out of range.
     """
     white = _white_level(pixels)
     planes = [pixels] if pixels.ndim == 2 else list(np.moveaxis(pixels, 2, 0))

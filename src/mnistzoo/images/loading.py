@@ -57,7 +57,7 @@ class GrayscaleImage:
 
     Attributes:
         levels: float32, shape `(height, width)`: 0 is black, 1 is white.
-        size: width and height of the original image in pixels, turned upright.
+        size: Width and height of the original image in pixels, turned upright.
     """
 
     levels: GrayLevels
@@ -68,9 +68,9 @@ def load_grayscale(image: ImageLike) -> GrayscaleImage:
     """Return the gray levels of an image of any kind that `mnistzoo.transforms()` takes.
 
     Raises:
-        FileReadError: a path is missing, or is not a readable file.
-        ImageError: bytes are not an image, are damaged, or the image is too large.
-        InputError: an object is of another kind, an array of another shape, dtype or range.
+        FileReadError: A path is missing, or is not a readable file.
+        ImageError: Bytes are not an image, are damaged, or the image is too large.
+        InputError: An object is of another kind, an array of another shape, dtype or range.
     """
     from PIL import Image
 

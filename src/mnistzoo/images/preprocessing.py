@@ -27,7 +27,7 @@ class DigitImage:
 
     Attributes:
         pixels: uint8, shape `(28, 28)`, in MNIST format.
-        box: where its foreground is: left, top, right and bottom in pixels of the upright image;
+        box: Where its foreground is: left, top, right and bottom in pixels of the upright image;
             right and bottom are exclusive.
     """
 
@@ -45,7 +45,7 @@ def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
     MNIST format already are returned unchanged.
 
     Raises:
-        ImageError, FileReadError, InputError: as `mnistzoo.transforms()`.
+        ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
     from mnistzoo.images.components import find_components
     from mnistzoo.images.grouping import main_digit
@@ -66,7 +66,7 @@ def find_digits(image: ImageLike) -> list[DigitImage]:
     """Return every digit of an image in MNIST format, in reading order.
 
     Raises:
-        ImageError, FileReadError, InputError: as `mnistzoo.transforms()`.
+        ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
     from mnistzoo.images.components import bounding_box, find_components
     from mnistzoo.images.grouping import group_digits, reading_order

@@ -35,9 +35,9 @@ def render(
     from anti-aliasing, and the center of mass moves to the center of the image.
 
     Args:
-        foreground: the foreground of the whole image.
-        labeled: the labels of its components, from `find_components`.
-        components: those of the digit; other components are left out, even inside its box.
+        foreground: The foreground of the whole image.
+        labeled: The labels of its components, from `find_components`.
+        components: Those of the digit; other components are left out, even inside its box.
     """
     left, top, right, bottom = bounding_box(components)
     margin = max(1, max(right - left, bottom - top) // BOX)

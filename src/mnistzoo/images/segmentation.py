@@ -58,7 +58,7 @@ class Foreground:
     Attributes:
         density: float32, shape `(height, width)`: 0 is background, 1 is typical foreground.
         mask: bool, same shape: which pixels are foreground.
-        contrast: how much typical foreground differs from the background, as a share of the
+        contrast: How much typical foreground differs from the background, as a share of the
             background's brightness.
     """
 
@@ -75,7 +75,7 @@ def segment(levels: GrayLevels) -> Foreground:
     the sheet is segmented.
 
     Raises:
-        ImageError: nothing stands out from the background.
+        ImageError: Nothing stands out from the background.
     """
     foreground = _threshold(levels)
     sheet = find_sheet(foreground.mask) if max(levels.shape) >= PAGE_SIDE else None
@@ -106,7 +106,7 @@ def _typical_contrast(contrast: GrayLevels, least: float) -> tuple[float, float]
     """Return the contrast of typical foreground, and the threshold for foreground.
 
     Raises:
-        ImageError: nothing stands out from the background.
+        ImageError: Nothing stands out from the background.
     """
     candidates = contrast[contrast > max(least, MIN_CONTRAST)]
     if not candidates.size:

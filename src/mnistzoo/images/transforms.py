@@ -23,9 +23,9 @@ class ImageTransform:
         """Return the image as a normalized float32 tensor of shape `(1, 28, 28)`.
 
         Raises:
-            ImageError: it cannot be decoded, is too large, or shows no digit.
-            FileReadError: a path cannot be read.
-            InputError: an object, shape, dtype or range is not an image's.
+            ImageError: It cannot be decoded, is too large, or shows no digit.
+            FileReadError: A path cannot be read.
+            InputError: An object, shape, dtype or range is not an image's.
         """
         return normalize(torch.from_numpy(to_mnist(image))[None])[0]
 

@@ -1,220 +1,230 @@
-"""The network class, built from a row of `architectures`."""
+"""The model class, built from a row of `architectures`."""
 
 from __future__ import annotations
 
-import copy
-from collections import OrderedDict
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
 import torch.fx
 from torch import Tensor, nn
+from torch.jit import is_scripting  # type: ignore[attr-defined]  # public, untyped
 
-from mnistzoo.architectures import INPUT_SHAPE, NUM_CLASSES, Architecture, Conv
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architecture
 from mnistzoo.errors import InputError
-from mnistzoo.models.folding import fold_batch_norm
+from mnistzoo.models.folding import fuse
 from mnistzoo.models.hub_mixin import HubMixin
+from mnistzoo.models.layers import build_classifier, build_features
+from mnistzoo.storage.state_dict import check_state_dict
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from mnistzoo.analysis import Analysis, ReceptiveField
     from mnistzoo.images.loading import ImageLike
     from mnistzoo.models.prediction import Digit, Prediction
-
-_WORTH_FUSING = 128
-"""Pictures from which on `predict` is quicker with a fused copy, the making of it counted."""
+    from mnistzoo.storage.model_folder import SavedModel
 
 
 class ConvNet(HubMixin):
-    """A network of the zoo: `features`, named layer by layer, and a linear `classifier`.
+    """A model of the zoo: convolutional `features`, then a linear `classifier`.
+
+    >>> import mnistzoo
+    >>> model = mnistzoo.exp5()
+    >>> model(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
 
     Args:
-        architecture: the row of data that it is built from.
-        num_classes: outputs of the classifier.
+        architecture: The row of data to build.
+        num_classes: Outputs of the classifier.
 
     Attributes:
-        features: `conv1`, `bn1` (where there is batch norm), `relu1`, …, `pool1`, ….
-        classifier: a linear layer to `num_classes`.
+        features: Layers by name: `conv1`, `bn1` (with batch norm), `relu1`, …, `pool1`, ….
+        classifier: A linear layer from the flattened features to the classes.
+        num_features: Inputs of the classifier.
 
     Raises:
-        InputError: `num_classes` is not a positive integer, or nothing is left of the image after
-            one of the layers.
+        InputError: `num_classes` is not a positive integer, or the layers shrink the image to
+            nothing.
     """
+
+    __jit_ignored_attributes__ = ("architecture",)  # TorchScript can compile neither
+    __jit_unused_properties__ = ("num_classes",)
 
     def __init__(self, architecture: Architecture, *, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.architecture = architecture
-        self.features, width = _features(architecture)
-        self.classifier = _classifier(width, num_classes)
+        self.features, self.num_features = build_features(architecture)
+        self.classifier = build_classifier(self.num_features, num_classes)
 
     @property
     def num_classes(self) -> int:
-        """Outputs of the classifier."""
-        return self.classifier.out_features
+        """Outputs of the classifier, or of its last linear layer if it was replaced.
+
+        Raises:
+            InputError: The classifier has no linear layer.
+        """
+        linear = [part for part in self.classifier.modules() if isinstance(part, nn.Linear)]
+        if not linear:
+            raise InputError(
+                f"Expected a classifier with a linear layer, got {type(self.classifier).__name__}. "
+                "Call model.reset_classifier() to get one."
+            )
+        return linear[-1].out_features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Log-probabilities, shape `(N, num_classes)`.
+        """Return log-probabilities (not logits), shape `(N, num_classes)`.
 
         Args:
-            images: floating point, shape `(N, 1, 28, 28)`, normalised as `mnistzoo.transforms()`
-                does it (mean 0.1307, standard deviation 0.3081, on a scale of 0 to 1).
+            images: Floating point, shape `(N, 1, 28, 28)`, normalized as `mnistzoo.transforms()`
+                does: mean 0.1307 and standard deviation 0.3081 on a scale of 0 to 1.
 
         Raises:
-            InputError: `images` has another shape, or is not floating point.
+            InputError: `images` has another shape or is not floating point.
         """
-        _check_images(images)
-        logits = self.classifier(torch.flatten(self.features(images), 1))
-        return torch.log_softmax(logits, dim=1)
+        return self.forward_head(self.forward_features(images))
 
-    def summary(self) -> Analysis:
-        """Every layer: shape, parameters, multiply-accumulates, receptive field."""
-        from mnistzoo.analysis import analyze
+    def forward_features(self, images: Tensor) -> Tensor:
+        """Return the last feature map, `(N, 12, 3, 3)` for exp5. Takes what `forward` takes."""
+        if not is_scripting():
+            _check_images(images)
+        features: Tensor = self.features(images)
+        return features
 
-        return analyze(self, INPUT_SHAPE)
+    def forward_head(self, features: Tensor) -> Tensor:
+        """Return the log-probabilities of a feature map that `forward_features` returned."""
+        return torch.log_softmax(self.classifier(torch.flatten(features, 1)), dim=1)
 
-    @overload
-    def receptive_field(self, layer: None = None) -> Analysis: ...
-    @overload
-    def receptive_field(self, layer: str) -> ReceptiveField: ...
-    def receptive_field(self, layer: str | None = None) -> Analysis | ReceptiveField:
-        """What the units of each layer see of the image, or those of one layer.
-
-        Args:
-            layer: its path, such as `"features.conv7"`. Without it, the whole progression: the
-                table of `summary()`, printing only what concerns receptive fields.
-
-        Raises:
-            UnknownNameError: there is no such layer; the message names the nearest.
-        """
-        from mnistzoo.analysis import receptive_field
-
-        if layer is not None:
-            return receptive_field(self, INPUT_SHAPE, layer)
-        columns = ("layer", "kind", "output shape", "receptive field", "stride", "padding")
-        return self.summary().select(*columns)
-
-    def num_params(self) -> int:
-        """The number of parameters, 17,302 for exp5."""
-        from mnistzoo.analysis import num_params
-
-        return num_params(self)
+    def get_classifier(self) -> nn.Module:
+        """Return the classifier, a linear layer unless it was replaced."""
+        return self.classifier
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new, freshly initialised classifier of `num_classes` outputs in place.
+        """Replace the classifier by a new, randomly initialized one.
 
         Raises:
             InputError: `num_classes` is not a positive integer.
         """
-        old = self.classifier
-        new = _classifier(old.in_features, num_classes)
-        self.classifier = new.to(old.weight.device, old.weight.dtype)
+        like = next(self.features.parameters())
+        new = build_classifier(self.num_features, num_classes)
+        self.classifier = new.to(like.device, like.dtype)
 
-    def fused(self) -> ConvNet:
-        """A copy for inference, in evaluation mode, that gives the same answers in less time.
+    def summary(self) -> Analysis:
+        """Return the table of layers: shapes, parameters, MACs, receptive fields."""
+        from mnistzoo.analysis import analyze
 
-        Probabilities agree within 1e-5; log-probabilities within that share of their size, which
-        is what float32 can do. Batch norm is folded into the convolutions, so that
-        `architecture.batch_norm` is false and the parameters are fewer; the memory format is
-        channels-last, which the processor's convolutions read without reordering. Later changes
-        to this network do not reach the copy.
-        """
-        made = copy.deepcopy(self).eval()
-        made.architecture = replace(self.architecture, batch_norm=False)
-        made.features = fold_batch_norm(made.features)
-        return made.to(memory_format=torch.channels_last)
+        return analyze(self, INPUT_SHAPE)
 
-    @overload
-    def predict(self, pictures: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
-    @overload
-    def predict(self, pictures: ImageLike) -> Prediction: ...
-    def predict(
-        self, pictures: ImageLike | list[Any] | tuple[Any, ...]
-    ) -> Prediction | list[Prediction]:
-        """The digit in a picture of any kind, or in each of a list or tuple of them.
+    def receptive_field(self, layer: str | None = None) -> ReceptiveField:
+        """Return the receptive field of one unit.
+
+        >>> import mnistzoo
+        >>> mnistzoo.exp5().receptive_field().size
+        (34, 34)
 
         Args:
-            pictures: a path, the bytes of a file, a PIL image, an array or a tensor; see
-                `mnistzoo.transforms()` for their shapes and ranges. They need not be normalised.
+            layer: A path such as `"features.conv7"`. Default: the last feature map.
 
         Raises:
-            ImageError: no picture, a damaged or too large one, or one without ink. In a list,
-                this and the next two name the picture.
-            FileReadError: a path that cannot be read.
-            InputError: an object that holds no picture, or an empty list.
+            UnknownNameError: There is no such layer. The message names the nearest.
+        """
+        from mnistzoo.analysis import receptive_field
+
+        return receptive_field(self, INPUT_SHAPE, layer)
+
+    def num_params(self) -> int:
+        """Return the number of parameters, 17,302 for exp5."""
+        from mnistzoo.analysis import num_params
+
+        return num_params(self)
+
+    def fused(self) -> ConvNet:
+        """Return a faster copy for inference, in evaluation mode.
+
+        Batch norm is folded into the convolutions, pruning masks and parametrizations are made
+        permanent, and the memory format is channels-last. Probabilities agree within 1e-5 in
+        float32. Later changes to this model do not reach the copy.
+
+        Raises:
+            InputError: The model has hooks, which folded layers could not call as before.
+        """
+        return fuse(self)
+
+    @overload
+    def predict(self, image: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+    @overload
+    def predict(self, image: ImageLike) -> Prediction: ...
+    def predict(
+        self, image: ImageLike | list[Any] | tuple[Any, ...]
+    ) -> Prediction | list[Prediction]:
+        """Classify the digit in an image, or in each image of a list or tuple.
+
+        Each image runs on its own, so it gets the same numbers alone and in a list, and hooks run
+        once per image. For many images, `model.fused().predict(images)` is faster.
+
+        >>> import mnistzoo
+        >>> model = mnistzoo.exp5(pretrained=True)
+        >>> model.predict(mnistzoo.mnist(train=False).images[0]).label
+        7
+
+        Args:
+            image: A path, the bytes of a file, a PIL image, an array or a tensor, in any size and
+                not normalized. See `mnistzoo.transforms()` for shapes and ranges.
+
+        Raises:
+            ImageError: The image is damaged, too large, or blank. In a list, this message and the
+                next two name the image.
+            FileReadError: A path cannot be read.
+            InputError: An object is not an image, the list is empty, or the model's parameters
+                have several dtypes or devices.
         """
         from mnistzoo.models.prediction import predict
 
-        many = isinstance(pictures, list | tuple) and len(pictures) >= _WORTH_FUSING
-        return predict(self.fused() if many else self, pictures)
+        return predict(self, image)
 
-    def read(self, picture: ImageLike) -> list[Digit]:
-        """Every digit in one picture, in reading order, with its box in pixels.
+    def read(self, image: ImageLike) -> list[Digit]:
+        """Return every digit in an image, in reading order, with its box in pixels.
 
-        Digits that touch each other are read as one. Arguments and errors are those of `predict`.
+        Digits that touch are read as one. Arguments and errors are those of `predict`.
         """
         from mnistzoo.models.prediction import read
 
-        return read(self, picture)
+        return read(self, image)
 
-    def blank(self) -> ConvNet:
-        """The same network as it was built, its tensors without memory and without values."""
-        return blank(self.architecture, self.num_classes)
+    @classmethod
+    def from_saved(cls, saved: SavedModel) -> Self:
+        """Return the model that was saved, in evaluation mode and the default dtype.
+
+        Raises:
+            WeightsError: The tensors do not fit the architecture that the config names.
+        """
+        model = cls.on_meta(BUILDABLE[saved.config.architecture], saved.config.num_classes)
+        check_state_dict(model.state_dict(), saved.state_dict, saved.source)
+        own = {name: tensor.clone() for name, tensor in saved.state_dict.items()}
+        model.load_state_dict(own, assign=True)
+        return model.to(torch.get_default_dtype()).eval()
+
+    @classmethod
+    def on_meta(cls, architecture: Architecture, num_classes: int) -> Self:
+        """Return a float32 model on the meta device: names and shapes, no values."""
+        with torch.device("meta"):
+            return cls(architecture, num_classes=num_classes).float()
 
     def extra_repr(self) -> str:
-        """The architecture's name, for `repr`."""
+        """Return the architecture's name for `repr`."""
         return f"architecture={self.architecture.name!r}"
-
-
-def _features(architecture: Architecture) -> tuple[nn.Sequential, int]:
-    """The convolutions and pools, and how many numbers they make of one image."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict()
-    channels, side, _ = INPUT_SHAPE
-    convs = pools = 0
-    for layer in architecture.layers:
-        if isinstance(layer, Conv):
-            convs += 1
-            layers[f"conv{convs}"] = nn.Conv2d(
-                channels, layer.out_channels, kernel_size=3, padding=layer.padding
-            )
-            if architecture.batch_norm:
-                layers[f"bn{convs}"] = nn.BatchNorm2d(layer.out_channels)
-            layers[f"relu{convs}"] = nn.ReLU()
-            channels, side = layer.out_channels, side + 2 * layer.padding - 2
-        else:
-            pools += 1
-            layers[f"pool{pools}"] = nn.MaxPool2d(kernel_size=2)
-            side //= 2
-        if side < 1:
-            raise InputError(
-                f"nothing is left of an image of {INPUT_SHAPE[1]}×{INPUT_SHAPE[2]} pixels after "
-                f"{next(reversed(layers))} of {architecture.name}; take fewer layers, or padding."
-            )
-    return nn.Sequential(layers), channels * side * side
-
-
-def _classifier(width: int, num_classes: int) -> nn.Linear:
-    if not isinstance(num_classes, int) or num_classes < 1:
-        raise InputError(f"num_classes should be a positive integer, got {num_classes!r}.")
-    return nn.Linear(width, num_classes)
 
 
 def _check_images(images: Tensor) -> None:
     if not images.is_floating_point():
         raise InputError(
-            f"expected normalised floating-point images, got {images.dtype}; "
-            "make them with mnistzoo.transforms(), or hand pictures to model.predict()."
+            f"Expected normalized floating-point images, got {images.dtype}. "
+            "Use mnistzoo.transforms(), or pass images to model.predict()."
         )
     if images.ndim != 1 + len(INPUT_SHAPE) or images.shape[1:] != INPUT_SHAPE:
         raise InputError(
-            f"expected images of shape (N, 1, 28, 28), got {tuple(images.shape)}; "
-            "add the batch and channel axes, or hand pictures of any size to model.predict()."
+            f"Expected images of shape (N, 1, 28, 28), got {tuple(images.shape)}. "
+            "Add the batch and channel axes, or pass images of any size to model.predict()."
         )
 
 
-torch.fx.wrap("_check_images")  # so that torch.fx can trace a network: its shape is not followed
-
-
-def blank(architecture: Architecture, num_classes: int) -> ConvNet:
-    """A network whose tensors have names, shapes and dtypes, but no memory and no values."""
-    with torch.device("meta"):
-        return ConvNet(architecture, num_classes=num_classes).float()
+torch.fx.wrap("_check_images")  # torch.fx cannot trace its conditions

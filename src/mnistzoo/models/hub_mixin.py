@@ -1,4 +1,4 @@
-"""What a network of this library has of saving and pushing, apart from what it is."""
+"""Mixin: save to a folder, push to the Hugging Face Hub, load from either."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from mnistzoo.architectures import BUILDABLE, Architecture
-from mnistzoo.errors import InputError, WeightsError
-from mnistzoo.storage.model_card import render, write_with_card
-from mnistzoo.storage.model_folder import CARD, encode
-from mnistzoo.storage.state_dict import check_state
+from mnistzoo.errors import HubError, InputError, WeightsError
+from mnistzoo.files import is_dir
+from mnistzoo.models.folding import is_reparametrized
+from mnistzoo.storage.edited_card import update_folder
+from mnistzoo.storage.model_card import build_card
+from mnistzoo.storage.model_folder import CARD, SavedModel, pack, read_folder, unpack
+from mnistzoo.storage.state_dict import check_state_dict
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from mnistzoo.storage.hub import PushResult
 
 
 class HubMixin(nn.Module, ABC):
-    """A network that can be saved to a folder, or pushed to the Hugging Face Hub.
+    """A model that can be saved to a folder or the Hub, and loaded from there.
 
     Attributes:
-        architecture: the row of data that it is built from.
+        architecture: The row of data that it is built from.
     """
 
     architecture: Architecture
@@ -32,24 +37,70 @@ class HubMixin(nn.Module, ABC):
     def num_classes(self) -> int:
         """Outputs of the classifier."""
 
+    @classmethod
     @abstractmethod
-    def blank(self) -> nn.Module:
-        """The same network as it was built, its tensors without memory and without values."""
+    def on_meta(cls, architecture: Architecture, num_classes: int) -> Self:
+        """Return a float32 model on the meta device."""
 
-    def check_layers(self) -> None:
-        """Check that the layers are those that the architecture describes.
+    @classmethod
+    @abstractmethod
+    def from_saved(cls, saved: SavedModel) -> Self:
+        """Return the model that was saved, in evaluation mode."""
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        repo_id_or_folder: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+    ) -> Self:
+        """Load a model from a folder or the Hugging Face Hub, in evaluation mode.
+
+        Every load is checked: the config against its schema, the weights against the SHA-256 in the
+        config (and the Hub's, where it states one), then each tensor's name, shape and dtype.
+
+        >>> import tempfile, mnistzoo
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     mnistzoo.exp1(pretrained=True).save_pretrained(folder)
+        ...     mnistzoo.from_pretrained(folder).num_params()
+        21000
+
+        Args:
+            repo_id_or_folder: A folder that `save_pretrained` wrote, or `"user/name"` if there
+                is no such folder. Use `get_model` for the zoo's own weights.
+            revision: A branch, tag or commit. Default: `main`. A cached commit needs no request.
+            token: Access token. Default: `HF_TOKEN` or the stored one. `False` sends none.
+            cache_dir: The Hub client's cache. Default: the client's own.
+            force_download: Download again what is cached.
+            local_files_only: Make no request.
 
         Raises:
-            WeightsError: one was put in, taken out or changed; files could not tell of it.
+            FileReadError: The folder or one of its files is missing or cannot be read.
+            HubError: The Hub or the cache does not have it. The message says what to do.
+            WeightsError: The files are altered, foreign or incomplete.
+            InputError: An argument is invalid.
         """
-        own, built = map(_layers, (self, self.blank()))
-        for path in (*own, *built):
-            if own.get(path) != built.get(path):
-                raise WeightsError(
-                    f"this {self.architecture.name} is not as it was built: {path} should be "
-                    f"{built.get(path, 'absent')}, is {own.get(path, 'absent')}; only what "
-                    "its architecture describes can be saved or exported."
-                )
+        source = os.fspath(repo_id_or_folder)
+        if not isinstance(repo_id_or_folder, str) or _names_folder(source):
+            return cls.from_saved(unpack(read_folder(repo_id_or_folder), source))
+        from mnistzoo.storage.hub import pull
+
+        try:
+            pulled = pull(
+                source,
+                revision=revision,
+                token=token,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+            )
+        except HubError as error:
+            raise HubError(f"There is no folder {source}. From the Hub: {error}") from error
+        return cls.from_saved(unpack(pulled.files, pulled.source))
 
     def save_pretrained(
         self,
@@ -61,21 +112,22 @@ class HubMixin(nn.Module, ABC):
     ) -> None:
         """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
 
-        A card that is there and that its owner has edited is kept. See `checkpoint` for the format.
+        If the folder has a card that its owner edited, the prose stays. Its metadata is renewed
+        if it describes other weights. See `mnistzoo.storage.model_folder` for the format.
 
         Args:
-            folder: made if it does not exist.
-            accuracy: what the card is to state, a fraction; for the shipped weights it is known.
-            dataset: what `accuracy` was measured on, a name on the Hub; MNIST if the network has
-                ten classes and nothing else is given.
-            provenance: what the file of weights is to say of how they were made, JSON values.
+            folder: Created if it does not exist.
+            accuracy: A fraction for the card to state. Not for shipped weights: theirs is known.
+            dataset: The dataset `accuracy` was measured on, a name on the Hub. Default: MNIST for
+                a model with ten classes.
+            provenance: JSON values that tell how the weights were made, stored in their file.
 
         Raises:
-            InputError: the accuracy cannot be stated so.
-            WeightsError: the network is not as it was built, not float32, or not finite.
-            FileWriteError: the folder or the disk refuses.
+            InputError: The card cannot state this accuracy.
+            WeightsError: The model differs from its architecture, is not float32, or not finite.
+            FileWriteError: The folder or disk refuses.
         """
-        write_with_card(folder, self._files(accuracy, dataset, provenance))
+        update_folder(folder, self._pack(accuracy, dataset, provenance))
 
     def push_to_hub(
         self,
@@ -90,34 +142,34 @@ class HubMixin(nn.Module, ABC):
         dataset: str | None = None,
         card: str | None = None,
     ) -> PushResult:
-        """Put the network on the Hugging Face Hub, in one commit of the three files.
+        """Push the model to the Hugging Face Hub, as one commit of three files.
 
-        No commit is made if all is there already. The repository is made if it does not exist. A
-        card there that its owner has edited is kept.
+        The repository is created if it does not exist. Pushing unchanged files creates no commit.
+        A card there that its owner edited is treated as `save_pretrained` does.
 
         Args:
             repo_id: `user/name`.
-            revision: a branch, made if it does not exist; `main` if nothing is given.
-            private: whether a new repository is private.
-            token: one that may write; `HF_TOKEN` or the stored one if nothing is given.
-            commit_message: its title.
-            create_pr: propose the commit as a pull request in place of making it.
-            accuracy: see `save_pretrained`.
-            dataset: see `save_pretrained`.
-            card: the text of the model card, in place of one written from the network.
+            revision: A branch, created if it does not exist. Default: `main`.
+            private: Make a new repository private.
+            token: Access token that may write. Default: `HF_TOKEN` or the stored one.
+            commit_message: Title of the commit.
+            create_pr: Open a pull request instead of committing.
+            accuracy: See `save_pretrained`.
+            dataset: See `save_pretrained`.
+            card: Text of the model card, instead of a generated one.
 
         Raises:
-            InputError: `repo_id` is not of that form, or the accuracy cannot be stated so.
-            WeightsError: the network is not as it was built, not float32, or not finite.
-            HubError: the Hub does not take it; the message says what to do.
+            InputError: `repo_id` is invalid, or the card cannot state this accuracy.
+            WeightsError: The model differs from its architecture, is not float32, or not finite.
+            HubError: The Hub refuses. The message says what to do.
         """
         from mnistzoo.storage.hub import push
+        from mnistzoo.storage.hub_client import check_repo_id
 
+        check_repo_id(repo_id)
         if card is not None and (accuracy, dataset) != (None, None):
-            raise InputError(
-                "accuracy goes into a card written for you; pass it, or card, not both."
-            )
-        files = self._files(accuracy, dataset)
+            raise InputError("Expected a card or an accuracy, got both. State it in the card.")
+        files = self._pack(accuracy, dataset)
         if card is not None:
             files[CARD] = card.encode()
         return push(
@@ -130,24 +182,57 @@ class HubMixin(nn.Module, ABC):
             create_pr=create_pr,
         )
 
-    def _files(
+    def check_architecture(self) -> None:
+        """Check that the layers are those that the architecture describes.
+
+        Raises:
+            WeightsError: A layer was added, removed or changed, or is pruned or parametrized.
+        """
+        for path, layer in self.named_modules():
+            if is_reparametrized(layer):
+                raise WeightsError(
+                    f"Expected plain weights, got {path}, which is pruned or parametrized. Make "
+                    "that permanent first: torch.nn.utils.prune.remove, or "
+                    "torch.nn.utils.parametrize.remove_parametrizations."
+                )
+        if any(tensor.is_meta for tensor in self.state_dict().values()):
+            raise WeightsError(
+                "Expected weights with values, got the meta device. Load some first."
+            )
+        as_built = self.on_meta(self.architecture, self.num_classes)
+        own, built = map(_describe_layers, (self, as_built))
+        for path in (*own, *built):
+            if own.get(path) != built.get(path):
+                raise WeightsError(
+                    f"Expected {self.architecture.name} as its architecture describes it, got "
+                    f"{path}: {own.get(path, 'missing')} instead of {built.get(path, 'nothing')}. "
+                    "Files hold only weights. Restore the layer, or save model.state_dict()."
+                )
+
+    def _pack(
         self, accuracy: float | None, dataset: str | None, provenance: dict[str, Any] | None = None
     ) -> dict[str, bytes]:
-        """The three files, once they are known to load again."""
-        name, state = self.architecture.name, self.state_dict()
+        """Return the three files. They are known to load again."""
+        name = self.architecture.name
         if BUILDABLE.get(name) != self.architecture:
             raise WeightsError(
-                f"expected a network of {', '.join(BUILDABLE)} as `get_model` builds it, got "
-                f"another architecture called {name}, such as a fused copy has; save the network "
-                "that it was made from."
+                f"Expected a model that `get_model` builds ({', '.join(BUILDABLE)}), got another "
+                f"architecture named {name}. If this is a fused copy, save the original instead."
             )
-        check_state(self.blank().state_dict(), state, f"this {name}")
-        self.check_layers()
-        config, files = encode(name, self.num_classes, state, provenance)
-        return {**files, CARD: render(self, config, accuracy, dataset)}
+        self.check_architecture()
+        state = self.state_dict()
+        as_built = self.on_meta(self.architecture, self.num_classes)
+        check_state_dict(as_built.state_dict(), state, f"This {name}")
+        config, files = pack(name, self.num_classes, state, provenance)
+        return {**files, CARD: build_card(self, config, accuracy, dataset)}
 
 
-def _layers(module: nn.Module) -> dict[str, str]:
-    """Each layer that computes, by path, with its settings, but for whether it works in place."""
+def _names_folder(source: str) -> bool:
+    """Whether a string names a folder: one that exists, or anything that is not `user/name`."""
+    return source.count("/") != 1 or source.startswith((".", "~", "/")) or is_dir(source)
+
+
+def _describe_layers(module: nn.Module) -> dict[str, str]:
+    """Return the settings of each layer without children, by path. Working in place is ignored."""
     parts = [(path, part) for path, part in module.named_modules() if not list(part.children())]
     return {path: repr(part).replace("inplace=True", "") for path, part in parts}

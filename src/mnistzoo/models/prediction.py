@@ -1,8 +1,7 @@
-"""Predict the digit in an image, or read every digit in it."""
+"""What a model reads in an image: `predict` for one digit, `read` for all of them."""
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, overload
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import InputError, MnistZooError
@@ -19,19 +18,17 @@ from mnistzoo.images.preprocessing import find_digits, to_mnist
 if TYPE_CHECKING:
     from mnistzoo.images.loading import ImageLike
 
-_BATCH = 256
-
-_LOADED_IN = os.getpid()
+_IMPORTING_PROCESS = os.getpid()
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's prediction for an image.
+    """The digit that a model reads in an image.
 
     Attributes:
-        label: the most probable class.
-        probability: its probability.
-        probabilities: the probability of each class, in order; they sum to 1.
+        label: The most probable class.
+        probability: Its probability.
+        probabilities: Those of all classes, in order. They sum to 1.
     """
 
     label: int
@@ -41,39 +38,39 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Digit(Prediction):
-    """A model's prediction for one of several digits in an image.
+    """One of several digits in an image.
 
     Attributes:
-        box: where the digit is: left, top, right and bottom in pixels of the upright image; right
-            and bottom are exclusive.
+        box: Left, top, right and bottom of its foreground, in pixels of the image turned upright.
+            The right and bottom edges are exclusive.
     """
 
     box: tuple[int, int, int, int]
 
 
 @overload
-def predict(model: nn.Module, images: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
+def predict(model: nn.Module, image: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
 @overload
-def predict(model: nn.Module, images: ImageLike) -> Prediction: ...
+def predict(model: nn.Module, image: ImageLike) -> Prediction: ...
 def predict(
-    model: nn.Module, images: ImageLike | list[Any] | tuple[Any, ...]
+    model: nn.Module, image: ImageLike | list[Any] | tuple[Any, ...]
 ) -> Prediction | list[Prediction]:
-    """Predict the digit in an image, or in each of a list or tuple of images.
+    """Classify the digit in one image, or in each image of a list or tuple.
 
-    The model predicts in evaluation mode; its own mode does not change.
+    The model runs in evaluation mode. Its own mode is unchanged.
 
     Raises:
-        ImageError, FileReadError, InputError: as `transforms()`; for a list the message names the
-            image. An empty list is an InputError, too.
+        ImageError, FileReadError, InputError: See `transforms()`. In a list, the message names
+            the image. An empty list is an `InputError`.
     """
-    if not isinstance(images, list | tuple):
-        return classify(model, [to_mnist(images)])[0]
-    if not images:
+    if not isinstance(image, list | tuple):
+        return classify(model, [to_mnist(image)])[0]
+    if not image:
         raise InputError("Expected at least one image, got an empty list.")
-    return classify(model, [_to_mnist_at(index, image) for index, image in enumerate(images)])
+    return classify(model, [_load_item(index, item) for index, item in enumerate(image)])
 
 
-def _to_mnist_at(index: int, image: ImageLike) -> NDArray[np.uint8]:
+def _load_item(index: int, image: ImageLike) -> NDArray[np.uint8]:
     try:
         return to_mnist(image)
     except MnistZooError as error:
@@ -82,14 +79,14 @@ def _to_mnist_at(index: int, image: ImageLike) -> NDArray[np.uint8]:
 
 
 def read(model: nn.Module, image: ImageLike) -> list[Digit]:
-    """Read every digit in an image, line by line from the top, each line from left to right.
+    """Return every digit in one image, in reading order: line by line, left to right.
 
-    A digit is a connected component of the foreground, together with smaller ones that belong to
-    it, such as the bar of a 5. Digits that touch are read as one. Components much lower than the
-    digits, such as specks and dots, are ignored.
+    A digit is a connected component of the foreground, together with smaller components beside it
+    that belong to it, such as the bar of a 5. Digits that touch are read as one. Specks, dots and
+    lines much lower than the digits are skipped.
 
     Raises:
-        ImageError, FileReadError, InputError: as `transforms()`.
+        ImageError, FileReadError, InputError: See `transforms()`.
     """
     digits = find_digits(image)
     predictions = classify(model, [digit.pixels for digit in digits])
@@ -99,23 +96,56 @@ def read(model: nn.Module, image: ImageLike) -> list[Digit]:
     ]
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: hooks may keep tensors and compute with them
 def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[Prediction]:
-    """Predict digits in MNIST format, each uint8 of shape `(28, 28)`.
+    """Classify digits in MNIST format, each uint8 of shape `(28, 28)`.
 
-    In a process forked from the one that loaded this module, torch is set to one thread: the
-    parent's threads do not exist there, and GNU's OpenMP would wait for them forever.
+    Every digit is a batch of its own. The last bits of a convolution's output depend on the size
+    of the batch, so this is what makes a digit's numbers independent of the others.
+
+    A forked process is set to one thread: it lacks the threads of its parent, and GNU OpenMP
+    would wait for them forever.
+
+    Raises:
+        InputError: The model's parameters have several dtypes or devices, or no values.
     """
-    if os.getpid() != _LOADED_IN:
+    if os.getpid() != _IMPORTING_PROCESS:
         torch.set_num_threads(1)
-    if model.training:
-        model = copy.deepcopy(model).eval()
-    weight = next(model.parameters())
-    images = normalize(torch.from_numpy(np.stack(digits)))
-    predictions = []
-    for batch in torch.split(images, _BATCH):
-        output = model(batch.to(weight.device, weight.dtype))
-        for row in output.double().softmax(1).cpu():
-            label = int(row.argmax())
-            predictions.append(Prediction(label, float(row[label]), tuple(row.tolist())))
-    return predictions
+    device, dtype = _device_and_dtype(model)
+    if any(layer.training for layer in model.modules()):  # a new layer may be, in an old model
+        model = _in_eval_mode(model, {})
+    images = normalize(torch.from_numpy(np.stack(digits))).to(device, dtype)
+    return [_prediction(model(image)) for image in torch.split(images, 1)]
+
+
+def _prediction(output: Tensor) -> Prediction:
+    probabilities = output[0].double().softmax(0).tolist()
+    label = int(np.argmax(probabilities))
+    return Prediction(label, probabilities[label], tuple(probabilities))
+
+
+def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
+    """Return where a model's parameters are, and their floating-point type."""
+    found = {(p.device, p.dtype) for p in model.parameters() if p.is_floating_point()}
+    if len(found) != 1 or next(iter(found))[0].type == "meta":
+        got = ", ".join(sorted(f"{dtype} on {device}" for device, dtype in found)) or "none"
+        raise InputError(
+            f"Expected parameters of one dtype on one device that holds values, got {got}. "
+            "Call model.to(device, dtype) first."
+        )
+    return next(iter(found))
+
+
+def _in_eval_mode(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Module:
+    """Return a copy in evaluation mode that shares tensors and hooks with the original.
+
+    The original keeps its mode, so other threads that use it see no change.
+    """
+    if module not in made:
+        made[module] = twin = module.__new__(type(module))
+        vars(twin).update(vars(module), training=False)
+        vars(twin)["_modules"] = {
+            name: None if child is None else _in_eval_mode(child, made)
+            for name, child in module._modules.items()
+        }
+    return made[module]

@@ -1,70 +1,113 @@
-"""The five networks by name: `exp1` … `exp5`, `list_models`, `get_model`."""
+"""The five models by name: `exp1` … `exp5`, `list_models`, `get_model`."""
 
 from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 import torch
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, NUM_CLASSES
-from mnistzoo.errors import InputError, UnknownNameError
+from mnistzoo.errors import ArgumentError, UnknownNameError
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import pretrained_state_dict
 from mnistzoo.storage.state_dict import load_into
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _explain_arguments(function: Callable[P, T]) -> Callable[P, T]:
+    """Raise `ArgumentError` for arguments of torchvision's or timm's constructors."""
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise ArgumentError(
+                f"{function.__name__}(): {error}. The options are pretrained=True for the shipped "
+                "weights and num_classes=; both are keywords. Images have one channel."
+            ) from None
+        return function(*args, **kwargs)
+
+    return call
+
 
 def list_models() -> list[str]:
-    """The names of the networks that have pretrained weights; `get_model` takes them."""
+    """Return the names of the models with pretrained weights.
+
+    >>> list_models()
+    ['exp1', 'exp2', 'exp3', 'exp4', 'exp5']
+    """
     return list(ARCHITECTURES)
 
 
+@_explain_arguments
 def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """One network by name.
+    """Build a model by name.
+
+    >>> model = get_model("exp5", pretrained=True, num_classes=26)
+    >>> model.get_classifier()
+    Linear(in_features=108, out_features=26, bias=True)
 
     Args:
-        name: one of `list_models()`, or "teacher": what others are trained on, without weights.
-        pretrained: load the shipped weights, and set evaluation mode.
-        num_classes: outputs of the classifier.
+        name: One of `list_models()`, or "teacher", which has no pretrained weights.
+        pretrained: Load the shipped weights and set evaluation mode. With another `num_classes`
+            than 10, the features are pretrained and the classifier is new.
+        num_classes: Outputs of the classifier.
 
     Raises:
-        UnknownNameError: there is no such network; the message names the nearest.
-        InputError: `num_classes` is no positive integer, or `pretrained` with another one than the
-            weights have.
-        FileReadError: the file of weights is missing from the installation.
-        WeightsError: it is not the one that was published.
+        UnknownNameError: There is no such model. The message names the nearest.
+        ArgumentError: An option does not exist, such as torchvision's `weights`.
+        InputError: `num_classes` is not a positive integer.
+        FileReadError: The weights are missing from the installation.
+        WeightsError: The weights are not the published ones.
     """
     if name not in BUILDABLE:
         raise UnknownNameError("model", name, ARCHITECTURES)
-    if pretrained and num_classes != NUM_CLASSES:
-        raise InputError(
-            f"the pretrained weights have {NUM_CLASSES} classes, got num_classes={num_classes}; "
-            f"load them as they are and call model.reset_classifier({num_classes})."
-        )
     model = ConvNet(BUILDABLE[name], num_classes=num_classes)
     if pretrained:
-        load_into(model.float(), pretrained_state_dict(name), f"the pretrained {name}")
+        state = pretrained_state_dict(name)
+        if num_classes != NUM_CLASSES:
+            state.update(model.float().classifier.state_dict(prefix="classifier."))
+        load_into(model.float(), state, f"The pretrained {name}")
         model.to(torch.get_default_dtype()).eval()
     return model
 
 
+@_explain_arguments
 def exp1(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """The study's baseline: two convolutions, a pool, a linear layer. See `get_model`."""
+    """Build exp1, the baseline: two convolutions. Options as in `get_model`."""
     return get_model("exp1", pretrained=pretrained, num_classes=num_classes)
 
 
+@_explain_arguments
 def exp2(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Three convolutions, from 64 channels down to 16. See `get_model`."""
+    """Build exp2: three convolutions, 64 to 16 channels. Options as in `get_model`."""
     return get_model("exp2", pretrained=pretrained, num_classes=num_classes)
 
 
+@_explain_arguments
 def exp3(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Three convolutions, from 64 channels down to 8. See `get_model`."""
+    """Build exp3: three convolutions, 64 to 8 channels. Options as in `get_model`."""
     return get_model("exp3", pretrained=pretrained, num_classes=num_classes)
 
 
+@_explain_arguments
 def exp4(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Seven convolutions, no batch norm. See `get_model`."""
+    """Build exp4: seven convolutions. Options as in `get_model`."""
     return get_model("exp4", pretrained=pretrained, num_classes=num_classes)
 
 
+@_explain_arguments
 def exp5(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Seven convolutions with batch norm, 17,302 parameters. See `get_model`."""
+    """Build exp5: seven convolutions with batch norm, 17,302 parameters. Options as in `get_model`.
+
+    >>> exp5(pretrained=True).num_params()
+    17302
+    """
     return get_model("exp5", pretrained=pretrained, num_classes=num_classes)

@@ -1,7 +1,7 @@
 """Figures, drawn with matplotlib (extra `plot`)."""
 
-from mnistzoo.plots.answers import confusion, errors, errors_by_confidence, reliability
 from mnistzoo.plots.field import receptive_field
+from mnistzoo.plots.predictions import confusion, errors, errors_by_confidence, reliability
 from mnistzoo.plots.runs import accuracy_vs_params, curves, facts_of_runs, facts_of_summaries
 from mnistzoo.plots.saving import save
 

@@ -1,4 +1,4 @@
-"""What one unit of a network can see of an image, and what it makes use of."""
+"""The theoretical and the effective receptive field of a unit, over an image."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from mnistzoo.analysis.effective import EffectiveReceptiveField
 
 THEORETICAL = "#0072b2"
-"""Blue of a palette that colour-blind readers can tell apart from the heat map."""
+"""A blue that color-blind readers can distinguish from the heat map."""
 
 
 def receptive_field(
     effective: EffectiveReceptiveField, image: npt.NDArray[Any], title: str = ""
 ) -> Figure:
-    """The theoretical window of a unit over a digit, and what the unit makes use of.
+    """Draw a unit's theoretical receptive field over an image, and its effective one beside it.
 
     Args:
-        effective: what `mnistzoo.effective_receptive_field` found.
-        image: shape `(height, width)`, the digit to draw below.
-        title: above both pictures.
+        effective: A result of `mnistzoo.effective_receptive_field`.
+        image: Shape `(height, width)`, drawn below both.
+        title: Title of the figure.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -33,11 +33,11 @@ def receptive_field(
     figure = new_figure(8.4, 4.4)
     left, right = figure.subplots(1, 2)
     left.imshow(image, cmap="gray_r")
-    left.set_title("what it can see")
+    left.set_title("theoretical")
     right.imshow(image, cmap="gray_r")
     energy = effective.energy.cpu().numpy()
     heat = right.imshow(energy, cmap="inferno", alpha=0.75)
-    right.set_title(f"what it uses: {effective.share_in_half:.0%} in the middle half")
+    right.set_title(f"effective: {effective.share_in_half:.0%} in the middle half")
     figure.colorbar(heat, ax=right, label="share of squared gradient", shrink=0.8)
     for axes in (left, right):
         _outline(axes, effective)
@@ -47,7 +47,7 @@ def receptive_field(
 
 
 def _outline(axes: Axes, effective: EffectiveReceptiveField) -> None:
-    """The border of the window, with room around for what lies outside the image."""
+    """Draw the border of the window, with room for what lies outside the image."""
     from matplotlib.patches import Rectangle
 
     (top, bottom), (start, end) = effective.window

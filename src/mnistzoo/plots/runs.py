@@ -1,4 +1,4 @@
-"""Figures of finished runs: their accuracy and loss by epoch, and accuracy by parameters."""
+"""Figures of finished runs: accuracy and loss by epoch, and accuracy by parameters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,16 @@ from msgspec import to_builtins
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.models import get_model
-from mnistzoo.plots.style import CARD, INK, MUTED, accuracy_axis, look, new_figure, plain, within
+from mnistzoo.plots.style import (
+    BACKGROUND,
+    MUTED,
+    TEXT,
+    accuracy_axis,
+    clip,
+    new_figure,
+    style_axes,
+    style_of,
+)
 from mnistzoo.training.metrics import Epoch, Result
 from mnistzoo.training.recipes import RECIPES
 from mnistzoo.training.summary import Summary, summarize
@@ -21,20 +30,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILLS = {"record": "full", "documented": "left", "fast": "bottom"}
-"""How a mark is filled for each recipe; what the study documents is hollow."""
+"""How a marker is filled for each recipe. The study's figures are hollow."""
 
 SIZES = {"full": 8, "left": 8, "bottom": 8, "none": 12}
-"""In points: a hollow mark goes round a filled one of the same accuracy."""
+"""Sizes of markers in points. A hollow one encloses a filled one of the same accuracy."""
 
 
 def curves(results: Iterable[Result]) -> Figure:
-    """Accuracy and training loss after each epoch: a row of two axes for each recipe.
+    """Draw accuracy and training loss by epoch, with a row of two axes for each recipe.
 
     A line is the mean over seeds, the band around it their range.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: runs under one name are not repetitions of each other.
+        InputError: Runs of one model and recipe differ in more than their seed.
     """
     runs = sorted(results, key=attrgetter("key"))
     summarize(runs)  # refuses runs that have no mean
@@ -43,10 +52,10 @@ def curves(results: Iterable[Result]) -> Figure:
     panels = figure.subplots(len(recipes), 2, squeeze=False)
     for name, (left, right) in zip(recipes, panels, strict=True):
         chosen = [run for run in runs if run.recipe.name == name]
-        for network, group in groupby(chosen, key=attrgetter("architecture")):
+        for model, group in groupby(chosen, key=attrgetter("architecture")):
             seeds = list(group)
-            _line(left, network, seeds, lambda row: within(row.accuracy))
-            _line(right, network, seeds, lambda row: row.loss)
+            _line(left, model, seeds, lambda row: clip(row.accuracy))
+            _line(right, model, seeds, lambda row: row.loss)
         _finish(left, right, name, chosen)
     lines = {str(line.get_label()): line for axes in panels.flat for line in axes.lines}
     names = sorted(lines)
@@ -65,48 +74,47 @@ def facts_of_summaries(results: Iterable[Result]) -> dict[str, Any]:
     return {"points": to_builtins(summarize(results))}
 
 
-def _line(
-    axes: Axes, network: str, seeds: Sequence[Result], value: Callable[[Epoch], float]
-) -> None:
-    drawn = look(network)
+def _line(axes: Axes, model: str, seeds: Sequence[Result], value: Callable[[Epoch], float]) -> None:
+    style = style_of(model)
     columns = [list(map(value, rows)) for rows in zip(*(r.epochs for r in seeds), strict=True)]
     epochs = range(1, len(columns) + 1)
     means = [sum(column) / len(column) for column in columns]
-    style: dict[str, Any] = {"linestyle": drawn.line, "marker": drawn.marker, "markevery": [-1]}
-    axes.plot(epochs, means, color=drawn.colour, label=network, **style)
+    drawn: dict[str, Any] = {"linestyle": style.line, "marker": style.marker, "markevery": [-1]}
+    axes.plot(epochs, means, color=style.color, label=model, **drawn)
     if len(seeds) > 1:
         low, high = list(map(min, columns)), list(map(max, columns))
-        axes.fill_between(epochs, low, high, color=drawn.colour, alpha=0.2, linewidth=0)
+        axes.fill_between(epochs, low, high, color=style.color, alpha=0.2, linewidth=0)
 
 
 def _finish(left: Axes, right: Axes, recipe: str, runs: Sequence[Result]) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-    judged = " and ".join(sorted({run.split for run in runs}))
+    split = " and ".join(sorted({run.split for run in runs}))
     counts = [summary.seeds for summary in summarize(runs)]
     seeds = " to ".join(map(str, sorted({min(counts), max(counts)})))
-    last = [run.accuracy for run in runs]
-    accuracy_axis(left, within(min(0.9, *last)), within(1 - (1 - max(last)) / 1.5))
-    left.set_title(f"{recipe} recipe: accuracy, {judged} images", loc="left", fontsize=10)
-    right.set_title(f"training loss; seeds: {seeds}", loc="left", fontsize=10)
+    accuracy_axis(left, [row.accuracy for run in runs for row in run.epochs])
+    left.set_title(f"{recipe} recipe, seeds: {seeds}", loc="left", fontsize=10)
+    left.set_ylabel(f"accuracy on {split} images")
+    right.set_ylabel("training loss (nats)")
     right.set_yscale("log")
     right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     right.yaxis.set_major_formatter("{x:g}")
     right.yaxis.set_minor_formatter(NullFormatter())
     for axes in (left, right):
-        plain(axes)
+        style_axes(axes)
         axes.set_xlabel("epoch")
         axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def accuracy_vs_params(results: Iterable[Result]) -> Figure:
-    """Accuracy over the number of parameters: ours with ± the sd over seeds, the study's hollow.
+    """Draw accuracy by number of parameters, with the study's figures as hollow markers.
 
-    The error bars are the sample's standard deviation; one seed has none.
+    Error bars are the standard deviation over seeds; a single seed has none.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: runs under one name are not repetitions of each other.
+        InputError: Runs of one model and recipe differ in more than their seed.
     """
     summaries = summarize(results)
     figure = new_figure(8.4, 4.6)
@@ -116,11 +124,11 @@ def accuracy_vs_params(results: Iterable[Result]) -> Figure:
             _mark(axes, name, row.documented_accuracy, "none")
     for summary in summaries:
         _mark(axes, summary.architecture, summary.mean, FILLS[summary.recipe], summary.sd)
-    for name in ARCHITECTURES:
-        _name(axes, name, summaries)
-    best = max((summary.max for summary in summaries), default=0.995)
-    accuracy_axis(axes, 0.9, within(1 - (1 - best) / 1.5))
-    plain(axes)
+    spans = {name: _span(name, summaries) for name in ARCHITECTURES}
+    for name, span in spans.items():
+        _name(axes, name, span)
+    accuracy_axis(axes, [accuracy for span in spans.values() for accuracy in span])
+    style_axes(axes)
     axes.set_xlabel("parameters")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.margins(x=0.08)
@@ -129,42 +137,55 @@ def accuracy_vs_params(results: Iterable[Result]) -> Figure:
     return figure
 
 
-def _mark(axes: Axes, network: str, accuracy: float, fill: str, sd: float | None = None) -> None:
-    drawn = look(network)
+def _span(model: str, summaries: Sequence[Summary]) -> list[float]:
+    """Return the accuracies between which the marks and error bars of a model lie."""
+    ends = [
+        summary.mean + sign * (summary.sd or 0.0)
+        for summary in summaries
+        for sign in (-1, 1)
+        if summary.architecture == model
+    ]
+    documented = ARCHITECTURES[model].documented_accuracy
+    ends += [documented] if documented is not None else []
+    return [min(ends), max(ends)] if ends else []
+
+
+def _mark(axes: Axes, model: str, accuracy: float, fill: str, sd: float | None = None) -> None:
+    style, center = style_of(model), clip(accuracy)
+    ends = [] if sd is None else [clip(accuracy - sd), clip(accuracy + sd)]
     axes.errorbar(
-        get_model(network).num_params(),
-        within(accuracy),
-        yerr=sd,
-        color=drawn.colour,
-        marker=drawn.marker,
+        get_model(model).num_params(),
+        center,
+        yerr=[[abs(end - center)] for end in ends] or None,
+        color=style.color,
+        marker=style.marker,
         markersize=SIZES[fill],
         fillstyle=fill,
         zorder=3 if fill == "none" else 2,
-        markerfacecoloralt=CARD,
+        markerfacecoloralt=BACKGROUND,
         capsize=4,
         linestyle="none",
     )
 
 
-def _name(axes: Axes, network: str, summaries: Sequence[Summary]) -> None:
-    """A network's name above the highest of its marks."""
-    tops = [s.mean + (s.sd or 0.0) for s in summaries if s.architecture == network]
-    top = max([*tops, ARCHITECTURES[network].documented_accuracy or 0.0])
-    axes.annotate(
-        network,
-        (get_model(network).num_params(), within(top)),
-        xytext=(0, 8),
-        textcoords="offset points",
-        ha={"exp4": "right", "exp5": "left"}.get(network, "center"),  # those two are close
-        color=INK,
-        fontweight="bold",
-    )
+def _name(axes: Axes, model: str, span: Sequence[float]) -> None:
+    """Write a model's name above the highest of its marks."""
+    if span:
+        axes.annotate(
+            model,
+            (get_model(model).num_params(), clip(span[-1])),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha={"exp4": "right", "exp5": "left"}.get(model, "center"),  # those two are close
+            color=TEXT,
+            fontweight="bold",
+        )
 
 
 def _legend(axes: Axes, summaries: Sequence[Summary]) -> None:
     names = {f"{s.recipe} recipe, {s.split} images": FILLS[s.recipe] for s in summaries}
-    names["the study's figure, training images"] = "none"
-    style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markerfacecoloralt": CARD}
+    names["documented in the study, training images"] = "none"
+    style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markerfacecoloralt": BACKGROUND}
     for name, fill in names.items():
         axes.plot([], [], color=MUTED, fillstyle=fill, markersize=SIZES[fill], label=name, **style)
     axes.figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9)

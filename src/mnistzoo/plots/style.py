@@ -1,7 +1,9 @@
-"""What all figures share: their own light background, a colour and a mark for each network."""
+"""What all figures share: background, colors, and a style for each model."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from mnistzoo.architectures import ARCHITECTURES
@@ -11,57 +13,58 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CARD = "#fafaf7"
-"""The background that every figure brings along.
+BACKGROUND = "#fafaf7"
+"""The background of every figure.
 
-On a transparent one, no colour of text has the contrast of 4.5 that WCAG 2.2 asks for on white and
-on GitHub's dark #0d1117 at once: the best that any can have on both is 4.3.
+A transparent one would not do: WCAG 2.2 asks for a contrast of 4.5, and no text color reaches more
+than 4.3 on both white and GitHub's dark #0d1117.
 """
 
-INK = "#1f2328"
-"""Text, and what stands for no network."""
-
+TEXT = "#1f2328"
 MUTED = "#656d76"
-"""Text and lines that step back."""
-
 GRID = "#e4e4de"
-"""Lines to read values by."""
 
 ALERT = "#b3261e"
-"""Images whose label is disputed."""
+"""Marks images whose label is disputed."""
 
 
-class Look(NamedTuple):
-    """How a network is drawn, in every figure: never by its colour alone."""
+class Style(NamedTuple):
+    """How a model is drawn in every figure, never by its color alone."""
 
-    colour: str
+    color: str
     marker: str
     line: str | tuple[int, tuple[int, int]]
 
 
-LOOKS = (
-    Look("#262626", "s", "dotted"),
-    Look("#ac6cc8", "^", "dashdot"),
-    Look("#028970", "v", (0, (6, 2))),
-    Look("#dd5500", "D", (0, (3, 1))),
-    Look("#1038a8", "o", "solid"),
+STYLES = (
+    Style("#262626", "s", "dotted"),
+    Style("#ac6cc8", "^", "dashdot"),
+    Style("#028970", "v", (0, (6, 2))),
+    Style("#dd5500", "D", (0, (3, 1))),
+    Style("#1038a8", "o", "solid"),
 )
-"""Of the networks, in their order."""
+"""One for each model of the study, in order."""
 
-OTHER = Look(MUTED, "P", (0, (1, 2)))
-"""Of networks that were added."""
+OTHER = Style(MUTED, "P", (0, (1, 2)))
+"""For every other model."""
 
-ACCURACIES = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999)
-"""Where an axis of accuracy has its marks."""
+LOWEST, HIGHEST = 1e-4, 1 - 1e-5
+"""The accuracies shown for 0 and 1, which lie at infinity on a logit scale."""
+
+TICKS = (
+    *(0.0001, 0.001, 0.01, 0.1, 0.2, 0.5, 0.8, 0.9, 0.95),
+    *(0.98, 0.99, 0.995, 0.998, 0.999, 0.9999, 0.99999),
+)
+"""Accuracies that an axis labels, where it is wide enough for three of them."""
 
 
-def look(network: str) -> Look:
-    """How the network of that name is drawn."""
-    return dict(zip(ARCHITECTURES, LOOKS, strict=False)).get(network, OTHER)
+def style_of(model: str) -> Style:
+    """Return the style of a model, by its name."""
+    return dict(zip(ARCHITECTURES, STYLES, strict=False)).get(model, OTHER)
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches, outside of pyplot's global state.
+    """Return an empty figure of a size in inches, outside of pyplot's global state.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -70,38 +73,48 @@ def new_figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise MissingExtraError("Drawing figures", "plot") from error
-    figure = Figure(figsize=(width, height), facecolor=CARD)
+    figure = Figure(figsize=(width, height), facecolor=BACKGROUND)
     figure.set_layout_engine("constrained", rect=(0.01, 0.01, 0.98, 0.98))
     return figure
 
 
-def plain(axes: Axes) -> None:
-    """Axes on the card: a quiet grid, and no box around."""
-    axes.set_facecolor(CARD)
+def style_axes(axes: Axes) -> None:
+    """Give axes a light grid and no box."""
+    axes.set_facecolor(BACKGROUND)
     axes.grid(visible=True, color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(MUTED)
-    axes.tick_params(colors=INK, length=3)
+    axes.tick_params(colors=TEXT, length=3)
 
 
-def accuracy_axis(axes: Axes, low: float, high: float) -> None:
-    """Accuracy upwards on a logit scale, on which 99 to 99.5 % takes the room it deserves.
+def accuracy_axis(axes: Axes, shown: Iterable[float]) -> None:
+    """Make the vertical axis a logit scale of accuracy with room for all values of `shown`.
 
-    Args:
-        axes: whose vertical axis it becomes.
-        low: the smallest accuracy to show, a fraction above 0.
-        high: the largest, below 1.
+    A logit scale gives the step from 99% to 99.5% as much room as the one from 90% to 95%.
     """
-    from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+    logits = [math.log(a / (1 - a)) for a in map(clip, shown)] or [0.0]
+    low, high = min(logits), max(logits)
+    margin = 0.08 * max(high - low, 1.0)
+    bottom, top = (1 / (1 + math.exp(-edge)) for edge in (low - margin, high + margin))
     axes.set_yscale("logit")
-    axes.yaxis.set_major_locator(FixedLocator(ACCURACIES))
+    axes.yaxis.set_major_locator(FixedLocator(_ticks(bottom, top)))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=1))
-    axes.set_ylim(low, high)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda tick, _: f"{100 * tick:.6g}%"))
+    axes.set_ylim(bottom, top)
 
 
-def within(accuracy: float) -> float:
-    """An accuracy that a logit scale can show: 0 and 1 lie at infinity there."""
-    return min(max(accuracy, 1e-4), 1 - 1e-5)
+def _ticks(bottom: float, top: float) -> list[float]:
+    """Return at least three accuracies between two others, as round as they can be."""
+    from matplotlib.ticker import MaxNLocator
+
+    evenly = [float(tick) for tick in MaxNLocator(6, min_n_ticks=3).tick_values(bottom, top)]
+    known, even = ([t for t in ticks if bottom <= t <= top] for ticks in (TICKS, evenly))
+    return known if len(known) >= 3 else even
+
+
+def clip(accuracy: float) -> float:
+    """Return the nearest accuracy that a logit scale can show."""
+    return min(max(accuracy, LOWEST), HIGHEST)

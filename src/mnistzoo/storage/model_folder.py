@@ -1,194 +1,190 @@
-"""One network as three files: `config.json`, `model.safetensors` and its card, `README.md`.
+"""A saved model is three files: `config.json`, `model.safetensors` and `README.md`, its card.
 
-The format is the same in a folder and in a repository of the Hub, and is easily read by hand. The
-keys of `config.json` are the fields of `Config`: exactly these, always all of them. The tensors
-have the names of PyTorch's `state_dict`.
+The format is the same in a folder and on the Hub. `config.json` has exactly the fields of
+`ModelConfig`. The tensors have the names of PyTorch's `state_dict`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple
 
+from msgspec import Meta
 from torch import Tensor
 
 from mnistzoo._version import __version__
 from mnistzoo.architectures import BUILDABLE, MEAN, STD
-from mnistzoo.errors import FileReadError, FileWriteError, WeightsError
+from mnistzoo.errors import DataError, FileReadError, FileWriteError, WeightsError
 from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
-from mnistzoo.storage.manifest import shipped_file
-from mnistzoo.storage.state_dict import MAX_BYTES, dump_state_dict, parse_state_dict
+from mnistzoo.records import Record, Sha256, parse_json, to_json
+from mnistzoo.storage.manifest import find_shipped_file
+from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict, serialize_state_dict
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 LIMITS = {CONFIG: 64 * 2**10, WEIGHTS: MAX_BYTES, CARD: 2**20}
-"""No file is read, or downloaded, that is larger than this many bytes."""
-
-MAX_CLASSES = 2**16
+"""Largest number of bytes that is read or downloaded, by file."""
 
 
-@dataclass(frozen=True)
-class Config:
-    """What `config.json` says.
+class ModelConfig(Record, frozen=True):
+    """The content of `config.json`.
 
     Attributes:
-        architecture: one of `mnistzoo.list_models()`, or "teacher".
-        num_classes: outputs of the classifier.
-        mean: subtracted from pixels on a scale of 0 to 1.
-        std: what they are then divided by.
-        sha256: the digest of `model.safetensors`, 64 hexadecimal digits.
-        library_version: the version of mnistzoo that wrote the files.
+        architecture: One of `mnistzoo.list_models()`, or "teacher".
+        num_classes: Outputs of the classifier.
+        mean: Subtracted from pixels on a scale of 0 to 1.
+        std: What they are then divided by.
+        sha256: Digest of `model.safetensors`.
+        library_version: The version of mnistzoo that wrote the files.
     """
 
     architecture: str
-    num_classes: int
+    num_classes: Annotated[int, Meta(ge=1, le=2**16)]
     mean: float
     std: float
-    sha256: str
+    sha256: Sha256
     library_version: str
 
+    def __post_init__(self) -> None:
+        if self.architecture not in BUILDABLE:
+            known = ", ".join(BUILDABLE)
+            raise ValueError(f"Expected an architecture of {known}, got {self.architecture!r}")
+        if (self.mean, self.std) != (MEAN, STD):
+            raise ValueError(f"Expected mean {MEAN} and std {STD}, got {self.mean} and {self.std}")
 
-class Checkpoint(NamedTuple):
-    """A config, and the tensors whose file has the digest that it states."""
 
-    config: Config
-    state: dict[str, Tensor]
+class SavedModel(NamedTuple):
+    """A config and its tensors, whose digest was checked.
+
+    Attributes:
+        source: Where they come from, for messages.
+        config: The parsed `config.json`.
+        state_dict: The tensors of `model.safetensors`.
+    """
+
+    source: str
+    config: ModelConfig
+    state_dict: dict[str, Tensor]
 
 
-def encode(
+def pack(
     architecture: str,
     num_classes: int,
-    state: dict[str, Tensor],
+    state_dict: dict[str, Tensor],
     provenance: dict[str, Any] | None = None,
-) -> tuple[Config, dict[str, bytes]]:
-    """A network's config, and its `config.json` and `model.safetensors`, known to load again.
+) -> tuple[ModelConfig, dict[str, bytes]]:
+    """Return the config of a model, and its `config.json` and `model.safetensors`.
 
-    The shipped weights are written as the very file that ships, so that they keep its SHA-256.
+    Shipped weights are written as the very file that ships, so they keep its SHA-256.
 
     Args:
-        architecture: the network's name.
-        num_classes: outputs of its classifier.
-        state: its tensors.
-        provenance: what the file of weights is to say of how they were made.
+        architecture: Name of the architecture.
+        num_classes: Outputs of the classifier.
+        state_dict: The model's tensors.
+        provenance: JSON values that tell how the weights were made, stored in their file.
 
     Raises:
-        WeightsError: the network is larger than what is ever read.
+        WeightsError: The files would be too large to load again.
     """
-    weights = shipped_file(architecture, state)
+    weights = find_shipped_file(architecture, state_dict)
     if weights is None:
-        weights = dump_state_dict(state, provenance or {"network": architecture})
+        weights = serialize_state_dict(state_dict, provenance or {"architecture": architecture})
     if len(weights) > MAX_BYTES:
         raise WeightsError(
-            f"the weights take {len(weights):,} bytes, expected at most {MAX_BYTES:,}; "
-            "give the classifier fewer classes."
+            f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
+            "Use fewer classes."
         )
-    config = Config(architecture, num_classes, MEAN, STD, sha256(weights), __version__)
-    files = {CONFIG: (json.dumps(asdict(config), indent=2) + "\n").encode(), WEIGHTS: weights}
-    decode(files, "what would be saved")
+    config = ModelConfig(architecture, num_classes, MEAN, STD, sha256(weights), __version__)
+    files = {CONFIG: to_json(config), WEIGHTS: weights}
+    unpack(files, "The saved model")
     return config, files
 
 
-def decode(files: dict[str, bytes], source: str) -> Checkpoint:
-    """Read `config.json` by its schema, and `model.safetensors` by the digest stated there.
+def unpack(files: dict[str, bytes], source: str) -> SavedModel:
+    """Parse `config.json`, and `model.safetensors` with the digest that the config states.
 
     Raises:
-        WeightsError: either is not what it should be. `source` names the files in the message.
+        WeightsError: Either is invalid. The message names `source`.
     """
     config = _parse_config(files[CONFIG], f"{source}: {CONFIG}")
-    return Checkpoint(
-        config,
-        parse_state_dict(files[WEIGHTS], f"{source}: {WEIGHTS}", expected_sha256=config.sha256),
-    )
+    weights = f"{source}: {WEIGHTS}"
+    state_dict = parse_state_dict(files[WEIGHTS], weights, expected_sha256=config.sha256)
+    return SavedModel(source, config, state_dict)
+
+
+def _parse_config(data: bytes, source: str) -> ModelConfig:
+    try:
+        return parse_json(data, ModelConfig)
+    except DataError as error:
+        raise WeightsError(
+            f"{source} does not describe a model of this library: {error}. "
+            "Download it again, or save the model again with model.save_pretrained()."
+        ) from error
 
 
 def read_folder(folder: str | os.PathLike[str]) -> dict[str, bytes]:
-    """The bytes of the two files that make a network, and of the card if there is one.
+    """Read the files of a saved model: config, weights, and the card if there is one.
 
     Raises:
-        FileReadError: the folder is not one, a file is missing, or is larger than it may be.
+        FileReadError: The folder or a file is missing, or a file is too large.
     """
     here = Path(folder)
     if not is_dir(here):
         raise FileReadError(
-            f"there is no folder {os.fspath(folder)}; name one that `save_pretrained` or "
-            "`mnistzoo pull` wrote."
+            f"There is no folder {os.fspath(folder)}. Name one that `save_pretrained` or "
+            "`mnistzoo pull` wrote. For the zoo's own weights, use mnistzoo.get_model()."
         )
     with locked(here, shared=True):
         config = read_bytes(here / CONFIG, limit=LIMITS[CONFIG])
-        files = {CONFIG: config, WEIGHTS: read_bytes(_stated(here, config), limit=MAX_BYTES)}
+        weights = read_bytes(_find_weights(here, config), limit=MAX_BYTES)
+        files = {CONFIG: config, WEIGHTS: weights}
         if (here / CARD).exists():
             files[CARD] = read_bytes(here / CARD, limit=LIMITS[CARD])
     return files
 
 
 def write_folder(folder: str | os.PathLike[str], files: dict[str, bytes]) -> None:
-    """Put a network into a folder, in place of the one that may be there.
+    """Write a saved model to a folder, in place of one that may be there.
 
-    At every moment one of the two can be read, whole, wherever the writing is broken off: the new
-    weights first lie beside the old ones, and writing `config.json`, which states their digest, is
-    the one step from the old network to the new. Then they take the old ones' place.
+    If the process is killed, the folder holds the old model or the new one, whole: the new weights
+    are written beside the old, and writing `config.json`, which states their digest, is the one
+    step that switches. Then they replace the old ones.
 
     Args:
-        folder: made where it is missing.
-        files: `config.json`, `model.safetensors`, and perhaps the card.
+        folder: Created if it does not exist.
+        files: `config.json`, `model.safetensors`, and optionally the card.
 
     Raises:
-        FileWriteError: the folder or the disk refuses.
+        FileWriteError: The folder or disk refuses.
     """
     with locked(here := make_folder(folder)):
         if CARD in files:
             write_bytes(here / CARD, files[CARD])
-        waiting = write_bytes(_waiting(here, sha256(files[WEIGHTS])), files[WEIGHTS])
+        pending = write_bytes(_pending(here, sha256(files[WEIGHTS])), files[WEIGHTS])
         try:
             write_bytes(here / CONFIG, files[CONFIG])
         except FileWriteError:
-            waiting.unlink()
+            pending.unlink()
             raise
-        move(waiting, here / WEIGHTS)
+        move(pending, here / WEIGHTS)
 
 
-def _waiting(folder: Path, digest: str) -> Path:
-    """Where weights lie until `config.json` states their digest."""
+def find_digest(config: bytes) -> str | None:
+    """Return the digest that a `config.json` states, without parsing the rest."""
+    found = re.search(rb'"sha256": "([0-9a-f]{64})"', config)
+    return found[1].decode() if found else None
+
+
+def _pending(folder: Path, digest: str) -> Path:
+    """Where weights are until `config.json` states their digest."""
     return folder / f".{WEIGHTS}.{digest}"
 
 
-def _stated(folder: Path, config: bytes) -> Path:
-    """The weights that `config.json` states: those that wait, if their writer was broken off."""
-    stated = re.search(rb'"sha256": "([0-9a-f]{64})"', config)
-    if stated and (waiting := _waiting(folder, stated[1].decode())).exists():
-        return waiting
+def _find_weights(folder: Path, config: bytes) -> Path:
+    """Return the weights that `config.json` states: pending ones if their writer was killed."""
+    digest = find_digest(config)
+    if digest and (pending := _pending(folder, digest)).exists():
+        return pending
     return folder / WEIGHTS
-
-
-def _parse_config(data: bytes, source: str) -> Config:
-    try:
-        return _config(json.loads(data))
-    except (ValueError, RecursionError) as error:
-        raise WeightsError(
-            f"{source} does not describe a network of this library: {error}; "
-            "download it again, or save the network again with model.save_pretrained()."
-        ) from error
-
-
-def _config(row: object) -> Config:
-    """A config whose every field has its one type and a value that this library can honour."""
-    expected = {field.name for field in fields(Config)}
-    if not isinstance(row, dict) or row.keys() != expected:
-        got = sorted(row) if isinstance(row, dict) else type(row).__name__
-        raise ValueError(f"expected the fields {sorted(expected)}, got {got}")
-    for name, kind in get_type_hints(Config).items():
-        if type(row[name]) is not kind:
-            raise ValueError(f"expected {name} to be {kind.__name__}, got {row[name]!r}")
-    config = Config(**row)
-    if config.architecture not in BUILDABLE:
-        known = ", ".join(BUILDABLE)
-        raise ValueError(f"expected an architecture of {known}, got {config.architecture!r}")
-    if not 1 <= config.num_classes <= MAX_CLASSES:
-        raise ValueError(f"expected 1 to {MAX_CLASSES} classes, got {config.num_classes}")
-    if (config.mean, config.std) != (MEAN, STD):
-        raise ValueError(f"expected mean {MEAN} and std {STD}, got {config.mean} and {config.std}")
-    return config

@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 import torch
 
@@ -38,7 +39,7 @@ def run_locally(
     if jobs < 1:
         raise InputError(f"Expected one job or more, got {jobs}.")
     waiting = deque((folder, RETRIES) for folder in folders)
-    running: dict[Connection, tuple[SpawnProcess, Path, int]] = {}
+    running: dict[Connection, tuple[BaseProcess, Path, int]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
@@ -59,15 +60,24 @@ def run_locally(
             process.join()
 
 
-def _start(run: Run, folder: Path) -> tuple[Connection, SpawnProcess]:
+def _start(run: Run, folder: Path) -> tuple[Connection, BaseProcess]:
     """Start a process that trains a run; return the connection that it reports to, and it."""
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(run, folder, sender), daemon=True)
     with _interrupts_blocked():
         process.start()
     sender.close()  # so that the connection closes when the process ends
     return receiver, process
+
+
+def _context() -> Any:
+    """Return the way to start processes: where possible, as forks of one that imported torch."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
 
 
 def _work(run: Run, folder: Path, sender: Connection) -> None:
@@ -82,7 +92,7 @@ def _work(run: Run, folder: Path, sender: Connection) -> None:
         sender.send(None)
 
 
-def _outcome(connection: Connection, process: SpawnProcess) -> tuple[bool, TrainingError | None]:
+def _outcome(connection: Connection, process: BaseProcess) -> tuple[bool, TrainingError | None]:
     """Return whether the run is done, and its error; a run ended by a signal is not done."""
     try:
         message = connection.recv()

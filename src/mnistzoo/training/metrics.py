@@ -8,25 +8,23 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes
+from mnistzoo.records import Count, Record, Sha256, parse_json, to_json
 from mnistzoo.training.recipes import Recipe
 from mnistzoo.training.run import Run, Split
 
 MAX_METRICS_BYTES = 2**22
 """Larger metrics files are not read; one of 30 epochs has 5 kB."""
 
-Count = Annotated[int, Meta(ge=0)]
 NonNegative = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
-Digest = Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 
 
-class Epoch(Struct, frozen=True, forbid_unknown_fields=True):
+class Epoch(Record, frozen=True):
     """The metrics of one epoch.
 
     Attributes:
@@ -43,16 +41,16 @@ class Epoch(Struct, frozen=True, forbid_unknown_fields=True):
     accuracy: Fraction
 
 
-class TeacherResult(Struct, frozen=True, forbid_unknown_fields=True):
+class TeacherResult(Record, frozen=True):
     """What a run records of its teacher; the attributes are those of the teacher's `Result`."""
 
     correct: Count
     nll: NonNegative
     seconds: NonNegative
-    sha256: Digest
+    sha256: Sha256
 
 
-class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Result(Record, frozen=True, kw_only=True):
     """The result of a finished run. Its attributes are the fields of `metrics.json`.
 
     Attributes:
@@ -71,7 +69,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
         teacher: The result of the run's teacher; None without one.
         seconds: Training time, without evaluation.
         epochs: The metrics of each epoch.
-        sha256: Digest of the weights file.
+        sha256: Sha256 of the weights file.
 
     Raises:
         InputError: The values contradict each other.
@@ -92,7 +90,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     teacher: TeacherResult | None = None
     seconds: NonNegative
     epochs: tuple[Epoch, ...]
-    sha256: Digest
+    sha256: Sha256
 
     def __post_init__(self) -> None:
         run, numbers = self.run, [row.epoch for row in self.epochs]
@@ -142,7 +140,7 @@ class Result(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 def dump_result(result: Result) -> bytes:
     """Return the metrics file of a run, as JSON."""
-    return msgspec.json.format(msgspec.json.encode(result), indent=2) + b"\n"
+    return to_json(result)
 
 
 def parse_result(data: bytes, source: str) -> Result:
@@ -156,10 +154,10 @@ def parse_result(data: bytes, source: str) -> Result:
         DataError: It is not the metrics file of a finished run, or it is damaged.
     """
     try:
-        return msgspec.json.decode(data, type=Result)
-    except (msgspec.MsgspecError, RecursionError) as error:
+        return parse_json(data, Result)
+    except DataError as error:
         raise DataError(
-            f"{source} is not the metrics of a finished run. {str(error).rstrip('.')}. "
+            f"{source} is not the metrics of a finished run. {error}. "
             "Train again, or remove the file from the folder."
         ) from error
 

@@ -12,7 +12,7 @@ import torch
 
 from mnistzoo.errors import DataError, FileReadError, FileWriteError, TrainingError, WeightsError
 from mnistzoo.files import locked, make_folder, read_bytes, remove, write_bytes
-from mnistzoo.storage.model_folder import decode, read_folder, write_folder
+from mnistzoo.storage.model_folder import read_folder, unpack, write_folder
 from mnistzoo.training.distributed import rank
 from mnistzoo.training.metrics import MAX_METRICS_BYTES, Epoch, Result, dump_result, parse_result
 from mnistzoo.training.run import Run
@@ -74,7 +74,7 @@ def finished_result(run: Run, folder: Path) -> Result | None:
         raise _damaged(folder, METRICS) from error
     _check_same(folder, run, result.run)
     try:
-        config, _ = decode(read_folder(folder), str(folder))
+        config = unpack(read_folder(folder), str(folder)).config
     except (FileReadError, WeightsError) as error:
         raise _damaged(folder, "The model") from error
     if (config.architecture, config.sha256) != (run.architecture, result.sha256):

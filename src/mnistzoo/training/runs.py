@@ -15,14 +15,15 @@ from mnistzoo._version import __version__
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.evaluation import evaluate
 from mnistzoo.files import read_bytes, sha256
+from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.models.pretrained import from_pretrained
-from mnistzoo.storage.manifest import shipped_file
+from mnistzoo.storage.manifest import find_shipped_file
 from mnistzoo.storage.model_folder import LIMITS, WEIGHTS
 from mnistzoo.training.distributed import barrier, rank, world_size
-from mnistzoo.training.metrics import Epoch, Result, TeacherResult
+from mnistzoo.training.metrics import Epoch, Result, TeacherResult, read_result
 from mnistzoo.training.run import Run
 from mnistzoo.training.run_folder import (
+    METRICS,
     finished_result,
     load_checkpoint,
     save_checkpoint,
@@ -75,9 +76,7 @@ def train(
         if not finished_result(run, folder):
             _train(run, folder, on_batch, on_epoch)
     barrier()  # only the first process wrote the files
-    result = finished_result(run, folder)
-    assert result is not None
-    return result
+    return read_result(folder / METRICS)
 
 
 def _train(run: Run, folder: Path, on_batch: OnBatch, on_epoch: OnEpoch) -> None:
@@ -122,7 +121,7 @@ def _save_model(
 ) -> Result:
     """Write the trained model into the folder, and return the result of the run."""
     run, model, evaluation = trainer.run, trainer.result, evaluate(trainer.result, held_out)
-    shipped = shipped_file(run.architecture, model.state_dict()) is not None
+    shipped = find_shipped_file(run.architecture, model.state_dict()) is not None
     stated = run.split == "test" and not shipped  # a shipped model's card knows its accuracy
     provenance = {
         "network": run.architecture,  # part of the file, and so of the digests of all past runs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -22,10 +23,12 @@ class Connections:
     Attributes:
         window: The layer's window on an endless map.
         inputs: Input units, shape `(output units, inputs each)`; −1 stands for padding.
+        every: Function that returns all input units, if `inputs` has only the first and the last.
     """
 
     window: Window
     inputs: Ints
+    every: Callable[[], Ints] | None = None
 
     @classmethod
     def of(cls, inputs: Ints, stride: Number, unclipped: Ints | None = None) -> Connections:
@@ -77,8 +80,17 @@ def sliding(units_in: int, units_out: int, kernel: Kernel) -> Connections:
     size, stride, padding, dilation = kernel
     window = Window(dilation * (size - 1) + 1, stride, padding)
     starts = np.arange(units_out) * stride - padding
-    inputs = starts[:, None] + np.arange(size) * dilation
-    return Connections(window, clip_to_padding(inputs, units_in))
+
+    def every() -> Ints:
+        return clip_to_padding(starts[:, None] + np.arange(size) * dilation, units_in)
+
+    if size < 3:
+        return Connections(window, every())
+    first = starts + dilation * np.maximum(-(starts // dilation), 0)
+    last = np.minimum(starts + dilation * (size - 1), units_in - 1)
+    last -= (last - starts) % dilation
+    ends = np.where(first <= last, [first, last], -1).T
+    return Connections(window, ends, every)
 
 
 @lru_cache(maxsize=1024)

@@ -33,11 +33,11 @@ def expand(layout: Layout, shape: Sequence[int]) -> Layout:
     """Return a layout broadcast to `shape`."""
     if layout.shape == tuple(shape):
         return layout
-    dims = [untracked(1)] * (len(shape) - len(layout.dims)) + list(layout.dims)
-    return layout.with_dims(
-        dim if dim_size(dim) == size else untracked(size)
-        for dim, size in zip(dims, shape, strict=True)
-    )
+    layout = layout.with_dims([*[untracked(1)] * (len(shape) - len(layout.dims)), *layout.dims])
+    for index, size in enumerate(shape):
+        if dim_size(layout.dims[index]) != size:
+            layout = layout.untrack(index).with_dim(index, untracked(size))
+    return layout
 
 
 def _union(one: Layout, other: Layout) -> Layout:

@@ -37,9 +37,15 @@ class PixelRanges:
         """Return the ranges of a layer whose inputs have these ranges."""
         first, last = np.append(self.first, NOTHING), np.append(self.last, -1)
         inputs = connections.inputs
+        if connections.every and not self._is_monotone():
+            inputs = connections.every()
         if inputs.shape[1] == 1:
             return PixelRanges(first[inputs[:, 0]], last[inputs[:, 0]])
         return PixelRanges(first[inputs].min(axis=1), last[inputs].max(axis=1))
+
+    def _is_monotone(self) -> bool:
+        """Return whether the first and last unit of any group read its first and last pixel."""
+        return bool((np.diff(self.first) >= 0).all() and (np.diff(self.last) >= 0).all())
 
     def union(self, other: PixelRanges) -> PixelRanges:
         """Return the unions unit by unit; a single range is joined to every unit's."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.errors import UnknownOperatorError
+from mnistzoo.errors import AnalysisError, MnistZooError, UnknownOperatorError
 
 Layouts = Layout | None | list[Layout | None]
 """What a rule returns: the layout of the first result, or a list with one for each result."""
@@ -143,6 +143,28 @@ class Operator:
     needs_values: bool = False
     write: Callable[[Write], Layout] | None = None
     fake: Callable[..., Any] | None = None
+
+
+def apply_rule(rule: Rule, call: Call, results: int) -> Layouts:
+    """Return what a rule returns for a call with a number of results.
+
+    Raises:
+        AnalysisError: The rule fails, or does not return layouts of the results.
+    """
+    try:
+        layouts = rule(call)
+    except MnistZooError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AnalysisError(f"Its rule failed ({reason}). Fix the rule.") from error
+    found = layouts if isinstance(layouts, list) else [layouts]
+    kinds = sorted({type(x).__name__ for x in found if not isinstance(x, Layout | None)})
+    if kinds:
+        raise AnalysisError(f"Expected its rule to return a Layout, got {', '.join(kinds)}.")
+    if isinstance(layouts, list) and len(layouts) != results:
+        raise AnalysisError(f"Expected its rule to return {results} layouts, got {len(layouts)}.")
+    return layouts
 
 
 def elementwise(call: Call) -> Layout | None:

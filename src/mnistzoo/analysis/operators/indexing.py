@@ -14,6 +14,7 @@ from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, Operator, positive, read_all
+from mnistzoo.analysis.operators.slicing import entries_of
 
 
 def _index_select(call: Call) -> Layout | None:
@@ -27,8 +28,8 @@ def _select(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> La
     """Return the layout of the entries along a dimension that a vector of numbers picks."""
     if axes_of(layout.dims[index]) and not call.now(numbers).is_meta:
         units = dim_size(layout.dims[index])
-        inputs = np.asarray(call.now(numbers).tolist())[:, None] % units
-        even = Fraction(int(inputs[-1, 0] - inputs[0, 0]), max(len(inputs) - 1, 1))
+        inputs = np.array(call.now(numbers).tolist(), dtype=np.int64)[:, None] % units
+        even = Fraction(int(np.diff(inputs[:, 0]).sum()), max(len(inputs) - 1, 1))
         return layout.apply({index: Connections.of(inputs, even if even > 0 else 1)})
     layout = layout.untrack(index).with_dim(index, untracked(len(numbers)))
     return union([layout, call.union_of(numbers)], layout.shape)
@@ -75,8 +76,20 @@ def _index(call: Call) -> Layout | None:
 
 def _index_put(call: Call) -> Layout | None:
     given = [(i, x) for i, x in enumerate(call["indices"]) if x is not None]
+    if len(given) == 1 and given[0][1].dtype == torch.bool and call["values"].numel() == 1:
+        return _fill_mask(call, *given[0])
     along = given[0][0] if len(given) == 1 and given[0][1].ndim == 1 else None
     return _put(call, along, call["values"], [x for _, x in given])
+
+
+def _fill_mask(call: Call, first: int, mask: torch.Tensor) -> Layout | None:
+    """Return the layout after one value was written wherever a mask is true."""
+    layout = call.layout_of(mask)
+    if layout is not None:
+        after = len(call.shape) - first - mask.ndim
+        layout = layout.with_dims([*layout.dims, *[untracked(1)] * after])
+    value = call.union_of(call["values"])
+    return union([call.layout_of(call.args[0]), layout, value], call.shape)
 
 
 def _masked_scatter(call: Call) -> Layout | None:
@@ -112,7 +125,12 @@ def _first_by_others(call: Call) -> Layout | None:
 def _gather(call: Call) -> Layout | None:
     if call.layout_of(call.args[0]) is None:
         return call.layout_of(call["index"])
-    layout = call.source.untrack(positive(call["dim"], len(call.shape)))
+    along = positive(call["dim"], len(call.shape))
+    layout = call.source.untrack(along)
+    for index, size in enumerate(call.shape):
+        if index != along:  # the index may be smaller
+            layout = entries_of(layout, index, range(size))
+    layout = layout.with_dim(along, untracked(call.shape[along]))
     return union([layout, call.layout_of(call["index"])], call.shape)
 
 
@@ -120,12 +138,13 @@ def _grid_sample(call: Call) -> Layout | None:
     """Return a layout pointwise in the grid, in which each unit reads the whole source."""
     source, grid = (call.layout_of(tensor) for tensor in call.args[:2])
     ndim = len(call.shape)
-    everywhere = source and source.with_dims([*source.dims[:2], *[untracked(1)] * (ndim - 2)])
+    for index in range(2, ndim):
+        source = source and source.union_over(index)
     if grid is not None:
         grid = grid.union_over(ndim - 1)
         batch, *places, _ = grid.dims
         grid = grid.with_dims([batch, untracked(1), *places])
-    return union([everywhere, grid], call.shape)
+    return union([source, grid], call.shape)
 
 
 def _deform_conv_macs(call: Call) -> int:

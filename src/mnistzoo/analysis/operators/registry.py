@@ -102,12 +102,15 @@ def register_operator(
         needs_values: Whether the result, or its shape, depends on values.
 
     Raises:
-        InputError: The name is not qualified, or the operator is registered already.
+        InputError: The name is not qualified, the rule is not a function, or the operator is
+            registered already.
 
     >>> from mnistzoo.analysis.operators import Kernel, register_operator, slide
-    >>> register_operator("mylib::blur", slide(Kernel(3, padding=1), Kernel(3, padding=1)))
+    >>> register_operator("mylib::sharpen", slide(Kernel(3, padding=1), Kernel(3, padding=1)))
     """
     if not all(name.partition("::")):
         raise InputError(f"Expected a qualified name such as 'mylib::blur', got {name!r}.")
+    if not callable(rule):
+        raise InputError(f"Expected a rule that can be called, got {rule!r}.")
     _add(name, Operator(rule, macs, listed, needs_values))
     find_operator.cache_clear()

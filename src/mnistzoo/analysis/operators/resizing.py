@@ -6,8 +6,10 @@ from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mnistzoo.analysis.algebra.connections import Connections, Ints
 from mnistzoo.analysis.algebra.factors import dim_size
@@ -37,12 +39,22 @@ def _connect(mode: Mode, units: int, made: int, scale: Fraction, corners: bool) 
 
 
 def _nearest(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
-    inputs = np.array([floor(i * scale) for i in range(made)])[:, None]
-    return np.minimum(inputs, units - 1), inputs
+    if made not in (units, 2 * units) or scale == Fraction(units, made):
+        return _rounded(np.arange(made), units, scale)
+    # torch takes the scale factor on a GPU, but the ratio of the sizes on the CPU
+    ways = [_rounded(np.arange(made), units, each) for each in (scale, Fraction(units, made))]
+    clipped, unclipped = (np.hstack(pair) for pair in zip(*ways, strict=True))
+    return clipped, unclipped
 
 
 def _nearest_exact(units: int, made: int, scale: Fraction, _: bool) -> tuple[Ints, Ints]:
-    inputs = np.array([floor((i + Fraction(1, 2)) * scale) for i in range(made)])[:, None]
+    return _rounded(np.arange(made) + 0.5, units, scale)
+
+
+def _rounded(places: npt.NDArray[Any], units: int, scale: Fraction) -> tuple[Ints, Ints]:
+    """Return the units at `places · scale`, computed in float32 like torch's kernels."""
+    products = places.astype(np.float32) * np.float32(float(scale))
+    inputs = np.floor(products).astype(np.int64)[:, None]
     return np.minimum(inputs, units - 1), inputs
 
 

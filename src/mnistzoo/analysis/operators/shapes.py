@@ -15,7 +15,10 @@ from mnistzoo.errors import UnknownOperatorError
 
 
 def _view(call: Call) -> Layout:
-    return call.source.reshape(call.shape)
+    if call.get("dtype") is None or call.shape == call.source.shape:
+        return call.source.reshape(call.shape)
+    last = len(call.shape) - 1  # another dtype has another number of bytes
+    return call.source.untrack(last).with_dim(last, untracked(call.shape[last]))
 
 
 def _write_view(write: Write) -> Layout:
@@ -41,12 +44,12 @@ def _squeeze(call: Call) -> Layout:
 
 
 def _as_strided(call: Call) -> Layout:
-    """Return the layout of a tensor with its own strides, or of the frames of `torch.stft`."""
+    """Return the layout of a tensor as it is, or of the frames of `torch.stft`."""
     layout, size, strides = call.source, tuple(call["size"]), tuple(call["stride"])
     own = call.args[0].stride()
     moved = call["storage_offset"] not in (None, call.args[0].storage_offset())
-    permuted = strides != own and sorted(strides) == sorted(own)
-    if size == layout.shape and not moved and not permuted:
+    used = [i for i, entries in enumerate(size) if entries > 1]
+    if size == layout.shape and not moved and all(strides[i] == own[i] for i in used):
         return layout
     *others, last = own
     framed = len(size) == len(strides) == len(layout.dims) + 1 and size[:-2] == layout.shape[:-1]

@@ -11,7 +11,7 @@ from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, positive
 
 
-def _entries(layout: Layout, index: int, entries: range) -> Layout:
+def entries_of(layout: Layout, index: int, entries: range) -> Layout:
     """Return the layout of some entries along one dimension."""
     if entries == range(dim_size(layout.dims[index])):
         return layout
@@ -23,7 +23,7 @@ def _entries(layout: Layout, index: int, entries: range) -> Layout:
 
 def _entry(layout: Layout, index: int, entry: int) -> Layout:
     """Return the layout of one entry along one dimension, which is dropped."""
-    layout = _entries(layout, index, range(entry, entry + 1))
+    layout = entries_of(layout, index, range(entry, entry + 1))
     return layout.with_dims((*layout.dims[:index], *layout.dims[index + 1 :]))
 
 
@@ -34,7 +34,7 @@ def _slice_range(call: Call, index: int) -> range:
 
 def _slice(call: Call) -> Layout:
     index = positive(call["dim"], len(call.shape))
-    return _entries(call.source, index, _slice_range(call, index))
+    return entries_of(call.source, index, _slice_range(call, index))
 
 
 def _write_slice(write: Write) -> Layout:
@@ -75,7 +75,7 @@ def _split_ranges(call: Call, index: int) -> list[range]:
 
 def _split(call: Call) -> list[Layout | None]:
     index = positive(call["dim"], len(call.source.dims))
-    return [_entries(call.source, index, entries) for entries in _split_ranges(call, index)]
+    return [entries_of(call.source, index, entries) for entries in _split_ranges(call, index)]
 
 
 def _write_split(write: Write) -> Layout:
@@ -87,7 +87,7 @@ def _write_split(write: Write) -> Layout:
 def _glu(call: Call) -> Layout | None:
     index = positive(call["dim"], len(call.shape))
     half = call.shape[index]
-    parts = [_entries(call.source, index, range(at, at + half)) for at in (0, half)]
+    parts = [entries_of(call.source, index, range(at, at + half)) for at in (0, half)]
     return union(parts, call.shape)
 
 

@@ -77,7 +77,7 @@ def check_kwargs(kwargs: object) -> dict[str, Any]:
     """Return a copy of keyword arguments for a model to write to.
 
     Raises:
-        InputError: If they are not a mapping with names for keys.
+        InputError: If they are not a mapping with names for keys, or cannot be copied.
     """
     if kwargs is None:
         return {}
@@ -86,7 +86,13 @@ def check_kwargs(kwargs: object) -> dict[str, Any]:
             "Expected kwargs as a mapping from argument names to values, got "
             f"{_describe(kwargs)}. Pass a dictionary such as {{'timestep': tensor}}."
         )
-    return copy_containers(dict(kwargs))
+    try:
+        return copy_containers(dict(kwargs))
+    except Exception as error:
+        raise InputError(
+            f"Expected kwargs that can be copied, got {type(error).__name__} ({error}). "
+            "Pass tensors, numbers, and containers of them."
+        ) from error
 
 
 def floating_dtype(module: nn.Module) -> torch.dtype:

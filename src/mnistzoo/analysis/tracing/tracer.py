@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, Layouts, Operator, constant, elementwise
+from mnistzoo.analysis.operators.base import Call, Operator, apply_rule, constant, elementwise
 from mnistzoo.analysis.operators.registry import find_operator, plain_name
 from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
@@ -167,7 +167,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             raise UnknownOperatorError(
                 "It has no rule. Register one: mnistzoo.analysis.register_operator."
             )
-        layouts: Layouts = rule(call)
+        layouts = apply_rule(rule, call, len(made))
         if isinstance(layouts, list):
             return layouts
         return [layouts, *(_further_result(layouts, tensor) for tensor in made[1:])]

@@ -1,7 +1,7 @@
-"""Every figure of the study that can be computed, as rows of data, and the library's own beside it.
+"""Every figure of the study that can be computed, beside what the library computes.
 
-`documented` is text as the study prints it. Where what we compute is another text, `why` names the
-entry of `reasons.WHY` that says so; a test holds that no difference goes without one.
+`documented` is text as the study prints it. Where the computed text differs, `why` names the entry
+of `reasons.WHY` that explains it. A test checks that every difference has a reason.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from reasons import Figure, LayerRow
 
 
 def studied() -> list[Architecture]:
-    """The networks of which the study documents something."""
+    """Return the architectures that the study documents."""
     return [row for row in ARCHITECTURES.values() if row.documented_num_params is not None]
 
 
 @functools.cache
 def on_training_images(name: str) -> Evaluation:
-    """What the shipped weights of one network answer for the first 10,000 training images."""
+    """Evaluate a pretrained model on the first 10,000 training images."""
     digits = mnist(train=True)
     return evaluate(
         get_model(name, pretrained=True), Digits(digits.images[:10_000], digits.labels[:10_000])
@@ -44,7 +44,7 @@ def _percent(fraction: float | None) -> str:
 
 
 def _best(column: str, largest: bool = False) -> str:
-    """The study's name of its network with the least, or the most, in a column."""
+    """Return the model with the lowest, or highest, figure in a column, as the study names it."""
     rows = [_rows()[row.name] for row in studied()]
     pick = max if largest else min
     return pick(rows, key=lambda row: getattr(row, column) or 0.0).name.replace("exp", "Exp ")
@@ -55,8 +55,8 @@ def _convs(name: str) -> list[Conv]:
 
 
 def experiments() -> Iterator[Figure]:
-    """Architecture Experiments."""
-    yield Figure("networks", "5", str(len(studied())))
+    """Yield the figures under Architecture Experiments."""
+    yield Figure("models", "5", str(len(studied())))
     yield Figure("size of an image", "28×28", f"{INPUT_SHAPE[1]}×{INPUT_SHAPE[2]}")
     yield Figure("classes", "10", str(NUM_CLASSES))
     for row in studied():
@@ -79,7 +79,7 @@ _GAINS = ("+2.49%", "+2.21%", "+2.82%", "+0.25%")
 
 
 def progression() -> Iterator[Figure]:
-    """Performance Progression, and Efficiency Analysis."""
+    """Yield those under Performance Progression and Efficiency Analysis."""
     for row, text in zip(studied(), _THOUSANDS, strict=True):
         thousands = _rows()[row.name].num_params / 1000
         found = f"{thousands:.1f}K" if "." in text else f"{thousands:.0f}K"
@@ -87,20 +87,20 @@ def progression() -> Iterator[Figure]:
     for (before, after), text in zip(pairwise(studied()), _GAINS, strict=True):
         yield from _gain(before, after, text)
     yield Figure("most accurate", "Exp 5", _best("accuracy", largest=True), "training-images")
-    yield Figure("fewest parameters", "Exp 4", _best("params"))
+    yield Figure("fewest parameters", "Exp 4", _best("num_params"))
 
 
 def _gain(before: Architecture, after: Architecture, text: str) -> Iterator[Figure]:
-    """What the study says is gained, by its own accuracies and by ours."""
+    """Yield a gain in accuracy, computed from the study's accuracies and from ours."""
     what = f"gain of {after.name} over {before.name}"
     own = (after.documented_accuracy or 0) - (before.documented_accuracy or 0)
     ours = (_rows()[after.name].accuracy or 0) - (_rows()[before.name].accuracy or 0)
-    yield Figure(f"{what}, by the study's accuracies", text, f"{own:+.2%}")
-    yield Figure(f"{what}, by ours", text, f"{ours:+.2%}", "gains")
+    yield Figure(f"{what}, from the study's accuracies", text, f"{own:+.2%}")
+    yield Figure(f"{what}, from ours", text, f"{ours:+.2%}", "gains")
 
 
 def architecture() -> Iterator[Figure]:
-    """Best Performing Architecture."""
+    """Yield those under Best Performing Architecture."""
     params = {row.path: row.num_params for row in get_model("exp5").summary()}
     listed = ("320 + 64", "4,624 + 32", *["2,320 + 32"] * 4, "1,740 + 24")
     for number, text in enumerate(listed, 1):
@@ -110,7 +110,9 @@ def architecture() -> Iterator[Figure]:
     pools = sum(isinstance(layer, Pool) for layer in ARCHITECTURES["exp5"].layers)
     yield Figure("pools", "1", str(pools), "one-pool")
     yield Figure("total parameters", "17,302", f"{sum(params.values()):,}")
-    yield Figure("memory footprint", "0.69 MB", f"{_rows()['exp5'].memory:.2f} MiB", "mebibytes")
+    yield Figure(
+        "memory footprint", "0.69 MB", f"{_rows()['exp5'].footprint_mib:.2f} MiB", "mebibytes"
+    )
 
 
 _TABLE = (
@@ -129,11 +131,11 @@ _TABLE = (
     ("BatchNorm2d-13", "bn7", "[12, 3, 3]", "[12, 3, 3]", "24", "28×28"),
     ("Linear-14", "classifier", "[108]", "[10]", "1,090", "Full Image"),
 )
-"""The study's table: its row, our layer of those parameters and that output, and its columns."""
+"""The study's table: its row, our layer with those parameters and that output, its columns."""
 
 
 def layers() -> list[LayerRow]:
-    """Layer-wise Output Shapes & Receptive Fields."""
+    """Return the table under Layer-wise Output Shapes & Receptive Fields."""
     model = get_model("exp5")
     found: dict[str, tuple[str, ...]] = {}
     before: tuple[int, ...] = INPUT_SHAPE
@@ -157,7 +159,7 @@ def _cells(name: str, path: str, texts: list[str], found: tuple[str, ...]) -> It
 
 
 def layer_sums() -> Iterator[Figure]:
-    """What the table of layers adds up to."""
+    """Yield the sums over the table of layers."""
     listed = sum(int(row[4].replace(",", "")) for row in _TABLE)
     total = f"{_rows()['exp5'].num_params:,}"
     yield Figure("sum of the table's parameters", f"{listed:,}", total, "left-out")
@@ -166,7 +168,7 @@ def layer_sums() -> Iterator[Figure]:
 
 
 def insights() -> Iterator[Figure]:
-    """Key Insights."""
+    """Yield those under Key Insights."""
     first, deep = ARCHITECTURES["exp1"], ARCHITECTURES["exp4"]
     convs = f"{len(_convs('exp1'))} to {len(_convs('exp4'))}"
     yield Figure("convolutional layers, exp1 to exp4", "2 to 7", convs)
@@ -174,7 +176,7 @@ def insights() -> Iterator[Figure]:
 
 
 def receptive_fields() -> Iterator[Figure]:
-    """Receptive Field Analysis, and Receptive Field vs Accuracy Relationship."""
+    """Yield those under Receptive Field Analysis and Receptive Field vs Accuracy."""
     model = get_model("exp5")
     listed = {
         **{"conv1": "3×3", "conv2": "5×5", "conv3": "7×7", "pool1": "8×8"},
@@ -189,19 +191,19 @@ def receptive_fields() -> Iterator[Figure]:
     for name in ("exp4", "exp5"):
         yield Figure(f"{name}: final size", "28×28", f"{sizes[name]}×{sizes[name]}", "image")
     seen = str(model.receptive_field("classifier")).split(" (")[0]
-    yield Figure("exp5: pixels that its answer is made of", "28×28", seen, "image")
+    yield Figure("exp5: pixels that its output depends on", "28×28", seen, "image")
 
 
 def recommendations() -> Iterator[Figure]:
-    """Recommendations."""
+    """Yield those under Recommendations."""
     yield Figure("maximum accuracy", "Exp 5", _best("accuracy", largest=True), "training-images")
-    yield Figure("most parameter-efficient", "Exp 4", _best("params"))
+    yield Figure("most parameter-efficient", "Exp 4", _best("num_params"))
     yield Figure("quick prototyping", "Exp 3", _best("macs"), "quickest")
-    yield Figure("least memory", "Exp 4", _best("memory"), "least-memory")
+    yield Figure("least memory", "Exp 4", _best("footprint_mib"), "least-memory")
 
 
 def training() -> Iterator[Figure]:
-    """Training Configuration: the study's, and the recipe `documented`."""
+    """Yield those under Training Configuration, beside the recipe `documented`."""
     recipes = [get_recipe("documented", row.name) for row in studied()]
     batches, epochs = [r.batch_size for r in recipes], [r.epochs for r in recipes]
     normed = ", ".join(row.name.replace("exp", "Exp ") for row in studied() if row.batch_norm)
@@ -214,7 +216,7 @@ def training() -> Iterator[Figure]:
 
 
 def log() -> Iterator[Figure]:
-    """Training Details: the log of exp5."""
+    """Yield those under Training Details, the log of exp5."""
     batch = get_recipe("documented", "exp5").batch_size
     steps, train = math.ceil(60_000 / batch), on_training_images("exp5")
     tested = str(len(mnist(train=False).labels))
@@ -225,11 +227,11 @@ def log() -> Iterator[Figure]:
         ("epoch 20: 59689/60000", "99.48%", _percent(59_689 / 60_000), ""),
         (ours, "99.50%", _percent(train.accuracy), "other-weights"),
         ("images of the test set", "60000", tested, "training-images"),
-        (f"steps an epoch, batch {batch}", "938", str(steps), ""),
-        ("number of the last batch", "937", str(steps - 1), ""),
+        (f"steps per epoch, batch {batch}", "938", str(steps), ""),
+        ("index of the last batch", "937", str(steps - 1), ""),
         ("seconds in epoch 19, at 39.33 it/s", "23", str(int(steps / 39.33)), ""),
         ("seconds in epoch 20, at 38.84 it/s", "24", str(int(steps / 38.84)), ""),
-        ("average loss, the least with 59701 right", "0.0003", f"{least:.4f}", "loss"),
+        ("average loss, lower bound with 59701 correct", "0.0003", f"{least:.4f}", "loss"),
         (f"average loss, {ours}", "0.0003", f"{train.nll:.4f}", "loss"),
     )
     yield from (Figure(*row) for row in rows)
@@ -246,10 +248,10 @@ SECTIONS = {
     "Training Configuration": training,
     "Training Details": log,
 }
-"""The study's headings, in its order, and what makes the figures under each."""
+"""The study's headings in its order, and the function that yields the figures under each."""
 
 
 def figures() -> list[Figure]:
-    """All of them."""
+    """Return all figures."""
     listed = [figure for section in SECTIONS.values() for figure in section()]
     return listed + [figure for row in layers() for figure in row.cells]

@@ -1,4 +1,7 @@
-"""Real networks: published tables, torchvision's own counts, and the gradient."""
+"""Real models, held to published tables, torchvision's own counts, and the gradient.
+
+A plain run takes one model of each family; `-m slow` takes the others.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,19 @@ import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.oracle import compare
-from analysis.real import classifier, filled, from_timm, segmenter, without_head
+from analysis.weightless import allocate, classifier, from_timm, segmenter, without_head
 from mnistzoo import analyze, num_params, receptive_field
 
 IMAGE = (3, 224, 224)
+
+
+def others_slow(cases, quick):
+    """Mark all cases as slow whose first value is not among the quick ones."""
+    return [
+        pytest.param(*case, marks=() if case[0] in quick.split() else pytest.mark.slow)
+        for case in cases
+    ]
+
 
 NAMES = """
     alexnet convnext_small convnext_tiny densenet121 densenet169 efficientnet_b0 efficientnet_b1
@@ -26,14 +38,18 @@ NAMES = """
     shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_t swin_v2_t vgg11 vgg11_bn vgg13 vgg13_bn
     vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """
-CLASSIFIERS = NAMES.split()
+QUICK = """
+    alexnet convnext_tiny densenet121 efficientnet_b0 googlenet inception_v3 mnasnet0_5
+    mobilenet_v3_small regnet_y_400mf resnet18 shufflenet_v2_x0_5 squeezenet1_1 swin_t vgg11
+    vit_b_32
+"""
 
 ROUNDED = 0.0005
-"""torchvision prints `_ops` in units of 10⁹ with three digits behind the point."""
+"""torchvision prints `_ops` in units of 10⁹ with three decimals."""
 
 
-def _meta(name):
-    """The metadata of weights whose image size the network takes, and that size."""
+def _published(name):
+    """Return the metadata of weights with the usual image size, and that size."""
     for weights in torchvision.models.get_model_weights(name):
         size = weights.transforms().crop_size[0]
         if size == 224 or name in ("inception_v3", "efficientnet_b1", "efficientnet_b2"):
@@ -41,24 +57,16 @@ def _meta(name):
     return weights.meta, size
 
 
-@pytest.mark.parametrize("name", CLASSIFIERS)
+@pytest.mark.parametrize("name", others_slow(zip(NAMES.split()), QUICK))
 def test_counts_are_those_that_torchvision_publishes(name):
-    """Parameters equal `num_params`, and MACs are within 1 % and its rounding of `_ops`."""
-    meta, size = _meta(name)
-    analysis = analyze(classifier(name), (3, size, size))
+    """Parameters equal `num_params`, and MACs are within 1 % of `_ops` and its rounding."""
+    meta, size = _published(name)
+    module = classifier(name)
+    analysis = analyze(module, (3, size, size))
+    auxiliary = num_params(module.AuxLogits) if name == "inception_v3" else 0
     assert analysis.num_params == meta["num_params"]
-    assert analysis.unused_params in (0, _auxiliary(name))
+    assert analysis.unused_params == auxiliary
     assert abs(analysis.macs / 1e9 - meta["_ops"]) <= 0.01 * meta["_ops"] + ROUNDED
-
-
-def _auxiliary(name):
-    """Parameters of the head that inception_v3 only has for training."""
-    return num_params(classifier(name).AuxLogits) if name == "inception_v3" else 0
-
-
-def test_there_are_sixty_of_them():
-    """The list above holds at least sixty networks, each once."""
-    assert len(set(CLASSIFIERS)) == len(CLASSIFIERS) >= 60
 
 
 @pytest.mark.parametrize(
@@ -72,7 +80,10 @@ def test_there_are_sixty_of_them():
     ],
 )
 def test_published_receptive_fields(name, layer, size, stride, padding):
-    """The table of google-research/receptive_field; torchvision's ResNet has strides elsewhere."""
+    """Fields equal the table of google-research/receptive_field.
+
+    ResNet differs from it, as torchvision puts the strides elsewhere.
+    """
     side = 299 if name == "inception_v3" else 224
     field = receptive_field(classifier(name), (3, side, side), layer)
     assert field.size == (size, size)
@@ -81,25 +92,23 @@ def test_published_receptive_fields(name, layer, size, stride, padding):
 
 
 def test_vgg_a_layer_by_layer():
-    """VGG-11's eight convolutions and five pools, as in Araujo et al. 2019, from 3 to 150."""
+    """VGG-11's convolutions and pools grow from 3 to 150 pixels, as in Araujo et al. 2019."""
     rows = [row for row in analyze(classifier("vgg11"), IMAGE) if row.path.startswith("features")]
     steps = [row for row in rows if row.kind in ("Conv2d", "MaxPool2d")]
     sizes = [row.receptive_field.size[0] for row in steps]
     assert sizes == [3, 4, 8, 10, 18, 26, 30, 46, 62, 70, 102, 134, 150]
-    assert [row.receptive_field.stride[0] for row in steps][-1] == 32
-    assert [row.receptive_field.padding[0] for row in steps][-1] == 59
 
 
 def test_mobilenet_v1_of_timm():
-    """The published 315 pixels with a stride of 32."""
-    pytest.importorskip("timm", reason="timm is no dependency of the package")
+    """MobileNet has the published 315 pixels with a stride of 32."""
+    pytest.importorskip("timm", reason="timm is not a dependency of the package")
     field = receptive_field(from_timm("mobilenetv1_100"), IMAGE)
     assert field.size == (315, 315)
     assert field.stride == (32, 32)
 
 
-def test_efficientnet_is_global_and_has_a_local_window():
-    """Squeeze-and-excite lets every unit see the whole; the window that moves is 851 pixels."""
+def test_efficientnet_is_global_with_a_local_window():
+    """Squeeze-and-excitation reads the whole image; the convolutions alone read 851 pixels."""
     field = receptive_field(classifier("efficientnet_b0"), IMAGE)
     assert field.is_global
     assert field.size == (224, 224)
@@ -124,44 +133,46 @@ GRADIENT = [
 ]
 
 
-@pytest.mark.parametrize(("name", "layer", "side"), GRADIENT)
-def test_units_of_real_networks_see_what_has_a_gradient(name, layer, side):
-    """On 27 networks, at corners and in the middle, the pixels seen are those with a gradient."""
+@pytest.mark.parametrize(
+    ("name", "layer", "side"),
+    others_slow(GRADIENT, "alexnet squeezenet1_1 shufflenet_v2_x0_5 mnasnet0_5 swin_t"),
+)
+def test_units_read_the_pixels_that_have_a_gradient(name, layer, side):
+    """Corners and middle units of real models read exactly the pixels with a gradient."""
     torch.manual_seed(0)
-    module = classifier(name)
-    heads = ("classifier", "fc", "head")
-    module = without_head(module, *(head for head in heads if head in module._modules))
-    compare(filled(module), (3, side, side), layer, name.startswith("swin"))
+    module = allocate(without_head(classifier(name)))
+    compare(module, (3, side, side), layer, name.startswith("swin"))
 
 
 @pytest.mark.parametrize(
     ("name", "layer"),
-    [
-        ("deeplabv3_mobilenet_v3_large", "classifier"),
-        ("lraspp_mobilenet_v3_large", "classifier"),
-        ("deeplabv3_resnet50", "classifier.0.convs.1"),
-        ("fcn_resnet50", "backbone.layer2"),
-    ],
+    others_slow(
+        [
+            ("deeplabv3_mobilenet_v3_large", "classifier"),
+            ("lraspp_mobilenet_v3_large", "classifier"),
+            ("deeplabv3_resnet50", "classifier.0.convs.1"),
+            ("fcn_resnet50", "backbone.layer2"),
+        ],
+        "lraspp_mobilenet_v3_large",
+    ),
 )
-def test_segmentation_networks_with_dilation(name, layer):
-    """DeepLabV3, FCN and LR-ASPP, on an odd size, see the pixels that have a gradient."""
+def test_dilated_segmentation_models(name, layer):
+    """On an odd image size too, units read exactly the pixels with a gradient."""
     torch.manual_seed(0)
-    compare(filled(segmenter(name)), (3, 57, 65), layer)
+    compare(allocate(segmenter(name)), (3, 57, 65), layer)
 
 
-def test_the_output_of_a_dictionary_is_followed():
-    """A segmentation network returns a dictionary: its first map is the network's output."""
+def test_the_output_of_a_dictionary_is_its_first_map():
+    """A segmentation model's output has the field of its classifier, resized to the image."""
     module = segmenter("fcn_resnet50", aux_loss=True)
     field, before = (receptive_field(module, (3, 65, 65), x) for x in (None, "classifier"))
     assert field.stride == (Fraction(8 * 9, 65),) * 2
     assert before.size[0] < field.size[0] <= before.size[0] + 2 * 8
 
 
-@pytest.mark.parametrize(
-    "name", ["resnet18", "vit_b_32", "swin_t", "mobilenet_v3_small", "googlenet", "densenet121"]
-)
-def test_macs_are_half_of_what_torch_counts(name):
-    """`FlopCounterMode` on the same network counts two operations for each MAC."""
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_32", "swin_t", "mobilenet_v3_small"])
+def test_macs_are_half_of_the_flops_that_torch_counts(name):
+    """PyTorch's `FlopCounterMode` counts two operations for each MAC."""
     module = classifier(name).to(device="meta")
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.empty(1, *IMAGE, device="meta"))

@@ -1,4 +1,4 @@
-"""Real networks, built without the work of filling their weights."""
+"""Models of torchvision and timm, built without filling their weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SMALL = {"googlenet": {"aux_logits": False}, "inception_v3": {}}
 
 
 class Weightless(TorchFunctionMode):
-    """Inside, `torch.empty`, which layers make their weights with, makes them on `meta`."""
+    """Inside, `torch.empty`, from which layers make their weights, is on the meta device."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -23,14 +23,14 @@ class Weightless(TorchFunctionMode):
 
 
 def classifier(name):
-    """A classification network of torchvision in evaluation mode; its weights are on `meta`."""
+    """Return a torchvision classifier in evaluation mode, its weights on the meta device."""
     options = {"init_weights": False, **SMALL[name]} if name in SMALL else {}
     with Weightless():
         return torchvision.models.get_model(name, **options).eval()
 
 
 def segmenter(name, aux_loss=False):
-    """A segmentation network of torchvision in evaluation mode; its weights are on `meta`."""
+    """Return a torchvision segmentation model in evaluation mode, on the meta device."""
     options = {} if name.startswith("lraspp") else {"aux_loss": aux_loss}
     with Weightless():
         build = torchvision.models.segmentation.__dict__[name]
@@ -38,16 +38,16 @@ def segmenter(name, aux_loss=False):
 
 
 def from_timm(name):
-    """A network of timm in evaluation mode; its weights are on `meta`."""
+    """Return a timm model in evaluation mode, its weights on the meta device."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # timm's own, on being imported
+        warnings.simplefilter("ignore")  # timm warns on import
         import timm
     with Weightless():
         return timm.create_model(name).eval()
 
 
-def filled(module):
-    """The same network with its weights in memory, not initialised."""
+def allocate(module):
+    """Move the weights from the meta device into memory, uninitialized and in double precision."""
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is not None and parameter.is_meta:
@@ -56,8 +56,9 @@ def filled(module):
     return module
 
 
-def without_head(module, *names):
-    """The same network without the parts named, which take memory and no part in the test."""
-    for name in names:
-        setattr(module, name, nn.Identity())
+def without_head(module):
+    """Replace the classifier, which takes memory and no part in the test."""
+    for name in ("classifier", "fc", "head"):
+        if name in module._modules:
+            setattr(module, name, nn.Identity())
     return module

@@ -1,69 +1,72 @@
-"""What a change to a recipe gives, judged on the last 10,000 training images, never on the test.
+"""Train with a change to a recipe, and evaluate on the last 10,000 training images.
 
-Run by hand, one run a call, on the first 50,000 training images and one thread:
+Run by hand. Each call is one run on the first 50,000 training images and one thread:
 
-    python tests/benchmarks/levers.py exp5 epochs=16 teacher=null weight_decay=1e-3
-    python tests/benchmarks/levers.py exp5 epochs=16 teacher=null --with dropout=0.2 --seed 1
-    python tests/benchmarks/levers.py exp5 --recipe fast images=40000
+    python tests/benchmarks/ablations.py exp5 epochs=16 teacher=null weight_decay=1e-3
+    python tests/benchmarks/ablations.py exp5 epochs=16 teacher=null --with dropout=0.2 --seed 1
+    python tests/benchmarks/ablations.py exp5 --recipe fast images=40000
 
-FIELD=VALUE sets a field of the recipe; `augmentation=1.4` is 1.4 times that of `record`. What a
-recipe has no field for is a function below. A teacher is trained first, on the same images, as a
-run trains its own, and printed too; `--teachers FOLDER` keeps it for the next call, and
-`--members N` has N of them, of this seed and the next ones, whose mean scores are the answers.
-Printed is how many images were read correctly, the mean over the last fifth of the epochs, which is
-steadier than the last.
+FIELD=VALUE sets a field of the recipe; `augmentation=1.4` is 1.4 times that of `record`. Changes
+that are not fields of a recipe are functions below, and follow `--with`. A teacher is trained
+first, on the same images, and printed too. `--teachers FOLDER` keeps it for the next call;
+`--members N` trains N teachers, of this seed and the next ones, and averages their logits. The
+result is the number of correct images, averaged over the last fifth of the epochs, which is
+steadier than that of the last one. The test images are never read.
 """
 
 import argparse
+import dataclasses
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from msgspec import to_builtins
+from msgspec.structs import replace
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.optim import AdamW
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architecture, Conv
 from mnistzoo.evaluation import Evaluation, evaluate
+from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.models.pretrained import from_pretrained
-from mnistzoo.training import optim as descent
-from mnistzoo.training import trainer as steps
+from mnistzoo.training import optim, steps
 from mnistzoo.training.recipes import RECORD, Augmentation, Recipe, get_recipe
+from mnistzoo.training.run import Run
 from mnistzoo.training.runs import load_split, train
-from mnistzoo.training.trainer import Run, Trainer
+from mnistzoo.training.steps import train_epoch
+from mnistzoo.training.trainer import Trainer
 
 HOLDOUT = 10_000
 
 
 def wider(row: Architecture, factor: int) -> Architecture:
-    """The same layers with `factor` times as many channels."""
+    """Return the architecture with `factor` times as many channels."""
     layers = (
-        replace(layer, out_channels=layer.out_channels * factor)
+        dataclasses.replace(layer, out_channels=layer.out_channels * factor)
         if isinstance(layer, Conv)
         else layer
         for layer in row.layers
     )
-    return replace(row, name=f"{row.name}-wide", layers=tuple(layers))
+    return dataclasses.replace(row, name=f"{row.name}-wide", layers=tuple(layers))
 
 
 VARIANTS = {
-    f"{name}-bn": replace(row, name=f"{name}-bn", batch_norm=True)
+    f"{name}-bn": dataclasses.replace(row, name=f"{name}-bn", batch_norm=True)
     for name, row in ARCHITECTURES.items()
 } | {f"{name}-wide": wider(row, 2) for name, row in ARCHITECTURES.items()}
-"""With batch norm, and twice as wide; each is trained with the recipe of the network it is of."""
+"""Variants with batch norm, and twice as wide; each has the recipe of its original."""
 
 BUILDABLE.update(VARIANTS)
 
 
 def drop_out(trainer: Trainer, share: float) -> None:
-    """Give the classifier features of which a share is zero."""
+    """Set a share of the classifier's features to zero."""
 
     def hook(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
         return F.dropout(inputs[0], share, layer.training)
@@ -72,13 +75,13 @@ def drop_out(trainer: Trainer, share: float) -> None:
 
 
 def change_images(change: Callable[[Tensor], Tensor]) -> None:
-    """Have the network train on changed images, and its teacher answer the same ones."""
+    """Change the augmented images that the student and its teacher read."""
     plain = steps.warp
     steps.warp = lambda images, maps: change(plain(images, maps))
 
 
 def erase(_: Trainer, share: float) -> None:
-    """Lay a square of paper, 4 to 8 pixels wide, on a share of the images, anywhere."""
+    """Erase a random square, 4 to 8 pixels wide, from a share of the images."""
 
     def change(images: Tensor) -> Tensor:
         widths = torch.randint(4, 9, (len(images), 1))
@@ -93,9 +96,9 @@ def erase(_: Trainer, share: float) -> None:
 
 
 def distort(_: Trainer, pixels: float) -> None:
-    """Shift what lies at 6 x 6 nodes by normal noise of that standard deviation; between, bicubic.
+    """Distort the images elastically (Simard et al. 2003).
 
-    Simard et al. 2003.
+    Shifts are normal noise of that standard deviation at 6 × 6 nodes, interpolated bicubically.
     """
 
     def change(images: Tensor) -> Tensor:
@@ -110,7 +113,7 @@ def distort(_: Trainer, pixels: float) -> None:
 
 
 def contrast(_: Trainer, bound: float) -> None:
-    """Raise the grey levels of each image to a power of its own, e to ± `bound` at most."""
+    """Raise the gray levels of each image to a random power, from e^-bound to e^bound."""
 
     def change(images: Tensor) -> Tensor:
         powers = (torch.rand(len(images), 1, 1, 1) * 2 - 1).mul(bound).exp()
@@ -120,10 +123,9 @@ def contrast(_: Trainer, bound: float) -> None:
 
 
 class Expanded(nn.Module):
-    """A kernel as what a 1×1, a 3×3 and a 1×1 convolution come to, one after the other.
+    """A kernel as the product of a 1×1, a 3×3 and a 1×1 convolution (arXiv:1811.10495).
 
-    Guo et al. 2020, arXiv:1811.10495. The outer two begin with orthonormal rows or columns, so that
-    the kernel begins with the variance of the inner one.
+    The outer two start orthonormal, so that the kernel starts with the variance of the inner one.
     """
 
     def __init__(self, kernel: Tensor, times: int) -> None:
@@ -135,12 +137,12 @@ class Expanded(nn.Module):
         self.inner = nn.Parameter(inner)
 
     def forward(self, _: Tensor) -> Tensor:
-        """The kernel, in place of the one that was."""
+        """Return the product, in place of the original kernel."""
         return torch.einsum("ob,bahw,ai->oihw", self.last, self.inner, self.first)
 
 
 def expand(trainer: Trainer, times: float) -> None:
-    """Train each kernel as a product of three with that many times the channels between."""
+    """Train each kernel as a product of three, with `times` as many channels inside."""
     for layer in trainer.model.modules():
         if isinstance(layer, nn.Conv2d):
             kernel = layer.weight.requires_grad_(False)
@@ -148,24 +150,24 @@ def expand(trainer: Trainer, times: float) -> None:
     restart(trainer)
 
 
-def collapsed(network: ConvNet) -> ConvNet:
-    """The same network with plain tensors: each kernel is what its product comes to."""
-    made = ConvNet(network.architecture).eval()
-    found = {name: attrgetter(name)(network).detach() for name in made.state_dict()}
+def collapsed(model: ConvNet) -> ConvNet:
+    """Return the model with each product multiplied out."""
+    made = ConvNet(model.architecture).eval()
+    found = {name: attrgetter(name)(model).detach() for name in made.state_dict()}
     made.load_state_dict(found)
     return made
 
 
 def restart(trainer: Trainer) -> None:
-    """Let the optimizer and the average know parameters that are new."""
-    trainer.optimizer = descent.optimizer(trainer.model, trainer.recipe)
-    trainer.scheduler = descent.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
-    if trainer.average is not None:
-        trainer.average = descent.ModelEMA(trainer.model, trainer.average.decay)
+    """Create the optimizer, schedule and EMA anew, for new parameters."""
+    trainer.optimizer = optim.optimizer(trainer.model, trainer.recipe)
+    trainer.scheduler = optim.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
+    if trainer.ema is not None:
+        trainer.ema = optim.ModelEMA(trainer.model, trainer.ema.decay)
 
 
 def fade(trainer: Trainer, share: float) -> None:
-    """Let the augmentation shrink to nothing over the last share of the epochs."""
+    """Fade the augmentation to nothing over the last share of the epochs."""
     full = trainer.recipe
 
     def hook(*_: object) -> None:
@@ -176,7 +178,7 @@ def fade(trainer: Trainer, share: float) -> None:
 
 
 def clip(trainer: Trainer, norm: float) -> None:
-    """Bound the norm of the gradient."""
+    """Clip the norm of the gradient."""
     parameters = list(trainer.model.parameters())
 
     def hook(*_: object) -> None:
@@ -185,17 +187,17 @@ def clip(trainer: Trainer, norm: float) -> None:
     trainer.optimizer.register_step_pre_hook(hook)
 
 
-def sharpness(trainer: Trainer, radius: float) -> None:
-    """Step along the gradient found where the loss is highest around (arXiv:2010.01412)."""
+def sam(trainer: Trainer, radius: float) -> None:
+    """Train by SAM: take the gradient where the loss nearby is highest (arXiv:2010.01412)."""
     parameters = list(trainer.model.parameters())
-    plain, forward = descent.loss, trainer.forward
+    plain, forward = optim.loss, trainer.forward
     last: dict[str, Any] = {}
 
-    def noted(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
-        last.update(labels=labels, taught=taught)
-        return plain(recipe, answers, labels, taught)
+    def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        last.update(labels=labels, teacher=teacher)
+        return plain(recipe, logits, labels, teacher)
 
-    def note(_: nn.Module, inputs: tuple[Tensor]) -> None:
+    def keep_images(_: nn.Module, inputs: tuple[Tensor]) -> None:
         last.update(images=inputs[0])
 
     def hook(*_: object) -> None:
@@ -206,21 +208,20 @@ def sharpness(trainer: Trainer, radius: float) -> None:
             torch._foreach_add_(parameters, up)
         trainer.optimizer.zero_grad()
         with torch.autocast("cpu", dtype=trainer.dtype, enabled=trainer.dtype != torch.float32):
-            answers = forward(last["images"])
-        plain(trainer.recipe, answers.float(), last["labels"], last["taught"]).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+            logits = forward(last["images"])
+        plain(trainer.recipe, logits.float(), last["labels"], last["teacher"]).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         with torch.no_grad():
             torch._foreach_sub_(parameters, up)
 
-    descent.loss = noted
-    trainer.model.register_forward_pre_hook(note)
+    optim.loss = loss
+    trainer.model.register_forward_pre_hook(keep_images)
     trainer.optimizer.register_step_pre_hook(hook)
 
 
-def mix(_: Trainer, share: float) -> None:
-    """Blend a share of the images with others of the batch.
+def mixup(_: Trainer, share: float) -> None:
+    """Apply mixup to a share of the images (Zhang et al. 2018, arXiv:1710.09412).
 
-    Zhang et al. 2018, arXiv:1710.09412, at weights drawn evenly from 0 to 1 as by Beyer et al.
-    2022, arXiv:2106.05237.
+    Weights are uniform from 0 to 1, as in Beyer et al. 2022 (arXiv:2106.05237).
     """
 
     def change(images: Tensor) -> Tensor:
@@ -232,21 +233,37 @@ def mix(_: Trainer, share: float) -> None:
 
 
 def on_labels_too(trainer: Trainer, share: float) -> None:
-    """Let the labels' cross-entropy make a share of the loss, the teacher's answers the rest."""
-    plain = descent.loss
+    """Make the cross-entropy with the labels a share of the loss, beside the divergence."""
+    plain = optim.loss
 
-    def loss(recipe: Recipe, answers: Tensor, labels: Tensor, taught: Tensor | None) -> Tensor:
-        by_labels = plain(recipe, answers, labels, None)
-        return plain(recipe, answers, labels, taught).lerp(by_labels, share)
+    def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        by_labels = plain(recipe, logits, labels, None)
+        return plain(recipe, logits, labels, teacher).lerp(by_labels, share)
 
-    descent.loss = loss
+    optim.loss = loss
+
+
+def match_logits(_: Trainer, weight: float) -> None:
+    """Compare logits by their squared error in place of the divergence (arXiv:2105.08919).
+
+    Both are centered, since softmax ignores a constant added to all logits of an image. Half the
+    mean squared error is the limit of the divergence at a high temperature (Hinton et al. 2015).
+    """
+
+    def loss(_: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+        if teacher is None:
+            raise SystemExit("The change `logits` needs a recipe with a teacher.")
+        own, target = (x.float() - x.float().mean(1, keepdim=True) for x in (logits, teacher))
+        return weight * F.mse_loss(own, target) / 2
+
+    optim.loss = loss
 
 
 def adamw(trainer: Trainer, rate: float) -> None:
-    """Descend by AdamW, at that highest rate."""
+    """Train by AdamW, with that highest learning rate."""
     decay = trainer.recipe.weight_decay
     trainer.optimizer = AdamW(trainer.model.parameters(), lr=rate, weight_decay=decay)  # type: ignore[assignment]  # in place of SGD
-    trainer.scheduler = descent.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
+    trainer.scheduler = optim.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
 
 
 CHANGES: dict[str, Callable[[Trainer, float], None]] = {
@@ -259,18 +276,20 @@ CHANGES: dict[str, Callable[[Trainer, float], None]] = {
     "expand": expand,
     "fade": fade,
     "labels": on_labels_too,
-    "mix": mix,
-    "sharpness": sharpness,
+    "logits": match_logits,
+    "mixup": mixup,
+    "sam": sam,
 }
 
 
 def scaled(augmentation: Augmentation, factor: float) -> Augmentation:
-    """The same with every bound multiplied."""
-    return Augmentation(**{name: bound * factor for name, bound in asdict(augmentation).items()})
+    """Return the augmentation with every bound multiplied."""
+    bounds = to_builtins(augmentation)
+    return Augmentation(**{name: bound * factor for name, bound in bounds.items()})
 
 
 def changed(recipe: Recipe, settings: list[str]) -> Recipe:
-    """The recipe with its fields set as `FIELD=VALUE` says."""
+    """Return the recipe with fields set by FIELD=VALUE."""
     for setting in settings:
         name, value = setting.split("=")
         if name == "augmentation":
@@ -282,30 +301,30 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
 
 
 class Ensemble(nn.Module):
-    """Networks whose scores are averaged."""
+    """Models whose log-probabilities are averaged."""
 
     def __init__(self, members: list[ConvNet]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, images: Tensor) -> Tensor:
-        """The mean of the log-probabilities, shape `(N, 10)`."""
+        """Return the mean of the log-probabilities, shape `(N, 10)`."""
         return torch.stack([member(images).float() for member in self.members]).mean(0)
 
 
-def taught(run: Run, folder: Path) -> ConvNet:
-    """The teacher that `run` comes to; it has none itself."""
+def trained_teacher(run: Run, folder: Path) -> ConvNet:
+    """Train a teacher, unless it is in the folder already."""
     run = replace(run, recipe=replace(run.recipe, teacher=None))
-    made = train(run, folder / f"{run.network}-{run.seed}")
-    print(f"  the teacher itself: {made['correct']:,}, NLL {made['nll']:.4f}", flush=True)
-    return from_pretrained(folder / f"{run.network}-{run.seed}")
+    result = train(run, folder / f"{run.architecture}-{run.seed}")
+    print(f"  the teacher itself: {result.correct:,}, NLL {result.nll:.4f}", flush=True)
+    return from_pretrained(folder / f"{run.architecture}-{run.seed}")
 
 
 def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Evaluation]:
-    """What the held-out images were read as after each epoch."""
-    training, judged = load_split(HOLDOUT)
+    """Train once, and return the evaluation on the held-out images after each epoch."""
+    training, held_out = load_split(HOLDOUT)
     seeds = range(run.seed, run.seed + members) if run.teacher else ()
-    teachers = [taught(replace(run.teacher, seed=seed), folder) for seed in seeds]
+    teachers = [trained_teacher(replace(run.teacher, seed=seed), folder) for seed in seeds]
     trainer = Trainer(run, training, teachers[0] if teachers else None)
     if len(teachers) > 1:
         ensemble = Ensemble(teachers).to(memory_format=torch.channels_last)
@@ -315,15 +334,15 @@ def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Ev
         CHANGES[name](trainer, float(value))
     found = []
     for _ in range(run.recipe.epochs):
-        trainer.train_epoch()
-        found.append(evaluate(collapsed(trainer.result), judged))
+        train_epoch(trainer)
+        found.append(evaluate(collapsed(trainer.result), held_out))
     return found
 
 
 def main() -> None:
-    """Train once, and print what it gave."""
+    """Train once, and print the result."""
     options = argparse.ArgumentParser()
-    options.add_argument("network", choices=[*ARCHITECTURES, *VARIANTS])
+    options.add_argument("architecture", choices=[*ARCHITECTURES, *VARIANTS])
     options.add_argument("fields", nargs="*", metavar="FIELD=VALUE")
     options.add_argument("--recipe", default="record")
     options.add_argument("--seed", type=int, default=0)
@@ -333,17 +352,17 @@ def main() -> None:
     given = options.parse_intermixed_args()
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)
-    base = given.network.split("-")[0]
+    base = given.architecture.split("-")[0]
     recipe = changed(get_recipe(given.recipe, base), given.fields)
     with tempfile.TemporaryDirectory() as temporary:
-        run = Run(given.network, recipe, given.seed, HOLDOUT)
+        run = Run(given.architecture, recipe, given.seed, HOLDOUT)
         folder = given.teachers or Path(temporary)
         found = trained(run, given.changes, folder, given.members)
     last = found[-max(1, recipe.epochs // 5) :]
     correct = sum(evaluation.correct for evaluation in last) / len(last)
     settings = [f"seed={given.seed}", f"members={given.members}", *given.fields, *given.changes]
-    told = " ".join([given.recipe, *settings])
-    print(f"{given.network} {told}: {correct:,.0f}, NLL {found[-1].nll:.4f}", flush=True)
+    described = " ".join([given.recipe, *settings])
+    print(f"{given.architecture} {described}: {correct:,.0f}, NLL {found[-1].nll:.4f}", flush=True)
 
 
 if __name__ == "__main__":
