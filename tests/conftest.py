@@ -28,7 +28,7 @@ ROOT = TESTS.parent
 
 SLOWEST = (
     *("test_study.py", "test_ray.py", "test_hub_failures.py", "test_faults.py", "test_adding.py"),
-    *("test_demo.py", "test_training.py", "test_real.py"),
+    *("test_page.py", "test_training.py", "test_real.py"),
 )
 """Run first, so that no worker is left with one of them when the others are done."""
 

@@ -13,7 +13,7 @@ SOURCE = Path(mnistzoo.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"demo", "plots", "zoo"},
+    {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
     {"models"},

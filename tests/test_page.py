@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 import mnistzoo
 from browser import browser, needs_browser
 from mnistzoo.data.mnist import normalize
-from mnistzoo.export.html import page
+from mnistzoo.export.html import build_page
 from mnistzoo.images.preprocessing import to_mnist
 from origins import MAKERS
 
@@ -54,7 +54,7 @@ def fused(name, **options):
 def address(tmp_path_factory):
     """All five models on one page, in a file."""
     file = tmp_path_factory.mktemp("a page") / "digits.html"
-    file.write_bytes(page(list(map(fused, NAMES)), "Digits & more"))
+    file.write_bytes(build_page(list(map(fused, NAMES)), "Digits & more"))
     return file.as_uri()
 
 
@@ -208,7 +208,7 @@ def test_what_could_end_the_script_does_not(tmp_path):
     """Titles with markup, quotes and other alphabets are shown as they are."""
     title = 'Ziffern "0–9" </script><b>&amp; цифры'
     file = tmp_path / "page.html"
-    file.write_bytes(page([fused("exp1")], title))
+    file.write_bytes(build_page([fused("exp1")], title))
     with browser() as driver:
         driver.get(file.as_uri())
         assert driver.title == driver.find_element("css selector", "h1").text == title
@@ -217,7 +217,7 @@ def test_what_could_end_the_script_does_not(tmp_path):
 
 def test_a_page_is_small():
     """exp5 and its page take at most 100 kB, and nothing in it points elsewhere."""
-    made = page([fused("exp5")], "exp5").decode()
+    made = build_page([fused("exp5")], "exp5").decode()
     assert len(made.encode()) <= 100_000
     assert not re.findall(r"https?:|src=|url\(|@import", made)
     (record,) = json.loads(re.search(r'id="models">(.*?)</script>', made, re.DOTALL)[1])

@@ -72,7 +72,7 @@ class NumpyModel:
 
     def activations(self, images: NDArray[np.uint8]) -> Iterator[Floats]:
         """Yield the feature maps of each layer, shape `(N, height, width, channels)`."""
-        maps = ((images[..., None] / np.float32(255)) - np.float32(MEAN)) / np.float32(STD)
+        maps: Floats = np.asarray((images[..., None] / 255 - MEAN) / STD, dtype=np.float32)
         convolutions = iter(self.convolutions)
         for layer in self.architecture.layers:
             if isinstance(layer, Conv):

@@ -53,7 +53,7 @@ class Header:
     ram: int
 
 
-def header(model: IntegerModel, name: str, title: str, labels: Sequence[str]) -> Header:
+def build_header(model: IntegerModel, name: str, title: str, labels: Sequence[str]) -> Header:
     """Return the header of a model.
 
     Args:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from mnistzoo.architectures import MEAN, STD
+from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
 from mnistzoo.models.convnet import ConvNet
 
 SCRIPTS = ("preprocess.js", "model.js", "page.js")
@@ -25,7 +25,7 @@ SCRIPTS = ("preprocess.js", "model.js", "page.js")
 INT16_MAX = 2**15 - 1
 
 
-def page(models: Sequence[ConvNet], title: str) -> bytes:
+def build_page(models: Sequence[ConvNet], title: str) -> bytes:
     """Return a page with the fused `models` to choose from, the first one chosen.
 
     Args:
@@ -53,7 +53,7 @@ def _record(model: ConvNet) -> dict[str, Any]:
     """What `model.js` reads: layers, receptive fields, labels and weights."""
     return {
         "name": model.architecture.name,
-        "title": model.architecture.display_name,
+        "title": ARCHITECTURES.get(model.architecture.name, model.architecture).display_name,
         "labels": [str(label) for label in range(model.num_classes)],
         "mean": MEAN,
         "std": STD,

@@ -90,7 +90,8 @@ class IntegerModel:
 
     def scores(self, images: NDArray[np.uint8]) -> NDArray[np.int8]:
         """Return the sums as scores from −128 to 127, shape `(N, classes)`."""
-        return np.clip(self.sums(images) >> self.shift, -128, 127).astype(np.int8)
+        scores: NDArray[np.int8] = (self.sums(images) >> self.shift).clip(-128, 127).astype(np.int8)
+        return scores
 
 
 def _multiply(one: Ints, other: Ints) -> Ints:
@@ -123,10 +124,8 @@ def quantize(model: NumpyModel, images: NDArray[np.uint8], bits: int = 8) -> Int
     convolutions: list[IntegerConv] = []
     scale = 1.0
     for layer, row, pool, top in _stages(model, images):
-        if not convolutions:
-            layer = _on_bytes(layer)
-        made = _quantize_conv(layer, row, pool, scale, top / BYTE, largest)
-        convolutions.append(made)
+        own = layer if convolutions else _on_bytes(layer)
+        convolutions.append(_quantize_conv(own, row, pool, scale, top / BYTE, largest))
         scale = top / BYTE
     return _with_classifier(model, tuple(convolutions), scale, largest, bits, images)
 
