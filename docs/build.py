@@ -1,7 +1,7 @@
-"""Bring the tables and figures of a page up to date: `python docs/build.py [PAGE]...`.
+"""Update the tables and figures of pages: `python docs/build.py [PAGE]...`.
 
-Each command that stands in a comment of the page is run in the repository's folder. What it prints
-takes the place of the lines up to `<!-- end -->`; a `plot` command writes its picture.
+Run each command in a comment of the page, in the repository's folder. Its output replaces the lines
+up to `<!-- end -->`; a `plot` command writes its figure.
 """
 
 import re
@@ -18,13 +18,13 @@ FIGURE = re.compile(r"<!-- (mnistzoo plot .*) -->")
 
 
 def run(command: str) -> str:
-    """What a command of this installation prints."""
+    """Return what a command of this installation prints."""
     arguments = [sys.executable, "-m", *shlex.split(command)]
     return subprocess.run(arguments, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def build(page: Path) -> None:
-    """Run the commands of one page, and write it anew."""
+    """Run the commands of a page and update it."""
     text = page.read_text(encoding="utf8")
     for command in FIGURE.findall(text):
         run(command)

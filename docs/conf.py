@@ -1,4 +1,4 @@
-"""Sphinx's settings: `sphinx-build -W -b html docs OUT`. Pages made by code come from `_ext`."""
+"""Settings of Sphinx: `sphinx-build -W -b html docs OUT`. Generated pages come from `_ext`."""
 
 import sys
 from pathlib import Path

@@ -24,7 +24,6 @@ from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import COMMANDS, app, main
 from mnistzoo.cli.options import FormatName, RecipeName
 from mnistzoo.cli.zoo import Column
-from mnistzoo.data.mnist import Digits
 from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
 from mnistzoo.training import runs
 from mnistzoo.training.recipes import RECIPES
@@ -75,17 +74,17 @@ FAST = {
     "verify exp6": 1,
     "train techer -o x": 1,
     "study exp6 -o x": 1,
-    "push exp6 user/x": 1,
-    "push exp1 just-a-name": 1,
-    "pull just-a-name": 1,
     "export exp6 -o x.onnx": 1,
     "plot errors exp6": 1,
     "predict absent.png": 1,
     "predict https://example.org/7.png": 1,
     "read absent.png --model exp6": 1,
     "results absent": 1,
+    "push exp6 user/x": 1,
+    "push exp1 just-a-name": 1,
+    "pull just-a-name": 1,
 }
-"""Commands that need no torch, with their exit status."""
+"""Commands that need no torch, and their exit status. The last three import the Hub's client."""
 
 
 def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
@@ -105,7 +104,8 @@ def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
     )
     found = json.loads(new_python(code, str(tmp_path), json.dumps(list(FAST))))
     for line, (status, loaded, err) in found.items():
-        assert (status, loaded) == (FAST[line], []), line
+        expected = ["huggingface_hub"] if line.startswith(("push", "pull")) else []
+        assert (status, loaded) == (FAST[line], expected), line
         if status == 1:
             assert err.startswith("mnistzoo: "), line
             assert err.count("\n") == 1, line
@@ -260,27 +260,20 @@ def test_evaluate_agrees_with_the_manifest():
     assert 0 < measured["ece"] < 0.01
 
 
-@pytest.fixture
-def few_images(monkeypatch, test_images):
-    """Train and evaluate on 200 images."""
-    few = Digits(test_images.images[:200], test_images.labels[:200])
-    monkeypatch.setattr(runs, "mnist", lambda train: few)
-
-
-def test_train_writes_a_run(tmp_path, few_images):
+def test_train_writes_a_run(tmp_path, small_mnist):
     """`train` leaves weights and metrics in its folder, which then stands for a model."""
     out = tmp_path / "run"
     options = ["--epochs", "1", "--seed", "3", "-o", out]
     metrics = json.loads(invoke("train", "exp1", *options, "--format", "json"))
     assert metrics["seed"] == 3
-    assert metrics["total"] == 200
+    assert metrics["total"] == 100
     assert str(out) in invoke("train", "exp1", *options)
     (row,) = json.loads(invoke("evaluate", out, "--format", "json"))
     assert row["model"] == str(out)
 
 
 def test_interrupted_training_says_what_it_kept_and_resumes(
-    tmp_path, few_images, failed, monkeypatch
+    tmp_path, small_mnist, failed, monkeypatch
 ):
     """Ctrl+C during the second epoch exits 130; the same command then trains the other two."""
     evaluate, calls = runs.evaluate, []
@@ -301,6 +294,29 @@ def test_interrupted_training_says_what_it_kept_and_resumes(
     monkeypatch.setattr(runs, "evaluate", lambda *args: calls.append(args) or evaluate(*args))
     invoke(*command)
     assert len(calls) == 2 + 1  # the epochs that were left, and the result
+
+
+def test_an_interrupted_study_says_what_it_kept(tmp_path, small_mnist, failed, monkeypatch):
+    """Ctrl+C during the second run exits 130; the same command then trains that run only."""
+    trained = []
+
+    def engine(folders, *, jobs):
+        for folder, run in folders.items():
+            if len(trained) == 1:
+                trained.append("interrupted")
+                signal.raise_signal(signal.SIGINT)
+            runs.train(run, folder)
+            trained.append(folder.name)
+            yield folder, None
+
+    monkeypatch.setattr("mnistzoo.training.local_engine.run_locally", engine)
+    settings = ["--epochs", "1", "--holdout", "50", "-o", tmp_path]
+    command = ["study", "exp1", "--seed", "0", "--seed", "1", *settings]
+    status, err = failed(*command)
+    assert status == 130
+    assert f"{tmp_path} keeps 1 of 2 results" in err.splitlines()[-1]
+    assert "exp1" in invoke(*command)
+    assert trained == ["exp1-record-0", "interrupted", "exp1-record-1"]
 
 
 def test_ctrl_c_is_one_line(failed, monkeypatch):
@@ -387,10 +403,11 @@ def test_read_finds_every_digit(images):
 
 
 def test_a_folder_stands_for_a_model(tmp_path):
-    """A saved model is evaluated under its folder's name; a missing folder is named as such."""
+    """A saved model is evaluated and analyzed under its folder's name."""
     mnistzoo.exp1(pretrained=True).save_pretrained(tmp_path)
     of_folder, of_name = json.loads(invoke("evaluate", tmp_path, "exp1", "--format", "json"))
     assert of_folder | {"model": "exp1"} == of_name
+    assert invoke("analyze", tmp_path) == invoke("analyze", "exp1")
 
 
 def test_misspelled_names_and_missing_folders(failed, tmp_path):
@@ -400,22 +417,21 @@ def test_misspelled_names_and_missing_folders(failed, tmp_path):
     assert "There is no folder" in failed("evaluate", tmp_path / "nothing")[1]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
-def test_a_process_of_its_own():
-    """Characters that stdout lacks become question marks; a full disk is one line, status 1."""
-    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "list"]
+def test_a_terminal_without_the_characters():
+    """Where ± cannot be printed, a question mark is, and the command succeeds."""
+    command = [sys.executable, "-W", "error", "-m", "mnistzoo", "results", RESULTS]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     printed = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
-    assert b"34 ? 34" in printed
-    for arguments in (["list"], ["--version"]):
-        with Path("/dev/full").open("w") as full:
-            run = subprocess.run(
-                [*command[:-1], *arguments],
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
-        assert run.returncode == 1
-        assert run.stderr.startswith("mnistzoo: ")
-        assert run.stderr.count("\n") == 1
+    assert b"98.79% ? 0.06" in printed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+@pytest.mark.parametrize("arguments", [["results", RESULTS], ["--version"]], ids=str)
+def test_output_that_cannot_be_written(arguments):
+    """A full disk is one line on stderr and status 1, also where it shows only at the end."""
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-W", "error", "-m", "mnistzoo", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("mnistzoo: ")
+    assert done.stderr.count("\n") == 1

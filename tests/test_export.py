@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 import mnistzoo
 import mnistzoo.export as exporting
@@ -374,6 +374,10 @@ def test_pte_computes_the_same(tmp_path, normalized):
 
 
 CHANGES = {
+    "pruned": lambda model: prune.l1_unstructured(model.features.conv2, "weight", 0.5),
+    "sequential classifier": lambda model: setattr(
+        model, "classifier", nn.Sequential(model.classifier)
+    ),
     "weight norm": lambda model: parametrizations.weight_norm(model.features.conv2),
     "no bias": lambda model: setattr(model.features.conv1, "bias", None),
     "another layer": lambda model: model.features.add_module("drop", nn.Dropout()),

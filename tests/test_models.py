@@ -341,6 +341,10 @@ def _wrapped_convolution(model):
     model.features.conv3 = nn.Sequential(model.features.conv3)
 
 
+def _repeated_layer(model):
+    model.features.relu3 = model.features.relu2
+
+
 def _half(model):
     model.half()
 
@@ -355,7 +359,7 @@ def _double(model):
 
 CHANGES = [
     *(_pruned, _weight_normed, _hook_weight_normed, _spectral_normed, _sequential_classifier),
-    *(_wrapped_convolution, _half, _bfloat16, _double),
+    *(_wrapped_convolution, _repeated_layer, _half, _bfloat16, _double),
 ]
 
 
@@ -427,3 +431,11 @@ def test_parameters_of_several_dtypes_or_without_values_are_refused(device, test
     model.classifier.float()
     with pytest.raises(InputError, match=f"torch.float32 on {device}"):
         model.to(device).predict(test_images.images[0])
+
+
+def test_outputs_that_are_not_finite_are_refused(test_images):
+    """A model with NaN among its weights predicts nothing."""
+    model = mnistzoo.exp1()
+    nn.init.constant_(model.classifier.bias, float("nan"))
+    with pytest.raises(InputError, match="finite"):
+        model.predict(test_images.images[0])

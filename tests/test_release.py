@@ -25,16 +25,6 @@ else:
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
 
-NOT_PYTHON = {
-    "mnistzoo/py.typed",
-    "mnistzoo/export/c/model.h",
-    "mnistzoo/export/page/page.html",
-    "mnistzoo/data/files/NOTICE.md",
-    "mnistzoo/data/files/t10k-images-idx3-ubyte.gz",
-    "mnistzoo/data/files/t10k-labels-idx1-ubyte.gz",
-    "mnistzoo/data/files/train-images-idx3-ubyte.gz",
-    "mnistzoo/data/files/train-labels-idx1-ubyte.gz",
-}
 WEIGHTS = {"manifest.json", *(f"{name}.safetensors" for name in mnistzoo.list_models())}
 DESCRIPTION = {
     "METADATA",
@@ -69,10 +59,11 @@ def built(tmp_path_factory):
 
 @needs_hatchling
 def test_the_wheel_holds_the_package_and_nothing_else(built):
-    """The wheel has the Python files of `src`, the listed data, the weights and the licenses."""
-    python = {path.relative_to(ROOT / "src").as_posix() for path in (ROOT / "src").rglob("*.py")}
-    weights = {f"mnistzoo/pretrained/{name}": ROOT / "weights" / name for name in WEIGHTS}
-    sources = {name: ROOT / "src" / name for name in python | NOT_PYTHON} | weights
+    """The wheel has the files of `src`, byte for byte, the weights and the licenses."""
+    src = ROOT / "src"
+    files = [path for path in src.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    sources = {path.relative_to(src).as_posix(): path for path in files}
+    sources |= {f"mnistzoo/pretrained/{name}": ROOT / "weights" / name for name in WEIGHTS}
     about = f"mnistzoo-{mnistzoo.__version__}.dist-info"
     expected = [*sources, *(f"{about}/{name}" for name in DESCRIPTION)]
     with zipfile.ZipFile(built[1]) as wheel:

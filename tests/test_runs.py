@@ -157,7 +157,7 @@ def test_changed_files_are_refused(run, finished, tmp_path, small_mnist, part, n
 
 def test_a_folder_that_cannot_be_written_is_refused(run):
     """The run fails before its first step."""
-    with pytest.raises(FileWriteError, match="hoose a folder"):
+    with pytest.raises(FileWriteError, match="Choose a writable folder"):
         runs.train(run.teacher, Path("/proc/mnistzoo"), on_batch=pytest.fail)
 
 

@@ -94,3 +94,16 @@ def test_html_reads_back_to_the_cells(caption):
         "th": list(TABLE.columns),
         "td": [cell for row in CELLS for cell in row if cell],
     }
+
+
+@pytest.mark.parametrize("width", [20, 80, 200])
+def test_a_narrow_terminal_cuts_no_number(width):
+    """Whatever the width, the cells of a row are all there; only long text is wrapped."""
+    rows = [("a layer", 37_752_832, "224×224 (global)", "word " * 20)] * 2
+    table = Table(("name", "parameters", "receptive field", "notes"), rows)
+    needed = Console(width=10_000).measure(table).minimum
+    console = Console(width=max(width, needed), record=True, file=io.StringIO())
+    console.print(table)
+    text = console.export_text()
+    assert text.count("37,752,832") == text.count("224×224 (global)") == 2
+    assert text.count("word") == 40

@@ -10,14 +10,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "mnistzoo"
 
-WIDTH, FLOOR, HEIGHT, BOX = 640, 74, 34, 140
+WIDTH, FLOOR, HEIGHT, BOX = 480, 74, 34, 136
 """In pixels: of the drawing, from floor to floor, of a room, and of a room in width."""
 
 Imports = dict[str, set[str]]
 Places = dict[str, tuple[int, int]]
 
 STYLE = """
-.house { width: 100%; max-width: 640px; font: 16px var(--font-stack, sans-serif) }
+.house { width: 100%; max-width: 560px; font: 16px var(--font-stack, sans-serif) }
 .house rect { fill: var(--color-background-secondary, #f8f9fb) }
 .house rect, .house path { stroke: var(--color-foreground-muted, #6b6f76) }
 .house path { fill: none } .house marker path { fill: var(--color-foreground-muted, #6b6f76) }

@@ -86,10 +86,12 @@ class Table:
         )
         rows = self.cells()
         for index, column in enumerate(self.columns):
+            longest = max((len(row[index]) for row in rows), default=0)
             table.add_column(
                 column.replace(" ", "\n"),  # keeps the table narrow
                 justify="left" if index < self.text_columns else "right",
-                no_wrap=all(len(row[index]) <= MAX_UNWRAPPED for row in rows),
+                no_wrap=longest <= MAX_UNWRAPPED,
+                min_width=min(longest, MAX_UNWRAPPED),
                 overflow="fold",
             )
         for row in rows:

@@ -190,7 +190,7 @@ EXACT = {
     "mean over blocks": _mean_over_blocks,
     "rows in another order": _rows_in_another_order,
     "mean across blocks": lambda x: x.unflatten(2, (3, 4)).mean(2),
-    "mean over a middle digit": lambda x: x.unflatten(2, (2, 3, 2)).mean(3).flatten(2, 3),
+    "mean over a middle factor": lambda x: x.unflatten(2, (2, 3, 2)).mean(3).flatten(2, 3),
     "mean over an axis": lambda x: x * x.mean(2, keepdim=True),
     "sum over both": lambda x: x + x.sum((2, 3), keepdim=True),
     "softmax over an axis": lambda x: x.softmax(3) ** 2,
@@ -216,6 +216,8 @@ EXACT = {
     "outer product": _outer,
     "mean beside": _mean_beside,
     "a value written by a mask": _masked,
+    "larger of two": lambda x: torch.max(x, x / 2),
+    "squeeze and unsqueeze": lambda x: x.unsqueeze(2).unsqueeze(5).squeeze(2).squeeze((0, 4))[None],
     "no rows beside all": lambda x: torch.cat([x[:, :, torch.tensor([]).long()], x], 2),
     "where": lambda x: torch.where(x > 9, x, x.roll(1, 3)) + x,
 }
@@ -294,6 +296,9 @@ BOUNDED = {
     "gather": lambda x: x.gather(2, x.argsort(2)[:, :, :5]),
     "take along": lambda x: torch.take_along_dim(x, x.argsort(3)[..., :5], 3),
     "largest": lambda x: x.topk(5, 2)[0],
+    "roll of all entries": lambda x: x.roll(5),
+    "reshape across axes": lambda x: x.reshape(1, 4, 11, 12),
+    "matrix of vectors": lambda x: x + x[0, 0, 0].t()[:, None].t(),
     "gather along part of an axis": lambda x: (
         _volume(x).gather(3, torch.tensor([0, 3]).view(1, 1, 1, 2, 1).expand(1, 4, 2, 2, 11))
     ).flatten(2, 3),

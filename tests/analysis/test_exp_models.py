@@ -62,7 +62,7 @@ def test_progression_of_exp5():
     """Windows grow from 3 to 34 pixels, through 3, 5, 7, 8, 12, 16, 18 and 26."""
     fields = [
         row.receptive_field.size[0]
-        for row in exp5().receptive_field()
+        for row in exp5().summary()
         if row.kind in ("Conv2d", "MaxPool2d")
     ]
     assert fields == [3, 5, 7, 8, 12, 16, 18, 26, 34]

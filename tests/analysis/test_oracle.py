@@ -98,7 +98,7 @@ def runs(module, shape):
 drawn = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
-@settings(drawn, max_examples=100)
+@settings(drawn, max_examples=60)
 @given(st.lists(layers | mirrors, min_size=1, max_size=5), st.integers(8, 20))
 @example([crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(2)], 8)  # empty between
 @example([crop(4, 4), nn.ConstantPad1d((0, 2), 0.0), nn.AdaptiveAvgPool1d(3)], 8)
@@ -124,7 +124,7 @@ def uneven(draw):
     return nn.Conv2d(CHANNELS, CHANNELS, kernel, stride, padding, dilation)
 
 
-@settings(drawn, max_examples=25)
+@settings(drawn, max_examples=20)
 @given(st.lists(uneven(), min_size=1, max_size=3))
 def test_axes_are_followed_separately(chain):
     """Kernels, strides and paddings may differ between height and width."""

@@ -35,14 +35,6 @@ def test_every_format_has_all_layers_and_totals():
         assert "34×34" in form
 
 
-def test_the_progression_prints_receptive_fields_only():
-    """Without a layer, `receptive_field()` prints no parameters, but has them."""
-    progression = exp5().receptive_field()
-    assert "17,302 parameters" in str(progression)
-    assert "MACs" not in str(progression).splitlines()[0]
-    assert progression.num_params == 17_302
-
-
 def test_an_analysis_is_a_sequence():
     """It has a length, items and slices."""
     summary = exp5().summary()
@@ -85,11 +77,13 @@ def test_one_field_where_output_and_last_map_agree():
     assert summary.to_table().caption.endswith("receptive field 3×3")
 
 
-def test_columns_are_known():
-    """An unknown column is an error that suggests the nearest."""
+def test_columns_may_be_chosen():
+    """A table has the columns asked for, and an unknown one is an error."""
     summary = mnistzoo.analyze(nn.Conv2d(1, 2, 3), (1, 9, 9))
+    table = summary.to_table("layer", "stride", "kind")
+    assert table.cells() == [["", "1", "Conv2d"]]
     with pytest.raises(UnknownNameError, match=r"no column 'strid'\. Did you mean 'stride'"):
-        summary.select("layer", "strid")
+        summary.to_table("layer", "strid")
 
 
 def test_the_record_holds_everything():

@@ -1,7 +1,7 @@
-"""The other side of the tests: a process with the real client, told what to run line by line.
+"""A process with the real Hub client that runs the code it is sent.
 
 It reads JSON lines `{"code", "given"}`, runs the code with the given variables, and answers with
-the code's `result`, or with what was raised. Torch and the client are imported once for many tests.
+its `result` or its error. Torch and the Hub client are imported once for many tests.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 import traceback
 
 answers = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # whatever prints must not get between the answers
+os.dup2(2, 1)  # prints must not mix with the answers
 
 import torch  # noqa: E402 - after stdout is safe
 
@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 def fresh(name: str, seed: int = 0, num_classes: int = 10):
-    """A network with random weights and statistics, the same each time."""
+    """Return a model with random weights and statistics, the same on each call."""
     torch.manual_seed(seed)
     model = mnistzoo.get_model(name, num_classes=num_classes)
     model.train()
@@ -33,7 +33,7 @@ def fresh(name: str, seed: int = 0, num_classes: int = 10):
 
 
 def digest(model) -> str:
-    """The SHA-256 of what a network makes of 16 images that are the same each time."""
+    """Return the SHA-256 of a model's outputs for 16 fixed images."""
     images = torch.linspace(-0.4, 2.8, 16 * 784).view(16, 1, 28, 28).sin()
     with torch.no_grad():
         outputs = model(images).numpy().tobytes()
@@ -41,7 +41,7 @@ def digest(model) -> str:
 
 
 def command(*args: str) -> dict:
-    """Run the command line."""
+    """Run a command and return its output and status."""
     from mnistzoo.cli import main
 
     out, err, status = io.StringIO(), io.StringIO(), 0
@@ -55,7 +55,7 @@ def command(*args: str) -> dict:
 
 
 def serve() -> None:
-    """Answer each line."""
+    """Answer each line until stdin ends."""
     shared = {"mnistzoo": mnistzoo, "torch": torch, "fresh": fresh, "digest": digest}
     for line in sys.stdin:
         asked = json.loads(line)

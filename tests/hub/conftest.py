@@ -1,4 +1,4 @@
-"""Servers of both kinds, and clients that are processes of their own."""
+"""Local Hub servers, with and without LFS, and clients in processes of their own."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SOURCE = HERE.parents[1] / "src"
 
 
 class ClientError(Exception):
-    """What the client raised, by the names of its class and bases."""
+    """An error in the client, with the names of its class and bases."""
 
     def __init__(self, kinds, message):
         super().__init__(f"{kinds[0]}: {message}")
@@ -26,7 +26,7 @@ class ClientError(Exception):
 
 
 class Client:
-    """A process that runs code with the real client; see `client.py`."""
+    """A process that runs code with the real Hub client. See `client.py`."""
 
     def __init__(self, hub, home, **extra):
         environment = {
@@ -56,7 +56,7 @@ class Client:
         self.stdin.flush()
 
     def finish(self):
-        """Its `result`; what it raised is raised as `ClientError`."""
+        """Return the `result` of the code, or raise its error as `ClientError`."""
         line = self.stdout.readline()
         assert line, f"the client died: {self.stderr()}"
         answer = json.loads(line)
@@ -65,12 +65,12 @@ class Client:
         return answer["result"]
 
     def run(self, code, **given):
-        """Run code and wait for its `result`."""
+        """Run code and return its `result`."""
         self.start(code, **given)
         return self.finish()
 
     def fails(self, kind, code, **given):
-        """Run code that must raise one of this library's errors; give its message."""
+        """Run code that must raise one of this library's errors, and return the message."""
         with pytest.raises(ClientError) as caught:
             self.run(code, **given)
         assert kind in caught.value.kinds, caught.value
@@ -79,12 +79,12 @@ class Client:
         return caught.value.message
 
     def stderr(self):
-        """What it has printed."""
+        """Return what the process has printed to stderr."""
         self.log.seek(0)
         return self.log.read()
 
     def close(self):
-        """End it."""
+        """End the process."""
         self.stdin.close()
         self.stdout.close()
         self.process.send_signal(signal.SIGTERM)
@@ -94,7 +94,7 @@ class Client:
 
 @pytest.fixture(scope="session")
 def client_of(tmp_path_factory):
-    """Start a client of a server; all end with the session."""
+    """Start clients of a server. All end with the session."""
     clients = []
 
     def start(hub, **extra):
@@ -108,7 +108,7 @@ def client_of(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def files_of(tmp_path_factory):
-    """The three files of a network with the weights of a seed."""
+    """The three files of a model with random weights, by name and seed."""
 
     def make(name, seed=0):
         folder = tmp_path_factory.mktemp("saved")
@@ -121,33 +121,33 @@ def files_of(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def lfs_hub():
-    """A server that keeps weights as LFS objects."""
+    """A server that stores weights as LFS objects."""
     with Hub(lfs=True) as hub:
         yield hub
 
 
 @pytest.fixture(scope="session")
 def plain_hub():
-    """A server that keeps weights as any other file."""
+    """A server that stores weights like any other file."""
     with Hub(lfs=False) as hub:
         yield hub
 
 
 @pytest.fixture(scope="session")
 def lfs_client(lfs_hub, client_of):
-    """A client of `lfs_hub`, with a token that may write."""
+    """A client of `lfs_hub` whose token may write."""
     return client_of(lfs_hub)
 
 
 @pytest.fixture(scope="session")
 def plain_client(plain_hub, client_of):
-    """A client of `plain_hub`, with the client's default transfers (Xet where installed)."""
+    """A client of `plain_hub` with default transfers (Xet where installed)."""
     return client_of(plain_hub, HF_HUB_DISABLE_XET="0")
 
 
 @pytest.fixture(params=["lfs", "plain"])
 def pair(request):
-    """A server and its client, once with the LFS path and once without; no faults, no requests."""
+    """A server and its client, with LFS and without, reset for each test."""
     hub = request.getfixturevalue(f"{request.param}_hub")
     client = request.getfixturevalue(f"{request.param}_client")
     hub.faults.clear()

@@ -1,7 +1,7 @@
-"""A Hub of one's own on the loopback, for the real client of `huggingface_hub` to talk to.
+"""A local Hub on the loopback, for the real client of `huggingface_hub`.
 
-It keeps repositories in memory, speaks what the client needs to create, commit, look up and
-download, and can be told to misbehave (`Fault`). What it was asked is in `Hub.requests`.
+It keeps repositories in memory and implements what the client needs to create, commit, look up
+and download. It can misbehave (`Fault`), and records the requests in `Hub.requests`.
 """
 
 import base64
@@ -21,7 +21,7 @@ WRITER, READER = "hf_writer", "hf_reader"
 
 @dataclass
 class Fault:
-    """Misbehaviour at the requests that match, `times` times.
+    """A failure of the requests that match, for the first `times` of them.
 
     Attributes:
         method: GET, HEAD, POST or PUT.
@@ -40,7 +40,7 @@ class Fault:
 
 @dataclass
 class Repo:
-    """Branches, and the files of each commit."""
+    """A repository: its branches, and the files of each commit."""
 
     private: bool = False
     gated: bool = False
@@ -89,7 +89,7 @@ class Hub(ThreadingHTTPServer):
         self.server_close()
 
     def make(self, repo_id: str, files: dict[str, bytes] | None = None, **flags: bool) -> Repo:
-        """A repository, with a first commit that holds `files`."""
+        """Create a repository whose first commit holds `files`."""
         repo = self.repos[repo_id] = Repo(**flags)
         repo.commit("main", {".gitattributes": b"", **(files or {})}, "initial commit")
         for data in (files or {}).values():
@@ -221,7 +221,7 @@ class Handler(BaseHTTPRequestHandler):
         return {"url": url}
 
     def validate(self) -> dict:
-        """As the Hub does: front matter that is YAML, with a metadata mapping."""
+        """Check, as the Hub does, that the front matter is a YAML mapping."""
         front = json.loads(self.body)["content"].split("---\n")[1]
         if not isinstance(yaml.safe_load(front), dict):
             raise RefusalError(400, message="metadata is not a mapping")
@@ -372,7 +372,7 @@ class Handler(BaseHTTPRequestHandler):
             self.end()
 
     def spoil(self, kind: int | str | None, data: bytes) -> tuple[int, bytes]:
-        """The length that is stated, and what is sent."""
+        """Return the length to state and the bytes to send."""
         half = data[: len(data) // 2]
         if kind in ("cut", "stall"):
             return len(data), half
@@ -388,4 +388,4 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def log_message(self, *_: object) -> None:
-        """Nothing: the tests look at `Hub.requests`."""
+        """Log nothing. The tests use `Hub.requests`."""

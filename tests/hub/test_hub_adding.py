@@ -1,4 +1,4 @@
-"""A network that was added (`docs/adding.md`) goes to the Hub and comes back."""
+"""A model added as in `docs/adding.md` can be pushed and pulled."""
 
 import json
 import os
@@ -7,8 +7,8 @@ import shlex
 from server import WRITER
 
 
-def test_an_added_network_goes_up_and_comes_back(lfs_hub, added, tmp_path, monkeypatch):
-    """`push` puts the very file on the Hub that was adopted, and `pull` brings it back."""
+def test_an_added_model_can_be_pushed_and_pulled(lfs_hub, added, tmp_path, monkeypatch):
+    """`push` uploads the adopted file itself, and `pull` downloads it."""
     for name in [name for name in os.environ if name.startswith("HF_")]:
         monkeypatch.delenv(name)
     settings = {"HF_ENDPOINT": lfs_hub.url, "HF_HOME": tmp_path / "home", "HF_TOKEN": WRITER}

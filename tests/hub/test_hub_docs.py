@@ -1,4 +1,4 @@
-"""The page on the Hub, run against the server on the loopback."""
+"""The examples in docs/hub.md, run against the local server."""
 
 import re
 from pathlib import Path
@@ -20,7 +20,7 @@ result = out.getvalue().splitlines()
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_python_blocks_run(hub, client, block, tmp_path):
-    """Each block runs with the real client, and prints what its comments promise."""
+    """Each Python block runs and prints what its comments say."""
     hub.repos.pop("user/name", None)
     (tmp_path / "hubconf.py").symlink_to(ROOT / "hubconf.py")
     printed = client.run(RUN, block=block, folder=str(tmp_path))

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from mnistzoo.analysis.field import times
+from mnistzoo.errors import UnknownNameError
 from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
     from mnistzoo.analysis.table import Analysis, Row
 
 
-def to_table(analysis: Analysis) -> Table:
-    """Return the rows of an analysis as text, with its totals for a caption."""
-    cells = [[COLUMNS[column](row) for column in analysis.columns] for row in analysis.rows]
-    text_columns = sum(column in ("layer", "kind", "output shape") for column in analysis.columns)
-    return Table(analysis.columns, cells, totals(analysis), text_columns)
+def to_table(analysis: Analysis, columns: Sequence[str]) -> Table:
+    """Return some columns of an analysis, with its totals as the caption.
+
+    Raises:
+        UnknownNameError: If there is no such column. The message suggests the nearest.
+    """
+    if unknown := [column for column in columns if column not in COLUMNS]:
+        raise UnknownNameError("column", unknown[0], COLUMNS)
+    cells = [[COLUMNS[column](row) for column in columns] for row in analysis.rows]
+    text = list(takewhile(("layer", "kind", "output shape").__contains__, columns))
+    return Table(columns, cells, totals(analysis), len(text))
 
 
 def totals(analysis: Analysis) -> str:

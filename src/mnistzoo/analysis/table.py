@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, overload
 
 from mnistzoo.analysis import rendering
 from mnistzoo.analysis.field import ReceptiveField
-from mnistzoo.errors import UnknownNameError
 from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
@@ -72,14 +71,12 @@ class Analysis(Sequence[Row]):
             than one unit along an axis. `None` if the input has no axes.
         output_receptive_field: Receptive field of the model's output. `None` if the output does not
             depend on the input.
-        columns: Columns to print.
     """
 
     rows: tuple[Row, ...]
     input_shape: tuple[int, ...]
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
-    columns: tuple[str, ...] = tuple(rendering.COLUMNS)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -117,16 +114,6 @@ class Analysis(Sequence[Row]):
         numbers = prod(self.input_shape) + 2 * outputs + self.num_params
         return numbers * FLOAT32_BYTES / MIB
 
-    def select(self, *columns: str) -> Analysis:
-        """Return the same analysis, printing only these columns.
-
-        Raises:
-            UnknownNameError: If there is no such column. The message suggests the nearest.
-        """
-        if unknown := [column for column in columns if column not in rendering.COLUMNS]:
-            raise UnknownNameError("column", unknown[0], rendering.COLUMNS)
-        return replace(self, columns=columns)
-
     def to_dict(self) -> dict[str, Any]:
         """Return rows and totals in types that JSON has."""
         field, output = self.receptive_field, self.output_receptive_field
@@ -141,9 +128,16 @@ class Analysis(Sequence[Row]):
             "layers": [row.to_dict() for row in self.rows],
         }
 
-    def to_table(self) -> Table:
-        """Return the rows as a table of text, with the totals as its caption."""
-        return rendering.to_table(self)
+    def to_table(self, *columns: str) -> Table:
+        """Return the rows as a table of text, with the totals as its caption.
+
+        Args:
+            columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all.
+
+        Raises:
+            UnknownNameError: If there is no such column. The message suggests the nearest.
+        """
+        return rendering.to_table(self, columns or tuple(rendering.COLUMNS))
 
     def to_csv(self) -> str:
         """Return the rows as comma-separated values, header first."""

@@ -1,4 +1,4 @@
-"""The command that analyses any network: analyze."""
+"""The command that analyzes any PyTorch model."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
 
 import typer
 
-from mnistzoo.architectures import INPUT_SHAPE
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
+from mnistzoo.cli import source as source_of
 from mnistzoo.cli.console import print_json, print_record, print_table
 from mnistzoo.cli.options import Format, complete_model
-from mnistzoo.cli.source import check_names
 from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def analyze(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A name from `mnistzoo list`, torchvision:NAME, timm:NAME, or "
+            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, or "
             "package.module:callable.",
             autocompletion=complete_model,
         ),
@@ -59,7 +59,7 @@ def analyze(
     module = load(model)
     from mnistzoo import analysis
 
-    shape = given or _shape_of(model, module)
+    shape = given or _default_shape(model, module)
     if layer is not None:
         _print_field(layer, analysis.receptive_field(module, shape, layer), format_)
     else:
@@ -72,7 +72,7 @@ def _print_analysis(analysis: Analysis, format_: str) -> None:
     elif format_ in ("csv", "markdown"):
         sys.stdout.write(analysis.to_csv() if format_ == "csv" else analysis.to_markdown())
     else:
-        print_table(analysis.select(*COLUMNS).to_table())
+        print_table(analysis.to_table(*COLUMNS))
 
 
 def _shape(text: str) -> tuple[int, ...]:
@@ -80,15 +80,14 @@ def _shape(text: str) -> tuple[int, ...]:
         return tuple(int(number) for number in text.replace("x", ",").split(","))
     except ValueError:
         raise typer.BadParameter(
-            f"expected whole numbers such as 3,224,224, got {text!r}.", param_hint="--input"
+            f"Expected whole numbers such as 3,224,224, got {text!r}.", param_hint="--input"
         ) from None
 
 
-def _shape_of(network: str, module: nn.Module) -> tuple[int, ...]:
-    """The shape of image that a network is meant for, where it or its name says so."""
-    if ":" not in network:
+def _default_shape(model: str, module: nn.Module) -> tuple[int, ...]:
+    if ":" not in model:
         return INPUT_SHAPE
-    known = getattr(module, "pretrained_cfg", None) if network.startswith("timm:") else None
+    known = getattr(module, "pretrained_cfg", None) if model.startswith("timm:") else None
     return tuple((known or {}).get("input_size", (3, 224, 224)))
 
 
@@ -99,26 +98,26 @@ def _print_field(layer: str, field: ReceptiveField, format_: str) -> None:
     print_record(format_, {"layer": layer} | field.to_dict(), text)
 
 
-def load(network: str) -> nn.Module:
-    """The network that a name on the command line means, without pretrained weights.
+def load(model: str) -> nn.Module:
+    """Load the model that the command line names. Only a folder's has trained weights.
 
     Raises:
-        UnknownNameError: torchvision, timm or the zoo has no such network.
-        InputError: the name is none of these forms, or what it names gives no network.
+        UnknownNameError: torchvision, timm or the zoo has no such model.
+        InputError: The name has another form, or does not lead to a model.
     """
-    source, colon, name = network.partition(":")
+    source, colon, name = model.partition(":")
+    if not colon and source_of.is_folder(model):
+        return source_of.load(model)
     if not colon:
-        check_names([network])
+        source_of.check_names([model], BUILDABLE)
         from mnistzoo.models import get_model
 
-        return get_model(network)
+        return get_model(model)
     made = _SOURCES[source](name) if source in _SOURCES else _call(source, name)
-    from torch import nn
-
-    if not isinstance(made, nn.Module):
+    if not _is_module(made):
         raise InputError(
-            f"expected {network} to be a torch.nn.Module or to return one, got "
-            f"{type(made).__name__}; name a callable that needs no arguments."
+            f"Expected {model} to be a torch.nn.Module or to return one, got "
+            f"{type(made).__name__}. Name a callable that needs no arguments."
         )
     return made
 
@@ -138,35 +137,35 @@ def _from_timm(name: str) -> object:
         timm: Any = import_module("timm")
     except ImportError:
         raise InputError(
-            f"timm:{name} needs timm, which is not installed; install it with: pip install timm"
+            f"timm:{name} needs timm, which is not installed. Install it with: pip install timm"
         ) from None
-    if name.partition(".")[0] not in timm.list_models():  # a tag of its weights may follow
+    if name.partition(".")[0] not in timm.list_models():  # a tag of weights may follow
         raise UnknownNameError("timm model", name, timm.list_models())
     made: object = timm.create_model(name, pretrained=False)
     return made
 
 
 def _call(module: str, name: str) -> object:
-    """What a callable of the user's returns; the folder of the command is searched too."""
+    """Call a function of the user's, or return a module; the working folder is searched too."""
     sys.path.insert(0, "")
     try:
         value = import_module(module)
         for part in name.split("."):
             value = getattr(value, part)
-        return value() if callable(value) and not _is_network(value) else value
+        return value() if callable(value) and not _is_module(value) else value
     except MnistZooError:
         raise
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
-            f"expected package.module:callable that makes a network, got {module}:{name} "
-            f"({reason}); check both names, and that it needs no arguments."
+            f"Expected package.module:callable that returns a model, got {module}:{name} "
+            f"({reason}). Check both names, and that it needs no arguments."
         ) from error
     finally:
         sys.path.remove("")
 
 
-def _is_network(value: object) -> bool:
+def _is_module(value: object) -> TypeGuard[nn.Module]:
     from torch import nn
 
     return isinstance(value, nn.Module)

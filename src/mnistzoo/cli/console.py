@@ -13,27 +13,34 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 MIN_WIDTH = 80
-"""Columns of a table that is printed to a file or a pipe; more only where a word is longer."""
+"""The width of tables that are printed to a file or a pipe."""
 
 Record = Mapping[str, Any]
 
 
 def print_records(
-    format_: str, records: Sequence[Record], headers: Sequence[str], cells: Iterable[Sequence[str]]
+    format_: str,
+    records: Sequence[Record],
+    headers: Sequence[str],
+    cells: Iterable[Sequence[str]],
+    *,
+    text_columns: int = 1,
 ) -> None:
     """Print one row per record.
 
-    JSON and CSV hold the records as they are; the table and Markdown hold `cells`.
+    JSON and CSV hold the records as they are. The table and Markdown hold `cells`, of which the
+    first `text_columns` align left.
     """
+    readable = Table(headers, list(cells), text_columns=text_columns)
     if format_ == "json":
         print_json(records)
     elif format_ == "csv":
         rows = [[_csv_cell(value) for value in record.values()] for record in records]
         sys.stdout.write(Table(list(records[0]) if records else [], rows).to_csv())
     elif format_ == "markdown":
-        sys.stdout.write(Table(headers, list(cells)).to_markdown())
+        sys.stdout.write(readable.to_markdown())
     else:
-        print_table(Table(headers, list(cells)))
+        print_table(readable)
 
 
 def _csv_cell(value: object) -> object:
@@ -57,14 +64,12 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal, or 80 columns wide where there is none."""
+    """Print a table as wide as the terminal, or wider rather than cut a number or a word."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        unlimited = Console(markup=False, width=sys.maxsize)
-        needed = unlimited.measure(table).minimum
-        console = Console(markup=False, highlight=False, width=max(MIN_WIDTH, needed))
+    needed = Console(markup=False, width=sys.maxsize).measure(table).minimum
+    console.width = max(console.width if console.is_terminal else MIN_WIDTH, needed)
     console.print(table)
 
 

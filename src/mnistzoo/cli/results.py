@@ -45,10 +45,12 @@ def print_results(found: Sequence[Result], format_: str, *, runs: bool = False) 
 
     if runs:
         rows = records(found)
-        print_records(format_, rows, RUN_HEADERS, map(_run_cells, rows))
+        print_records(format_, rows, RUN_HEADERS, map(_run_cells, rows), text_columns=2)
     else:
         summaries = summarize(found)
-        print_records(format_, to_builtins(summaries), HEADERS, map(_cells, summaries))
+        print_records(
+            format_, to_builtins(summaries), HEADERS, map(_cells, summaries), text_columns=2
+        )
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:

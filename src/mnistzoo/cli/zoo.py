@@ -63,6 +63,6 @@ def verify(models: Names = None, format_: Format = "table") -> None:
         (title(name), "; ".join(map(str, mismatches)) or "holds")
         for name, mismatches in found.items()
     ]
-    print_records(format_, records, ("model", "manifest"), cells)
+    print_records(format_, records, ("model", "manifest"), cells, text_columns=2)
     if any(found.values()):
         raise typer.Exit(1)

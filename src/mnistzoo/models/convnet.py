@@ -185,6 +185,12 @@ class ConvNet(HubMixin):
         """Return every digit in an image, in reading order, with its box in pixels.
 
         Digits that touch are read as one. Arguments and errors are those of `predict`.
+
+        >>> import mnistzoo
+        >>> first, second, *_ = mnistzoo.mnist(train=False).images
+        >>> page = torch.cat([first, second], dim=1)  # one beside the other
+        >>> [digit.label for digit in mnistzoo.exp5(pretrained=True).read(page)]
+        [7, 2]
         """
         from mnistzoo.models.prediction import read
 

@@ -46,9 +46,10 @@ def fuse(model: ConvNet) -> ConvNet:
             f"Expected a model without forward hooks, got one on {path or 'the model itself'}. "
             "Remove it first (handle.remove()), or use the model as it is."
         )
-    made = plain_copy(model).eval()
+    made = plain_copy(model)
     made.architecture = replace(model.architecture, batch_norm=False)
-    made.features = fold_batch_norm(made.features)
+    if type(made.features) is nn.Sequential:
+        made.features = fold_batch_norm(made.features)
     return made.to(memory_format=torch.channels_last)
 
 
@@ -63,14 +64,14 @@ def find_hook(model: nn.Module) -> str | None:
 
 
 def plain_copy(model: M) -> M:
-    """Return a copy in which weights are plain: not pruned, normalized or parametrized.
+    """Return a copy in evaluation mode with plain weights: not pruned, normalized or parametrized.
 
     Each weight has the value that the original computes in evaluation mode.
     """
     made = copy.deepcopy(model, _computed_tensors(model)).eval()
     for layer in filter(is_reparametrized, list(made.modules())):
         _make_permanent(layer)
-    return made.train(model.training)
+    return made
 
 
 def is_reparametrized(layer: nn.Module) -> bool:
@@ -121,7 +122,8 @@ def fold_batch_norm(features: nn.Sequential) -> nn.Sequential:
         features: Layers in evaluation mode. Those that need no change are shared, not copied.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    for name, layer in features.named_children():
+    for name, layer in features._modules.items():  # named_children() skips repeated layers
+        assert layer is not None
         before = next(reversed(layers), "")
         if type(layer) is nn.BatchNorm2d and _can_fold(layers.get(before), layer):
             layers[before] = _fold(layers[before], layer)

@@ -107,7 +107,8 @@ def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[Predicti
     would wait for them forever.
 
     Raises:
-        InputError: The model's parameters have several dtypes or devices, or no values.
+        InputError: The model's parameters have several dtypes or devices, or no values, or its
+            output is not finite.
     """
     if os.getpid() != _IMPORTING_PROCESS:
         torch.set_num_threads(1)
@@ -120,6 +121,10 @@ def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[Predicti
 
 def _prediction(output: Tensor) -> Prediction:
     probabilities = output[0].double().softmax(0).tolist()
+    if not np.isfinite(probabilities).all():
+        raise InputError(
+            "Expected a model with finite outputs, got NaN. Check its weights, or use float32."
+        )
     label = int(np.argmax(probabilities))
     return Prediction(label, probabilities[label], tuple(probabilities))
 

@@ -67,7 +67,7 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
         FileReadError: The weights are missing from the installation.
         WeightsError: The weights are not the published ones.
     """
-    if name not in BUILDABLE:
+    if not isinstance(name, str) or name not in BUILDABLE:
         raise UnknownNameError("model", name, ARCHITECTURES)
     model = ConvNet(BUILDABLE[name], num_classes=num_classes)
     if pretrained:

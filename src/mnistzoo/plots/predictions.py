@@ -52,7 +52,7 @@ def confusion(evaluation: Evaluation, title: str = "") -> Figure:
 
 
 def _grid(axes: Axes, count: int) -> None:
-    """Number the rows and columns, and draw lines between them."""
+    """Draw numbers beside the rows and columns, and lines between them."""
     axes.set(xticks=range(count), yticks=range(count), facecolor=BACKGROUND)
     between = [n + 0.5 for n in range(count - 1)]
     axes.set_xticks(between, minor=True)

@@ -7,6 +7,7 @@ would describe other weights than those beside it.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mnistzoo.files import is_dir, read_bytes, remove
 from mnistzoo.storage.model_card import is_generated
 from mnistzoo.storage.model_folder import CARD, CONFIG, LIMITS, find_digest, write_folder
 
+_FRONT_MATTER = re.compile(rb"\s*---\r?\n.*?\r?\n---[ \t]*(\r?\n|\Z)", re.DOTALL)
 _DESCRIBES_WEIGHTS = ("datasets", "metrics", "model_name", "eval_results")
 
 
@@ -60,7 +62,7 @@ def merge_card(files: dict[str, bytes], card: bytes, config: bytes | None) -> di
     digest = find_digest(config) if config else None
     same_weights = digest is not None and digest == find_digest(files[CONFIG])
     unrelated = digest is None and b"library_name: mnistzoo" not in card
-    if same_weights or unrelated or not card.lstrip().startswith(b"---"):
+    if same_weights or unrelated or not _FRONT_MATTER.match(card):
         return _without_card(files)
     return {**files, CARD: _replace_metadata(card, files.get(CARD, b""))}
 
@@ -73,16 +75,16 @@ def _replace_metadata(card: bytes, new: bytes) -> bytes:
     """Return an edited card with what the metadata of another says about weights."""
     from huggingface_hub import CardData, ModelCard, ModelCardData
 
+    data: CardData = ModelCardData()
     try:
         edited = ModelCard(card.decode(errors="surrogateescape"), ignore_metadata_errors=True)
+        if _FRONT_MATTER.match(new):
+            data = ModelCard(new.decode(errors="replace"), ignore_metadata_errors=True).data
     except Exception as error:  # whatever the client's YAML parser raises
         raise InputError(
             f"Expected {CARD} to start with valid YAML between two lines of ---, got: "
             f"{' '.join(str(error).split())}. Fix the card or delete it."
         ) from error
-    data: CardData = ModelCardData()
-    if new.lstrip().startswith(b"---"):
-        data = ModelCard(new.decode(errors="replace"), ignore_metadata_errors=True).data
     for key in _DESCRIBES_WEIGHTS:
         edited.data[key] = data.get(key)
     edited.data["tags"] = _merge_tags(edited.data.get("tags"), data.get("tags"))

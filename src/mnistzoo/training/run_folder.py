@@ -39,7 +39,7 @@ def training_lock(folder: Path) -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        lock = make_folder(folder / LOCK)
+        lock = make_folder(make_folder(folder) / LOCK)
         try:
             stack.enter_context(locked(lock, wait=False))
         except FileWriteError as error:
