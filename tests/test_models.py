@@ -419,6 +419,9 @@ def test_hooks_run_once_per_image_and_are_not_fused_away(test_images):
     assert shapes == [(1, 16, 24, 24)] * 131
     with pytest.raises(InputError, match=r"features\.bn2.*handle\.remove"):
         model.fused()
+    images, labels = test_images
+    assert mnistzoo.evaluate(model, (images[:9], labels[:9])).correct == 9
+    assert shapes[-1] == (9, 16, 24, 24)
     handle.remove()
     assert model.fused().predict(test_images.images[0])
 

@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "mnistzoo"
 
-WIDTH, FLOOR, HEIGHT, BOX = 480, 74, 34, 136
-"""In pixels: of the drawing, from floor to floor, of a room, and of a room in width."""
+WIDTH, FLOOR, HEIGHT, GAP = 480, 74, 34, 10
+"""In pixels: width of the drawing, distance of floors, height of a room, gap between rooms."""
 
 Imports = dict[str, set[str]]
 Places = dict[str, tuple[int, int]]
@@ -83,7 +83,8 @@ def svg() -> str:
     floors, drawn = layers(), arrows(imports())
     places = _places(floors, drawn)
     lines = [_arrow(part, other, places) for part, other in drawn]
-    rooms = [_room(part, *place) for part, place in places.items()]
+    width = WIDTH // max(3, *map(len, floors)) - GAP
+    rooms = [_room(part, *place, width) for part, place in places.items()]
     height = FLOOR * (len(floors) - 1) + HEIGHT + 4
     head = (
         f'<svg class="house" viewBox="0 -2 {WIDTH} {height}" role="img" '
@@ -107,9 +108,9 @@ def _places(floors: Sequence[set[str]], drawn: Sequence[tuple[str, str]]) -> Pla
     return places
 
 
-def _room(part: str, x: int, y: int) -> str:
+def _room(part: str, x: int, y: int, width: int) -> str:
     return (
-        f'<rect x="{x - BOX // 2}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="5"/>'
+        f'<rect x="{x - width // 2}" y="{y}" width="{width}" height="{HEIGHT}" rx="5"/>'
         f'<text x="{x}" y="{y + 23}">{escape(part)}</text>'
     )
 

@@ -87,7 +87,9 @@ def test_every_rule_is_held_to_the_gradient():
     with Recorder() as recorder:
         for function in (*EXACT.values(), *BOUNDED.values()):
             function(torch.rand(1, 4, 12, 11, dtype=torch.float64).requires_grad_())
-    missing = {operator.rule for operator in OPERATORS.values()} - recorder.rules
+    own = ("aten::", "torchvision::")  # other tests register operators, too
+    rules = {operator.rule for name, operator in OPERATORS.items() if name.startswith(own)}
+    missing = rules - recorder.rules
     assert not {rule.__name__ for rule in missing}
 
 

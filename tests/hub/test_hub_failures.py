@@ -381,7 +381,8 @@ PULL_KILLED = """
 
     def pull(number):
         constants.HF_HUB_CACHE = f"{folder}/{number}/cache"
-        assert command("pull", "user/dying", "-o", f"{folder}/{number}/net")["status"] == 0
+        done = command("pull", "user/dying", "-o", f"{folder}/{number}/net")
+        assert done["status"] == 0, done["err"]
 
     def held(source, **options):
         try:

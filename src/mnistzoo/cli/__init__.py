@@ -45,18 +45,21 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
 """Each command with an example, in the order of the help text."""
 
 
-class _Interrupted(Exception):  # noqa: N818 - not an error
-    """Ctrl+C, with a line that says what was kept."""
+INTERRUPTED = 130
+"""The exit status after Ctrl+C, which typer uses too."""
 
 
 class _Group(TyperGroup):
-    """The commands; Ctrl+C ends each with its own line, where typer would print none."""
+    """The commands. Ctrl+C ends each with a line of its own, where typer would print none."""
 
-    def invoke(self, ctx: Any) -> Any:
+    def main(self, *args: Any, **options: Any) -> Any:
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt as error:
-            raise _Interrupted(str(error) or "Interrupted.") from None
+            return super().main(*args, **options)
+        except SystemExit as exit_:
+            if exit_.code == INTERRUPTED:
+                cause = exit_.__context__ and exit_.__context__.__cause__
+                raise KeyboardInterrupt(*(cause.args if cause else ())) from None
+            raise
 
 
 app = typer.Typer(
@@ -103,8 +106,8 @@ def main() -> None:
             app()
         finally:
             sys.stdout.flush()
-    except _Interrupted as error:
-        _fail(error, 130)
+    except KeyboardInterrupt as error:  # its text says what was kept
+        _fail(error if error.args else "Interrupted.", INTERRUPTED)
     except MnistZooError as error:
         _fail(error)
     except OSError as error:  # most likely the disk that the output goes to is full
@@ -112,6 +115,6 @@ def main() -> None:
         _fail(error)
 
 
-def _fail(error: Exception, status: int = 1) -> NoReturn:
+def _fail(error: BaseException | str, status: int = 1) -> NoReturn:
     print(f"mnistzoo: {error}", file=sys.stderr)
     sys.exit(status)

@@ -93,8 +93,9 @@ def _train_runs(todo: dict[Path, Run], engine: Engine, total: int, output: Path)
                 bar.advance(task)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"Interrupted. {output} keeps {done} of {total} results and the checkpoints of "
-                "unfinished runs. Run the same command again to resume."
+                f"Interrupted. {output} keeps {done} of {total} results and "
+                f"{len(list(output.glob('*/checkpoint.pt')))} checkpoints. "
+                "Run the same command again to resume."
             ) from None
     return failed == 0
 

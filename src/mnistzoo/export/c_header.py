@@ -104,7 +104,7 @@ def identifier(name: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """Text that cannot end the comment it stands in."""
+    """Return text that cannot end the comment around it."""
     return text.replace("*/", "* /").replace("\\", "/").replace("\n", " ")
 
 
@@ -115,7 +115,7 @@ def _named(labels: Sequence[str]) -> str:
 
 
 def _offsets(model: IntegerModel, sides: Sequence[int]) -> tuple[list[int], int]:
-    """Where each layer's three rows start in the buffer, and where they end."""
+    """Return where each layer's three rows start in the buffer, and where all end."""
     offsets, end = [], 0
     for convolution, side in zip(model.convolutions, sides, strict=True):
         offsets.append(end)
@@ -144,7 +144,7 @@ def _arrays(model: IntegerModel, name: str) -> str:
 
 
 def _packed(weight: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
-    """Weights as bytes, at 4 bits two of them in each, the first in the low half."""
+    """Return weights as bytes: at 4 bits two in each, the first in the low half."""
     flat = weight.ravel()
     if bits == 8:
         return flat

@@ -45,12 +45,12 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
 
 
 def _inert(text: str) -> str:
-    """JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end the script element around it."""
     return text.replace("<", "\\u003c")
 
 
 def _record(model: ConvNet) -> dict[str, Any]:
-    """What `model.js` reads: layers, receptive fields, labels and weights."""
+    """Return what `model.js` reads: layers, receptive fields, labels and weights."""
     return {
         "name": model.architecture.name,
         "title": ARCHITECTURES.get(model.architecture.name, model.architecture).display_name,
@@ -63,7 +63,7 @@ def _record(model: ConvNet) -> dict[str, Any]:
 
 
 def _layers(model: ConvNet) -> Iterator[dict[str, Any]]:
-    """One entry per convolution and pool, its ReLU included."""
+    """Yield an entry per convolution and pool; a convolution includes its ReLU."""
     for name, layer in model.features.named_children():
         if isinstance(layer, nn.ReLU):
             continue
@@ -76,7 +76,7 @@ def _layers(model: ConvNet) -> Iterator[dict[str, Any]]:
 
 
 def _weights(model: ConvNet) -> bytes:
-    """The scales, biases and integers of each layer with parameters, little-endian."""
+    """Return scales, biases and integers of each layer with parameters, little-endian."""
     state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     names = [name.removesuffix(".weight") for name in state if name.endswith(".weight")]
     return b"".join(_encoded(state[f"{name}.weight"], state[f"{name}.bias"]) for name in names)

@@ -95,7 +95,7 @@ class IntegerModel:
 
 
 def _multiply(one: Ints, other: Ints) -> Ints:
-    """A matrix product, exact: float64 holds every sum below 2**53, and is quick."""
+    """Return an exact matrix product: float64 holds every sum below 2**53, and is fast."""
     product: Ints = (one.astype(np.float64) @ other.astype(np.float64)).astype(np.int32)
     return product
 
@@ -133,7 +133,7 @@ def quantize(model: NumpyModel, images: NDArray[np.uint8], bits: int = 8) -> Int
 def _stages(
     model: NumpyModel, images: NDArray[np.uint8]
 ) -> Iterator[tuple[Layer, Conv, bool, float]]:
-    """Each convolution, its row of data, whether a pool follows, and its largest activation."""
+    """Yield each convolution, its row of data, whether a pool follows, its largest activation."""
     rows, layers = model.architecture.layers, iter(model.convolutions)
     activations = model.activations(images)
     for row, following, maps in zip(rows, [*rows[1:], None], activations, strict=True):
@@ -148,7 +148,7 @@ def _stages(
 
 
 def _on_bytes(layer: Layer) -> Layer:
-    """The first convolution on pixels from 0 to 255, their normalization folded in."""
+    """Return the first convolution for pixels from 0 to 255, their normalization folded in."""
     bias = layer.bias - layer.weight.sum(axis=0) * np.float32(MEAN / STD)
     return Layer(layer.weight / np.float32(BYTE * STD), bias)
 
@@ -194,7 +194,7 @@ def _with_classifier(
 
 
 def input_sides(model: IntegerModel) -> Iterator[int]:
-    """The side of each convolution's input, padding not counted, then the classifier's."""
+    """Yield the side of each convolution's input, without padding, then the classifier's."""
     side = INPUT_SHAPE[-1]
     yield side
     for convolution in model.convolutions:
