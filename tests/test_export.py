@@ -411,7 +411,7 @@ def test_changed_models_export_or_are_refused(change, out, tmp_path, normalized)
     [
         ("model.onnx", {"format": "onxx"}, UnknownNameError, "onnx"),
         ("model", {}, UnknownNameError, "onnx, pt2, pte"),
-        ("model.pt2", {"int8": True}, InputError, "'onnx' for int8, got 'pt2'"),
+        ("model.pt2", {"bits": 8}, InputError, "32 bits for the format 'pt2', got 8"),
     ],
 )
 def test_wrong_options_are_refused(out, options, error, message, tmp_path):

@@ -18,7 +18,7 @@ LAYERS = [
     {"evaluation"},
     {"models"},
     {"storage", "images"},
-    {"data", "analysis"},
+    {"data", "analysis", "inference"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]
