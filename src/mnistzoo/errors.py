@@ -80,10 +80,6 @@ class HubError(MnistZooError, OSError):
     """The Hub cannot be reached, rejects a request, or sends an invalid response."""
 
 
-class DemoError(MnistZooError, OSError):
-    """The demo cannot be served."""
-
-
 class MissingExtraError(MnistZooError, ImportError):
     """A feature whose optional dependencies are not installed."""
 
