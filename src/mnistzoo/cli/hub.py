@@ -102,8 +102,8 @@ def _check_renewable(card: str) -> None:
 
     if not is_generated(card.encode()):
         raise typer.BadParameter(
-            "The folder's model card has been edited, so it is pushed unchanged. Write the accuracy "
-            "and the dataset into it, or delete README.md to generate a new one."
+            "The folder's model card has been edited, so it is pushed unchanged. Write the "
+            "accuracy and the dataset into it, or delete README.md to generate a new one."
         )
 
 
