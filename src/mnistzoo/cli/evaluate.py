@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import print_records, print_table, progress
+from mnistzoo.cli.console import print_records, progress
 from mnistzoo.cli.options import Format, Models
 from mnistzoo.cli.source import check, load, title
-from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
     from mnistzoo.evaluation import Evaluation
@@ -45,8 +44,8 @@ def evaluate(
         return
     records = [_record(name, result, confusion) for name, result in found.items()]
     print_records(format_, records, HEADERS, map(_cells, records))
-    for name, result in found.items() if confusion and format_ == "table" else ():
-        _print_confusion(name, result.confusion.tolist())
+    for name, result in found.items() if confusion and format_ in ("table", "markdown") else ():
+        _print_confusion(name, result.confusion.tolist(), format_)
 
 
 def _evaluate(models: list[str] | None) -> dict[str, Evaluation]:
@@ -112,11 +111,11 @@ def _print_disputed(found: dict[str, Evaluation], format_: str) -> None:
     print_records(format_, records, headers, cells)
 
 
-def _print_confusion(name: str, matrix: list[list[int]]) -> None:
+def _print_confusion(name: str, matrix: list[list[int]], format_: str) -> None:
     cells = [
         (str(digit), *(str(count) if count else "·" for count in row))
         for digit, row in enumerate(matrix)
     ]
     headers = ("true label", *map(str, range(len(matrix))))
-    print(f"\n{title(name)}: predicted label")
-    print_table(Table(headers, cells))
+    print(f"\n{title(name)}: predicted label" + "\n" * (format_ == "markdown"))
+    print_records(format_, [], headers, cells)
