@@ -16,9 +16,9 @@ LAYERS = [
     {"demo", "plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"models"},
+    {"data", "models"},
     {"storage", "images"},
-    {"data", "analysis"},
+    {"analysis"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]

@@ -56,7 +56,8 @@ def receptive_field(
     check(model)
     from mnistzoo import plots
     from mnistzoo.analysis import effective_receptive_field
-    from mnistzoo.data.mnist import mnist, normalize
+    from mnistzoo.data.mnist import mnist
+    from mnistzoo.images.transforms import normalize
 
     digits, _ = mnist(train=False)
     effective = effective_receptive_field(load(model), normalize(digits[:images]), layer)
