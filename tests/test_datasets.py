@@ -1,6 +1,8 @@
 """Datasets of your own: folders, IDX files, arrays and torch datasets, sound and damaged."""
 
 import gzip
+import json
+import re
 import struct
 import tracemalloc
 from pathlib import Path
@@ -8,12 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
+from scipy.stats import binomtest
 from torch.utils.data import Subset, TensorDataset
+from typer.testing import CliRunner
 
 import mnistzoo
+from mnistzoo.cli import app
 from mnistzoo.data.datasets import ImageDataset, load_dataset
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError, MnistZooError
+from mnistzoo.evaluation import wilson_interval
 from mnistzoo.images.preprocessing import to_gray, to_mnist
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -338,3 +346,40 @@ def test_evaluation_matches_classes_by_name(few, drawn):
     named = Named(few.images, few.labels % 2)
     assert mnistzoo.evaluate(mnistzoo.exp1(num_classes=3), named).classes == Named.classes
     assert mnistzoo.evaluate(model, TensorDataset(few.images, few.labels)).accuracy == 1
+
+
+def invoke(*args, status=0):
+    """Run a command in this process; give what it prints on stdout and stderr."""
+    result = CliRunner().invoke(app, list(map(str, args)), catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.stdout, result.stderr
+
+
+def test_commands_take_a_folder(drawn, tmp_path):
+    """`evaluate --data` states intervals and classes, and names on stderr what it left out."""
+    (drawn / "five").rename(drawn / "5")
+    (drawn / "seven").rename(drawn / "7")
+    (drawn / "5" / "0.png").write_bytes(b"no image")
+    arguments = "evaluate", "exp5", "--data", drawn, "--per-class", "--confusion"
+    out, err = invoke(*arguments, "--format", "json")
+    (record,) = json.loads(out)
+    assert (record["correct"], record["total"]) == (9, 9)
+    assert record["interval"] == list(wilson_interval(9, 9))
+    assert [row["name"] for row in record["classes"]] == ["5", "7"]
+    assert record["classes"][0]["total"] == record["confusion"][5][5] == 4
+    assert re.search(r"left out .*0\.png: .*not an image", err)
+    assert "left out 1 of 10 images" in err
+    out, _ = invoke(*arguments)
+    assert "70.09% to 100.00%" in out
+    with pytest.raises(ImageError, match="not an image"):
+        invoke(*arguments, "--strict")
+    for figure in "confusion", "errors", "reliability":
+        invoke("plot", figure, "exp5", "--data", drawn, "-o", tmp_path / f"{figure}.svg")
+        assert (tmp_path / f"{figure}.svg").read_text("utf8").startswith("<?xml")
+
+
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_intervals_are_those_of_scipy(counts):
+    """The interval is Wilson's as SciPy computes it, up to the rounding of 1.96."""
+    found = binomtest(*counts).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(*counts) == pytest.approx((found.low, found.high), abs=1e-4)

@@ -80,10 +80,6 @@ class HubError(MnistZooError, OSError):
     """The Hub cannot be reached, refuses, or answers with something unusable."""
 
 
-class DemoError(MnistZooError, OSError):
-    """The demo cannot be served."""
-
-
 class MissingExtraError(MnistZooError, ImportError):
     """A feature whose optional dependencies are not installed."""
 

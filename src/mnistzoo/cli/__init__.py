@@ -39,7 +39,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "results": (results.results, "mnistzoo results runs --format markdown"),
     "push": (hub.push, "mnistzoo push exp5 user/name"),
     "pull": (hub.pull, "mnistzoo pull user/name -o folder"),
-    "export": (export.export, "mnistzoo export exp5 --int8 -o exp5.onnx"),
+    "export": (export.export, "mnistzoo export exp5 --bits 8 -o exp5.onnx"),
     "demo": (demo.demo, "mnistzoo demo --no-browser"),
 }
 """Each command with an example, in the order of the help text."""

@@ -97,10 +97,10 @@ def errors(
     for axes, index in zip(panels, wrong[:MAX_ERRORS], strict=False):
         _error(axes, evaluation, images[index], index, disputed=index in disputed)
     marked = sum(index in disputed for index in wrong)
-    note = f"{marked} with a disputed label (red)"
+    note = f"; {marked} with a disputed label (red)" if disputed else ""
     note += f"; the {MAX_ERRORS} most confident are shown" if len(wrong) > MAX_ERRORS else ""
     head = _headed(title, _count(evaluation))
-    figure.suptitle(f"{head}\ntrue label → predicted label, confidence; {note}", fontsize=10)
+    figure.suptitle(f"{head}\ntrue label → predicted label, confidence{note}", fontsize=10)
     return figure
 
 
