@@ -338,7 +338,7 @@ def test_verify_exits_1_on_a_mismatch(tmp_path, monkeypatch):
     assert "holds" in invoke("verify", "exp1")
     entry = read_manifest()["exp1"]
     write_manifest({"exp1": replace(entry, correct=10_000)}, folder)
-    assert f"correct: stated 10000, is {entry.correct}" in invoke("verify", "exp1", status=1)
+    assert f"correct: stated 10000, computed {entry.correct}" in invoke("verify", "exp1", status=1)
 
 
 @pytest.fixture

@@ -32,24 +32,24 @@ def evaluate(
     style: StyleOption = None,
     strict: Strict = False,
     confusion: Annotated[
-        bool, typer.Option("--confusion", help="Also give the confusion matrix.")
+        bool, typer.Option("--confusion", help="Also print confusion matrices.")
     ] = False,
     per_class: Annotated[
         bool, typer.Option("--per-class", help="Also give the accuracy of each class.")
     ] = False,
     disputed: Annotated[
-        bool, typer.Option("--disputed", help="List predictions for the disputed test images.")
+        bool, typer.Option("--disputed", help="List predictions for the disputed images instead.")
     ] = False,
     format_: Format = "table",
 ) -> None:
     """Measure accuracy and calibration on the 10,000 test images, or on your own.
 
-    NLL is the mean negative log-likelihood in nats, ECE the expected calibration error over 15
-    bins. Most people dispute the labels of 15 test images; errors on them count, and the last
-    column gives the accuracy without them.
+    With --data, the model is evaluated on the test split of your own images, or on all of them
+    where there are no splits. Classes are matched by name; a digit's name is its number.
 
-    Your own images are those of the test split, if the folder has splits, and accuracies come with
-    their 95% interval. A digit's class is named 0 to 9.
+    NLL is the mean negative log-likelihood in nats. ECE is the expected calibration error over 15
+    bins. The labels of 15 test images are disputed: errors on them count, and the last column is
+    the accuracy without them.
     """
     if data is None and (style or strict):
         raise typer.BadParameter("--style and --strict need --data.")

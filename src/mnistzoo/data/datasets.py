@@ -37,8 +37,8 @@ class Skipped(NamedTuple):
     """An image that could not be read.
 
     Attributes:
-        name: its path, or its index in the dataset.
-        reason: what is wrong with it.
+        name: Its path, or its index in the dataset.
+        reason: What is wrong with it.
     """
 
     name: str
@@ -50,10 +50,10 @@ class ImageDataset:
     """Labeled images in memory, as models take them before normalization.
 
     Attributes:
-        images: uint8, shape `(N, 28, 28)`.
-        labels: int64, shape `(N,)`: indices into `classes`.
-        classes: the name of each class.
-        skipped: the images that could not be read and were left out.
+        images: Uint8, shape `(N, 28, 28)`.
+        labels: Int64, shape `(N,)`: indices into `classes`.
+        classes: The name of each class.
+        skipped: The images that could not be read and were left out.
     """
 
     images: Tensor

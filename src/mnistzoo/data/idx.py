@@ -34,10 +34,10 @@ class IDXPart(NamedTuple):
     """The two files of a split.
 
     Attributes:
-        images: path of the images.
-        labels: path of their labels.
-        names: path of EMNIST's table of characters, if there is one.
-        transposed: whether the images are stored by columns, as EMNIST's are.
+        images: Path of the images.
+        labels: Path of their labels.
+        names: Path of EMNIST's table of characters, if there is one.
+        transposed: Whether the images are stored by columns, as EMNIST's are.
     """
 
     images: Path

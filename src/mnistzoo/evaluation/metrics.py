@@ -23,8 +23,8 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
     (0.8882, 0.9785)
 
     Args:
-        correct: number of images classified correctly.
-        total: number of images, at least one.
+        correct: Number of images classified correctly.
+        total: Number of images, at least one.
     """
     z, fraction = 1.96, correct / total
     center = (fraction + z * z / (2 * total)) / (1 + z * z / total)
@@ -35,14 +35,14 @@ def wilson_interval(correct: int, total: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Bin:
-    """The images whose confidence lies above `low` and at most at `high`.
+    """The images with a confidence above `low` and up to `high`.
 
     Attributes:
-        low: lower bound, exclusive; the first bin includes 0.
-        high: upper bound, inclusive.
-        count: number of images.
-        correct: number of images classified correctly.
-        confidence: mean confidence, a fraction; 0 for an empty bin.
+        low: Lower bound, exclusive; the first bin includes 0.
+        high: Upper bound, inclusive.
+        count: Number of images.
+        correct: Number of images classified correctly.
+        confidence: Mean confidence, a fraction; 0 for an empty bin.
     """
 
     low: float
@@ -62,9 +62,9 @@ class ClassAccuracy:
     """The accuracy on the images of one class.
 
     Attributes:
-        name: the name of the class.
-        correct: number of its images classified correctly.
-        total: number of its images.
+        name: The name of the class.
+        correct: Number of its images classified correctly.
+        total: Number of its images.
     """
 
     name: str
@@ -87,9 +87,9 @@ class Evaluation:
     """A model's log-probabilities for N labeled images, and the metrics computed from them.
 
     Attributes:
-        log_probabilities: float32, shape `(N, num_classes)`.
-        labels: int64, shape `(N,)`.
-        classes: the name of each class. Default: the number of each.
+        log_probabilities: Float32, shape `(N, num_classes)`.
+        labels: Int64, shape `(N,)`.
+        classes: The name of each class. Default: the number of each.
     """
 
     log_probabilities: Tensor
@@ -150,7 +150,7 @@ class Evaluation:
         """Return the images grouped by confidence into bins of equal width.
 
         Args:
-            bins: number of bins.
+            bins: Number of bins.
 
         Raises:
             InputError: The number of bins is below 1.
