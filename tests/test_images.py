@@ -14,11 +14,12 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 import mnistzoo
-from mnistzoo.data.mnist import mnist, normalize
+from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
 from mnistzoo.images import loading
 from mnistzoo.images.grayscale import gray_levels, shrink, shrink_factor
 from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.transforms import normalize
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]
 

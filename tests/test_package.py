@@ -16,9 +16,9 @@ LAYERS = [
     {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"models"},
+    {"data", "models"},
     {"storage", "images"},
-    {"data", "analysis", "inference"},
+    {"analysis", "inference"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.images.preprocessing import find_digits, to_mnist
+from mnistzoo.images.transforms import normalize
 
 if TYPE_CHECKING:
     from mnistzoo.images.loading import ImageLike
