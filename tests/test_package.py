@@ -13,12 +13,12 @@ SOURCE = Path(mnistzoo.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"demo", "plots", "zoo"},
+    {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"models"},
+    {"data", "models"},
     {"storage", "images"},
-    {"data", "analysis"},
+    {"analysis", "inference"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]

@@ -18,9 +18,9 @@ from inference import fastest, session
 from torch import Tensor
 
 import mnistzoo
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import MissingExtraError
 from mnistzoo.export import export
+from mnistzoo.images.transforms import normalize
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.tables import Table
@@ -49,7 +49,7 @@ def files(model: ConvNet, folder: Path) -> dict[str, Path]:
     """Export a model to every format, by the name of the format in the table."""
     made = {
         "ONNX": export(model, folder / "float.onnx").path,
-        "ONNX, int8": export(model, folder / "int8.onnx", int8=True).path,
+        "ONNX, int8": export(model, folder / "int8.onnx", bits=8).path,
         "torch.export": export(model, folder / "model.pt2").path,
     }
     try:

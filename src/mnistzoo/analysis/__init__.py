@@ -39,7 +39,7 @@ def analyze(
         module: Any model.
         inputs: Shape of one input without the batch, such as `(channels, height, width)`; or an
             example tensor with its batch; or a tuple of several inputs, or a dictionary of inputs
-            by name, each a shape or a tensor. Token ids are an example of integers of shape
+            by name, each a shape or a tensor. Token IDs are an example of integers of shape
             `(N, length)`, and have fields along the sequence.
         kwargs: Other arguments of the model by name, passed as they are, such as flags and lists.
         of: Name of the input that receptive fields are fields of; default: the first. Tensors
@@ -49,11 +49,11 @@ def analyze(
             `(N, length, channels)`.
 
     Raises:
-        InputError: If the model refuses the inputs. The message names the layer.
-        UnknownNameError: If `of` names no input. The message suggests the nearest.
-        UnknownOperatorError: If the model calls an operator without a rule; see
+        InputError: The model refuses the inputs. The message names the layer.
+        UnknownNameError: `of` names no input. The message suggests the nearest.
+        UnknownOperatorError: The model calls an operator without a rule; see
             `register_operator`.
-        AnalysisError: If the model fails, or branches that join do not line up.
+        AnalysisError: The model fails, or branches that join do not line up.
 
     If the model calls an operator that needs values, such as the selection of boxes in a detector,
     the analysis ends there: see `Analysis.stopped_at`.
@@ -106,8 +106,8 @@ def receptive_field(
         channels_last: As for `analyze`.
 
     Raises:
-        UnknownNameError: If there is no such layer. The message suggests the nearest.
-        AnalysisError: If the layer is not called, or as for `analyze`.
+        UnknownNameError: There is no such layer. The message suggests the nearest.
+        AnalysisError: The layer is not called, or as for `analyze`.
         InputError: As for `analyze`.
         UnknownOperatorError: As for `analyze`.
 
@@ -132,7 +132,7 @@ def num_params(module: nn.Module, trainable_only: bool = False) -> int:
         trainable_only: Leave out parameters that do not require a gradient.
 
     Raises:
-        InputError: If the model has lazy parameters. `analyze` counts those.
+        InputError: The model has lazy parameters. `analyze` counts those.
 
     >>> import mnistzoo
     >>> mnistzoo.num_params(mnistzoo.exp5())

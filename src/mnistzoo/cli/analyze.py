@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
-"""The columns of the table, which fit a terminal. CSV and Markdown have all."""
+"""The columns that fit a terminal. CSV and Markdown have all columns."""
 
 
 def analyze(
@@ -35,7 +35,7 @@ def analyze(
             "--input",
             metavar="C,H,W",
             help="Shape of one input, as NAME=C,H,W for each of several. Names that end in _ids "
-            "get token ids.",
+            "get token IDs.",
             show_default="1,28,28 for this zoo, the library's own for timm and transformers, else "
             "3,224,224",
         ),

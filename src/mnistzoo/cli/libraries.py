@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from mnistzoo.analysis.tracing.arguments import Inputs
 
 MAX_TOKENS = 128
-"""Length of the token ids that a model of transformers is analyzed with by default."""
+"""Length of the token IDs that a model of transformers is analyzed with by default."""
 
 
 def load(model: str) -> nn.Module:
-    """Load the model that the command line names. Only a folder's has trained weights.
+    """Load the model named on the command line. Only a folder provides trained weights.
 
     Raises:
         UnknownNameError: torchvision, timm or the zoo has no such model.
-        InputError: The name has another form, or does not lead to a model.
+        InputError: The name has another form, or is not that of a model.
     """
     source, colon, name = model.partition(":")
     if not colon and source_of.is_folder(model):
@@ -103,7 +103,7 @@ def default_inputs(model: str, module: nn.Module, batch_size: int) -> Inputs:
 
 
 def _transformers_inputs(module: Any, batch_size: int) -> Inputs:
-    """Return token ids or the shape of an image, as the configuration says."""
+    """Return token IDs or the shape of an image, as the configuration says."""
     config, name = module.config, module.main_input_name
     if name == "pixel_values":
         size = getattr(config, "image_size", 224)
@@ -120,14 +120,14 @@ def _transformers_inputs(module: Any, batch_size: int) -> Inputs:
 
 
 def token_ids(batch_size: int, *shape: int) -> Any:
-    """Return an example of token ids."""
+    """Return an example of token IDs."""
     import torch
 
     return torch.zeros(batch_size, *shape, dtype=torch.long)
 
 
 def _call(module: str, name: str) -> object:
-    """Call a function of the user's, or return a module; the working folder is searched too."""
+    """Call a function or return a module, importing from the working directory too."""
     sys.path.insert(0, "")
     try:
         value = import_module(module)

@@ -81,8 +81,8 @@ def read_arguments(
     """Return what to call a model with; the arguments are those of `mnistzoo.analyze`.
 
     Raises:
-        InputError: If the inputs are not shapes, tensors, or containers of them.
-        UnknownNameError: If `of` names no input.
+        InputError: The inputs are not shapes, tensors, or containers of them.
+        UnknownNameError: `of` names no input.
     """
     read = _Reader(floating_dtype(check_module(module)), check_batch_size(batch_size)).read
     positional, named = _split(inputs)
@@ -161,7 +161,7 @@ def _choose(inputs: dict[str, Any], of: str | None) -> Tensor:
 
 
 def _channels(tensor: Tensor, channels_last: bool) -> int | None:
-    """Return the dimension of the channels. A batch of token ids has none."""
+    """Return the dimension of the channels. A batch of token IDs has none."""
     if tensor.ndim < 2 or (tensor.ndim == 2 and _holds_integers(tensor)):
         return None
     return tensor.ndim - 1 if channels_last else 1

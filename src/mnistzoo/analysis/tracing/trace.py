@@ -1,4 +1,4 @@
-"""One pass of an input's shape through a model: what every analysis reads."""
+"""One pass of an input's shape through a model, which every analysis uses."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ class Trace:
         """Return the layout of a layer's output, or of the last feature map.
 
         Raises:
-            InputError: If `layer` is not a string.
-            UnknownNameError: If there is no such layer.
-            AnalysisError: If the layer is not called, or its output does not depend on the input.
+            InputError: `layer` is not a string.
+            UnknownNameError: There is no such layer.
+            AnalysisError: The layer is not called, or its output does not depend on the input.
         """
         if layer is None:
             return self._layout_of_last_map()
@@ -122,10 +122,10 @@ def trace(
     The arguments are those of `mnistzoo.analyze`.
 
     Raises:
-        InputError: If the inputs are not valid, or the model refuses them.
-        UnknownNameError: If `of` names no input.
-        UnknownOperatorError: If an operator has no rule.
-        AnalysisError: If the model cannot be traced.
+        InputError: The inputs are not valid, or the model refuses them.
+        UnknownNameError: `of` names no input.
+        UnknownOperatorError: An operator has no rule.
+        AnalysisError: The model cannot be traced.
     """
     given = read_arguments(
         module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
@@ -188,7 +188,7 @@ def _keep_output(calls: ModuleTracker, output: object) -> None:
 
 @contextmanager
 def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> Iterator[None]:
-    """Inside, a call of the module is traced."""
+    """Trace calls of the module."""
     with (
         _unfused_attention(),
         fast_recurrent_layers(module),
@@ -203,7 +203,7 @@ def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> It
 
 @contextmanager
 def _unfused_attention() -> Iterator[None]:
-    """Inside, PyTorch's transformer layers call their parts instead of one fused operator."""
+    """Make PyTorch's transformer layers call their parts instead of one fused operator."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
