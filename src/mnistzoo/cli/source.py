@@ -11,6 +11,7 @@ from mnistzoo.errors import FileReadError, UnknownNameError
 from mnistzoo.files import is_dir
 
 if TYPE_CHECKING:
+    from mnistzoo.inference import NumpyModel
     from mnistzoo.models.convnet import ConvNet
 
 
@@ -53,6 +54,18 @@ def check(source: str) -> None:
             f"There is no folder {source}. Name one that `train`, `pull` or `save_pretrained` "
             "wrote. To use a repository of the Hub, run `mnistzoo pull user/name -o FOLDER` first."
         )
+
+
+def load_arrays(source: str) -> NumpyModel:
+    """Load what `load` loads as NumPy arrays, without importing torch.
+
+    Raises:
+        UnknownNameError, FileReadError, WeightsError: As for `load`.
+    """
+    check(source)
+    from mnistzoo.inference import load_folder, load_model
+
+    return load_folder(source) if is_folder(source) else load_model(source)
 
 
 def load(source: str) -> ConvNet:
