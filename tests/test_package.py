@@ -16,9 +16,9 @@ LAYERS = [
     {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"models"},
+    {"models", "inference"},
     {"storage", "images"},
-    {"data", "analysis", "inference"},
+    {"data", "analysis"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]

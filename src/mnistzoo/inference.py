@@ -86,6 +86,7 @@ class NumpyModel:
         return read(self._classify, image)
 
     def _classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
+        # one by one: a digit's numbers must not depend on the others
         logs = [self.log_probabilities(digit[None])[0].astype(np.float64) for digit in digits]
         return [(np.exp(row) / np.exp(row).sum()).tolist() for row in logs]
 
@@ -112,7 +113,8 @@ def load_model(name: str) -> NumpyModel:
         FileReadError: The file is missing.
         WeightsError: The file is not the one that the manifest describes.
     """
-    return NumpyModel.from_state_dict(BUILDABLE[name], pretrained_state_dict(name))
+    state_dict = pretrained_state_dict(name)
+    return NumpyModel.from_state_dict(BUILDABLE[name], state_dict)
 
 
 def load_folder(folder: str | os.PathLike[str]) -> NumpyModel:

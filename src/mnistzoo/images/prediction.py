@@ -99,5 +99,9 @@ def _predictions(classify: Classifier, digits: list[NDArray[np.uint8]]) -> list[
 
 
 def _prediction(probabilities: list[float]) -> Prediction:
+    if not np.isfinite(probabilities).all():
+        raise InputError(
+            "Expected a model with finite outputs, got NaN. Check its weights, or use float32."
+        )
     label = int(np.argmax(probabilities))
     return Prediction(label, probabilities[label], tuple(probabilities))

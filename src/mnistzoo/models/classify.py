@@ -19,20 +19,19 @@ _IMPORTING_PROCESS = os.getpid()
 def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
     """Return the probabilities of digits in MNIST format, each uint8 of shape `(28, 28)`.
 
-    Every digit is a batch of its own. The last bits of a convolution's output depend on the size
-    of the batch, so this is what makes a digit's numbers independent of the others.
+    Every digit is a batch of its own, because the last bits of a convolution's output depend on
+    the size of the batch. A digit's numbers therefore do not depend on the other digits.
 
     A forked process is set to one thread: it lacks the threads of its parent, and GNU OpenMP
     would wait for them forever.
 
     Raises:
-        InputError: The model's parameters have several dtypes or devices, or no values, or its
-            output is not finite.
+        InputError: The model's parameters have several dtypes or devices, or no values.
     """
     if os.getpid() != _IMPORTING_PROCESS:
         torch.set_num_threads(1)
     device, dtype = _device_and_dtype(model)
-    if any(layer.training for layer in model.modules()):  # a new layer may be, in an old model
+    if any(layer.training for layer in model.modules()):  # a layer that was added may be
         model = _in_eval_mode(model, {})
     images = normalize(torch.from_numpy(np.stack(digits))).to(device, dtype)
     return [_probabilities(model(image)) for image in torch.split(images, 1)]

@@ -74,7 +74,11 @@ def parse_state_dict(data: bytes, source: str, *, expected_sha256: str | None = 
         )
     try:
         return load(data)
-    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except KeyError as error:  # NumPy has no such dtype
+        raise WeightsError(
+            f"Expected float32 tensors in {source}, got {error.args[0]}. Save model.float()."
+        ) from error
+    except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(
             f"{source} is not a safetensors file: {error}. Use weights that mnistzoo saved."
         ) from error
