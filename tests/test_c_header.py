@@ -9,11 +9,11 @@ import pytest
 
 import mnistzoo
 from mnistzoo.architectures import Architecture, Conv, Pool
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import InputError
 from mnistzoo.export import export
 from mnistzoo.export.c_header import build_header
 from mnistzoo.export.integers import MAX_SUM, quantize
+from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import NumpyModel
 from mnistzoo.models.convnet import ConvNet
 

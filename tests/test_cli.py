@@ -68,6 +68,11 @@ FAST = {
     "study exp1 -o x --jobs 1 --ray auto": 2,
     "export exp1 -o x.txt": 2,
     "plot errors exp1 -o x.txt": 2,
+    "evaluate exp1 --style plain": 2,
+    "evaluate exp1 --data x --disputed": 2,
+    "evaluate exp1 --data no/folder": 1,
+    "evaluate exp1 --data x --style fancy": 2,
+    "plot confusion exp1 --style plain": 2,
     "analyze exp6": 1,
     "evaluate exp6": 1,
     "evaluate no/folder": 1,
@@ -333,7 +338,7 @@ def test_verify_exits_1_on_a_mismatch(tmp_path, monkeypatch):
     assert "holds" in invoke("verify", "exp1")
     entry = read_manifest()["exp1"]
     write_manifest({"exp1": replace(entry, correct=10_000)}, folder)
-    assert f"correct: stated 10000, is {entry.correct}" in invoke("verify", "exp1", status=1)
+    assert f"correct: stated 10000, computed {entry.correct}" in invoke("verify", "exp1", status=1)
 
 
 @pytest.fixture

@@ -158,8 +158,7 @@ def test_arrays_of_another_byte_order_are_read(model, few):
 
 
 REFUSED = {
-    "no pair": (lambda i, n: i, "a pair (images, labels), got a Tensor"),
-    "a name": (lambda i, n: "mnist", "got a str"),
+    "no pair": (lambda i, n: i, "a pair (images, labels), or a dataset"),
     "three parts": (lambda i, n: (i, n, n), "got a tuple of length 3"),
     "dark on light": (lambda i, n: (255 - i, n), "got 50 of 50 images with a light one"),
     "dark on light, normalized": (lambda i, n: (normalized(255 - i), n), "with a light one"),

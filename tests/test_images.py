@@ -14,11 +14,12 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 import mnistzoo
-from mnistzoo.data.mnist import mnist, normalize
+from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
 from mnistzoo.images import loading
 from mnistzoo.images.grayscale import gray_levels, shrink, shrink_factor
 from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.transforms import normalize
 
 FORMATS = ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"]
 
@@ -345,8 +346,8 @@ def test_damaged_files_raise_no_other_errors(page, kind):
 
 
 def test_a_truncated_file_is_named_as_such(page):
-    """The error says that the file may be cut short."""
-    with pytest.raises(ImageError, match="cut short"):
+    """The error says that the file may be truncated."""
+    with pytest.raises(ImageError, match="truncated"):
         to_mnist(encoded(page)[:-100])
 
 

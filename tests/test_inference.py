@@ -6,8 +6,8 @@ import torch
 
 import mnistzoo
 from mnistzoo.architectures import BUILDABLE, Architecture, Conv, Pool
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import UnknownNameError, WeightsError
+from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import NumpyModel, load_folder, load_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.tensors import to_arrays

@@ -16,9 +16,9 @@ LAYERS = [
     {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"models", "inference"},
+    {"data", "inference", "models"},
     {"storage", "images"},
-    {"data", "analysis"},
+    {"analysis"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]

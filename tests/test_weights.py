@@ -128,7 +128,7 @@ def test_bfloat16_is_refused(tmp_path):
     with pytest.raises(WeightsError, match="a to be float32, got bfloat16"):
         to_arrays(state)
     (tmp_path / "x").write_bytes(save(state))
-    with pytest.raises(WeightsError, match="float32 tensors in .*x, got BF16"):
+    with pytest.raises(WeightsError, match=r"float32 tensors in .*x, got BF16"):
         read_state_dict(tmp_path / "x")
 
 

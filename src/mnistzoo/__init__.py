@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import effective_receptive_field as effective_receptive_field
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
+    from mnistzoo.data.datasets import ImageDataset as ImageDataset
+    from mnistzoo.data.datasets import load_dataset as load_dataset
     from mnistzoo.data.mnist import mnist as mnist
     from mnistzoo.errors import MnistZooError as MnistZooError
     from mnistzoo.evaluation import Evaluation as Evaluation
@@ -45,6 +47,7 @@ _HOMES = {
         *("Analysis", "EffectiveReceptiveField", "ReceptiveField", "analyze"),
         *("effective_receptive_field", "num_params", "receptive_field"),
     ),
+    "data.datasets": ("ImageDataset", "load_dataset"),
     "data.mnist": ("mnist",),
     "errors": ("MnistZooError",),
     "evaluation": ("Evaluation", "evaluate"),
@@ -60,7 +63,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = ["__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 
 
-if not TYPE_CHECKING:  # a type checker would take any name for one of these
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name in _MODULES:

@@ -109,7 +109,7 @@ def test_the_record_holds_everything():
 
 
 def test_the_record_of_a_global_field():
-    """Behind a norm over the map, the local window is kept beside the global field."""
+    """After a norm over the map, the local window is kept beside the global field."""
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2))
     field = mnistzoo.analyze(module, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
     assert field["is_global"]
@@ -118,7 +118,7 @@ def test_the_record_of_a_global_field():
 
 
 def test_the_record_of_a_fraction():
-    """Behind upsampling the stride is half a pixel, a float in JSON."""
+    """After upsampling, the stride is half a pixel, a float in JSON."""
     module = nn.Sequential(nn.Upsample(scale_factor=2), nn.MaxPool2d(3, stride=1))
     field = mnistzoo.analyze(module, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
     assert field["stride"] == [0.5, 0.5]

@@ -32,7 +32,7 @@ class Row:
         receptive_field: Receptive field of the output. `None` if the output does not depend on the
             input.
         has_params: Whether the module has parameters, counted in this row or in an earlier one.
-        unused_params: Those of its parameters that no operator read.
+        unused_params: Number of its parameters that no operator read.
     """
 
     path: str
@@ -45,7 +45,7 @@ class Row:
     unused_params: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row in types that JSON has."""
+        """Return the row as JSON values."""
         field = self.receptive_field
         return {
             "path": self.path,
@@ -115,7 +115,7 @@ class Analysis(Sequence[Row]):
         return numbers * FLOAT32_BYTES / MIB
 
     def to_dict(self) -> dict[str, Any]:
-        """Return rows and totals in types that JSON has."""
+        """Return rows and totals as JSON values."""
         field, output = self.receptive_field, self.output_receptive_field
         return {
             "input_shape": list(self.input_shape),
@@ -135,7 +135,7 @@ class Analysis(Sequence[Row]):
             columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all.
 
         Raises:
-            UnknownNameError: If there is no such column. The message suggests the nearest.
+            UnknownNameError: There is no such column. The message suggests the nearest.
         """
         return rendering.to_table(self, columns or tuple(rendering.COLUMNS))
 

@@ -50,7 +50,7 @@ INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
-    """The commands. Ctrl+C ends each with a line of its own, where typer would print none."""
+    """The commands. Ctrl+C is raised to `main`, which prints a line, where typer prints none."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -95,7 +95,8 @@ def _options(
 def main() -> None:
     """Run the command line.
 
-    The exit status is 0, 1 with one line on stderr, 2 for wrong usage, or 130 after Ctrl+C.
+    The exit status is 0, 1 after an error (one line on stderr), 2 for wrong usage, or 130 after
+    Ctrl+C.
     Characters that the terminal cannot encode, such as ×, become question marks.
     """
     for stream in (sys.stdout, sys.stderr):

@@ -14,8 +14,15 @@ from mnistzoo.training.recipes import MAX_SEED
 FormatName = Literal["table", "json", "csv", "markdown"]
 
 
+class StyleName(str, Enum):
+    """How images of a dataset become 28×28 pixels."""
+
+    mnist = "mnist"
+    plain = "plain"
+
+
 class RecipeName(str, Enum):
-    """The recipes of `mnistzoo.training.recipes`; typer lists no literals, only enumerations."""
+    """The recipes of `mnistzoo.training.recipes`. Typer takes no lists of literals."""
 
     documented = "documented"
     record = "record"
@@ -23,7 +30,7 @@ class RecipeName(str, Enum):
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Return the names of models that begin so, for the shell."""
+    """Return the names of models that start with `incomplete`, for shell completion."""
     return [name for name in ARCHITECTURES if name.startswith(incomplete)]
 
 
@@ -65,6 +72,27 @@ Results = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="A folder with the results (*.json) of finished runs."),
 ]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FOLDER",
+        help="A folder with a subfolder of images for each class, or with IDX files. "
+        "[default: MNIST]",
+    ),
+]
+StyleOption = Annotated[
+    StyleName | None,
+    typer.Option(
+        "--style",
+        help="Redraw images in MNIST format, or only convert them to gray levels at 28×28.  "
+        "[default: mnist for image files, plain for IDX files]",
+        show_default=False,
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail at the first image that cannot be read.")
+]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the run.")]
 Epochs = Annotated[
     int | None,
@@ -75,7 +103,7 @@ Holdout = Annotated[
     typer.Option(
         min=0,
         max=59_999,
-        help="Hold out this many of the last training images, and evaluate on them in place of "
+        help="Hold out this many training images, from the end, and evaluate on them instead of "
         "the test images.",
     ),
 ]

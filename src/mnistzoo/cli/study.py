@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 def study(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder of the study, new or unfinished.")
+        Path, typer.Option("--output", "-o", help="Folder of the study, new or unfinished.")
     ],
     models: Names = None,
     recipes: Annotated[
-        list[RecipeName], typer.Option("--recipe", help="How to train. Can be repeated.")
+        list[RecipeName], typer.Option("--recipe", help="Training recipe. Can be repeated.")
     ] = [RecipeName.record],  # noqa: B006 - typer copies it
     seeds: Annotated[
         list[int],
-        typer.Option("--seed", min=0, max=MAX_SEED, help="One run for each. Can be repeated."),
+        typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of a run. Can be repeated."),
     ] = [0, 1, 2],  # noqa: B006 - typer copies it
     epochs: Epochs = None,
     holdout: Holdout = 0,

@@ -20,20 +20,20 @@ WHITES = (1.0, 255.0, 65_535.0)
 """The values that white may have; the smallest that no pixel exceeds is taken."""
 
 NORMALIZED = (-MEAN / STD, (1 - MEAN) / STD)
-"""What black and white become when they are normalized."""
+"""Black and white, normalized."""
 
 ROUNDING = 0.02
 """How far half-precision pixels may lie outside `NORMALIZED`."""
 
 
-def labeled_images(dataset: Dataset) -> Digits:
+def labeled_images(dataset: Dataset | list[Any] | tuple[Any, ...]) -> Digits:
     """Return a dataset's images and labels as tensors, checked.
 
     Args:
-        dataset: a pair (images, labels). Images have the shape `(N, 28, 28)` or
+        dataset: A pair (images, labels). Images have the shape `(N, 28, 28)` or
             `(N, 1, 28, 28)` and show light digits on a dark background. Their pixels lie between 0
             and 1, 255 or 65,535 (the smallest range that holds all of them), or are normalized as
-            `mnistzoo.transforms()` does it. Labels are N whole numbers from 0.
+            by `mnistzoo.transforms()`. Labels are N whole numbers from 0.
 
     Returns:
         Images as uint8 of shape `(N, 28, 28)` or as normalized float32 of shape
@@ -47,7 +47,7 @@ def labeled_images(dataset: Dataset) -> Digits:
             f"Expected a pair (images, labels), got {_described(dataset)}. "
             "Use mnistzoo.mnist(train=False), or a tuple of two tensors or arrays."
         )
-    images, labels = _images(dataset[0]), _labels(dataset[1])
+    images, labels = _images(dataset[0]), to_labels(dataset[1])
     if len(images) != len(labels):
         raise InputError(
             f"Expected a label for each image, got {len(images):,} images and "
@@ -58,7 +58,7 @@ def labeled_images(dataset: Dataset) -> Digits:
 
 
 def _images(values: ArrayLike) -> Tensor:
-    images = _tensor(values, "images")
+    images = to_tensor(values, "images")
     height, width = INPUT_SHAPE[1:]
     if images.ndim == 4 and images.shape[1] == 1:
         images = images.squeeze(1)
@@ -91,7 +91,7 @@ def _normalized(images: Tensor) -> Tensor:
 
 
 def _check_background(images: Tensor) -> None:
-    """Refuse a dataset most of whose images have a light border."""
+    """Refuse a dataset if most of its images have a light border."""
     sides = images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]
     border = torch.cat([side.flatten(1) for side in sides], dim=1)
     gray = 127.5 if images.dtype == torch.uint8 else sum(NORMALIZED) / 2
@@ -103,8 +103,9 @@ def _check_background(images: Tensor) -> None:
         )
 
 
-def _labels(values: ArrayLike) -> Tensor:
-    labels = _tensor(values, "labels").cpu()
+def to_labels(values: ArrayLike) -> Tensor:
+    """Return labels as int64 of shape `(N,)`, checked."""
+    labels = to_tensor(values, "labels").cpu()
     if labels.ndim != 1:
         raise InputError(
             f"Expected labels of shape (N,), got {tuple(labels.shape)}. "
@@ -123,7 +124,7 @@ def _labels(values: ArrayLike) -> Tensor:
     return numbers
 
 
-def _tensor(values: Any, name: str) -> Tensor:
+def to_tensor(values: Any, name: str) -> Tensor:
     """Return the numbers of a tensor, an array or a list as a tensor."""
     try:
         if isinstance(values, Tensor):

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mnistzoo.architectures import MEAN, STD
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes, sha256
 
@@ -24,7 +23,7 @@ class IDXFile(NamedTuple):
     Attributes:
         name: Its file name, without `.gz`.
         shape: Number of images or labels, and the images' height and width.
-        sha256: the digest of its uncompressed content.
+        sha256: Digest of its uncompressed content.
     """
 
     name: str
@@ -99,19 +98,6 @@ def mnist(train: bool = True) -> Digits:
     return Digits(read_idx(images), read_idx(labels).long())
 
 
-def normalize(images: Tensor) -> Tensor:
-    """Convert MNIST images to a model's input.
-
-    Args:
-        images: uint8, shape `(N, 28, 28)`.
-
-    Returns:
-        float32, shape `(N, 1, 28, 28)`: scaled to 0 to 1, minus the mean of the training pixels,
-        divided by their standard deviation.
-    """
-    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
-
-
 def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
     """Read a gzip-compressed IDX file of unsigned bytes: a uint8 tensor of shape `file.shape`.
 
@@ -121,7 +107,7 @@ def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
 
     Raises:
         FileReadError: The file is missing or cannot be read.
-        DataError: The file is truncated, altered, or another one.
+        DataError: The file is truncated, altered, or a different one.
     """
     path = folder / f"{file.name}.gz"
     content = _gunzip(read_bytes(path, limit=file.size + 1024), file.size, path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mnistzoo.data.mnist import normalize
+from mnistzoo.architectures import MEAN, STD
 from mnistzoo.images.preprocessing import to_mnist
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ImageTransform:
         Raises:
             ImageError: It cannot be decoded, is too large, or shows no digit.
             FileReadError: A path cannot be read.
-            InputError: An object, shape, dtype or range is not an image's.
+            InputError: An object, shape, dtype or range is not that of an image.
         """
         return normalize(torch.from_numpy(to_mnist(image))[None])[0]
 
@@ -47,3 +47,16 @@ def transforms() -> ImageTransform:
     torch.Size([1, 28, 28])
     """
     return ImageTransform()
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Convert MNIST images to a model's input.
+
+    Args:
+        images: uint8, shape `(N, 28, 28)`.
+
+    Returns:
+        float32, shape `(N, 1, 28, 28)`: scaled to 0 to 1, minus the mean of the training pixels,
+        divided by their standard deviation.
+    """
+    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)

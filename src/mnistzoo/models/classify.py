@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import InputError
+from mnistzoo.images.transforms import normalize
 
 _IMPORTING_PROCESS = os.getpid()
 
@@ -60,9 +60,9 @@ def _in_eval_mode(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Mod
     The original keeps its mode, so other threads that use it see no change.
     """
     if module not in made:
-        made[module] = twin = module.__new__(type(module))
-        vars(twin).update(vars(module), training=False)
-        vars(twin)["_modules"] = {
+        made[module] = copied = module.__new__(type(module))
+        vars(copied).update(vars(module), training=False)
+        vars(copied)["_modules"] = {
             name: None if child is None else _in_eval_mode(child, made)
             for name, child in module._modules.items()
         }

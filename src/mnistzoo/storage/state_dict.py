@@ -24,7 +24,7 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 """A state dict: arrays by the names that PyTorch gives the tensors."""
 
 MAX_BYTES = 16 * 2**20
-"""Largest weights file that is read. The zoo's own are under 200 kB."""
+"""Largest weights file that is read. The zoo's own are under 130 kB."""
 
 MAX_HEADER_BYTES = 64 * 2**10
 """Largest safetensors header that is parsed. The zoo's own are under 5 kB."""
@@ -54,7 +54,7 @@ def parse_state_dict(data: bytes, source: str, *, expected_sha256: str | None = 
 
     Args:
         data: The whole file.
-        source: What messages call the file.
+        source: Name of the file in error messages.
         expected_sha256: The digest that `data` must have. Default: any.
 
     Raises:
@@ -85,7 +85,7 @@ def parse_state_dict(data: bytes, source: str, *, expected_sha256: str | None = 
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what a weights file of this library says about how it was made.
+    """Read the provenance that a weights file of this library carries.
 
     Raises:
         WeightsError: The file is missing, is not safetensors, or has no such metadata.

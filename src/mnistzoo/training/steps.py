@@ -9,15 +9,15 @@ import torch
 from torch import Generator, Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import TrainingError
+from mnistzoo.images.transforms import normalize
 from mnistzoo.training import optim
 from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.distributed import all_sum, rank, world_size
 from mnistzoo.training.trainer import Trainer
 
 SEED_STRIDE = 10_000
-"""Distance of the seeds of two runs: each epoch has its own generator, so none has to be saved."""
+"""Distance between the seeds of two runs. Each epoch has its own generator, so none is saved."""
 
 
 def train_epoch(
