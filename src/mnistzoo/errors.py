@@ -76,6 +76,10 @@ class AnalysisError(MnistZooError, RuntimeError):
     """A module that cannot be traced, or whose branches do not line up."""
 
 
+class ValuesNeededError(AnalysisError):
+    """An operator needs the values of a tensor that depends on the input."""
+
+
 class HubError(MnistZooError, OSError):
     """The Hub cannot be reached, rejects a request, or sends an invalid response."""
 

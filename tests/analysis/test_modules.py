@@ -68,3 +68,12 @@ def test_functions_have_rows():
         ("0.conv", "Conv2d"),
         ("0", "max_pool2d"),
     ]
+
+
+def test_a_hook_on_the_model_is_part_of_its_output():
+    """The output is what the caller of the model gets, after its hooks."""
+    module = nn.Sequential(nn.Conv2d(1, 1, 3))
+    module.register_forward_hook(lambda *call: nn.functional.max_pool2d(call[2], 2))
+    analysis = analyze(module, (1, 8, 8))
+    assert analysis.output_receptive_field.size == (4, 4)
+    assert receptive_field(module, (1, 8, 8), "") == analysis.output_receptive_field

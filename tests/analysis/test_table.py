@@ -104,6 +104,7 @@ def test_the_record_holds_everything():
         "footprint_mib": (501 * 40 + 2 * 2 * 250 * 40 + 1258) * 4 / 2**20,
         "receptive_field": conv,
         "output_receptive_field": {**pool, "local": None},
+        "stopped_at": None,
         "layers": [dict(zip((*keys, "receptive_field"), row, strict=True)) for row in layers],
     }
 
