@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mnistzoo.cli.options import StyleName
     from mnistzoo.data.datasets import ImageDataset
     from mnistzoo.data.idx import Split
+    from mnistzoo.inference import NumpyModel
     from mnistzoo.models.convnet import ConvNet
 
 
@@ -75,6 +76,18 @@ def check_data(folder: Path | None) -> None:
             f"There is no folder {folder}. Name one with a subfolder of images for each class, or "
             "with IDX files."
         )
+
+
+def load_arrays(source: str) -> NumpyModel:
+    """Load what `load` loads as NumPy arrays, without importing torch.
+
+    Raises:
+        UnknownNameError, FileReadError, WeightsError: As for `load`.
+    """
+    check(source)
+    from mnistzoo.inference import load_folder, load_model
+
+    return load_folder(source) if is_folder(source) else load_model(source)
 
 
 def load(source: str) -> ConvNet:

@@ -12,8 +12,8 @@ import torch
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, NUM_CLASSES
 from mnistzoo.errors import ArgumentError, UnknownNameError
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.tensors import load_into, to_arrays
 from mnistzoo.storage.manifest import pretrained_state_dict
-from mnistzoo.storage.state_dict import load_into
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
     if pretrained:
         state = pretrained_state_dict(name)
         if num_classes != NUM_CLASSES:
-            state.update(model.float().classifier.state_dict(prefix="classifier."))
+            state |= to_arrays(model.float().classifier.state_dict(prefix="classifier."))
         load_into(model.float(), state, f"The pretrained {name}")
         model.to(torch.get_default_dtype()).eval()
     return model
