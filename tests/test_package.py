@@ -16,9 +16,9 @@ LAYERS = [
     {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"data", "models"},
+    {"data", "inference", "models"},
     {"storage", "images"},
-    {"analysis", "inference"},
+    {"analysis"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]

@@ -13,15 +13,15 @@ import typer
 
 from mnistzoo.cli.console import print_records
 from mnistzoo.cli.options import Format, ModelOption
-from mnistzoo.cli.source import check, load
+from mnistzoo.cli.source import check, load_arrays
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistzoo.models.convnet import ConvNet
-    from mnistzoo.models.prediction import Prediction
+    from mnistzoo.images.prediction import Prediction
+    from mnistzoo.inference import NumpyModel
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -54,7 +54,7 @@ def predict(
     Images that cannot be read are reported on stderr, and the exit status is 1.
     """
 
-    def one(model: ConvNet, source: Source) -> tuple[Prediction, Pixels | None]:
+    def one(model: NumpyModel, source: Source) -> tuple[Prediction, Pixels | None]:
         from mnistzoo.images.preprocessing import to_mnist
 
         return model.predict(source), to_mnist(source) if show else None
@@ -96,11 +96,11 @@ def read(images: Images, model: ModelOption = "exp5", format_: Format = "table")
 
 
 def _each(
-    arguments: list[str], model: str, read: Callable[[ConvNet, Source], T]
+    arguments: list[str], model: str, read: Callable[[NumpyModel, Source], T]
 ) -> tuple[list[tuple[str, T]], bool]:
     """Apply `read` to each image. Return the results by name, and whether any image failed.
 
-    Errors that do not involve the model are reported before torch is imported.
+    Errors that do not involve the model are reported before it is loaded.
     """
     check(model)
     sources = list(_sources(arguments))
@@ -109,7 +109,7 @@ def _each(
         _report(name, error)
     if len(failed) == len(sources):
         return [], True
-    loaded, found = load(model), []
+    loaded, found = load_arrays(model), []
     for name, source in sources:
         if not isinstance(source, MnistZooError):
             try:
