@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-
 MAX_NAMES = 40
 """The most names that an error lists."""
 
