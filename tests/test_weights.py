@@ -90,7 +90,7 @@ def test_pretrained_checks_its_file(shipped, monkeypatch):
 
 
 def test_weights_are_found_installed_and_in_a_checkout(tmp_path):
-    """They are in the package of a wheel, or at the top of a checkout."""
+    """Weights are in the package of a wheel, or at the top of a checkout."""
     package = tmp_path / "src" / "mnistzoo"
     assert find_weights(package) == tmp_path / "weights"
     (package / "pretrained").mkdir(parents=True)

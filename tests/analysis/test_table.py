@@ -36,7 +36,7 @@ def test_every_format_has_all_layers_and_totals():
 
 
 def test_an_analysis_is_a_sequence():
-    """It has a length, items and slices."""
+    """An analysis has a length, items and slices."""
     summary = exp5().summary()
     assert len(summary) == len(list(summary)) == 24
     assert summary[0].path == "features.conv1"

@@ -35,7 +35,7 @@ def evaluate(
         bool, typer.Option("--confusion", help="Also print confusion matrices.")
     ] = False,
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also give the accuracy of each class.")
+        bool, typer.Option("--per-class", help="Also print the accuracy of each class.")
     ] = False,
     disputed: Annotated[
         bool, typer.Option("--disputed", help="List predictions for the disputed images instead.")
@@ -45,7 +45,7 @@ def evaluate(
     """Measure accuracy and calibration on the 10,000 test images, or on your own.
 
     With --data, the model is evaluated on the test split of your own images, or on all of them
-    where there are no splits. Classes are matched by name; a digit's name is its number.
+    if there are no splits. Classes are matched by name; a digit's name is its number.
 
     NLL is the mean negative log-likelihood in nats. ECE is the expected calibration error over 15
     bins. The labels of 15 test images are disputed: errors on them count, and the last column is
@@ -54,7 +54,7 @@ def evaluate(
     if data is None and (style or strict):
         raise typer.BadParameter("--style and --strict need --data.")
     if data is not None and disputed:
-        raise typer.BadParameter("--disputed is about MNIST. Leave out --data.")
+        raise typer.BadParameter("--disputed applies to MNIST only. Leave out --data.")
     found = _evaluate(models, data, style, strict)
     if disputed:
         _print_disputed(found, format_)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 MAX_NAMED = 20
-"""The most images that are named when they cannot be read; the others are counted."""
+"""The largest number of skipped images that are named; the others are only counted."""
 
 
 def title(name: str) -> str:
@@ -109,7 +109,7 @@ def load(source: str) -> ConvNet:
 def load_data(
     folder: Path, style: StyleName | None, *, split: Split = "test", strict: bool = False
 ) -> ImageDataset:
-    """Read a dataset with a progress bar, and name the images that were left out on stderr.
+    """Read a dataset with a progress bar, and report skipped images on stderr.
 
     Raises:
         MnistZooError: See `mnistzoo.load_dataset`.
@@ -126,8 +126,8 @@ def load_data(
             on_image=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for name, reason in found.skipped[:MAX_NAMED]:
-        print(f"mnistzoo: left out {name}: {reason}", file=sys.stderr)
+        print(f"mnistzoo: skipped {name}: {reason}", file=sys.stderr)
     if found.skipped:
         count, kept = len(found.skipped), len(found)
-        print(f"mnistzoo: left out {count:,} of {count + kept:,} images", file=sys.stderr)
+        print(f"mnistzoo: skipped {count:,} of {count + kept:,} images", file=sys.stderr)
     return found

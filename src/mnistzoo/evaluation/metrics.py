@@ -87,8 +87,8 @@ class Evaluation:
     """A model's log-probabilities for N labeled images, and the metrics computed from them.
 
     Attributes:
-        log_probabilities: Float32, shape `(N, num_classes)`.
-        labels: Int64, shape `(N,)`.
+        log_probabilities: float32, shape `(N, num_classes)`.
+        labels: int64, shape `(N,)`.
         classes: The name of each class. Default: the number of each.
     """
 

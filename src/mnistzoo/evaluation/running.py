@@ -73,9 +73,9 @@ def evaluate(
 
 
 def _class_names(model: nn.Module, names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
-    """Return the names of a model's classes, among which are those of the dataset.
+    """Return the names of a model's classes, which include those of the dataset.
 
-    A model whose classes have no names takes those of a dataset with as many classes.
+    A model without class names takes those of a dataset with the same number of classes.
     """
     own: tuple[str, ...] | None = getattr(model, "labels", None)
     classes = own or tuple(map(str, range(num_classes)))

@@ -81,31 +81,47 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
 
 @_explain_arguments
 def exp1(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp1, the baseline: two convolutions. Options as in `get_model`."""
+    """Build exp1, the baseline: two convolutions. Options as in `get_model`.
+
+    >>> exp1(pretrained=True).num_params()
+    21000
+    """
     return get_model("exp1", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp2(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp2: three convolutions, 64 to 16 channels. Options as in `get_model`."""
+    """Build exp2: three convolutions, 64 to 16 channels. Options as in `get_model`.
+
+    >>> exp2(pretrained=True).num_params()
+    27738
+    """
     return get_model("exp2", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp3(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp3: three convolutions, 64 to 8 channels. Options as in `get_model`."""
+    """Build exp3: three convolutions, 64 to 8 channels. Options as in `get_model`.
+
+    >>> exp3(pretrained=True).num_params()
+    23426
+    """
     return get_model("exp3", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp4(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp4: seven convolutions. Options as in `get_model`."""
+    """Build exp4: seven convolutions. Options as in `get_model`.
+
+    >>> exp4(pretrained=True).num_params()
+    17054
+    """
     return get_model("exp4", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp5(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp5: seven convolutions with batch norm, 17,302 parameters. Options as in `get_model`.
+    """Build exp5: seven convolutions with batch norm. Options as in `get_model`.
 
     >>> exp5(pretrained=True).num_params()
     17302

@@ -168,7 +168,11 @@ def apply_rule(rule: Rule, call: Call, results: int) -> Layouts:
 
 
 def elementwise(call: Call) -> Layout | None:
-    """Return the layout where each unit reads the same unit of every argument, broadcast."""
+    """Return the layout where each unit reads the same unit of every argument, broadcast.
+
+    >>> from mnistzoo.analysis import register_operator
+    >>> register_operator("mylib::gamma", elementwise)
+    """
     return union([call.layout_of(tensor) for tensor in call.tensors], call.shape)
 
 
@@ -177,7 +181,11 @@ def constant(_: Call) -> None:
 
 
 def read_all(call: Call) -> Layout | None:
-    """Return the layout where each unit reads everything: always valid, never tight."""
+    """Return the layout where each unit reads everything: always valid, never tight.
+
+    >>> from mnistzoo.analysis import register_operator
+    >>> register_operator("mylib::equalize", read_all)
+    """
     return union([call.union_of(tensor) for tensor in call.tensors], call.shape)
 
 
