@@ -54,6 +54,8 @@ def failed(monkeypatch, capsys):
 
 
 FAST = {
+    "list": 0,
+    "list --sort macs --format csv": 0,
     "--help": 0,
     "--version": 0,
     "train --help": 0,
@@ -89,7 +91,8 @@ FAST = {
     "push exp1 just-a-name": 1,
     "pull just-a-name": 1,
 }
-"""Commands that need no torch, and their exit status. The last three import the Hub's client."""
+"""Commands that need no torch, and their exit status. `push` and `pull` import the Hub's
+client."""
 
 
 def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
@@ -115,6 +118,25 @@ def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
             assert err.startswith("mnistzoo: "), line
             assert err.count("\n") == 1, line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_are_read_without_torch(new_python, tmp_path, test_images):
+    """`predict` and `read` import no torch, for a model's name and for its folder."""
+    mnistzoo.exp4(pretrained=True).save_pretrained(tmp_path / "folder")
+    Image.fromarray(test_images.images[0].numpy()).resize((280, 280)).save(tmp_path / "7.png")
+    code = (
+        "import json, os, sys; from mnistzoo.cli import main\n"
+        "os.chdir(sys.argv[1])\n"
+        "for line in json.loads(sys.argv[2]):\n"
+        "    sys.argv = ['mnistzoo', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit as exit: assert not exit.code, line\n"
+        "print('torch' in sys.modules)"
+    )
+    lines = ["predict 7.png --format csv", "read 7.png --model folder --format csv"]
+    *printed, torch_imported = new_python(code, str(tmp_path), json.dumps(lines)).splitlines()
+    assert [line.split(",")[1] for line in printed] == ["label", "7", "label", "7"]
+    assert torch_imported == "False"
 
 
 def commands(group=None, names=()):
