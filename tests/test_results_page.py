@@ -103,7 +103,7 @@ def test_every_run_is_there():
 def test_the_page_names_the_models_below_the_aims():
     """The minimum and the aims are compared with the means of `record`."""
     means = {
-        row.architecture: round(row.mean, 9)
+        row.model: round(row.mean, 9)
         for row in summarize(load_results(ROOT / "docs/results"))
         if row.recipe == "record"
     }

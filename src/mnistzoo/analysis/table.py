@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from mnistzoo.analysis import rendering
 from mnistzoo.analysis.field import ReceptiveField
-from mnistzoo.tables import Table
+from mnistzoo.tables import Table, records_to_csv
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -119,7 +119,13 @@ class Analysis(Sequence[Row]):
         return numbers * FLOAT32_BYTES / MIB
 
     def to_dict(self) -> dict[str, Any]:
-        """Return rows and totals as JSON values."""
+        """Return rows and totals as JSON values.
+
+        >>> import mnistzoo
+        >>> record = mnistzoo.exp1().summary().to_dict()
+        >>> record["num_params"], record["layers"][0]["output_shape"]
+        (21000, [6, 26, 26])
+        """
         field, output = self.receptive_field, self.output_receptive_field
         return {
             "input_shape": list(self.input_shape),
@@ -136,6 +142,11 @@ class Analysis(Sequence[Row]):
     def to_table(self, *columns: str) -> Table:
         """Return the rows as a table of text, with the totals as its caption.
 
+        >>> import mnistzoo
+        >>> table = mnistzoo.exp1().summary().to_table("layer", "parameters")
+        >>> table.rows[0]
+        ['features.conv1', 60]
+
         Args:
             columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all.
 
@@ -145,8 +156,11 @@ class Analysis(Sequence[Row]):
         return rendering.to_table(self, columns or tuple(rendering.COLUMNS))
 
     def to_csv(self) -> str:
-        """Return the rows as comma-separated values, header first."""
-        return self.to_table().to_csv()
+        """Return the rows as comma-separated values: those of `Row.to_dict`, header first.
+
+        Shapes and receptive fields are JSON.
+        """
+        return records_to_csv([row.to_dict() for row in self.rows])
 
     def to_markdown(self) -> str:
         """Return the rows as a Markdown table, followed by the totals."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
-"""The columns that fit a terminal. CSV and Markdown have all columns."""
+"""The columns that fit a terminal. Markdown has all columns."""
 
 
 def analyze(
@@ -59,8 +59,8 @@ def analyze(
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
 
-    Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint. CSV
-    and Markdown also have strides and paddings.
+    Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint.
+    Markdown also has strides and paddings; CSV and JSON hold the numbers as data.
     """
     shapes = [_shape(text) for text in inputs or ()]
     if len(shapes) > 1 and any(not name for name, _ in shapes):
