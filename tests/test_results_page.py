@@ -31,10 +31,10 @@ def invoke():
     """Run commands in the repository's folder; each model is evaluated once for all of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        measured = evaluate._evaluate(None)
-        images = plotting._evaluate("exp1")[1]
-        patch.setattr(evaluate, "_evaluate", lambda _: measured)
-        patch.setattr(plotting, "_evaluate", lambda name: (measured[name], images))
+        measured = evaluate._evaluate(None, None, None, False)
+        images = plotting._evaluate("exp1", None, None)[1]
+        patch.setattr(evaluate, "_evaluate", lambda *_: measured)
+        patch.setattr(plotting, "_evaluate", lambda name, *_: (measured[name], images))
 
         def run(command):
             result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
