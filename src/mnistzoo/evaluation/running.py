@@ -16,6 +16,7 @@ from mnistzoo.evaluation.metrics import Evaluation
 from mnistzoo.images.transforms import normalize
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import find_hook
+from mnistzoo.models.labels import class_names
 
 BATCH_SIZE = 500
 
@@ -77,12 +78,11 @@ def _class_names(model: nn.Module, names: tuple[str, ...], num_classes: int) -> 
 
     A model whose classes have no names takes those of a dataset with as many classes.
     """
-    own: tuple[str, ...] | None = getattr(model, "labels", None)
-    classes = own or tuple(map(str, range(num_classes)))
+    classes = class_names(model, num_classes)
     unknown = [name for name in names if name not in classes]
     if not unknown:
         return classes
-    if own is None and len(names) == num_classes:
+    if getattr(model, "labels", None) is None and len(names) == num_classes:
         return names
     raise InputError(
         f"Expected images of the model's classes ({', '.join(classes[:10])}), got some of "

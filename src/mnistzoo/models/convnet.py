@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
@@ -41,18 +42,20 @@ class ConvNet(HubMixin):
         features: Layers by name: `conv1`, `bn1` (with batch norm), `relu1`, …, `pool1`, ….
         classifier: A linear layer from the flattened features to the classes.
         num_features: Inputs of the classifier.
+        labels: Names of the classes, or None if they are only numbered. Saved with the model.
 
     Raises:
         InputError: `num_classes` is not a positive integer, or the image is too small for the
             layers.
     """
 
-    __jit_ignored_attributes__ = ("architecture",)  # TorchScript can compile neither
+    __jit_ignored_attributes__ = ("architecture", "labels")  # TorchScript can compile neither
     __jit_unused_properties__ = ("num_classes",)
 
     def __init__(self, architecture: Architecture, *, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.architecture = architecture
+        self.labels: Sequence[str] | None = None
         self.features, self.num_features = build_features(architecture)
         self.classifier = build_classifier(self.num_features, num_classes)
 
@@ -99,7 +102,7 @@ class ConvNet(HubMixin):
         return self.classifier
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a new, randomly initialized one.
+        """Replace the classifier by a new, randomly initialized one, whose classes have no names.
 
         Raises:
             InputError: `num_classes` is not a positive integer.
@@ -107,6 +110,7 @@ class ConvNet(HubMixin):
         like = next(self.features.parameters())
         new = build_classifier(self.num_features, num_classes)
         self.classifier = new.to(like.device, like.dtype)
+        self.labels = None
 
     def summary(self) -> Analysis:
         """Return the table of layers: shapes, parameters, MACs, receptive fields."""
@@ -207,6 +211,7 @@ class ConvNet(HubMixin):
         check_state_dict(model.state_dict(), saved.state_dict, saved.source)
         own = {name: tensor.clone() for name, tensor in saved.state_dict.items()}
         model.load_state_dict(own, assign=True)
+        model.labels = saved.config.labels
         return model.to(torch.get_default_dtype()).eval()
 
     @classmethod

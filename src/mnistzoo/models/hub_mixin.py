@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -28,9 +29,11 @@ class HubMixin(nn.Module, ABC):
 
     Attributes:
         architecture: The row of data that it is built from.
+        labels: Names of the classes, or None if they are only numbered.
     """
 
     architecture: Architecture
+    labels: Sequence[str] | None
 
     @property
     @abstractmethod
@@ -223,7 +226,7 @@ class HubMixin(nn.Module, ABC):
         state = self.state_dict()
         as_built = self.on_meta(self.architecture, self.num_classes)
         check_state_dict(as_built.state_dict(), state, f"This {name}")
-        config, files = pack(name, self.num_classes, state, provenance)
+        config, files = pack(name, self.num_classes, state, provenance, self.labels)
         return {**files, CARD: build_card(self, config, accuracy, dataset)}
 
 

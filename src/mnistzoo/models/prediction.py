@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.images.preprocessing import find_digits, to_mnist
 from mnistzoo.images.transforms import normalize
+from mnistzoo.models.labels import class_names
 
 if TYPE_CHECKING:
     from mnistzoo.images.loading import ImageLike
@@ -29,11 +30,13 @@ class Prediction:
         label: The most probable class.
         probability: Its probability.
         probabilities: Those of all classes, in order. They sum to 1.
+        name: Name of the class; its number if the model has no `labels`.
     """
 
     label: int
     probability: float
     probabilities: tuple[float, ...]
+    name: str
 
 
 @dataclass(frozen=True)
@@ -116,17 +119,19 @@ def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[Predicti
     if any(layer.training for layer in model.modules()):  # a layer that was added may be
         model = _in_eval_mode(model, {})
     images = normalize(torch.from_numpy(np.stack(digits))).to(device, dtype)
-    return [_prediction(model(image)) for image in torch.split(images, 1)]
+    outputs = [model(image) for image in torch.split(images, 1)]
+    names = class_names(model, outputs[0].shape[1]) if outputs else ()
+    return [_prediction(output, names) for output in outputs]
 
 
-def _prediction(output: Tensor) -> Prediction:
+def _prediction(output: Tensor, names: tuple[str, ...]) -> Prediction:
     probabilities = output[0].double().softmax(0).tolist()
     if not np.isfinite(probabilities).all():
         raise InputError(
             "Expected a model with finite outputs, got NaN. Check its weights, or use float32."
         )
     label = int(np.argmax(probabilities))
-    return Prediction(label, probabilities[label], tuple(probabilities))
+    return Prediction(label, probabilities[label], tuple(probabilities), names[label])
 
 
 def _device_and_dtype(model: nn.Module) -> tuple[torch.device, torch.dtype]:
