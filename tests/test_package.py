@@ -16,10 +16,10 @@ LAYERS = [
     {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"data", "models"},
+    {"data", "inference", "models"},
     {"storage", "images"},
-    {"analysis", "inference"},
-    {"architectures", "files", "records", "tables"},
+    {"analysis"},
+    {"architectures", "files", "labels", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""

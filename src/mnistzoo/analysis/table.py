@@ -28,7 +28,7 @@ class Row:
         output_shape: Shape of the first tensor returned, without the batch. `None` if the module
             was not called.
         num_params: The module's own parameters. Shared ones count in the first row that has them.
-        macs: Multiply-accumulates for one image, without the bias.
+        macs: Multiply-accumulates for one input, without the bias.
         receptive_field: Receptive field of the output. `None` if the output does not depend on the
             input.
         has_params: Whether the module has parameters, counted in this row or in an earlier one.
@@ -66,17 +66,21 @@ class Analysis(Sequence[Row]):
 
     Attributes:
         rows: In the order of the calls. Layers that were not called come last.
-        input_shape: Shape of one image, without the batch.
+        input_shape: Shape of one input, without the batch. Receptive fields are for this input.
         receptive_field: Receptive field of the last feature map, which is the last tensor with more
             than one unit along an axis. `None` if the input has no axes.
         output_receptive_field: Receptive field of the model's output. `None` if the output does not
             depend on the input.
+        stopped_at: The operator that needed the values of a tensor, and the layer that called it.
+            Rows and MACs end there, and there is no field of the output. `None` for a model that
+            runs without values.
     """
 
     rows: tuple[Row, ...]
     input_shape: tuple[int, ...]
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
+    stopped_at: str | None = None
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -100,7 +104,7 @@ class Analysis(Sequence[Row]):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, without biases."""
+        """Multiply-accumulates for one input, without biases."""
         return sum(row.macs for row in self.rows)
 
     @property
@@ -125,6 +129,7 @@ class Analysis(Sequence[Row]):
             "footprint_mib": self.footprint_mib,
             "receptive_field": field and field.to_dict(),
             "output_receptive_field": output and output.to_dict(),
+            "stopped_at": self.stopped_at,
             "layers": [row.to_dict() for row in self.rows],
         }
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from importlib import import_module
-from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
-from mnistzoo.cli import source as source_of
 from mnistzoo.cli.console import print_json, print_record, print_table
+from mnistzoo.cli.libraries import default_inputs, load, token_ids
 from mnistzoo.cli.options import Format, complete_model
-from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from mnistzoo.analysis import Analysis, ReceptiveField
 
 
@@ -31,20 +24,34 @@ def analyze(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, or "
-            "package.module:callable.",
+            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, "
+            "transformers:CLASS, or package.module:callable.",
             autocompletion=complete_model,
         ),
     ],
     inputs: Annotated[
-        str,
+        list[str] | None,
         typer.Option(
             "--input",
             metavar="C,H,W",
-            help="Shape of one image.",
-            show_default="1,28,28 for this zoo, timm's own for timm, else 3,224,224",
+            help="Shape of one input, as NAME=C,H,W for each of several. Names that end in _ids "
+            "get token IDs.",
+            show_default="1,28,28 for this zoo, the library's own for timm and transformers, else "
+            "3,224,224",
         ),
-    ] = "",
+    ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The input to compute receptive fields for.",
+            show_default="the first",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Inputs in a batch.")] = 1,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Shapes are H,W,C or L,C.")
+    ] = False,
     layer: Annotated[
         str | None, typer.Option(help="Print the receptive field of this layer only.")
     ] = None,
@@ -55,15 +62,18 @@ def analyze(
     Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint. CSV
     and Markdown also have strides and paddings.
     """
-    given = _shape(inputs) if inputs else None
+    shapes = [_shape(text) for text in inputs or ()]
+    if len(shapes) > 1 and any(not name for name, _ in shapes):
+        raise typer.BadParameter("Expected NAME=C,H,W for each input.", param_hint="--input")
     module = load(model)
     from mnistzoo import analysis
 
-    shape = given or _default_shape(model, module)
+    given = _inputs(shapes, batch_size) if shapes else default_inputs(model, module, batch_size)
+    options: Any = {"of": of, "batch_size": batch_size, "channels_last": channels_last}
     if layer is not None:
-        _print_field(layer, analysis.receptive_field(module, shape, layer), format_)
+        _print_field(layer, analysis.receptive_field(module, given, layer, **options), format_)
     else:
-        _print_analysis(analysis.analyze(module, shape), format_)
+        _print_analysis(analysis.analyze(module, given, **options), format_)
 
 
 def _print_analysis(analysis: Analysis, format_: str) -> None:
@@ -75,20 +85,25 @@ def _print_analysis(analysis: Analysis, format_: str) -> None:
         print_table(analysis.to_table(*COLUMNS))
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return the name and the shape of an input; the name may be empty."""
+    name, _, numbers = text.rpartition("=")
     try:
-        return tuple(int(number) for number in text.replace("x", ",").split(","))
+        return name, tuple(int(number) for number in numbers.replace("x", ",").split(","))
     except ValueError:
         raise typer.BadParameter(
-            f"Expected whole numbers such as 3,224,224, got {text!r}.", param_hint="--input"
+            f"Expected whole numbers such as 3,224,224, got {numbers!r}.", param_hint="--input"
         ) from None
 
 
-def _default_shape(model: str, module: nn.Module) -> tuple[int, ...]:
-    if ":" not in model:
-        return INPUT_SHAPE
-    known = getattr(module, "pretrained_cfg", None) if model.startswith("timm:") else None
-    return tuple((known or {}).get("input_size", (3, 224, 224)))
+def _inputs(shapes: list[tuple[str, tuple[int, ...]]], batch_size: int) -> Any:
+    """Return inputs for `mnistzoo.analyze`."""
+    if not shapes[0][0]:
+        return shapes[0][1]
+    return {
+        name: token_ids(batch_size, *shape) if name.endswith("_ids") else shape
+        for name, shape in shapes
+    }
 
 
 def _print_field(layer: str, field: ReceptiveField, format_: str) -> None:
@@ -96,82 +111,3 @@ def _print_field(layer: str, field: ReceptiveField, format_: str) -> None:
     if field.is_global and field.local:
         text += f"\n{' ' * len(layer)}  local: {field.local!r}"
     print_record(format_, {"layer": layer} | field.to_dict(), text)
-
-
-def load(model: str) -> nn.Module:
-    """Load the model named on the command line. Only a folder provides trained weights.
-
-    Raises:
-        UnknownNameError: torchvision, timm or the zoo has no such model.
-        InputError: The name has another form, or is not that of a model.
-    """
-    source, colon, name = model.partition(":")
-    if not colon and source_of.is_folder(model):
-        return source_of.load(model)
-    if not colon:
-        source_of.check_names([model], BUILDABLE)
-        from mnistzoo.models import get_model
-
-        return get_model(model)
-    made = _SOURCES[source](name) if source in _SOURCES else _call(source, name)
-    if not _is_module(made):
-        raise InputError(
-            f"Expected {model} to be a torch.nn.Module or to return one, got "
-            f"{type(made).__name__}. Name a callable that needs no arguments."
-        )
-    return made
-
-
-def _from_torchvision(name: str) -> object:
-    models: Any = import_module("torchvision.models")
-    if name not in models.list_models():
-        raise UnknownNameError("torchvision model", name, models.list_models())
-    takes = signature(models.get_model_builder(name)).parameters
-    options = {"weights_backbone": None} if "weights_backbone" in takes else {}
-    made: object = models.get_model(name, weights=None, **options)
-    return made
-
-
-def _from_timm(name: str) -> object:
-    try:
-        timm: Any = import_module("timm")
-    except ImportError:
-        raise InputError(
-            f"timm:{name} needs timm, which is not installed. Install it with: pip install timm"
-        ) from None
-    if name.partition(".")[0] not in timm.list_models():  # a tag of weights may follow
-        raise UnknownNameError("timm model", name, timm.list_models())
-    made: object = timm.create_model(name, pretrained=False)
-    return made
-
-
-def _call(module: str, name: str) -> object:
-    """Call a function or return a module, importing from the working directory too."""
-    sys.path.insert(0, "")
-    try:
-        value = import_module(module)
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value() if callable(value) and not _is_module(value) else value
-    except MnistZooError:
-        raise
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"Expected package.module:callable that returns a model, got {module}:{name} "
-            f"({reason}). Check both names, and that it needs no arguments."
-        ) from error
-    finally:
-        sys.path.remove("")
-
-
-def _is_module(value: object) -> TypeGuard[nn.Module]:
-    from torch import nn
-
-    return isinstance(value, nn.Module)
-
-
-_SOURCES: dict[str, Callable[[str], object]] = {
-    "torchvision": _from_torchvision,
-    "timm": _from_timm,
-}

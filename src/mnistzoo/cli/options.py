@@ -77,7 +77,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="FOLDER",
-        help="A folder with a subfolder of images for each class, or with IDX files. "
+        help="A folder with a subfolder of images for each class, or with IDX files.  "
         "[default: MNIST]",
     ),
 ]

@@ -10,14 +10,16 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.errors import InputError
 from mnistzoo.files import sha256
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.storage.model_folder import ModelConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MNIST = "ylecun/mnist"
 """Name of the dataset on the Hub."""

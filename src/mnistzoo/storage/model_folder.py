@@ -13,15 +13,21 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
-from torch import Tensor
 
 from mnistzoo._version import __version__
 from mnistzoo.architectures import BUILDABLE, MEAN, STD
-from mnistzoo.errors import DataError, FileReadError, FileWriteError, InputError, WeightsError
+from mnistzoo.errors import DataError, FileReadError, FileWriteError, WeightsError
 from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
+from mnistzoo.labels import check_labels
 from mnistzoo.records import Record, Sha256, parse_json, to_json
 from mnistzoo.storage.manifest import find_shipped_file
-from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict, serialize_state_dict
+from mnistzoo.storage.state_dict import (
+    MAX_BYTES,
+    Arrays,
+    check_state_dict,
+    parse_state_dict,
+    serialize_state_dict,
+)
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -60,45 +66,24 @@ class ModelConfig(Record, frozen=True, omit_defaults=True):
             check_labels(self.labels, self.num_classes)
 
 
-def check_labels(labels: Sequence[str], num_classes: int) -> None:
-    """Check that labels name each class, and no two alike.
-
-    >>> check_labels(("cat", "dog"), 2)
-
-    Raises:
-        InputError: There are more or fewer, or one is repeated, no string, or not printable.
-    """
-    if len(labels) != num_classes or len(set(labels)) != num_classes:
-        raise InputError(
-            f"Expected {num_classes} different labels, one for each class, got {len(set(labels))}. "
-            "Set model.labels to the names of the classes, or to None."
-        )
-    for label in labels:
-        if not isinstance(label, str) or not label.isprintable() or not 0 < len(label) <= 100:
-            raise InputError(
-                f"Expected labels of 1 to 100 printable characters, got {str(label)[:100]!r}. "
-                "Rename the class."
-            )
-
-
 class SavedModel(NamedTuple):
-    """A config and its tensors, whose digest was checked.
+    """A config and its weights, which were checked: their digest, and that they fit.
 
     Attributes:
         source: Where they come from, for messages.
         config: The parsed `config.json`.
-        state_dict: The tensors of `model.safetensors`.
+        state_dict: The arrays of `model.safetensors`.
     """
 
     source: str
     config: ModelConfig
-    state_dict: dict[str, Tensor]
+    state_dict: Arrays
 
 
 def pack(
     architecture: str,
     num_classes: int,
-    state_dict: dict[str, Tensor],
+    state_dict: Arrays,
     provenance: dict[str, Any] | None = None,
     labels: Sequence[str] | None = None,
 ) -> tuple[ModelConfig, dict[str, bytes]]:
@@ -109,13 +94,13 @@ def pack(
     Args:
         architecture: Name of the architecture.
         num_classes: Outputs of the classifier.
-        state_dict: The model's tensors.
+        state_dict: The model's weights.
         provenance: JSON values about the training, stored in the weights file.
         labels: Names of the classes.
 
     Raises:
         InputError: The labels are not one for each class.
-        WeightsError: The files would be too large to load again.
+        WeightsError: The files could not be loaded again.
     """
     weights = find_shipped_file(architecture, state_dict)
     if weights is None:
@@ -138,14 +123,16 @@ def pack(
 
 
 def unpack(files: dict[str, bytes], source: str) -> SavedModel:
-    """Parse `config.json`, and `model.safetensors` with the digest that the config states.
+    """Parse `config.json` and `model.safetensors`, and check that they belong together.
 
     Raises:
-        WeightsError: Either is invalid. The message names `source`.
+        WeightsError: Either is invalid, the weights have another digest than the config states, or
+            do not fit the architecture that it names. The message names `source`.
     """
     config = _parse_config(files[CONFIG], f"{source}: {CONFIG}")
     weights = f"{source}: {WEIGHTS}"
     state_dict = parse_state_dict(files[WEIGHTS], weights, expected_sha256=config.sha256)
+    check_state_dict(BUILDABLE[config.architecture], config.num_classes, state_dict, source)
     return SavedModel(source, config, state_dict)
 
 

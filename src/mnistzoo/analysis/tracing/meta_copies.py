@@ -10,10 +10,14 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 
 class MetaCopies:
-    """Copies on the meta device; the same tensor always has the same copy."""
+    """Copies on the meta device; the same tensor always has the same copy.
 
-    def __init__(self) -> None:
-        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+    Args:
+        keep: A tensor that stays as it is.
+    """
+
+    def __init__(self, keep: Tensor) -> None:
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {id(keep): (keep, keep)}
 
     def replace_in(self, module: nn.Module) -> None:
         """Replace all floating-point tensors of a module, inside `preserve_module_state`."""

@@ -50,6 +50,7 @@ class ModuleTracker:
     Args:
         root: The model.
         layout_of: Function from a tensor to its layout. `None` if it does not depend on the input.
+        batch_size: Number of inputs in the batch. Rows are for one of them.
 
     Attributes:
         stack: Calls that have not returned, outermost first. After an error: where it was raised.
@@ -59,9 +60,12 @@ class ModuleTracker:
         outputs: For each path, the layout of what the module's last call returned.
     """
 
-    def __init__(self, root: nn.Module, layout_of: Callable[[Tensor], Layout | None]) -> None:
+    def __init__(
+        self, root: nn.Module, layout_of: Callable[[Tensor], Layout | None], batch_size: int = 1
+    ) -> None:
         self.root = root
         self.layout_of = layout_of
+        self.batch_size = batch_size
         self.paths = {id(module): path for path, module in root.named_modules()}
         self.stack: list[ModuleCall] = []
         self.rows: list[Row] = []
@@ -94,21 +98,30 @@ class ModuleTracker:
         if self.stack:
             call = self.stack[-1]
             call.macs += macs
-            shape, field = _without_batch(out), self._field_of(layout)
-            self.rows.append(Row(call.path, name, shape, 0, macs, field))
+            shape, field = self._without_batch(out), self._field_of(layout)
+            self.rows.append(Row(call.path, name, shape, 0, self._per_input(macs), field))
 
-    def uncalled_rows(self, read: Container[Tensor]) -> list[Row]:
+    def set_output(self, path: str, output: object) -> tuple[Tensor | None, Layout | None]:
+        """Keep the first layout in what a module returned; return it and its tensor."""
+        tensors = tensors_of(output)
+        found = [(x, y) for x in tensors if (y := self.layout_of(x)) is not None]
+        first = found[0] if found else (tensors[0] if tensors else None, None)
+        self.outputs[path] = first[1]
+        return first
+
+    def uncalled_rows(self, read: Container[Tensor] | None) -> list[Row]:
         """Return rows for modules with parameters that were not called, so that all count.
 
         Args:
-            read: The tensors that an operator has read. Other parameters are unused.
+            read: The tensors that an operator has read. Other parameters are unused. `None` if the
+                model did not return.
         """
         rows = []
         for path, part in self.root.named_modules():
             own = _parameters_of(part)
             new = [p for p in own if id(p) not in self._counted]
             if path not in self.outputs and new:
-                unused = sum(p.numel() for p in new if p not in read)
+                unused = 0 if read is None else sum(p.numel() for p in new if p not in read)
                 kind, count = type(part).__name__, self._count(own)
                 rows.append(Row(path, kind, None, count, 0, None, unused_params=unused))
         return rows
@@ -122,18 +135,24 @@ class ModuleTracker:
     def _leave(self, module: nn.Module, output: object) -> None:
         while (call := self.stack.pop()).module is not module:
             pass  # it raised an exception that the model caught
-        tensors = tensors_of(output)
-        found = [(x, y) for x in tensors if (y := self.layout_of(x)) is not None]
-        tensor, layout = found[0] if found else (tensors[0] if tensors else None, None)
-        self.outputs[call.path] = layout
+        tensor, layout = self.set_output(call.path, output)
         if not call.has_inner_calls:
             del self.rows[call.first_row :]  # a layer has one row, its functions have none
         own = _parameters_of(module)
         if own or not call.has_inner_calls:
-            kind, macs = type(module).__name__, 0 if call.has_inner_calls else call.macs
-            shape = () if tensor is None else _without_batch(tensor)
+            kind = type(module).__name__
+            macs = 0 if call.has_inner_calls else self._per_input(call.macs)
+            shape = () if tensor is None else self._without_batch(tensor)
             count, field = self._count(own), self._field_of(layout)
             self.rows.append(Row(call.path, kind, shape, count, macs, field, bool(own)))
+
+    def _per_input(self, macs: int) -> int:
+        """Return the share of one input, rounded up: some functions run once for a batch."""
+        return -(-macs // self.batch_size)
+
+    def _without_batch(self, tensor: Tensor) -> tuple[int, ...]:
+        shape = tuple(tensor.shape)
+        return shape[1:] if shape[:1] == (self.batch_size,) else shape
 
     def _field_of(self, layout: Layout | None) -> ReceptiveField | None:
         """Return the field of a layout. Rows with the same layout share it."""
@@ -153,8 +172,3 @@ class ModuleTracker:
 def _parameters_of(module: nn.Module) -> list[nn.Parameter]:
     """Return a module's own parameters."""
     return [p for p in module._parameters.values() if p is not None]
-
-
-def _without_batch(tensor: Tensor) -> tuple[int, ...]:
-    shape = tuple(tensor.shape)
-    return shape[1:] if shape[:1] == (1,) else shape
