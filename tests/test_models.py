@@ -199,6 +199,14 @@ def test_unknown_names_suggest_the_nearest():
             mnistzoo.get_model(name)
 
 
+def test_an_error_lists_few_names():
+    """The names of a library with a thousand models do not fill the screen."""
+    error = UnknownNameError("model", "?", [f"model_{number}" for number in range(1000)])
+    assert str(error).startswith("There is no model '?'. Choose from: model_0, model_1, ")
+    assert str(error).endswith(", …")
+    assert len(str(error)) < 600
+
+
 def test_receptive_field_is_one_field():
     """The default field is the last feature map's, which `summary` reports too."""
     model = mnistzoo.exp5()

@@ -147,10 +147,29 @@ def test_a_rule_that_is_wrong(rule, message, monkeypatch):
         mnistzoo.analyze(Between(wrong), (1, 9, 10))
 
 
+@pytest.mark.parametrize(
+    ("macs", "message"),
+    [
+        (lambda call: 1 // 0, "macs failed.*ZeroDivisionError"),
+        (lambda call: 1.5, "macs failed.*TypeError"),
+        (lambda call: -5, "a number from 0, got -5"),
+    ],
+)
+def test_macs_that_are_wrong(macs, message, monkeypatch):
+    """The error names the operator and what is wrong with its count, and no table has it."""
+    wrong = custom("wrong", lambda x: x * 1)
+    monkeypatch.setitem(OPERATORS, "mnistzoo_tests::wrong", Operator(elementwise, macs=macs))
+    find_operator.cache_clear()
+    with pytest.raises(AnalysisError, match=rf"mnistzoo_tests\.wrong.*{message}"):
+        mnistzoo.analyze(Between(wrong), (1, 9, 10))
+
+
 def test_a_rule_is_a_function():
-    """A rule that is not a function is refused at registration."""
+    """Anything that is not a function is refused at registration."""
     with pytest.raises(InputError, match="can be called"):
         register_operator("mnistzoo_tests::named", "elementwise")
+    with pytest.raises(InputError, match="can be called"):
+        register_operator("mnistzoo_tests::named", elementwise, macs=5)
 
 
 @pytest.mark.parametrize("name", ["aten::relu", "mnistzoo_tests::twice"])
@@ -162,8 +181,8 @@ def test_an_operator_is_registered_once(name):
         register_operator(name, elementwise)
 
 
-@pytest.mark.parametrize("name", ["blur", "mylib::", "::blur"])
+@pytest.mark.parametrize("name", ["blur", "mylib::", "::blur", "mylib::blur.default", 3])
 def test_names_need_a_namespace(name):
-    """A name without a namespace is refused, since it could mean several operators."""
+    """A name without one, or with an overload, would match no operator."""
     with pytest.raises(InputError, match="qualified name"):
         register_operator(name, elementwise)

@@ -33,7 +33,9 @@ def analyze(
     """Analyze every layer of a model: shape, parameters, MACs and receptive field.
 
     The model runs once on the meta device, in evaluation mode. Nothing is computed, no memory is
-    allocated for weights or activations, and the model is left as it was.
+    allocated for weights or activations, and the model is left as it was. If the model calls an
+    operator that needs values, such as the selection of boxes in a detector, the analysis ends
+    there: see `Analysis.stopped_at`.
 
     Args:
         module: Any model.
@@ -42,21 +44,18 @@ def analyze(
             by name, each a shape or a tensor. Token IDs are an example of integers of shape
             `(N, length)`, and have fields along the sequence.
         kwargs: Other arguments of the model by name, passed as they are, such as flags and lists.
-        of: Name of the input that receptive fields are fields of; default: the first. Tensors
-            among the others keep their values.
+        of: Name of the input to compute receptive fields for; default: the first. Tensors among
+            the others keep their values.
         batch_size: Number of inputs in a batch, where `inputs` has shapes. Rows are for one.
         channels_last: Whether that input has shape `(N, height, width, channels)` or
             `(N, length, channels)`.
 
     Raises:
         InputError: The model refuses the inputs. The message names the layer.
-        UnknownNameError: `of` names no input. The message suggests the nearest.
+        UnknownNameError: There is no input `of`. The message suggests the nearest.
         UnknownOperatorError: The model calls an operator without a rule; see
             `register_operator`.
         AnalysisError: The model fails, or branches that join do not line up.
-
-    If the model calls an operator that needs values, such as the selection of boxes in a detector,
-    the analysis ends there: see `Analysis.stopped_at`.
 
     >>> import mnistzoo, torch
     >>> from torch import nn

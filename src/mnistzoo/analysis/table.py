@@ -66,7 +66,7 @@ class Analysis(Sequence[Row]):
 
     Attributes:
         rows: In the order of the calls. Layers that were not called come last.
-        input_shape: Shape of one input, without the batch. Fields are fields of this input.
+        input_shape: Shape of one input, without the batch. Receptive fields are for this input.
         receptive_field: Receptive field of the last feature map, which is the last tensor with more
             than one unit along an axis. `None` if the input has no axes.
         output_receptive_field: Receptive field of the model's output. `None` if the output does not

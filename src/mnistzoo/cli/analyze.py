@@ -44,7 +44,7 @@ def analyze(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="The input that receptive fields are fields of.",
+            help="The input to compute receptive fields for.",
             show_default="the first",
         ),
     ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -121,30 +122,47 @@ def _each(
 def _sources(arguments: list[str]) -> Iterator[tuple[str, Source | MnistZooError]]:
     """Yield the name of each image with its path or bytes, or with the error to report."""
     for argument in arguments:
-        path = Path(argument)
         if argument == "-":
             yield argument, typer.get_binary_stream("stdin").read()
-        elif "://" in argument:
-            yield (
-                argument,
-                InputError(
-                    "Expected a file, got a URL. Download it first, or pipe it in: "
-                    f"curl -sL {argument} | mnistzoo predict -"
-                ),
-            )
-        elif path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            yield from ((str(file), str(file)) for file in files)
-            if not files:
-                yield argument, ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
-        elif not path.exists():
-            yield argument, FileReadError("There is no such file. Check the path.")
         else:
-            yield argument, argument
+            yield from _files_or_error(argument)
+
+
+def _files_or_error(argument: str) -> list[tuple[str, Source | MnistZooError]]:
+    try:
+        return [(path, path) for path in _files(argument)]
+    except MnistZooError as error:
+        return [(argument, error)]
+    except OSError as error:  # the name is too long, or the folder is not readable
+        return [(argument, FileReadError(f"{error.strerror}. Check the path."))]
+
+
+def _files(argument: str) -> list[str]:
+    """Return a path, or the paths of the images in a folder.
+
+    Raises:
+        InputError: The argument is a URL.
+        FileReadError: There is no such file.
+        ImageError: The folder holds no images.
+    """
+    if "://" in argument:
+        raise InputError(
+            "Expected a file, got a URL. Download it first, or pipe it in: "
+            f"curl -sL {shlex.quote(argument)} | mnistzoo predict -"
+        )
+    path = Path(argument)
+    if not argument or not path.exists():
+        raise FileReadError("There is no such file. Check the path.")
+    if not path.is_dir():
+        return [argument]
+    files = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
+    return files
 
 
 def _report(name: str, error: MnistZooError) -> None:
-    text = str(error)
+    name, text = name or "''", str(error)
     print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
 
 

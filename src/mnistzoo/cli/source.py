@@ -46,7 +46,9 @@ def is_folder(source: str) -> bool:
     It is one if it exists or looks like a path, so that a misspelled name is not reported as a
     missing folder.
     """
-    return source not in ARCHITECTURES and (len(Path(source).parts) > 1 or is_dir(Path(source)))
+    if not source or source in ARCHITECTURES:
+        return False
+    return len(Path(source).parts) > 1 or is_dir(source)
 
 
 def check(source: str) -> None:

@@ -131,12 +131,15 @@ def _inference(model: nn.Module) -> Iterator[Callable[[Tensor], object]]:
 
 def _log_probabilities(output: object, images: int) -> Tensor:
     """Return logits, probabilities or log-probabilities as log-probabilities."""
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != images:
+    rows = isinstance(output, Tensor) and output.ndim == 2 and output.numel() > 0
+    if not isinstance(output, Tensor) or not rows or len(output) != images:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(
             f"Expected a model that returns a tensor of shape ({images}, num_classes), got "
             f"{shape}. Wrap it in a module that does."
         )
+    if output.is_complex():
+        raise InputError(f"Expected a model that returns real numbers, got {output.dtype}.")
     scores = output.float().cpu()
     ones = torch.ones(images)
     if scores.min() >= 0 and torch.allclose(scores.sum(dim=1), ones, rtol=0, atol=1e-3):

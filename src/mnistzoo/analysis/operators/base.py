@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import index
 from typing import Any
 
 import torch
@@ -143,6 +144,21 @@ class Operator:
     needs_values: bool = False
     write: Callable[[Write], Layout] | None = None
     fake: Callable[..., Any] | None = None
+
+    def count_macs(self, call: Call) -> int:
+        """Return the multiply-accumulates of a call.
+
+        Raises:
+            AnalysisError: `macs` fails, or does not return a whole number from 0.
+        """
+        try:
+            count = index(self.macs(call)) if self.macs else 0
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise AnalysisError(f"Its macs failed ({reason}). Fix the function.") from error
+        if count < 0:
+            raise AnalysisError(f"Expected its macs to return a number from 0, got {count}.")
+        return count
 
 
 def apply_rule(rule: Rule, call: Call, results: int) -> Layouts:

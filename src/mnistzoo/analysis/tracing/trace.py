@@ -123,7 +123,7 @@ def trace(
 
     Raises:
         InputError: The inputs are not valid, or the model refuses them.
-        UnknownNameError: `of` names no input.
+        UnknownNameError: There is no input `of`.
         UnknownOperatorError: An operator has no rule.
         AnalysisError: The model cannot be traced.
     """
