@@ -55,6 +55,7 @@ def test_a_pushed_folder_can_be_pulled(hub, run, files_of, tmp_path):
         "commit": commit,
         "output": str(down),
         "model": config.pop("architecture"),
+        "labels": None,
         **config,
     }
     assert {path.name: path.read_bytes() for path in down.iterdir()} == {
