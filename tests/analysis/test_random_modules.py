@@ -51,12 +51,13 @@ def assert_holds(function):
 
 
 class Program:
-    """Operators on a list of tensors; each takes one of them and a number that chooses its rest."""
+    """Operators on a list of tensors. Each takes one of them, and a number that it draws from."""
 
     def __init__(self, steps):
         self.steps = steps
 
-    def __call__(self, image):
+    def run(self, image):
+        """Return the last tensor that the steps make."""
         tensors = [image * 2]
         for name, which, number in self.steps:
             tensor = tensors[which % len(tensors)]
@@ -184,6 +185,19 @@ STEPS = {
 def test_fields_hold_every_pixel_that_changes_a_unit(steps):
     """No field of a random module is too small, unless the analysis refuses it."""
     try:
-        assert_holds(Program(steps))
-    except (MnistZooError, NotImplementedError, RuntimeError, IndexError):
+        assert_holds(Program(steps).run)
+    except MnistZooError:
         assume(False)
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [("flatten", 0, 0), ("transpose_in_place", 0, 7), ("write_row", 1, 0)],
+        [("split", 0, 28468), ("transpose_in_place", 31066, 59510)],
+        [("transpose", 0, 5), ("unsqueeze_in_place", 0, 0), ("fill", 1, 0)],
+    ],
+)
+def test_views_from_before_a_change_of_geometry(steps):
+    """Random modules that once had fields that were too small, or were refused."""
+    assert_holds(Program(steps).run)

@@ -198,13 +198,11 @@ class TensorRecords:
     def keep_geometry(self, record: TensorRecord) -> TensorRecord:
         """Return a record of a tensor as it is, in place of its own in the views of it."""
         views = [x for x in record.memory.records if x.view and x.view.base is record]
-        before = self._add(*(torch.ops.aten.alias(record.value),) * 2, record.view, record.layout)
+        alias = torch.ops.aten.alias(record.value)
+        before = self._add(alias, alias, _renamed(record.view, record, alias), record.layout)
         for other in views:
             self.refresh(other)
-            base, call, number = other.view or record.view  # type: ignore[misc] # it has a view
-            others = [before.tensor if x is base.tensor else x for x in call.tensors]
-            args = (before.tensor, *call.args[1:])
-            other.view = View(before, replace(call, args=args, tensors=others), number)
+            other.view = _renamed(other.view, record, alias, before)
         return before
 
     def make_view(self, record: TensorRecord, view: View) -> None:
@@ -263,6 +261,23 @@ def storage_id(tensor: Tensor) -> int:
         return -id(tensor)
     storage: int = tensor.untyped_storage()._cdata
     return storage
+
+
+def _renamed(
+    view: View | None, old: TensorRecord, new: Tensor, base: TensorRecord | None = None
+) -> View | None:
+    """Return how a view was made, with one tensor in the call replaced by another."""
+    if view is None:
+        return None
+
+    def swap(tensors: list[Tensor]) -> list[Tensor]:
+        return [new if x is old.tensor else x for x in tensors]
+
+    call, out = view.call, swap(tensors_of(view.call.out))
+    args = (*swap([call.args[0]]), *call.args[1:])
+    made = out[0] if isinstance(call.out, Tensor) else out
+    call = replace(call, args=args, out=made, tensors=swap(call.tensors))
+    return View(base or view.base, call, view.number)
 
 
 def _geometry(tensor: Tensor) -> tuple[object, ...]:
