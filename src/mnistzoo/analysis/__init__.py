@@ -1,4 +1,4 @@
-"""Shapes, parameters, MACs and receptive fields of any PyTorch model."""
+"""Shapes, parameters, MACs, memory, time and receptive fields of any PyTorch model."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.cost import Cost
+from mnistzoo.analysis.devices import Device as Device
 from mnistzoo.analysis.effective import EffectiveReceptiveField as EffectiveReceptiveField
 from mnistzoo.analysis.effective import effective_receptive_field as effective_receptive_field
 from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
 from mnistzoo.analysis.operators import register_operator as register_operator
+from mnistzoo.analysis.roofline import Roofline as Roofline
+from mnistzoo.analysis.roofline import RooflineRow as RooflineRow
 from mnistzoo.analysis.table import Analysis as Analysis
 from mnistzoo.analysis.table import Row as Row
 from mnistzoo.analysis.tracing.inputs import check_module
@@ -53,7 +57,7 @@ def analyze(
     """
     found = trace(module, input_shape, kwargs)
     last, output = map(_field_of, (found.last_map, found.outputs.get("")))
-    return Analysis(found.rows, found.input_shape, last, output)
+    return Analysis(found.rows, found.input_shape, last, output, Cost(module, input_shape, kwargs))
 
 
 def _field_of(layout: Layout | None) -> ReceptiveField | None:

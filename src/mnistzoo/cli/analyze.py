@@ -6,76 +6,102 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
 
 import typer
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
 from mnistzoo.cli import source as source_of
 from mnistzoo.cli.console import print_json, print_record, print_table
-from mnistzoo.cli.options import Format, complete_model
+from mnistzoo.cli.options import Format, any_model
 from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnistzoo.analysis import Analysis, ReceptiveField
+    from mnistzoo.analysis import Analysis, ReceptiveField, Roofline
+    from mnistzoo.tables import Table
 
 
 COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
 """The columns of the table, which fit a terminal. CSV and Markdown have all."""
 
 
+Inputs = Annotated[
+    str,
+    typer.Option(
+        "--input",
+        metavar="C,H,W",
+        help="Shape of one image.",
+        show_default="1,28,28 for this zoo, timm's own for timm, else 3,224,224",
+    ),
+]
+
+
 def analyze(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, or "
-            "package.module:callable.",
-            autocompletion=complete_model,
-        ),
-    ],
-    inputs: Annotated[
-        str,
-        typer.Option(
-            "--input",
-            metavar="C,H,W",
-            help="Shape of one image.",
-            show_default="1,28,28 for this zoo, timm's own for timm, else 3,224,224",
-        ),
-    ] = "",
+    model: Annotated[str, any_model("MODEL")],
+    inputs: Inputs = "",
     layer: Annotated[
         str | None, typer.Option(help="Print the receptive field of this layer only.")
     ] = None,
+    memory: Annotated[
+        Literal["inference", "training"] | None,
+        typer.Option(help="Print the peak memory only. Training is without an optimizer's state."),
+    ] = None,
+    roofline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Print lower bounds on the time on this device: cpu, which measures this machine, "
+            "or L4, A100, H100, H200.",
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Images in a batch, for --memory and --roofline.")
+    ] = 1,
     format_: Format = "table",
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
 
     Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint. CSV
-    and Markdown also have strides and paddings.
+    and Markdown also have strides and paddings. CSV also has the bytes of outputs and parameters.
     """
-    given = _shape(inputs) if inputs else None
+    if sum(option is not None for option in (layer, memory, roofline)) > 1:
+        raise typer.BadParameter("Expected one of --layer, --memory and --roofline.")
+    given = shape_of(inputs) if inputs else None
     module = load(model)
     from mnistzoo import analysis
 
-    shape = given or _default_shape(model, module)
+    shape = given or default_shape(model, module)
     if layer is not None:
         _print_field(layer, analysis.receptive_field(module, shape, layer), format_)
+        return
+    found = analysis.analyze(module, shape)
+    if memory is not None:
+        _print_memory(found.peak_memory(memory == "training", batch_size=batch_size), format_)
+    elif roofline is not None:
+        bounds = found.roofline(analysis.Device(roofline), batch_size=batch_size)
+        _print(bounds, bounds.to_table(), format_)
     else:
-        _print_analysis(analysis.analyze(module, shape), format_)
+        _print(found, found.to_table(*COLUMNS), format_)
 
 
-def _print_analysis(analysis: Analysis, format_: str) -> None:
+def _print(found: Analysis | Roofline, table: Table, format_: str) -> None:
     if format_ == "json":
-        print_json(analysis.to_dict())
+        print_json(found.to_dict())
     elif format_ in ("csv", "markdown"):
-        sys.stdout.write(analysis.to_csv() if format_ == "csv" else analysis.to_markdown())
+        sys.stdout.write(found.to_csv() if format_ == "csv" else found.to_markdown())
     else:
-        print_table(analysis.to_table(*COLUMNS))
+        print_table(table)
 
 
-def _shape(text: str) -> tuple[int, ...]:
+def _print_memory(peak: int, format_: str) -> None:
+    text = f"peak memory: {peak:,} bytes ({peak / 2**20:,.2f} MiB)"
+    print_record(format_, {"peak_memory": peak}, text)
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """Return the shape that `--input` names."""
     try:
         return tuple(int(number) for number in text.replace("x", ",").split(","))
     except ValueError:
@@ -84,7 +110,8 @@ def _shape(text: str) -> tuple[int, ...]:
         ) from None
 
 
-def _default_shape(model: str, module: nn.Module) -> tuple[int, ...]:
+def default_shape(model: str, module: nn.Module) -> tuple[int, ...]:
+    """Return the shape of one image that a model takes if `--input` names none."""
     if ":" not in model:
         return INPUT_SHAPE
     known = getattr(module, "pretrained_cfg", None) if model.startswith("timm:") else None

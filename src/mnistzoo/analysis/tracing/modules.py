@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident
@@ -95,7 +95,8 @@ class ModuleTracker:
             call = self.stack[-1]
             call.macs += macs
             shape, field = _without_batch(out), self._field_of(layout)
-            self.rows.append(Row(call.path, name, shape, 0, macs, field))
+            row = Row(call.path, name, shape, 0, macs, field, output_bytes=_bytes_of([out]))
+            self.rows.append(row)
 
     def uncalled_rows(self, read: Container[Tensor]) -> list[Row]:
         """Return rows for modules with parameters that were not called, so that all count.
@@ -109,8 +110,9 @@ class ModuleTracker:
             new = [p for p in own if id(p) not in self._counted]
             if path not in self.outputs and new:
                 unused = sum(p.numel() for p in new if p not in read)
-                kind, count = type(part).__name__, self._count(own)
-                rows.append(Row(path, kind, None, count, 0, None, unused_params=unused))
+                kind, (count, size) = type(part).__name__, self._count(own)
+                row = Row(path, kind, None, count, 0, None, False, unused, param_bytes=size)
+                rows.append(row)
         return rows
 
     def _enter(self, module: nn.Module, args: object) -> None:
@@ -132,8 +134,13 @@ class ModuleTracker:
         if own or not call.has_inner_calls:
             kind, macs = type(module).__name__, 0 if call.has_inner_calls else call.macs
             shape = () if tensor is None else _without_batch(tensor)
-            count, field = self._count(own), self._field_of(layout)
-            self.rows.append(Row(call.path, kind, shape, count, macs, field, bool(own)))
+            (count, size), field, made = (
+                self._count(own),
+                self._field_of(layout),
+                _bytes_of(tensors),
+            )
+            row = Row(call.path, kind, shape, count, macs, field, bool(own), 0, made, size)
+            self.rows.append(row)
 
     def _field_of(self, layout: Layout | None) -> ReceptiveField | None:
         """Return the field of a layout. Rows with the same layout share it."""
@@ -143,16 +150,20 @@ class ModuleTracker:
             self._fields[id(layout)] = layout, ReceptiveField.of(layout)
         return self._fields[id(layout)][1]
 
-    def _count(self, parameters: list[nn.Parameter]) -> int:
-        """Return how many parameters no earlier row has counted."""
-        new = {id(p): p.numel() for p in parameters if id(p) not in self._counted}
+    def _count(self, parameters: list[nn.Parameter]) -> tuple[int, int]:
+        """Return how many parameters no earlier row has counted, and their bytes."""
+        new = {id(p): p for p in parameters if id(p) not in self._counted}
         self._counted.update(new)
-        return sum(new.values())
+        return sum(p.numel() for p in new.values()), _bytes_of(new.values())
 
 
 def _parameters_of(module: nn.Module) -> list[nn.Parameter]:
     """Return a module's own parameters."""
     return [p for p in module._parameters.values() if p is not None]
+
+
+def _bytes_of(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def _without_batch(tensor: Tensor) -> tuple[int, ...]:

@@ -157,7 +157,7 @@ def _pass(
 def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> Iterator[None]:
     """Inside, a call of the module is traced."""
     with (
-        _unfused_attention(),
+        unfused_attention(),
         fast_recurrent_layers(module),
         calls.tracking(),
         tracer.reporting_to(calls),
@@ -169,7 +169,7 @@ def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> It
 
 
 @contextmanager
-def _unfused_attention() -> Iterator[None]:
+def unfused_attention() -> Iterator[None]:
     """Inside, PyTorch's transformer layers call their parts instead of one fused operator."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
