@@ -27,8 +27,9 @@ TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 
 SLOWEST = (
-    *("test_study.py", "test_hub_failures.py", "test_faults.py", "test_adding.py", "test_demo.py"),
-    *("test_runs.py", "test_export.py", "test_zoo.py", "test_results_page.py", "test_real.py"),
+    *("test_study.py", "test_hub_failures.py", "test_faults.py", "test_adding.py", "test_page.py"),
+    *("test_runs.py", "test_export.py", "test_zoo.py", "test_results_page.py"),
+    "test_torchvision.py",
 )
 """Run first, so that no worker is left with one of them when the others are done."""
 

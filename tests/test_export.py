@@ -141,10 +141,10 @@ def exported(tmp_path_factory):
     """Export a pretrained model to ONNX, once each, and return the path."""
     folder = tmp_path_factory.mktemp("exported")
 
-    def path(name, *, int8):
-        out = folder / f"{name}-{'int8' if int8 else 'float'}.onnx"
+    def path(name, *, bits):
+        out = folder / f"{name}-{bits}.onnx"
         if not out.exists():
-            export(mnistzoo.get_model(name, pretrained=True), out, int8=int8)
+            export(mnistzoo.get_model(name, pretrained=True), out, bits=bits)
         return out
 
     return path
@@ -155,8 +155,8 @@ def test_accuracy_survives(name, exported, test_images):
     """On the test images, ONNX is within 1 image of the manifest's accuracy, int8 within 5."""
     correct = round(read_manifest()[name].accuracy * len(test_images.labels))
     images = normalize(test_images.images)
-    for int8, allowed in ((False, 1), (True, 5)):
-        predictions = run(exported(name, int8=int8), images).argmax(1)
+    for bits, allowed in ((32, 1), (8, 5)):
+        predictions = run(exported(name, bits=bits), images).argmax(1)
         assert abs(int((predictions == test_images.labels).sum()) - correct) <= allowed
 
 
@@ -180,7 +180,7 @@ def test_no_pair_of_products_overflows(name, exported):
     ONNX Runtime adds the products of unsigned activations and signed weights in pairs. Which ones
     depends on the kernel and on the processor, so the bound holds for all of them.
     """
-    products = list(quantized_products(exported(name, int8=True)))
+    products = list(quantized_products(exported(name, bits=8)))
     convolutions = sum(isinstance(layer, Conv) for layer in ARCHITECTURES[name].layers)
     assert [operator for operator, *_ in products] == ["Conv"] * convolutions + ["Gemm"]
     for _, weights, activation_zero, weight_zeros in products:
@@ -285,7 +285,7 @@ def compute(path, images, add):
 
 def test_saturating_kernels_compute_the_same(exported, normalized):
     """In exp1's file, sums that saturate at 16 bits are the exact sums, and ONNX Runtime's."""
-    path, images = exported("exp1", int8=True), normalized[:8].numpy()
+    path, images = exported("exp1", bits=8), normalized[:8].numpy()
     found = compute(path, images, saturating)
     assert np.array_equal(found, compute(path, images, exact))
     np.testing.assert_allclose(np.exp(found), run(path, normalized[:8]).exp(), atol=2e-3)
@@ -314,9 +314,9 @@ def test_scales_hold_for_odd_channels():
 def test_int8_is_small_and_reproducible(tmp_path):
     """An int8 file is under two thirds of the float file, and has the same bytes each time."""
     model = with_batch_norm("exp5")
-    done = export(model, tmp_path / "int8.onnx", int8=True)
+    done = export(model, tmp_path / "int8.onnx", bits=8)
     assert done.bytes < export(model, tmp_path / "float.onnx").bytes * 2 / 3
-    assert export(model, tmp_path / "again.onnx", int8=True).sha256 == done.sha256
+    assert export(model, tmp_path / "again.onnx", bits=8).sha256 == done.sha256
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_the_int8_graph_computes_the_same(architecture, tmp_path, normalized):
 def test_int8_of_other_architectures_is_close(architecture, tmp_path, normalized):
     """int8 works for models that pad, pool first, or reach odd sizes."""
     model = ConvNet(architecture).eval()
-    export(model, tmp_path / "int8.onnx", int8=True)
+    export(model, tmp_path / "int8.onnx", bits=8)
     found = run(tmp_path / "int8.onnx", normalized[:32]).exp()
     torch.testing.assert_close(found, model(normalized[:32]).exp(), rtol=0, atol=0.02)
 
@@ -411,7 +411,7 @@ def test_changed_models_export_or_are_refused(change, out, tmp_path, normalized)
     [
         ("model.onnx", {"format": "onxx"}, UnknownNameError, "onnx"),
         ("model", {}, UnknownNameError, "onnx, pt2, pte"),
-        ("model.pt2", {"int8": True}, InputError, "'onnx' for int8, got 'pt2'"),
+        ("model.pt2", {"bits": 8}, InputError, "32 bits for the format 'pt2', got 8"),
     ],
 )
 def test_wrong_options_are_refused(out, options, error, message, tmp_path):

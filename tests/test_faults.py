@@ -192,5 +192,5 @@ def test_int8_export_without_room_for_its_temporary_files(small_disk, tmp_path, 
     """The error for a full temporary folder names TMPDIR."""
     monkeypatch.setattr("tempfile.tempdir", str(small_disk(16)))
     with pytest.raises(FileWriteError, match="TMPDIR"):
-        export(mnistzoo.exp1(pretrained=True), tmp_path / "exp1.onnx", int8=True)
+        export(mnistzoo.exp1(pretrained=True), tmp_path / "exp1.onnx", bits=8)
     assert not (tmp_path / "exp1.onnx").exists()

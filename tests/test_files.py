@@ -108,7 +108,7 @@ def test_locks_are_exclusive_or_shared(tmp_path):
 
 @pytest.mark.skipif(os.name != "posix", reason="needs fork")
 def test_a_lock_does_not_outlive_its_block_in_a_child(tmp_path, python):
-    """The folder is free afterwards, although a forked child inherited the descriptor."""
+    """The folder is free afterward, although a forked child inherited the descriptor."""
     out = python(
         "import os, signal, sys\nfrom pathlib import Path\nfrom mnistzoo.files import locked\n"
         "import fcntl\n"

@@ -345,8 +345,8 @@ def test_damaged_files_raise_no_other_errors(page, kind):
 
 
 def test_a_truncated_file_is_named_as_such(page):
-    """The error says that the file may be cut short."""
-    with pytest.raises(ImageError, match="cut short"):
+    """The error says that the file may be truncated."""
+    with pytest.raises(ImageError, match="truncated"):
         to_mnist(encoded(page)[:-100])
 
 

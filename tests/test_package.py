@@ -13,12 +13,12 @@ SOURCE = Path(mnistzoo.__file__).parent
 LAYERS = [
     {"__main__"},
     {"cli"},
-    {"demo", "plots", "zoo"},
+    {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
     {"models"},
     {"storage", "images"},
-    {"data", "analysis"},
+    {"data", "analysis", "inference"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]
@@ -27,7 +27,7 @@ LAYERS = [
 ANALYSIS_LAYERS = [
     {"effective", "cost"},
     {"tracing"},
-    {"operators", "rendering", "table", "roofline", "devices"},
+    {"operators", "rendering", "table", "comparison", "roofline", "devices"},
     {"field"},
     {"algebra"},
 ]

@@ -110,7 +110,7 @@ def floors(*groups):
 def test_the_lowest_versions_are_those_declared():
     """`.ci/lowest.txt` pins the lowest declared version of each requirement of the tests."""
     project, extras = PROJECT["project"], PROJECT["project"]["optional-dependencies"]
-    tested = [extras[name] for name in ("demo", "export", "plot", "ray", "test")]
+    tested = [extras[name] for name in ("export", "plot", "ray", "test")]
     declared = floors(PROJECT["build-system"]["requires"], project["dependencies"], *tested)
     lines = (ROOT / ".ci" / "lowest.txt").read_text(encoding="utf8").splitlines()
     pinned = dict(line.split("==") for line in lines)

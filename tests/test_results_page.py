@@ -58,8 +58,8 @@ def test_figures_show_the_current_numbers(invoke, tmp_path, command, path, link)
     assert ROOT / path == ROOT / "docs" / link
     facts = json.loads(invoke(f"{command} -o {tmp_path / 'figure.png'} --format json"))
     del facts["file"]
-    with image.open(ROOT / path) as picture:
-        drawn = json.loads(picture.info["Description"])
+    with image.open(ROOT / path) as figure:
+        drawn = json.loads(figure.info["Description"])
     drawn, facts = flat(drawn), flat(facts)
     assert drawn.keys() == facts.keys()
     for name, value in facts.items():

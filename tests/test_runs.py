@@ -90,7 +90,7 @@ def test_an_interrupted_run_resumes_to_the_same_digest(run, finished, tmp_path, 
 
 
 def test_two_runs_in_one_folder(run, tmp_path, small_mnist):
-    """A second `train` in a folder is refused while the first is at work, and not afterwards."""
+    """A second `train` in a folder is refused while the first is at work, and not afterward."""
     alone, refused = run.teacher, []
 
     def try_again(*_):

@@ -306,7 +306,7 @@ def test_distillation_is_a_divergence(run, temperature):
 
 
 def test_a_teacher_comes_with_its_recipe(few, run):
-    """A recipe with a teacher never trains on labels instead, nor the other way round."""
+    """A recipe with a teacher never trains on labels instead, nor the reverse."""
     with pytest.raises(TrainingError, match="teacher is exp1"):
         Trainer(replace(run, recipe=replace(run.recipe, teacher="exp1")), few)
     with pytest.raises(TrainingError, match="teacher is None"):

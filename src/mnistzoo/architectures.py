@@ -37,7 +37,7 @@ class Architecture:
     Attributes:
         name: The name that `get_model` takes.
         layers: Convolutions and pools, from the input on.
-        batch_norm: Whether batch norm stands between each convolution and its ReLU.
+        batch_norm: Whether batch norm comes between each convolution and its ReLU.
         title: What the study calls it.
         documented_num_params: Parameters as the study prints them.
         documented_accuracy: Accuracy as the study prints it, a fraction. It was measured on the

@@ -1,7 +1,7 @@
 """Every error that mnistzoo raises on purpose.
 
 Each one derives from `MnistZooError` and from the built-in error that a caller would expect. Its
-message says what was expected, what was found, and what to do.
+message says what was expected, what was given, and what to do.
 """
 
 from __future__ import annotations
@@ -77,11 +77,7 @@ class AnalysisError(MnistZooError, RuntimeError):
 
 
 class HubError(MnistZooError, OSError):
-    """The Hub cannot be reached, refuses, or answers with something unusable."""
-
-
-class DemoError(MnistZooError, OSError):
-    """The demo cannot be served."""
+    """The Hub cannot be reached, rejects a request, or sends an invalid response."""
 
 
 class MissingExtraError(MnistZooError, ImportError):

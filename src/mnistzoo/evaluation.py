@@ -24,14 +24,14 @@ BINS = 15
 
 @dataclass(frozen=True)
 class Bin:
-    """The images whose confidence lies above `low` and at most at `high`.
+    """The images with a confidence above `low` and up to `high`.
 
     Attributes:
-        low: lower bound, exclusive; the first bin includes 0.
-        high: upper bound, inclusive.
-        count: number of images.
-        correct: number of images classified correctly.
-        confidence: mean confidence, a fraction; 0 for an empty bin.
+        low: Lower bound, exclusive; the first bin includes 0.
+        high: Upper bound, inclusive.
+        count: Number of images.
+        correct: Number of images classified correctly.
+        confidence: Mean confidence, a fraction; 0 for an empty bin.
     """
 
     low: float
@@ -92,7 +92,7 @@ class Evaluation:
         """Return the images grouped by confidence into bins of equal width.
 
         Args:
-            bins: number of bins.
+            bins: Number of bins.
 
         Raises:
             InputError: The number of bins is below 1.
@@ -152,20 +152,20 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate a model on labeled images.
 
-    The model runs in evaluation mode on normalized images of shape `(N, 1, 28, 28)`, and keeps the
-    mode that it is in.
+    The model runs on normalized images of shape `(N, 1, 28, 28)`, in evaluation mode. Its own mode
+    is restored afterward.
 
     Args:
-        model: a ConvNet, or any module that returns a row of logits, log-probabilities or
+        model: A ConvNet, or any module that returns a row of logits, log-probabilities or
             probabilities for each image.
-        dataset: a pair (images, labels) of tensors, arrays or lists, such as
+        dataset: A pair (images, labels) of tensors, arrays or lists, such as
             `mnistzoo.mnist(train=False)`; see `mnistzoo.data.labeled.labeled_images` for the
             shapes and ranges.
-        on_batch: called after each batch with the number of images in it.
+        on_batch: Called after each batch with the number of images in it.
 
     Raises:
-        InputError: The dataset is not of that form, the model cannot read the images or does not
-            return such rows, or a label has no class.
+        InputError: The dataset has another form, the model cannot read the images or returns
+            something else, or a label is not one of its classes.
 
     >>> import mnistzoo
     >>> images, labels = mnistzoo.mnist(train=False)
@@ -190,7 +190,7 @@ def evaluate(
 
 @contextmanager
 def _inference(model: nn.Module) -> Iterator[Callable[[Tensor], object]]:
-    """Give a function from a batch of images to the model's output in evaluation mode."""
+    """Yield a function that runs the model on a batch of images, in evaluation mode."""
     if not isinstance(model, nn.Module):
         raise InputError(
             f"Expected a model, got {model!r}. Load one with mnistzoo.get_model() or "
@@ -199,7 +199,9 @@ def _inference(model: nn.Module) -> Iterator[Callable[[Tensor], object]]:
     tensors = chain(model.parameters(), model.buffers())
     like = next((tensor for tensor in tensors if tensor.is_floating_point()), torch.empty(0))
     if like.is_meta:
-        raise InputError("Expected a model with weights, got one on the meta device. Load them.")
+        raise InputError(
+            "Expected a model with weights, got one on the meta device. Load some first."
+        )
     used = model
     if isinstance(model, ConvNet) and find_hook(model) is None:
         used = model.fused()
@@ -226,7 +228,7 @@ def _inference(model: nn.Module) -> Iterator[Callable[[Tensor], object]]:
 
 
 def _log_probabilities(output: object, images: int) -> Tensor:
-    """Return a model's output as log-probabilities, whether it is that, logits or probabilities."""
+    """Return logits, probabilities or log-probabilities as log-probabilities."""
     if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != images:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(

@@ -22,7 +22,7 @@ def sha256(data: bytes) -> str:
 
 
 def is_dir(path: str | os.PathLike[str]) -> bool:
-    """Return whether a folder exists. A path that the system rejects does not exist."""
+    """Return whether a folder exists. An invalid path counts as missing."""
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
@@ -57,14 +57,14 @@ def _reason(error: Exception) -> object:
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
-    """Write a file atomically: readers see the old content or the new, never a part.
+    """Write a file atomically: readers see the old content or the new, never a mixture.
 
     The bytes go to a hidden temporary file in the same folder, are flushed to disk, and replace
     `path` in one step. Missing parent folders are created. Only a killed process leaves its
     temporary file behind.
 
     Raises:
-        FileWriteError: The folder or disk refuses. `path` is then unchanged.
+        FileWriteError: The file cannot be written. `path` is then unchanged.
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
@@ -83,10 +83,10 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
 
 
 def move(path: Path, target: Path) -> None:
-    """Replace `target`, in the same folder, by `path` in one step.
+    """Move `path` onto `target`, in the same folder, in one step.
 
     Raises:
-        FileWriteError: The folder refuses. Both files are then unchanged.
+        FileWriteError: The folder cannot be written. Both files are then unchanged.
     """
     with _translate_os_errors(target):
         path.replace(target)
@@ -96,7 +96,7 @@ def remove(path: Path) -> None:
     """Delete a file if it exists.
 
     Raises:
-        FileWriteError: The folder refuses.
+        FileWriteError: The folder cannot be written.
     """
     with _translate_os_errors(path):
         path.unlink(missing_ok=True)

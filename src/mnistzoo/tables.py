@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
 MAX_UNWRAPPED = 30
-"""A terminal wraps columns of longer cells only. A model with its title fits in."""
+"""In a terminal, only longer cells are wrapped. The name and title of a model fit."""
 
 
 @dataclass(frozen=True, repr=False)

@@ -42,11 +42,11 @@ class Row:
 
 
 COLUMNS = tuple(column for column in Row.__annotations__ if column != "title")
-"""What rows can be sorted by."""
+"""The columns that rows can be sorted by."""
 
 
 def rows(sort: str = "name") -> list[Row]:
-    """Return a row for each model: the most accurate first, or the smallest of any other column.
+    """Return a row for each model: accuracy in descending order, other columns in ascending.
 
     Raises:
         UnknownNameError: `sort` is not a column.
@@ -80,14 +80,14 @@ def _row(name: str) -> Row:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A field of the manifest whose stated value is not the computed one."""
+    """A field of the manifest that differs from the value computed from the file."""
 
     field: str
     stated: Any
     computed: Any
 
     def __str__(self) -> str:
-        return f"{self.field}: stated {self.stated}, is {self.computed}"
+        return f"{self.field}: stated {self.stated}, computed {self.computed}"
 
 
 def verify(name: str) -> list[Mismatch]:
@@ -95,7 +95,7 @@ def verify(name: str) -> list[Mismatch]:
 
     Raises:
         UnknownNameError: The manifest has no such model.
-        FileReadError: The file of weights is missing.
+        FileReadError: The weights file is missing.
         WeightsError: The file cannot be loaded.
     """
     manifest = read_manifest()
@@ -110,7 +110,7 @@ def verify(name: str) -> list[Mismatch]:
 
 
 def entry_of(name: str, path: Path) -> Entry:
-    """Return the entry that a manifest should have for a file of weights.
+    """Return the entry that a manifest should have for a weights file.
 
     Recipe, seed and versions are taken from the file's own provenance.
 

@@ -80,7 +80,7 @@ def test_axes_may_be_swapped():
 
 
 def test_later_writes_to_the_output_do_not_count():
-    """In-place operators behind a layer do not change its field."""
+    """In-place operators after a layer do not change its field."""
     conv, relu = nn.Conv2d(1, 1, 1), nn.ReLU(inplace=True)
     nn.init.constant_(conv.bias, -100)
     found = effective_receptive_field(nn.Sequential(conv, relu), torch.rand(1, 1, 9, 9), "0")
@@ -140,7 +140,7 @@ def _run(capsys, *arguments):
 
 
 def test_analyze_prints_every_form(capsys):
-    """Text, JSON, Markdown and CSV of one network hold the same layers."""
+    """Text, JSON, Markdown and CSV of one model hold the same layers."""
     found = json.loads(_run(capsys, "analyze", "exp5", "--format", "json"))
     assert found["num_params"] == 17_302
     for format_ in ("markdown", "csv"):
@@ -162,9 +162,9 @@ def test_analyze_reads_other_libraries_and_ones_own(capsys, tmp_path, monkeypatc
 
 
 @pytest.mark.filterwarnings("default::FutureWarning", "default::DeprecationWarning")  # timm's own
-def test_analyze_takes_what_timm_says_of_a_network(capsys):
-    """Its own size of image, where none is given, and the tag of its weights in its name."""
-    pytest.importorskip("timm", reason="timm is no dependency of the package")
+def test_analyze_takes_the_input_size_of_a_timm_model(capsys):
+    """A timm model's own input size is the default, and its name may have a weights tag."""
+    pytest.importorskip("timm", reason="timm is not a dependency of the package")
     found = json.loads(_run(capsys, "analyze", "timm:vit_tiny_patch16_384", "--format", "json"))
     assert found["input_shape"] == [3, 384, 384]
     found = json.loads(_run(capsys, "analyze", "timm:resnet18.a1_in1k", "--format", "json"))

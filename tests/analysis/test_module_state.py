@@ -129,7 +129,7 @@ def _tensors(module):
 
 
 def test_meta_copies_replace_the_floats_of_a_module():
-    """They have the same dtypes, and the module's own tensors return afterwards."""
+    """They have the same dtypes, and the module's own tensors return afterward."""
     lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3)).double()
     lazy.append(nn.LazyBatchNorm2d(dtype=torch.float16))
     lazy[0].bias.requires_grad_(False)
@@ -192,7 +192,7 @@ class Replacing(nn.Module):
 
 
 def test_data_and_gradients_are_restored():
-    """A buffer has its own data afterwards, and a parameter requires its gradient."""
+    """A buffer has its own data afterward, and a parameter requires its gradient."""
     module = Replacing()
     scale = module.scale
     analyze(module, (1, 8, 8))

@@ -91,11 +91,12 @@ def test_the_record_holds_everything():
     conv = {"size": [3, 1], "stride": [2, 1], "padding": [0, 0], "is_global": False}
     pool = {"size": [501, 40], "stride": [0, 0], "padding": [0, 0], "is_global": True}
     layers = [
-        ("conv", "Conv2d", [2, 250, 40], 8, 0, 60_000, conv),
-        ("pool", "AdaptiveAvgPool2d", [2, 1, 1], 0, 0, 0, {**pool, "local": None}),
-        ("spare", "Linear", None, 1250, 1250, 0, None),
+        ("conv", "Conv2d", [2, 250, 40], 8, 0, 60_000, 80_000, 32, conv),
+        ("pool", "AdaptiveAvgPool2d", [2, 1, 1], 0, 0, 0, 8, 0, {**pool, "local": None}),
+        ("spare", "Linear", None, 1250, 1250, 0, 0, 5000, None),
     ]
-    keys = ("path", "kind", "output_shape", "num_params", "unused_params", "macs")
+    counts = ("num_params", "unused_params", "macs", "output_bytes", "param_bytes")
+    keys = ("path", "kind", "output_shape", *counts)
     assert mnistzoo.analyze(Pooled(), (1, 501, 40)).to_dict() == {
         "input_shape": [1, 501, 40],
         "num_params": 1258,
@@ -109,7 +110,7 @@ def test_the_record_holds_everything():
 
 
 def test_the_record_of_a_global_field():
-    """Behind a norm over the map, the local window is kept beside the global field."""
+    """After a norm over the map, the local window is kept beside the global field."""
     module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.InstanceNorm2d(2))
     field = mnistzoo.analyze(module, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
     assert field["is_global"]
@@ -118,7 +119,7 @@ def test_the_record_of_a_global_field():
 
 
 def test_the_record_of_a_fraction():
-    """Behind upsampling the stride is half a pixel, a float in JSON."""
+    """After upsampling, the stride is half a pixel, a float in JSON."""
     module = nn.Sequential(nn.Upsample(scale_factor=2), nn.MaxPool2d(3, stride=1))
     field = mnistzoo.analyze(module, (1, 9, 9)).to_dict()["layers"][1]["receptive_field"]
     assert field["stride"] == [0.5, 0.5]

@@ -49,7 +49,7 @@ def files(model: ConvNet, folder: Path) -> dict[str, Path]:
     """Export a model to every format, by the name of the format in the table."""
     made = {
         "ONNX": export(model, folder / "float.onnx").path,
-        "ONNX, int8": export(model, folder / "int8.onnx", int8=True).path,
+        "ONNX, int8": export(model, folder / "int8.onnx", bits=8).path,
         "torch.export": export(model, folder / "model.pt2").path,
     }
     try:

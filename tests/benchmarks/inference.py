@@ -77,7 +77,7 @@ def variants(name: str, threads: int) -> dict[str, Variant]:
     model = mnistzoo.get_model(name, pretrained=True)
     with tempfile.TemporaryDirectory() as folder:
         plain, int8 = (
-            export(model, Path(folder) / "model.onnx", int8=int8).path.read_bytes()
+            export(model, Path(folder) / "model.onnx", bits=8 if int8 else 32).path.read_bytes()
             for int8 in (False, True)
         )
     return {

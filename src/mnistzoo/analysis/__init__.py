@@ -40,10 +40,10 @@ def analyze(
             diffusion model. Receptive fields are fields of the first argument.
 
     Raises:
-        InputError: If the model refuses the shape. The message names the layer.
-        UnknownOperatorError: If the model calls an operator without a rule; see
+        InputError: The model refuses the shape. The message names the layer.
+        UnknownOperatorError: The model calls an operator without a rule; see
             `register_operator`.
-        AnalysisError: If control flow depends on data, or branches that join do not line up.
+        AnalysisError: Control flow depends on data, or branches that join do not line up.
 
     >>> import mnistzoo
     >>> from torch import nn
@@ -80,8 +80,8 @@ def receptive_field(
         kwargs: As for `analyze`.
 
     Raises:
-        UnknownNameError: If there is no such layer. The message suggests the nearest.
-        AnalysisError: If the layer is not called, or as for `analyze`.
+        UnknownNameError: There is no such layer. The message suggests the nearest.
+        AnalysisError: The layer is not called, or as for `analyze`.
         InputError: As for `analyze`.
         UnknownOperatorError: As for `analyze`.
 
@@ -102,7 +102,7 @@ def num_params(module: nn.Module, trainable_only: bool = False) -> int:
         trainable_only: Leave out parameters that do not require a gradient.
 
     Raises:
-        InputError: If the model has lazy parameters. `analyze` counts those.
+        InputError: The model has lazy parameters. `analyze` counts those.
 
     >>> import mnistzoo
     >>> mnistzoo.num_params(mnistzoo.exp5())

@@ -10,7 +10,7 @@ import torch
 
 from mnistzoo.errors import InputError, UnknownNameError
 
-KIB, MIB, TERA = 2**10, 2**20, 1e12
+KIB, MIB, GIGA, TERA = 2**10, 2**20, 1e9, 1e12
 Bandwidths = tuple[tuple[int, float], ...]
 Figures = tuple[Mapping[str, float], Bandwidths, str]
 
@@ -21,30 +21,29 @@ class Preset:
 
     Attributes:
         teraflops: Peak by dtype, dense, in 10¹² operations per second, two for each MAC.
-        terabytes: Memory bandwidth in 10¹² bytes per second.
+        gigabytes: Memory bandwidth in 10⁹ bytes per second.
         source: Where the figures are published.
     """
 
     teraflops: Mapping[str, float]
-    terabytes: float
+    gigabytes: float
     source: str
 
 
 PRESETS = {
-    "L4": Preset({"float32": 60, "float16": 121, "bfloat16": 121}, 0.3, "NVIDIA L4 data sheet"),
     "A100": Preset(
         {"float32": 156, "float16": 312, "bfloat16": 312},
-        2.039,
+        2039,
         "NVIDIA A100 data sheet, 80 GB SXM",
     ),
     "H100": Preset(
-        {"float32": 494.5, "float16": 989.5, "bfloat16": 989.5},
-        3.35,
-        "NVIDIA H100 data sheet, SXM",
+        {"float32": 494.7, "float16": 989.4, "bfloat16": 989.4},
+        3352,
+        "NVIDIA H100 architecture white paper, SXM5",
     ),
     "H200": Preset(
         {"float32": 494.5, "float16": 989.5, "bfloat16": 989.5},
-        4.8,
+        4800,
         "NVIDIA H200 data sheet, SXM",
     ),
 }
@@ -133,7 +132,7 @@ class Device:
 
 def _published(preset: Preset) -> Figures:
     peaks = {dtype: value * TERA / 2 for dtype, value in preset.teraflops.items()}
-    return peaks, ((0, preset.terabytes * TERA),), preset.source
+    return peaks, ((0, preset.gigabytes * GIGA),), preset.source
 
 
 def _measure() -> Figures:

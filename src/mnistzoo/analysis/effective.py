@@ -1,4 +1,4 @@
-"""The effective receptive field: how much of what a unit can read affects it.
+"""The effective receptive field: how strongly the pixels that a unit reads affect it.
 
 Source: Luo, Li, Urtasun, Zemel, "Understanding the Effective Receptive Field in Deep Convolutional
 Neural Networks", NeurIPS 2016, arXiv:1701.04128.
@@ -70,10 +70,10 @@ def effective_receptive_field(
         kwargs: Other arguments of the model by name, for these images.
 
     Raises:
-        InputError: If `images` is not a batch of images, or the model refuses their shape.
-        UnknownNameError: If there is no such layer. The message suggests the nearest.
+        InputError: `images` is not a batch of images, or the model refuses their shape.
+        UnknownNameError: There is no such layer. The message suggests the nearest.
         UnknownOperatorError: As for `analyze`.
-        AnalysisError: If the layer's output is not a map, or does not depend on the images.
+        AnalysisError: The layer's output is not a map, or does not depend on the images.
 
     >>> import mnistzoo, torch
     >>> model, images = mnistzoo.exp5(), torch.rand(4, 1, 28, 28)

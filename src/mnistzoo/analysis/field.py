@@ -25,12 +25,12 @@ class ReceptiveField:
     `i·stride − padding + size − 1`.
 
     Attributes:
-        size: Pixels from the first to the last one read, image borders ignored. Behind an
-            upsampling, where units differ by a pixel, the larger number.
+        size: Pixels from the first to the last one read, image borders ignored. After
+            upsampling, where units may differ by a pixel, the larger number.
         stride: Pixels from one unit's window to the next one's, also called effective stride or
-            jump. A fraction behind an upsampling, 0 if all units read the same.
+            jump. A fraction after upsampling, 0 if all units read the same.
         padding: Pixels by which the window of unit 0 starts before the image.
-        is_global: Whether units share part of what they read, as behind a global pool,
+        is_global: Whether units share part of what they read, as after a global pool,
             squeeze-and-excitation, a flatten, attention, or a norm over the map. `size` then covers
             everything, and `local` describes the part that moves with the unit.
 
@@ -38,9 +38,9 @@ class ReceptiveField:
     >>> field = mnistzoo.exp5().receptive_field("features.conv7")
     >>> field.size, field.stride, field.padding
     ((34, 34), (4, 4), (8, 8))
-    >>> field.interval(1)  # of an infinite image
+    >>> field.interval(1)  # in an infinite image
     ((-4, 29), (-4, 29))
-    >>> field.pixels(1)  # of an MNIST image
+    >>> field.pixels(1)  # in an MNIST image
     ((0, 25), (0, 25))
     """
 
@@ -90,32 +90,32 @@ class ReceptiveField:
 
     @property
     def local(self) -> ReceptiveField | None:
-        """The part that moves with the unit: all of it if it is not global, `None` if nothing."""
+        """The part that moves with the unit: the whole field if not global, `None` if nothing."""
         return self._local if self.is_global else self
 
     def interval(self, index: int | Sequence[int]) -> tuple[Interval, ...]:
-        """Return the first and last pixel that a unit reads of an infinite image, for each axis.
+        """Return the first and last pixel that a unit reads in an infinite image, for each axis.
 
         Args:
             index: Index of the unit, one number per axis or one for all axes.
 
         Raises:
-            InputError: If `index` has another number of axes.
+            InputError: `index` has another number of axes.
         """
         windows = zip(self._all_windows(), self._per_axis(index), strict=True)
         return tuple(window.interval(i) for window, i in windows)
 
     def pixels(self, index: int | Sequence[int]) -> tuple[Interval | None, ...]:
-        """Return the first and last pixel that a unit reads of the analyzed image, for each axis.
+        """Return the first and last pixel that a unit reads in the analyzed image, for each axis.
 
-        It is exact at borders, behind crops, and where windows are not evenly spaced. Padding is
+        It is exact at borders, after crops, and where windows are not evenly spaced. Padding is
         not counted. A unit that reads only padding has `None` on every axis.
 
         Args:
             index: Index of the unit, one number per axis or one for all axes.
 
         Raises:
-            InputError: If the unit does not exist, or the field is not the result of an analysis.
+            InputError: The unit does not exist, or the field is not the result of an analysis.
         """
         if not self._ranges:
             raise InputError(
@@ -131,7 +131,7 @@ class ReceptiveField:
         return (None,) * len(found) if None in found else tuple(found)
 
     def clipped(self, input_size: int | Sequence[int]) -> tuple[int, ...]:
-        """Return the most pixels that a unit can read of an image, for each axis.
+        """Return the largest number of pixels that a unit can read in an image, for each axis.
 
         Args:
             input_size: Size of the image, one number per axis or one for all axes.
@@ -149,7 +149,7 @@ class ReceptiveField:
         return tuple(window.center(i) for window, i in windows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the field in types that JSON has. Fractions become floats."""
+        """Return the field as JSON values. Fractions become floats."""
         record: dict[str, Any] = {
             name: [int(x) if x == int(x) else float(x) for x in getattr(self, name)]
             for name in ("size", "stride", "padding")

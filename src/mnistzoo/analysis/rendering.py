@@ -1,4 +1,4 @@
-"""What an analysis looks like: the columns of its table and the line of totals."""
+"""An analysis as text: the columns of its table and the line of totals."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def to_table(analysis: Analysis, columns: Sequence[str]) -> Table:
     """Return some columns of an analysis, with its totals as the caption.
 
     Raises:
-        UnknownNameError: If there is no such column. The message suggests the nearest.
+        UnknownNameError: There is no such column. The message suggests the nearest.
     """
     if unknown := [column for column in columns if column not in COLUMNS]:
         raise UnknownNameError("column", unknown[0], COLUMNS)

@@ -36,7 +36,7 @@ class Row:
         receptive_field: Receptive field of the output. `None` if the output does not depend on the
             input.
         has_params: Whether the module has parameters, counted in this row or in an earlier one.
-        unused_params: Those of its parameters that no operator read.
+        unused_params: Number of its parameters that no operator read.
         output_bytes: Bytes of all tensors returned, for one image, in the dtypes that they have.
         param_bytes: Bytes of the parameters that `num_params` counts.
     """
@@ -53,7 +53,7 @@ class Row:
     param_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the row in types that JSON has."""
+        """Return the row as JSON values."""
         field = self.receptive_field
         return {
             "path": self.path,
@@ -145,30 +145,29 @@ class Analysis(Sequence[Row]):
     ) -> int:
         """Return the most bytes that PyTorch holds at once when it runs the model eagerly.
 
-        These are parameters, buffers, the input, and all activations that are alive, in training
-        also what autograd saves and gradients. They are counted in a pass of the model as it is
-        now, in which tensors have no values but are made and freed as on the CPU. Memory that a
-        kernel takes and returns within one operator is not counted, nor is what the allocator
-        keeps in reserve. PyTorch's fused transformer layers are taken apart, and hold less.
+        These are parameters, buffers, the input and live activations, in training also gradients
+        and what autograd saves. They are counted in a pass of the model as it is now, whose tensors
+        have no values but are made and freed as on the CPU. What a kernel takes and frees within
+        one operator is not counted. PyTorch's fused transformer layers count as their parts.
 
         Args:
-            training: Count the forward and backward pass in training mode. Otherwise count the
-                forward pass in evaluation mode under `torch.no_grad`.
+            training: Count a forward and backward pass; default: a forward pass without gradients.
             batch_size: Number of images in the batch.
             optimizer_state: Numbers that the optimizer keeps for each trained parameter, such as 1
                 for SGD with momentum and 2 for Adam.
 
         Raises:
-            InputError: If an argument is out of range, or the model refuses the batch.
-            AnalysisError: If the model does not run without data, or what autograd saves is not
+            InputError: An argument is out of range, or the model rejects the batch.
+            UnknownOperatorError: An operator does not run without data.
+            AnalysisError: The model does not run without data, or what autograd saves is not
                 known, as for an LSTM.
 
         >>> import mnistzoo
         >>> analysis = mnistzoo.exp5().summary()
         >>> analysis.peak_memory()
         246448
-        >>> analysis.peak_memory(training=True, batch_size=64, optimizer_state=1) // 2**20
-        28
+        >>> analysis.peak_memory(training=True, batch_size=64, optimizer_state=1)
+        24106920
         """
         return self._run().peak_memory(training, batch_size, optimizer_state)
 
@@ -184,9 +183,10 @@ class Analysis(Sequence[Row]):
             batch_size: Number of images in the batch.
 
         Raises:
-            InputError: If the device has no figure for the model's dtype, or the model refuses the
+            InputError: The device has no figure for the model's dtype, or the model rejects the
                 batch.
-            AnalysisError: If the model does not run without data.
+            UnknownOperatorError: An operator does not run without data.
+            AnalysisError: The model does not run without data.
 
         >>> import mnistzoo
         >>> from mnistzoo.analysis import Device
@@ -199,12 +199,13 @@ class Analysis(Sequence[Row]):
     def _run(self) -> Costs:
         if self._costs is None:
             raise InputError(
-                "Expected an analysis that mnistzoo.analyze returned, got one made by hand."
+                "Expected an analysis that mnistzoo.analyze returned, got one made by hand. "
+                "Call mnistzoo.analyze."
             )
         return self._costs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return rows and totals in types that JSON has."""
+        """Return rows and totals as JSON values."""
         last, output = self.receptive_field, self.output_receptive_field
         return {
             "input_shape": list(self.input_shape),
@@ -225,7 +226,7 @@ class Analysis(Sequence[Row]):
                 those of bytes.
 
         Raises:
-            UnknownNameError: If there is no such column. The message suggests the nearest.
+            UnknownNameError: There is no such column. The message suggests the nearest.
         """
         return rendering.to_table(self, columns or rendering.DEFAULT_COLUMNS)
 

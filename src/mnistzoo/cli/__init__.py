@@ -41,7 +41,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "results": (results.results, "mnistzoo results runs --format markdown"),
     "push": (hub.push, "mnistzoo push exp5 user/name"),
     "pull": (hub.pull, "mnistzoo pull user/name -o folder"),
-    "export": (export.export, "mnistzoo export exp5 --int8 -o exp5.onnx"),
+    "export": (export.export, "mnistzoo export exp5 --bits 8 -o exp5.onnx"),
     "demo": (demo.demo, "mnistzoo demo --no-browser"),
 }
 """Each command with an example, in the order of the help text."""
@@ -52,7 +52,7 @@ INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
-    """The commands. Ctrl+C ends each with a line of its own, where typer would print none."""
+    """The commands. Ctrl+C is raised to `main`, which prints a line, where typer prints none."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -97,7 +97,8 @@ def _options(
 def main() -> None:
     """Run the command line.
 
-    The exit status is 0, 1 with one line on stderr, 2 for wrong usage, or 130 after Ctrl+C.
+    The exit status is 0, 1 after an error (one line on stderr), 2 for wrong usage, or 130 after
+    Ctrl+C.
     Characters that the terminal cannot encode, such as ×, become question marks.
     """
     for stream in (sys.stdout, sys.stderr):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
-"""The columns of the table, which fit a terminal. CSV and Markdown have all."""
+"""The columns that fit a terminal. CSV and Markdown have all columns."""
 
 
 Inputs = Annotated[
@@ -53,7 +53,7 @@ def analyze(
         typer.Option(
             metavar="DEVICE",
             help="Print lower bounds on the time on this device: cpu, which measures this machine, "
-            "or L4, A100, H100, H200.",
+            "or A100, H100, H200.",
         ),
     ] = None,
     batch_size: Annotated[
@@ -126,11 +126,11 @@ def _print_field(layer: str, field: ReceptiveField, format_: str) -> None:
 
 
 def load(model: str) -> nn.Module:
-    """Load the model that the command line names. Only a folder's has trained weights.
+    """Load the model named on the command line. Only a folder provides trained weights.
 
     Raises:
         UnknownNameError: torchvision, timm or the zoo has no such model.
-        InputError: The name has another form, or does not lead to a model.
+        InputError: The name has another form, or is not that of a model.
     """
     source, colon, name = model.partition(":")
     if not colon and source_of.is_folder(model):
@@ -173,7 +173,7 @@ def _from_timm(name: str) -> object:
 
 
 def _call(module: str, name: str) -> object:
-    """Call a function of the user's, or return a module; the working folder is searched too."""
+    """Call a function or return a module, importing from the working directory too."""
     sys.path.insert(0, "")
     try:
         value = import_module(module)

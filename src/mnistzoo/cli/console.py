@@ -48,7 +48,7 @@ def _csv_cell(value: object) -> object:
 
 
 def print_record(format_: str, record: Record, text: str) -> None:
-    """Print a single result: `text` in place of a table, else the record."""
+    """Print a single result: `text` in the table format, otherwise the record."""
     if format_ == "table":
         print(text)
     elif format_ == "json":
@@ -64,7 +64,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(table: Table) -> None:
-    """Print a table as wide as the terminal, or wider rather than cut a number or a word."""
+    """Print a table at the width of the terminal, or wider to avoid breaking words and numbers."""
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)

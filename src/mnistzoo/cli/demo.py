@@ -1,40 +1,38 @@
-"""The command that serves a page to draw digits on."""
+"""The command that writes a page to draw digits on, and opens it."""
 
 from __future__ import annotations
 
-import signal
-import time
-from contextlib import suppress
+import webbrowser
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.cli.options import Models
+from mnistzoo.cli.source import check, load
+
 
 def demo(
-    host: Annotated[
-        str, typer.Option(help="The address to serve at; 127.0.0.1 is this computer only.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65535, help="The port.", show_default="the first free one from 7860"
-        ),
-    ] = None,
+    models: Models = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
+        "mnistzoo.html"
+    ),
+    title: Annotated[str, typer.Option(help="Title of the page.")] = "Draw a digit",
     no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Do not open the browser.")
-    ] = False,
-    share: Annotated[
-        bool, typer.Option("--share", help="Also create a public link through Gradio's servers.")
+        bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
     ] = False,
 ) -> None:
-    """Serve a page to draw digits on, until Ctrl+C."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # ignored in background jobs
-        signal.signal(number, signal.default_int_handler)
-    from mnistzoo.demo import serve
+    """Write a page to draw digits on, and open it in the browser.
 
-    page = serve(host=host, port=port, browser=not no_browser, share=share)
-    with suppress(KeyboardInterrupt):
-        print(f"Draw at {page.local_url} (Ctrl+C ends it).", flush=True)
-        while True:
-            time.sleep(3600)
-    page.close(verbose=False)
+    The page is one file that needs no server and no network.
+    """
+    names = models or list(ARCHITECTURES)
+    for name in names:
+        check(name)
+    from mnistzoo.export import export_page
+
+    done = export_page([load(name) for name in names], output, title=title)
+    print(f"{done.path}: {done.bytes:,} bytes")
+    if not no_browser:
+        webbrowser.open(done.path.resolve().as_uri())

@@ -26,18 +26,18 @@ HEADERS = (
 def evaluate(
     models: Models = None,
     confusion: Annotated[
-        bool, typer.Option("--confusion", help="Also give the confusion matrix.")
+        bool, typer.Option("--confusion", help="Also print confusion matrices.")
     ] = False,
     disputed: Annotated[
-        bool, typer.Option("--disputed", help="List predictions for the disputed test images.")
+        bool, typer.Option("--disputed", help="List predictions for the disputed images instead.")
     ] = False,
     format_: Format = "table",
 ) -> None:
     """Measure accuracy and calibration on the 10,000 test images.
 
-    NLL is the mean negative log-likelihood in nats, ECE the expected calibration error over 15
-    bins. Most people dispute the labels of 15 test images; errors on them count, and the last
-    column gives the accuracy without them.
+    NLL is the mean negative log-likelihood in nats. ECE is the expected calibration error over 15
+    bins. The labels of 15 test images are disputed: errors on them count, and the last column is
+    the accuracy without them.
     """
     found = _evaluate(models)
     if disputed:

@@ -12,7 +12,7 @@ from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import Format, Model
 from mnistzoo.cli.source import load
 
-SUFFIXES = (".onnx", ".pt2", ".pte")
+SUFFIXES = (".onnx", ".pt2", ".pte", ".html", ".h")
 
 
 def _check_suffix(output: Path) -> Path:
@@ -28,19 +28,29 @@ def export(
         typer.Option(
             *("--output", "-o"),
             callback=_check_suffix,
-            help="The file to write: .onnx, .pt2 (torch.export) or .pte (ExecuTorch).",
+            help="The file to write: .onnx, .pt2 (torch.export), .pte (ExecuTorch), .html (a page "
+            "to draw on) or .h (a C header).",
         ),
     ],
-    int8: Annotated[
-        bool, typer.Option("--int8", help="Quantize to 8-bit integers (ONNX only).")
-    ] = False,
+    bits: Annotated[
+        int | None,
+        typer.Option(
+            help="Bits of a weight: 32 or 8 (.onnx), 8 or 4 (.h).",
+            show_default="32, or 8 for .h",
+        ),
+    ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option(help="Title of a page or a header.", show_default="the model's name"),
+    ] = None,
     format_: Format = "table",
 ) -> None:
-    """Write a model for ONNX Runtime, torch.export or ExecuTorch."""
+    """Write a model for another runtime."""
     loaded = load(model)
     from mnistzoo.export import export
 
-    done = export(loaded, output, int8=int8)
-    kind = f"{done.format}, int8" if done.int8 else done.format
-    text = f"{done.path}: {model} as {kind}, {done.bytes:,} bytes"
+    done = export(loaded, output, bits=bits, title=title)
+    text = f"{done.path}: {model} as {done.format}, {done.bits} bits, {done.bytes:,} bytes"
+    if done.flash is not None:
+        text += f"; {done.flash:,} bytes of constants, {done.ram:,} bytes of RAM"
     print_record(format_, asdict(done) | {"path": str(done.path)}, text)

@@ -24,7 +24,9 @@ Token = Annotated[
 
 def push(
     model: Model,
-    repo_id: Annotated[str, typer.Argument(help="The repository, as user/name.")],
+    repo_id: Annotated[
+        str, typer.Argument(metavar="REPO_ID", help="The repository, as user/name.")
+    ],
     revision: Annotated[
         str | None, typer.Option(help="The branch to push to.", show_default="main")
     ] = None,
@@ -45,13 +47,13 @@ def push(
         ),
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="The dataset of that accuracy, a name on the Hub.")
+        str | None, typer.Option(help="Dataset of that accuracy, by its name on the Hub.")
     ] = None,
     format_: Format = "table",
 ) -> None:
     """Push a model to the Hugging Face Hub.
 
-    Weights, config and model card go there in one commit.
+    Weights, config and model card are uploaded in one commit.
     """
     from mnistzoo.storage.hub_client import check_repo_id
 
@@ -75,7 +77,8 @@ def push(
     text = pushed.url if pushed.changed else f"{pushed.url} already holds these files."
     if pushed.card_kept:
         text += (
-            "\nThe edited model card was kept. To renew it, delete README.md there and push again."
+            "\nThe edited model card was kept. To regenerate it, delete README.md on the Hub, and "
+            "push again."
         )
     print_record(format_, asdict(pushed), text)
 
@@ -99,14 +102,17 @@ def _check_renewable(card: str) -> None:
 
     if not is_generated(card.encode()):
         raise typer.BadParameter(
-            "The folder's model card has been edited and is pushed as it is. State --accuracy and "
-            "--dataset in it, or delete README.md to have a new one written."
+            "The folder's model card has been edited, so it is pushed unchanged. Write the "
+            "accuracy and the dataset into it, or delete README.md to generate a new one."
         )
 
 
 def pull(
     repository: Annotated[
-        str, typer.Argument(help="The repository, as user/name or user/name@revision.")
+        str,
+        typer.Argument(
+            metavar="REPO_ID", help="The repository, as user/name or user/name@revision."
+        ),
     ],
     output: Annotated[
         Path | None,

@@ -16,7 +16,7 @@ FormatName = Literal["table", "json", "csv", "markdown"]
 
 
 class RecipeName(str, Enum):
-    """The recipes of `mnistzoo.training.recipes`; typer lists no literals, only enumerations."""
+    """The recipes of `mnistzoo.training.recipes`. Typer takes no lists of literals."""
 
     documented = "documented"
     record = "record"
@@ -24,7 +24,7 @@ class RecipeName(str, Enum):
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Return the names of models that begin so, for the shell."""
+    """Return the names of models that start with `incomplete`, for shell completion."""
     return [name for name in ARCHITECTURES if name.startswith(incomplete)]
 
 
@@ -91,7 +91,7 @@ Holdout = Annotated[
     typer.Option(
         min=0,
         max=59_999,
-        help="Hold out this many of the last training images, and evaluate on them in place of "
+        help="Hold out this many training images, from the end, and evaluate on them instead of "
         "the test images.",
     ),
 ]

@@ -47,12 +47,15 @@ def receptive_field(
     layer: Annotated[str, typer.Option(help="The layer's name, such as features.conv5.")],
     image: Annotated[int, typer.Option(min=0, max=9999, help="Index of a test image.")] = 0,
     images: Annotated[
-        int, typer.Option(min=1, max=10000, help="Test images to average the gradient over.")
+        int, typer.Option(min=1, max=10000, help="Number of test images to average over.")
     ] = 100,
     output: Output = Path("receptive-field.png"),
     format_: Format = "table",
 ) -> None:
-    """Draw the theoretical and the effective receptive field of a layer's central unit."""
+    """Draw a receptive field.
+
+    The figure shows the theoretical and the effective field of the layer's central unit.
+    """
     check(model)
     from mnistzoo import plots
     from mnistzoo.analysis import effective_receptive_field
@@ -68,7 +71,10 @@ def receptive_field(
 
 @app.command(epilog="Example: mnistzoo plot curves runs -o curves.pdf")
 def curves(folder: Results, output: Output = Path("curves.png"), format_: Format = "table") -> None:
-    """Draw accuracy and training loss by epoch: the mean over seeds and their range."""
+    """Draw training curves.
+
+    The figure shows accuracy and training loss by epoch, with mean and range over seeds.
+    """
     from mnistzoo import plots
     from mnistzoo.training.metrics import load_results
 
@@ -83,7 +89,10 @@ def accuracy_vs_parameters(
     output: Output = Path("accuracy-vs-parameters.png"),
     format_: Format = "table",
 ) -> None:
-    """Draw accuracy by number of parameters, beside the study's documented figures."""
+    """Draw accuracy over parameters.
+
+    The figure also shows what the study documents.
+    """
     from mnistzoo import plots
     from mnistzoo.training.metrics import load_results
 
@@ -96,7 +105,10 @@ def accuracy_vs_parameters(
 def confusion(
     model: Model, output: Output = Path("confusion.png"), format_: Format = "table"
 ) -> None:
-    """Draw the confusion matrix on the test images."""
+    """Draw the confusion matrix.
+
+    The model is evaluated on the test images.
+    """
     evaluation, _ = _evaluate(model)
     from mnistzoo import plots
 
@@ -107,7 +119,10 @@ def confusion(
 
 @app.command(epilog="Example: mnistzoo plot errors exp5 -o errors.png")
 def errors(model: Model, output: Output = Path("errors.png"), format_: Format = "table") -> None:
-    """Draw the misclassified test images, the most confident errors first."""
+    """Draw the misclassified images.
+
+    They are test images, the most confident errors first.
+    """
     evaluation, images = _evaluate(model)
     from mnistzoo import plots
     from mnistzoo.data.disputed import INDICES
@@ -131,7 +146,10 @@ def errors(model: Model, output: Output = Path("errors.png"), format_: Format = 
 def reliability(
     model: Model, output: Output = Path("reliability.png"), format_: Format = "table"
 ) -> None:
-    """Draw the reliability diagram on the test images: accuracy by confidence."""
+    """Draw the reliability diagram.
+
+    The figure shows accuracy by confidence on the test images.
+    """
     evaluation, _ = _evaluate(model)
     from mnistzoo import plots
 

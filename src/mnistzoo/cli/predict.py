@@ -28,12 +28,12 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
-"""The files of a folder that are taken as images."""
+"""Suffixes of the files that are read from a folder."""
 
 Images = Annotated[
     list[str],
     typer.Argument(
-        metavar="IMAGE...", help="Image files, folders of images, or - for standard input."
+        metavar="IMAGE", help="Image files, folders of images, or - for standard input."
     ),
 ]
 Source: TypeAlias = str | bytes
@@ -44,11 +44,11 @@ def predict(
     images: Images,
     model: ModelOption = "exp5",
     show: Annotated[
-        bool, typer.Option("--show", help="Also print the 28×28 pixels that the model gets.")
+        bool, typer.Option("--show", help="Also print the model's 28×28 input.")
     ] = False,
     format_: Format = "table",
 ) -> None:
-    """Predict the one digit in each image.
+    """Predict the digit in each image.
 
     Images that cannot be read are reported on stderr, and the exit status is 1.
     """
@@ -77,9 +77,8 @@ def predict(
 def read(images: Images, model: ModelOption = "exp5", format_: Format = "table") -> None:
     """Read every digit in each image, line by line.
 
-    Boxes are in pixels of the image.
-
-    Images that cannot be read are reported on stderr, and the exit status is 1.
+    Boxes are in pixels. Images that cannot be read are reported on stderr, and the exit status is
+    1.
     """
     found, failed = _each(images, model, lambda model, source: model.read(source))
     digits = [(name, digit) for name, digits in found for digit in digits]
@@ -98,9 +97,9 @@ def read(images: Images, model: ModelOption = "exp5", format_: Format = "table")
 def _each(
     arguments: list[str], model: str, read: Callable[[ConvNet, Source], T]
 ) -> tuple[list[tuple[str, T]], bool]:
-    """Return what `read` gives for each image, by name, and whether any image failed.
+    """Apply `read` to each image. Return the results by name, and whether any image failed.
 
-    Errors that need no model are found before torch is imported.
+    Errors that do not involve the model are reported before torch is imported.
     """
     check(model)
     sources = list(_sources(arguments))
@@ -120,7 +119,7 @@ def _each(
 
 
 def _sources(arguments: list[str]) -> Iterator[tuple[str, Source | MnistZooError]]:
-    """Yield the name of each image with its path or bytes, or with what is wrong with it."""
+    """Yield the name of each image with its path or bytes, or with the error to report."""
     for argument in arguments:
         path = Path(argument)
         if argument == "-":
@@ -137,7 +136,7 @@ def _sources(arguments: list[str]) -> Iterator[tuple[str, Source | MnistZooError
             files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
             yield from ((str(file), str(file)) for file in files)
             if not files:
-                yield argument, ImageError(f"Found no images in this folder ({SUFFIXES[0]} …).")
+                yield argument, ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
         elif not path.exists():
             yield argument, FileReadError("There is no such file. Check the path.")
         else:
@@ -150,7 +149,7 @@ def _report(name: str, error: MnistZooError) -> None:
 
 
 def _print_half_blocks(pixels: Pixels) -> None:
-    """Print two rows of pixels per line: in gray in a terminal, else in black and white."""
+    """Print two rows of pixels per line, in gray in a terminal, otherwise in black and white."""
     from rich.console import Console
     from rich.text import Text
 

@@ -28,7 +28,7 @@ def results(
 ) -> None:
     """Summarize finished runs over their seeds.
 
-    Accuracies are means ± standard deviations. The worst drop is the largest fall in accuracy from
+    Accuracies are means ± standard deviations. The worst drop is the largest drop in accuracy from
     one epoch to the next after the first third of a run, in percentage points. The study measured
     its accuracies on the training images.
     """

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 def study(
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The folder of the study, new or unfinished.")
+        Path, typer.Option("--output", "-o", help="Folder of the study, new or unfinished.")
     ],
     models: Names = None,
     recipes: Annotated[
-        list[RecipeName], typer.Option("--recipe", help="How to train. Can be repeated.")
+        list[RecipeName], typer.Option("--recipe", help="Training recipe. Can be repeated.")
     ] = [RecipeName.record],  # noqa: B006 - typer copies it
     seeds: Annotated[
         list[int],
-        typer.Option("--seed", min=0, max=MAX_SEED, help="One run for each. Can be repeated."),
+        typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of a run. Can be repeated."),
     ] = [0, 1, 2],  # noqa: B006 - typer copies it
     epochs: Epochs = None,
     holdout: Holdout = 0,
@@ -77,23 +77,23 @@ def _train_runs(todo: dict[Path, Run], engine: Engine, total: int, output: Path)
     from mnistzoo.errors import TrainingError
     from mnistzoo.training.study import train_runs
 
-    failed, done = 0, total - len(todo)
+    failed = 0
     # Ray reports lost nodes on stdout, where only results belong.
     with redirect_stdout(sys.stderr), progress("runs") as bar:
-        task = bar.add_task("study", total=total, completed=done)
+        task = bar.add_task("study", total=total, completed=total - len(todo))
         try:
             for folder, outcome in train_runs(todo, engine):
                 if isinstance(outcome, TrainingError):
                     failed += 1
                     line = f"{folder.name}: {outcome}"
                 else:
-                    done += 1
                     line = f"{folder.name}: {outcome.accuracy:.2%}, {outcome.seconds:.0f} s"
                 bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
                 bar.advance(task)
         except KeyboardInterrupt:
+            left = sum(not folder.with_suffix(".json").exists() for folder in todo)
             raise KeyboardInterrupt(
-                f"Interrupted. {output} keeps {done} of {total} results and "
+                f"Interrupted. {output} keeps {total - left} of {total} results and "
                 f"{len(list(output.glob('*/checkpoint.pt')))} checkpoints. "
                 "Run the same command again to resume."
             ) from None

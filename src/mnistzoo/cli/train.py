@@ -23,9 +23,11 @@ def train(
     model: Trainable,
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", help="The run folder: checkpoint, weights, metrics.json."),
+        typer.Option(
+            "--output", "-o", help="Run folder for the checkpoint, the model and metrics.json."
+        ),
     ],
-    recipe: Annotated[RecipeName, typer.Option(help="How to train.")] = RecipeName.record,
+    recipe: Annotated[RecipeName, typer.Option(help="Training recipe.")] = RecipeName.record,
     seed: Seed = 0,
     epochs: Epochs = None,
     holdout: Holdout = 0,

@@ -22,7 +22,7 @@ HEADERS = ("model", "parameters", "MACs", "memory (MiB)", "receptive field", "te
 
 def list_(
     sort: Annotated[
-        Column, typer.Option(help="Sort by this column: accuracy from the best down, others up.")
+        Column, typer.Option(help="Column to sort by: accuracy descending, others ascending.")
     ] = "name",
     format_: Format = "table",
 ) -> None:
@@ -47,7 +47,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 def verify(models: Names = None, format_: Format = "table") -> None:
     """Recompute every digest, size, cost and accuracy in the manifest.
 
-    Exits with status 1 if one differs.
+    The exit status is 1 if any differs.
     """
     names = models or list(ARCHITECTURES)
     check_names(names)

@@ -4,8 +4,8 @@ Northcutt, Athalye and Mueller (2021, "Pervasive Label Errors in Test Sets Desta
 Learning Benchmarks", arXiv:2103.14749) showed candidates for label errors to five people each, who
 chose between the label, a model's guess, and neither. Their votes are published in
 `mturk/mnist_mturk.json` of <https://github.com/cleanlab/label-errors>, commit
-5457895eee26e49187de5c4d6617b9de6f172221. Of its 100 MNIST images, `DISPUTED` holds the 15 whose
-label fewer than three people chose. The paper gives the same number.
+5457895eee26e49187de5c4d6617b9de6f172221. `DISPUTED` holds the 15 of its 100 MNIST images
+whose label fewer than three people chose. The paper gives the same number.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ WHITES = (1.0, 255.0, 65_535.0)
 """The values that white may have; the smallest that no pixel exceeds is taken."""
 
 NORMALIZED = (-MEAN / STD, (1 - MEAN) / STD)
-"""What black and white become when they are normalized."""
+"""Black and white, normalized."""
 
 ROUNDING = 0.02
 """How far half-precision pixels may lie outside `NORMALIZED`."""
@@ -30,10 +30,10 @@ def labeled_images(dataset: Dataset) -> Digits:
     """Return a dataset's images and labels as tensors, checked.
 
     Args:
-        dataset: a pair (images, labels). Images have the shape `(N, 28, 28)` or
+        dataset: A pair (images, labels). Images have the shape `(N, 28, 28)` or
             `(N, 1, 28, 28)` and show light digits on a dark background. Their pixels lie between 0
             and 1, 255 or 65,535 (the smallest range that holds all of them), or are normalized as
-            `mnistzoo.transforms()` does it. Labels are N whole numbers from 0.
+            by `mnistzoo.transforms()`. Labels are N whole numbers from 0.
 
     Returns:
         Images as uint8 of shape `(N, 28, 28)` or as normalized float32 of shape
@@ -91,7 +91,7 @@ def _normalized(images: Tensor) -> Tensor:
 
 
 def _check_background(images: Tensor) -> None:
-    """Refuse a dataset most of whose images have a light border."""
+    """Refuse a dataset if most of its images have a light border."""
     sides = images[..., 0, :], images[..., -1, :], images[..., 0], images[..., -1]
     border = torch.cat([side.flatten(1) for side in sides], dim=1)
     gray = 127.5 if images.dtype == torch.uint8 else sum(NORMALIZED) / 2

@@ -24,7 +24,7 @@ class IDXFile(NamedTuple):
     Attributes:
         name: Its file name, without `.gz`.
         shape: Number of images or labels, and the images' height and width.
-        sha256: the digest of its uncompressed content.
+        sha256: Digest of its uncompressed content.
     """
 
     name: str
@@ -121,7 +121,7 @@ def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
 
     Raises:
         FileReadError: The file is missing or cannot be read.
-        DataError: The file is truncated, altered, or another one.
+        DataError: The file is truncated, altered, or a different one.
     """
     path = folder / f"{file.name}.gz"
     content = _gunzip(read_bytes(path, limit=file.size + 1024), file.size, path)

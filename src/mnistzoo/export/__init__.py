@@ -1,4 +1,4 @@
-"""Export to other runtimes: ONNX, ONNX with int8 weights, `torch.export` and ExecuTorch.
+"""Export to other runtimes: ONNX, `torch.export`, ExecuTorch, one HTML file, one C header.
 
 ONNX needs the extra `mnistzoo[export]`, ExecuTorch needs `mnistzoo[edge]`.
 """
@@ -6,23 +6,33 @@ ONNX needs the extra `mnistzoo[export]`, ExecuTorch needs `mnistzoo[edge]`.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from mnistzoo._version import __version__
-from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD
+from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.files import sha256, write_bytes
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import plain_copy
 
-FORMATS = ("onnx", "pt2", "pte")
-"""ONNX, a `torch.export` program, an ExecuTorch program."""
+BITS: dict[str, tuple[int, ...]] = {
+    "onnx": (32, 8),
+    "pt2": (32,),
+    "pte": (32,),
+    "html": (32,),
+    "h": (8, 4),
+}
+"""Bits of a weight that each format can have, the default first."""
+
+FORMATS = tuple(BITS)
+"""ONNX, a `torch.export` program, an ExecuTorch program, an HTML page, a C header."""
 
 CALIBRATION_IMAGES = 500
-"""The first training images, from which int8 activations take their ranges."""
+"""The first training images, from which integer activations take their ranges."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +42,20 @@ class Exported:
     Attributes:
         path: Where it is.
         format: One of `FORMATS`.
-        int8: Whether weights and activations are 8-bit integers.
+        bits: Bits of a weight: 32 in floating point, else 8 or 4.
         bytes: Its size.
         sha256: Its digest.
+        flash: For a C header, the bytes of its constants.
+        ram: For a C header, the bytes of its state on the stack.
     """
 
     path: Path
     format: str
-    int8: bool
+    bits: int
     bytes: int
     sha256: str
+    flash: int | None = None
+    ram: int | None = None
 
 
 def export(
@@ -49,25 +63,29 @@ def export(
     out: str | os.PathLike[str],
     *,
     format: str | None = None,  # noqa: A002 - the option of the command has this name
-    int8: bool = False,
+    bits: int | None = None,
+    title: str | None = None,
 ) -> Exported:
     """Write a model for another runtime, and return the path, size and digest of the file.
 
     It is exported in evaluation mode, with batch norm folded.
 
-    The file takes `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
-    `mnistzoo.transforms()`. It returns `log_probabilities` of shape `(batch, num_classes)`.
-    The batch size is free, except in a pte program, which takes one image at a time.
+    ONNX, pt2 and pte files take `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
+    `mnistzoo.transforms()`. They return `log_probabilities` of shape `(batch, num_classes)`.
+    The batch size is free, except in a pte program, which takes one image at a time. An HTML page
+    and a C header take images in MNIST format.
 
     Args:
         model: A pretrained or trained model.
         out: The file to write. It is replaced in one step.
         format: One of `FORMATS`. Default: the suffix of `out`.
-        int8: Quantize weights and activations to 8 bits, calibrated on training images. ONNX only.
+        bits: Bits of a weight. 8 bits or 4 are calibrated on training images. Default: 32, or 8
+            in a C header.
+        title: Title of a page or a header. Default: the model's name.
 
     Raises:
         UnknownNameError: The format does not exist.
-        InputError: `int8` with another format than ONNX, or weights that are not finite.
+        InputError: The format does not have those bits, or the weights are not finite.
         WeightsError: A layer differs from what the architecture describes.
         MissingExtraError: The packages that write the format are not installed.
         FileWriteError: The file cannot be written. Nothing is left half-written.
@@ -81,13 +99,78 @@ def export(
     name = format or Path(out).suffix.removeprefix(".")
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
-    if int8 and name != "onnx":
-        raise InputError(f"Expected the format 'onnx' for int8, got {name!r}. Drop one of the two.")
-    data = _encode(_prepare(model), name, int8)
-    return Exported(write_bytes(out, data), name, int8, len(data), sha256(data))
+    bits = bits or BITS[name][0]
+    if bits not in BITS[name]:
+        allowed = " or ".join(map(str, BITS[name]))
+        raise InputError(f"Expected {allowed} bits for the format {name!r}, got {bits}.")
+    if name == "html":
+        return export_page([model], out, title=title)
+    plain = _prepare(model)
+    if name == "h":
+        return _export_header(plain, Path(out), bits, title or display_name(model))
+    data = _encode(plain, name, bits)
+    return _write(out, data, name, bits)
+
+
+def export_page(
+    models: Sequence[ConvNet], out: str | os.PathLike[str], *, title: str | None = None
+) -> Exported:
+    """Write an HTML page to draw digits on, with one or several models to choose from.
+
+    The page needs no server and no network.
+
+    Args:
+        models: Pretrained or trained models; the page opens with the first.
+        out: The file to write. It is replaced in one step.
+        title: Title of the page. Default: the first model's name.
+
+    Raises:
+        InputError: There is no model, or weights are not finite.
+        WeightsError: A layer differs from what the architecture describes.
+        FileWriteError: The file cannot be written. Nothing is left half-written.
+
+    >>> import tempfile
+    >>> from mnistzoo import exp4, exp5
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     models = [exp5(pretrained=True), exp4(pretrained=True)]
+    ...     export_page(models, f"{folder}/digits.html").format
+    'html'
+    """
+    if not models:
+        raise InputError("Expected at least one model for a page, got none.")
+    from mnistzoo.export.html import build_page
+
+    plain = [_prepare(model) for model in models]
+    return _write(out, build_page(plain, title or display_name(models[0])), "html", 32)
+
+
+def display_name(model: ConvNet) -> str:
+    """Return a model's name and title, such as "exp5 · Deep CNN + BatchNorm"."""
+    return ARCHITECTURES.get(model.architecture.name, model.architecture).display_name
+
+
+def _write(out: str | os.PathLike[str], data: bytes, name: str, bits: int) -> Exported:
+    return Exported(write_bytes(out, data), name, bits, len(data), sha256(data))
+
+
+def _export_header(model: ConvNet, out: Path, bits: int, title: str) -> Exported:
+    from dataclasses import replace
+
+    from mnistzoo.data.mnist import mnist
+    from mnistzoo.export.c_header import build_header
+    from mnistzoo.export.integers import quantize
+    from mnistzoo.inference import NumpyModel
+
+    state_dict = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    images = mnist(train=True).images[:CALIBRATION_IMAGES].numpy()
+    made = quantize(NumpyModel.from_state_dict(model.architecture, state_dict), images, bits)
+    header = build_header(made, out.stem, title, [str(n) for n in range(model.num_classes)])
+    done = _write(out, header.text.encode(), "h", bits)
+    return replace(done, flash=header.flash, ram=header.ram)
 
 
 def _prepare(model: ConvNet) -> ConvNet:
+    """Return a float32 copy on the CPU, checked, with batch norm folded."""
     made = plain_copy(model)
     made.check_architecture()
     wide = made.cpu().float()  # before folding, which rounds in half precision
@@ -100,9 +183,9 @@ def _prepare(model: ConvNet) -> ConvNet:
     return wide.fused().to(memory_format=torch.contiguous_format)
 
 
-def _encode(model: ConvNet, name: str, int8: bool) -> bytes:
+def _encode(model: ConvNet, name: str, bits: int) -> bytes:
     if name == "onnx":
-        return _onnx(model, int8)
+        return _onnx(model, bits)
     from mnistzoo.export import programs
 
     if name == "pt2":
@@ -110,11 +193,11 @@ def _encode(model: ConvNet, name: str, int8: bool) -> bytes:
     return programs.pte(model)
 
 
-def _onnx(model: ConvNet, int8: bool) -> bytes:
+def _onnx(model: ConvNet, bits: int) -> bytes:
     try:
         from mnistzoo.export import onnx_graph as graph
 
-        if not int8:
+        if bits == 32:
             return graph.encode(graph.Chain().build(model), metadata(model))
         from mnistzoo.export.quantization import quantize
     except ImportError as error:

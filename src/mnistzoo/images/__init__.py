@@ -1,1 +1,1 @@
-"""Convert any image to MNIST format: load, segment, group, render. NumPy, and torch at its end."""
+"""Convert any image to MNIST format: load, segment, group, render. NumPy until the final tensor."""

@@ -1,6 +1,6 @@
-"""Background that a threshold takes for foreground: ruled lines, and the surface around a sheet.
+"""Background that a threshold mistakes for foreground: ruled lines, and what surrounds a sheet.
 
-Both are recognized by shape, so a digit that fills its image must not look like them.
+Both are recognized by shape, so that a digit that fills its image is not mistaken for them.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ MIN_SHEET_AREA = 0.25
 
 MIN_SHEET_CIRCLE = 0.4
 """Least diameter of the largest circle that fits on a sheet beside the writing, as a share of the
-sheet's longer side. Of the first 30,000 training digits 403 are as thick."""
+sheet's longer side. 403 of the first 30,000 training digits are this thick."""
 
 MIN_SHEET_FILL = 0.75
-"""Least share of its bounding box that a sheet fills, writing included. Of those 403 digits 12 are
-as full, and 8 of the 12 have a hole that could be writing."""
+"""Least share of its bounding box that a sheet fills, writing included. 12 of those 403 digits fill
+as much, and 8 of the 12 have a hole that could be writing."""
 
 
 def find_ruled_lines(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the foreground pixels of lines across the image, which may tilt by a few degrees.
 
-    As staff lines are found in sheet music: foreground that is no taller than a line in its column
-    is joined into rows. Where a stroke crosses a line, the foreground is taller, and stays. If
-    there is a line across the image, thin rows that a side of the image cuts off are lines, too.
+    This is how staff lines are found in sheet music: foreground that is no taller than a line in
+    its column is joined into rows. Where a stroke crosses a line, the foreground is taller, and
+    stays. If a line crosses the image, thin rows cut off by a side of the image are lines, too.
     """
     thickness = int(max(mask.shape) * MAX_LINE_THICKNESS)
     if thickness == 0:

@@ -60,8 +60,8 @@ def _white_level(pixels: NDArray[Any]) -> float:
 def _composite(gray: GrayLevels, alpha: GrayLevels) -> GrayLevels:
     """Return the image on an opaque background that contrasts with its opaque pixels.
 
-    A mostly transparent image is a drawing: it goes on white, or on black if it is light. A mostly
-    opaque one may be a photograph with transparent corners: they take its median level.
+    A mostly transparent image is put on white, or on black if it is light. A mostly opaque one may
+    be a photograph with transparent corners, so its background is its median level.
     """
     total = float(alpha.sum())
     background = 1.0 if total == 0 or float((gray * alpha).sum()) < 0.5 * total else 0.0
@@ -88,7 +88,7 @@ def shrink(levels: GrayLevels) -> GrayLevels:
 def _undo_repetition(levels: GrayLevels) -> GrayLevels:
     """Return an image that was enlarged by repeating pixels at its original size.
 
-    The steps between repeated pixels would be taken for the edges of strokes.
+    Otherwise, the steps between repeated pixels would be mistaken for the edges of strokes.
     """
     steps = [np.flatnonzero((np.diff(levels, axis=axis) != 0).any(1 - axis)) + 1 for axis in (0, 1)]
     factor = math.gcd(*levels.shape, *(int(np.gcd.reduce(step)) for step in steps if step.size))

@@ -26,8 +26,8 @@ def main_digit(components: list[Component]) -> Group:
 def group_digits(components: list[Component]) -> list[Group]:
     """Return the components of each digit: a tall one, and the small ones that belong to it.
 
-    A small component that belongs to no tall one is a digit of its own from 0.4 of the typical
-    height on. Smaller ones are dropped.
+    A small component that belongs to no tall one is a digit of its own if its height is at least
+    0.4 of the typical height. Smaller ones are dropped.
     """
     typical = _typical_height(components)
     groups = [[component] for component in components if component.height >= 0.6 * typical]

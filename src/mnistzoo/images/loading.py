@@ -39,7 +39,7 @@ MAX_BYTES = 2**28
 """Largest file, in bytes: an uncompressed RGBA image of `MAX_PIXELS` pixels."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""File formats that are read. Pillow's others start other programs or hold no photographs."""
+"""File formats that are read. Others of Pillow's start programs or do not hold photographs."""
 
 _ORIENTATION = 0x0112
 """The EXIF tag of the camera's orientation."""
@@ -70,7 +70,7 @@ def load_grayscale(image: ImageLike) -> GrayscaleImage:
     Raises:
         FileReadError: A path is missing, or is not a readable file.
         ImageError: Bytes are not an image, are damaged, or the image is too large.
-        InputError: An object is of another kind, an array of another shape, dtype or range.
+        InputError: An object has another type, or an array another shape, dtype or range.
     """
     from PIL import Image
 
@@ -152,7 +152,7 @@ def _translate_pillow_errors(name: str) -> Iterator[None]:
         raise _too_large(str(error)) from error
     except Exception as error:  # Pillow's decoders raise nearly every built-in exception
         raise ImageError(
-            f"{name}: the image cannot be decoded ({error}). It may be cut short or damaged."
+            f"{name}: the image cannot be decoded ({error}). It may be truncated or damaged."
         ) from error
 
 

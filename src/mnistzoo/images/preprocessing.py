@@ -89,7 +89,7 @@ def _scale_box(box: Box, scale: NDArray[np.float64]) -> Box:
 
 
 def _check_single(image: ImageLike) -> None:
-    """Refuse three or four MNIST images in one tensor: they would pass for color channels."""
+    """Refuse several MNIST images in one tensor: they would be mistaken for color channels."""
     if not is_tensor(image) or image.shape[1:] != (28, 28) or len(image) < 2:
         return
     planes = [_as_mnist(load_grayscale(plane).levels) for plane in image]

@@ -37,7 +37,7 @@ def render(
     Args:
         foreground: The foreground of the whole image.
         labeled: The labels of its components, from `find_components`.
-        components: Those of the digit; other components are left out, even inside its box.
+        components: The components of the digit. Others are left out, even inside its box.
     """
     left, top, right, bottom = bounding_box(components)
     margin = max(1, max(right - left, bottom - top) // BOX)

@@ -1,4 +1,4 @@
-"""Separate the foreground, what was written, from the background, under any light."""
+"""Separate the foreground (the writing) from the background, under any light."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ below were tuned on scikit-learn's digits, enlarged (the half called seen in
 `tests/benchmarks/origins.py`), and on photographs made from training images."""
 
 MIN_MODE_SHARPNESS = 0.7
-"""Of the pixels within 4 of 255 levels of a flat background's mode, more than this share are at it.
-Noise that is clipped at black has fewer there."""
+"""In a flat background, more than this share of the pixels within 4 levels of the mode (of 255) are
+at the mode. With noise that is clipped at black, fewer are."""
 
 MAX_SECOND_MODE = 0.25
 """A flat background has no other level, such as a shadow's, with this many times the mode's
 pixels."""
 
 EVEN_LIGHT_SIDE = 40
-"""Images up to this longer side, in pixels, are taken to be lit evenly: light hardly changes across
-them, and strokes would be taken for shadows. Chosen, not measured."""
+"""Images up to this longer side, in pixels, count as lit evenly: light hardly changes across them,
+and strokes would be mistaken for shadows. Chosen, not measured."""
 
 PAGE_SIDE = 128
 """Images from this longer side on, in pixels, may show more than a digit: a sheet on a table, or
@@ -145,7 +145,7 @@ def _relative_contrast(levels: GrayLevels, background: GrayLevels | np.float32) 
 
 
 def _has_flat_background(levels: GrayLevels, low: float, high: float) -> bool:
-    """Return whether the background has neither noise nor shade, as in an enlarged drawing."""
+    """Return whether the background has neither noise nor shade, as in enlarged line art."""
     counts = np.bincount(np.rint(levels * 255).astype(np.uint8).ravel(), minlength=256)
     away, mode = np.abs(np.arange(256) - counts.argmax()), counts.max()
     frequent = mode > MIN_MODE_SHARE * levels.size
@@ -155,7 +155,7 @@ def _has_flat_background(levels: GrayLevels, low: float, high: float) -> bool:
 
 
 def _has_two_levels(levels: GrayLevels, low: float, high: float) -> bool:
-    """Return whether few pixels lie between two levels, as in a scan or a drawing."""
+    """Return whether few pixels lie between two levels, as in a scan or line art."""
     share = (levels - low) / max(high - low, MIN_CONTRAST)
     between = np.count_nonzero((share > 0.25) & (share < 0.75))
     fewer = min(np.count_nonzero(share <= 0.25), np.count_nonzero(share >= 0.75))
@@ -183,7 +183,7 @@ def _skewness(levels: GrayLevels) -> float:
 
 
 def _estimate_light(levels: GrayLevels) -> GrayLevels:
-    """Return the background's brightness at each pixel, also below the foreground.
+    """Return the background's brightness at each pixel, including those under the foreground.
 
     A gray closing keeps slopes and the edges of shadows, and fills valleys narrower than its
     window. The border pixels are repeated outward first: otherwise a shadow at the border would be

@@ -25,7 +25,7 @@ class ImageTransform:
         Raises:
             ImageError: It cannot be decoded, is too large, or shows no digit.
             FileReadError: A path cannot be read.
-            InputError: An object, shape, dtype or range is not an image's.
+            InputError: An object, shape, dtype or range is not that of an image.
         """
         return normalize(torch.from_numpy(to_mnist(image))[None])[0]
 

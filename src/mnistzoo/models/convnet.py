@@ -43,8 +43,8 @@ class ConvNet(HubMixin):
         num_features: Inputs of the classifier.
 
     Raises:
-        InputError: `num_classes` is not a positive integer, or the layers shrink the image to
-            nothing.
+        InputError: `num_classes` is not a positive integer, or the image is too small for the
+            layers.
     """
 
     __jit_ignored_attributes__ = ("architecture",)  # TorchScript can compile neither
@@ -125,7 +125,7 @@ class ConvNet(HubMixin):
             layer: A path such as `"features.conv7"`. Default: the last feature map.
 
         Raises:
-            UnknownNameError: There is no such layer. The message names the nearest.
+            UnknownNameError: There is no such layer. The message suggests the nearest.
         """
         from mnistzoo.analysis import receptive_field
 

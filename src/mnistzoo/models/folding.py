@@ -1,4 +1,4 @@
-"""`fused()`: a copy for inference with fewer, plainer layers."""
+"""`fused()`: a copy for inference with fewer, simpler layers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REMOVERS: dict[type, Callable[[nn.Module, Any], object]] = {
     WeightNorm: lambda layer, hook: remove_weight_norm(layer, hook.name),
     SpectralNorm: lambda layer, hook: remove_spectral_norm(layer, hook.name),
 }
-"""How torch makes permanent what recomputes a weight before each forward pass."""
+"""How to make permanent what a hook of this type computes before each forward pass."""
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -54,7 +54,7 @@ def fuse(model: ConvNet) -> ConvNet:
 
 
 def find_hook(model: nn.Module) -> str | None:
-    """Return the path of a layer with a forward hook of its user's, if there is one."""
+    """Return the path of the first layer with a forward hook, torch's own aside, or `None`."""
     path: str
     for path, layer in model.named_modules():
         hooks = [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]
@@ -75,7 +75,7 @@ def plain_copy(model: M) -> M:
 
 
 def is_reparametrized(layer: nn.Module) -> bool:
-    """Return whether a layer computes a weight of its own: pruned, normalized or parametrized."""
+    """Return whether a layer computes its weight: pruned, normalized or parametrized."""
     hooks = layer._forward_pre_hooks.values()
     return parametrize.is_parametrized(layer) or any(
         isinstance(hook, tuple(_REMOVERS)) for hook in hooks
@@ -89,12 +89,12 @@ def _make_permanent(layer: nn.Module) -> None:
                 remove(layer, hook)
     if parametrize.is_parametrized(layer):
         _remove_parametrizations(layer)
-    if "bias" in layer._parameters:  # back behind the weight, as torch's layers have it
+    if "bias" in layer._parameters:  # after the weight, in torch's order
         layer._parameters["bias"] = layer._parameters.pop("bias")
 
 
 def _remove_parametrizations(layer: nn.Module) -> None:
-    """Do what torch's function does, which would alter the class that copies share."""
+    """Do what torch's function does, without altering the class that copies share."""
     names = list(layer.parametrizations)  # type: ignore[arg-type]  # a ModuleDict
     values = {name: nn.Parameter(getattr(layer, name).detach().clone()) for name in names}
     layer.__class__ = parametrize.type_before_parametrizations(layer)
@@ -116,7 +116,7 @@ def _computed_tensors(model: nn.Module) -> dict[int, Any]:
 def fold_batch_norm(features: nn.Sequential) -> nn.Sequential:
     """Return the same layers for inference, names kept, in fewer passes over memory.
 
-    Each `BatchNorm2d` is folded into the convolution right before it. Each ReLU works in place.
+    Each `BatchNorm2d` is folded into the convolution right before it. Each ReLU runs in place.
 
     Args:
         features: Layers in evaluation mode. Those that need no change are shared, not copied.

@@ -112,20 +112,20 @@ class HubMixin(nn.Module, ABC):
     ) -> None:
         """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
 
-        If the folder has a card that its owner edited, the prose stays. Its metadata is renewed
-        if it describes other weights. See `mnistzoo.storage.model_folder` for the format.
+        A card that its owner edited keeps its text. Its metadata is updated if it describes
+        other weights. See `mnistzoo.storage.model_folder` for the format.
 
         Args:
             folder: Created if it does not exist.
-            accuracy: A fraction for the card to state. Not for shipped weights: theirs is known.
+            accuracy: A fraction for the card to state; not for shipped weights, whose is known.
             dataset: The dataset `accuracy` was measured on, a name on the Hub. Default: MNIST for
                 a model with ten classes.
-            provenance: JSON values that tell how the weights were made, stored in their file.
+            provenance: JSON values about the training, stored in the weights file.
 
         Raises:
             InputError: The card cannot state this accuracy.
             WeightsError: The model differs from its architecture, is not float32, or not finite.
-            FileWriteError: The folder or disk refuses.
+            FileWriteError: A file cannot be written.
         """
         update_folder(folder, self._pack(accuracy, dataset, provenance))
 
@@ -145,7 +145,7 @@ class HubMixin(nn.Module, ABC):
         """Push the model to the Hugging Face Hub, as one commit of three files.
 
         The repository is created if it does not exist. Pushing unchanged files creates no commit.
-        A card there that its owner edited is treated as `save_pretrained` does.
+        A card that its owner edited on the Hub is treated as in `save_pretrained`.
 
         Args:
             repo_id: `user/name`.
@@ -161,7 +161,7 @@ class HubMixin(nn.Module, ABC):
         Raises:
             InputError: `repo_id` is invalid, or the card cannot state this accuracy.
             WeightsError: The model differs from its architecture, is not float32, or not finite.
-            HubError: The Hub refuses. The message says what to do.
+            HubError: The Hub rejects a request. The message says what to do.
         """
         from mnistzoo.storage.hub import push
         from mnistzoo.storage.hub_client import check_repo_id
@@ -212,7 +212,7 @@ class HubMixin(nn.Module, ABC):
     def _pack(
         self, accuracy: float | None, dataset: str | None, provenance: dict[str, Any] | None = None
     ) -> dict[str, bytes]:
-        """Return the three files. They are known to load again."""
+        """Return the three files, after a check that they load again."""
         name = self.architecture.name
         if BUILDABLE.get(name) != self.architecture:
             raise WeightsError(
@@ -233,6 +233,6 @@ def _names_folder(source: str) -> bool:
 
 
 def _describe_layers(module: nn.Module) -> dict[str, str]:
-    """Return the settings of each layer without children, by path. Working in place is ignored."""
+    """Return the settings of each layer without children, by path, except for `inplace`."""
     parts = [(path, part) for path, part in module.named_modules() if not list(part.children())]
     return {path: repr(part).replace("inplace=True", "") for path, part in parts}

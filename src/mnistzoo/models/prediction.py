@@ -1,4 +1,4 @@
-"""What a model reads in an image: `predict` for one digit, `read` for all of them."""
+"""Predictions for images: `predict` for one digit, `read` for all of them."""
 
 from __future__ import annotations
 
@@ -100,8 +100,8 @@ def read(model: nn.Module, image: ImageLike) -> list[Digit]:
 def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[Prediction]:
     """Classify digits in MNIST format, each uint8 of shape `(28, 28)`.
 
-    Every digit is a batch of its own. The last bits of a convolution's output depend on the size
-    of the batch, so this is what makes a digit's numbers independent of the others.
+    Every digit is a batch of its own, because the last bits of a convolution's output depend on
+    the size of the batch. A digit's numbers therefore do not depend on the other digits.
 
     A forked process is set to one thread: it lacks the threads of its parent, and GNU OpenMP
     would wait for them forever.
@@ -113,7 +113,7 @@ def classify(model: nn.Module, digits: list[NDArray[np.uint8]]) -> list[Predicti
     if os.getpid() != _IMPORTING_PROCESS:
         torch.set_num_threads(1)
     device, dtype = _device_and_dtype(model)
-    if any(layer.training for layer in model.modules()):  # a new layer may be, in an old model
+    if any(layer.training for layer in model.modules()):  # a layer that was added may be
         model = _in_eval_mode(model, {})
     images = normalize(torch.from_numpy(np.stack(digits))).to(device, dtype)
     return [_prediction(model(image)) for image in torch.split(images, 1)]
@@ -147,9 +147,9 @@ def _in_eval_mode(module: nn.Module, made: dict[nn.Module, nn.Module]) -> nn.Mod
     The original keeps its mode, so other threads that use it see no change.
     """
     if module not in made:
-        made[module] = twin = module.__new__(type(module))
-        vars(twin).update(vars(module), training=False)
-        vars(twin)["_modules"] = {
+        made[module] = copied = module.__new__(type(module))
+        vars(copied).update(vars(module), training=False)
+        vars(copied)["_modules"] = {
             name: None if child is None else _in_eval_mode(child, made)
             for name, child in module._modules.items()
         }

@@ -56,12 +56,12 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
 
     Args:
         name: One of `list_models()`, or "teacher", which has no pretrained weights.
-        pretrained: Load the shipped weights and set evaluation mode. With another `num_classes`
-            than 10, the features are pretrained and the classifier is new.
+        pretrained: Load the shipped weights and set evaluation mode. If `num_classes` is not 10,
+            the features are pretrained and the classifier is new.
         num_classes: Outputs of the classifier.
 
     Raises:
-        UnknownNameError: There is no such model. The message names the nearest.
+        UnknownNameError: There is no such model. The message suggests the nearest.
         ArgumentError: An option does not exist, such as torchvision's `weights`.
         InputError: `num_classes` is not a positive integer.
         FileReadError: The weights are missing from the installation.

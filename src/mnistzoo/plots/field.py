@@ -24,7 +24,7 @@ def receptive_field(
 
     Args:
         effective: A result of `mnistzoo.effective_receptive_field`.
-        image: Shape `(height, width)`, drawn below both.
+        image: Shape `(height, width)`, drawn under both.
         title: Title of the figure.
 
     Raises:
@@ -47,7 +47,7 @@ def receptive_field(
 
 
 def _outline(axes: Axes, effective: EffectiveReceptiveField) -> None:
-    """Draw the border of the window, with room for what lies outside the image."""
+    """Draw the border of the window, including what lies outside the image."""
     from matplotlib.patches import Rectangle
 
     (top, bottom), (start, end) = effective.window

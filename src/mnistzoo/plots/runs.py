@@ -65,12 +65,12 @@ def curves(results: Iterable[Result]) -> Figure:
 
 
 def facts_of_runs(results: Iterable[Result]) -> dict[str, Any]:
-    """Return what `curves` is drawn from, in types that JSON has."""
+    """Return the data that `curves` is drawn from, as JSON values."""
     return {"runs": [[r.architecture, r.recipe.name, r.seed, r.correct] for r in results]}
 
 
 def facts_of_summaries(results: Iterable[Result]) -> dict[str, Any]:
-    """Return what `accuracy_vs_params` is drawn from, in types that JSON has."""
+    """Return the data that `accuracy_vs_params` is drawn from, as JSON values."""
     return {"points": to_builtins(summarize(results))}
 
 

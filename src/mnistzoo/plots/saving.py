@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def save(figure: Figure, path: Path, facts: dict[str, Any]) -> None:
-    """Write a figure whole or not at all, in the format of the file's suffix.
+    """Write a figure atomically, in the format of the file's suffix.
 
-    A PNG carries `facts` as its description, which says what the figure was drawn from.
+    The description of a PNG holds `facts`, the data that the figure was drawn from.
     """
     suffix = path.suffix.removeprefix(".").lower()
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""What all figures share: background, colors, and a style for each model."""
+"""The common style of all figures: background, colors, and a style for each model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 BACKGROUND = "#fafaf7"
 """The background of every figure.
 
-A transparent one would not do: WCAG 2.2 asks for a contrast of 4.5, and no text color reaches more
+It is not transparent, because WCAG 2.2 asks for a contrast of 4.5, and no text color reaches more
 than 4.3 on both white and GitHub's dark #0d1117.
 """
 

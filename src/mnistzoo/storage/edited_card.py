@@ -1,7 +1,7 @@
-"""Model cards that their owner edited: the text is kept, and the metadata is kept true.
+"""Model cards that their owner edited: the text is kept, and the metadata is kept correct.
 
-The text is never replaced. The metadata (dataset, accuracy, model name, tags) is, once the card
-would describe other weights than those beside it.
+The text is never replaced. The metadata (dataset, accuracy, model name, tags) is replaced when the
+weights beside the card change.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def update_folder(folder: str | os.PathLike[str], files: dict[str, bytes]) -> No
 
     Raises:
         FileReadError: The card in the folder cannot be read.
-        FileWriteError: The folder or disk refuses.
+        FileWriteError: A file cannot be written.
         InputError: The metadata of an edited card is invalid.
     """
     card = Path(folder) / CARD
@@ -72,7 +72,7 @@ def _without_card(files: dict[str, bytes]) -> dict[str, bytes]:
 
 
 def _replace_metadata(card: bytes, new: bytes) -> bytes:
-    """Return an edited card with what the metadata of another says about weights."""
+    """Return an edited card with what another card's metadata says about the weights."""
     from huggingface_hub import CardData, ModelCard, ModelCardData
 
     data: CardData = ModelCardData()

@@ -55,7 +55,7 @@ class PushResult:
 
     Attributes:
         repo_id: `user/name`.
-        commit: The commit that holds the model now.
+        commit: The commit that holds the model.
         url: Its page.
         changed: Whether the push created it. Otherwise the same files were there already.
         card_kept: Whether the text of an edited card was kept.
@@ -94,7 +94,7 @@ def pull(
 
     Raises:
         InputError: An argument is invalid.
-        HubError: The Hub or the cache does not have the files, or the Hub refuses.
+        HubError: The Hub or the cache does not have the files, or the Hub rejects a request.
         WeightsError: A file is too large, or its digest differs from the Hub's.
     """
     check_repo_id(repo_id)
@@ -144,8 +144,8 @@ def push(
         create_pr: Open a pull request instead of committing.
 
     Raises:
-        InputError: `repo_id` is invalid, or so is the metadata of an edited card.
-        HubError: The Hub refuses.
+        InputError: `repo_id` or the metadata of an edited card is invalid.
+        HubError: The Hub rejects a request.
     """
     check_repo_id(repo_id)
     api = HfApi(token=token, library_name="mnistzoo", library_version=__version__)
@@ -167,7 +167,7 @@ def push(
         url = made.pr_url or made.commit_url
         return PushResult(repo_id, made.oid, url, made.oid != parent.sha, card_kept)
 
-    # A pull request whose answer was lost would be opened twice.
+    # If a response were lost, a retry would open a second pull request.
     statuses = frozenset({429}) if create_pr else RETRYABLE_STATUSES
     with translate_hub_errors(repo_id, revision):
         return with_retries(attempt, statuses | {CONFLICT})

@@ -1,4 +1,4 @@
-"""Calls of the Hub client: names checked, refusals retried, errors translated. Imports no torch."""
+"""Calls of the Hub client: names checked, requests retried, errors translated. Imports no torch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 from mnistzoo.errors import HubError, InputError, MnistZooError
 
 RETRY_SECONDS = 10.0
-"""A refused request is not repeated after this time."""
+"""A rejected request is not repeated after this time."""
 
 RETRYABLE_STATUSES = frozenset({429, 500, 502, 503, 504})
-"""Statuses of refusals that may be temporary."""
+"""HTTP statuses that may be temporary."""
 
 CONFLICT = 412
 """Status of a commit whose parent is no longer the newest."""
@@ -90,7 +90,7 @@ def check_repo_id(repo_id: str) -> None:
 
 
 def with_retries(call: Callable[[], T], statuses: frozenset[int]) -> T:
-    """Call, and repeat for `RETRY_SECONDS` while the Hub answers with one of these statuses.
+    """Call, and repeat for `RETRY_SECONDS` while the Hub responds with one of these statuses.
 
     The client itself repeats most requests, but not commits, new repositories, or file contents
     after a server error.
@@ -108,13 +108,13 @@ def with_retries(call: Callable[[], T], statuses: frozenset[int]) -> T:
 
 
 def _cause(error: BaseException) -> BaseException:
-    """Return the error behind one in which the client only says that it could do nothing."""
+    """Return the underlying error of one that only says that the client failed."""
     wrappers = (LocalEntryNotFoundError, RevisionResolutionError, ValueError)
     return error.__cause__ or error if isinstance(error, wrappers) else error
 
 
 def _status(error: BaseException) -> int | None:
-    """Return the HTTP status behind an error, if there is one."""
+    """Return the HTTP status that caused an error, if there is one."""
     return getattr(getattr(_cause(error), "response", None), "status_code", None)
 
 

@@ -38,7 +38,7 @@ class HubCommit:
     local_files_only: bool = False
 
     def read(self, name: str) -> bytes:
-        """Read one file, and check it against the Hub's digest if the cache knows that."""
+        """Read one file, and check it against the Hub's digest if the cache has it."""
         path = self._find_cached(name) or Path(
             with_retries(partial(self._fetch, name), RETRYABLE_STATUSES)
         )
@@ -53,7 +53,7 @@ class HubCommit:
         return data
 
     def _find_cached(self, name: str) -> Path | None:
-        """Return the file in the cache. The client would make requests even then."""
+        """Return the file in the cache, without the requests that the client would make."""
         if self.force_download:
             return None
         found = try_to_load_from_cache(self.repo_id, name, self.cache_dir, self.commit)

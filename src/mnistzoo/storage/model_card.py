@@ -58,7 +58,7 @@ def insert_repo_id(card: bytes, repo_id: str) -> bytes:
 
 
 def find_result(config: ModelConfig, accuracy: float | None, dataset: str | None) -> Result | None:
-    """Return the accuracy that a card may state: the manifest's for shipped weights, else as given.
+    """Return the accuracy for a card: the manifest's for shipped weights, otherwise as given.
 
     Shipped weights are recognized by their SHA-256.
 

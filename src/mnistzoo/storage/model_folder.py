@@ -35,7 +35,7 @@ class ModelConfig(Record, frozen=True):
         architecture: One of `mnistzoo.list_models()`, or "teacher".
         num_classes: Outputs of the classifier.
         mean: Subtracted from pixels on a scale of 0 to 1.
-        std: What they are then divided by.
+        std: Divides the pixels after that.
         sha256: Digest of `model.safetensors`.
         library_version: The version of mnistzoo that wrote the files.
     """
@@ -83,7 +83,7 @@ def pack(
         architecture: Name of the architecture.
         num_classes: Outputs of the classifier.
         state_dict: The model's tensors.
-        provenance: JSON values that tell how the weights were made, stored in their file.
+        provenance: JSON values about the training, stored in the weights file.
 
     Raises:
         WeightsError: The files would be too large to load again.
@@ -148,16 +148,16 @@ def read_folder(folder: str | os.PathLike[str]) -> dict[str, bytes]:
 def write_folder(folder: str | os.PathLike[str], files: dict[str, bytes]) -> None:
     """Write a saved model to a folder, in place of one that may be there.
 
-    If the process is killed, the folder holds the old model or the new one, whole: the new weights
-    are written beside the old, and writing `config.json`, which states their digest, is the one
-    step that switches. Then they replace the old ones.
+    If the process is killed, the folder holds the complete old or new model: the new weights are
+    written beside the old ones, and writing `config.json`, which states their digest, is the step
+    from one model to the other. Then the new weights replace the old ones.
 
     Args:
         folder: Created if it does not exist.
         files: `config.json`, `model.safetensors`, and optionally the card.
 
     Raises:
-        FileWriteError: The folder or disk refuses.
+        FileWriteError: A file cannot be written.
     """
     with locked(here := make_folder(folder)):
         if CARD in files:
@@ -178,7 +178,7 @@ def find_digest(config: bytes) -> str | None:
 
 
 def _pending(folder: Path, digest: str) -> Path:
-    """Where weights are until `config.json` states their digest."""
+    """Return the path of weights until `config.json` states their digest."""
     return folder / f".{WEIGHTS}.{digest}"
 
 

@@ -19,7 +19,7 @@ from mnistzoo.errors import WeightsError
 from mnistzoo.files import read_bytes, sha256
 
 MAX_BYTES = 16 * 2**20
-"""Largest weights file that is read. The zoo's own are under 200 kB."""
+"""Largest weights file that is read. The zoo's own are under 130 kB."""
 
 MAX_HEADER_BYTES = 64 * 2**10
 """Largest safetensors header that is parsed. The zoo's own are under 5 kB."""
@@ -50,7 +50,7 @@ def parse_state_dict(
 
     Args:
         data: The whole file.
-        source: What messages call the file.
+        source: Name of the file in error messages.
         expected_sha256: The digest that `data` must have. Default: any.
 
     Raises:
@@ -77,7 +77,7 @@ def parse_state_dict(
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what a weights file of this library says about how it was made.
+    """Read the provenance that a weights file of this library carries.
 
     Raises:
         WeightsError: The file is missing, is not safetensors, or has no such metadata.
@@ -105,7 +105,7 @@ def load_into(module: nn.Module, state_dict: dict[str, Tensor], source: str) -> 
     """Copy tensors into `module`: same names, shapes and dtypes, all values finite.
 
     Raises:
-        WeightsError: Anything differs. `module` is then unchanged. The message calls the tensors
+        WeightsError: Anything differs. `module` is then unchanged. The message names
             `source`.
     """
     check_state_dict(module.state_dict(), state_dict, source)
@@ -113,7 +113,7 @@ def load_into(module: nn.Module, state_dict: dict[str, Tensor], source: str) -> 
 
 
 def check_state_dict(own: dict[str, Tensor], state_dict: dict[str, Tensor], source: str) -> None:
-    """Check that tensors fit a model whose own are `own`, and are finite.
+    """Check that tensors are finite, and fit a model with the state dict `own`.
 
     Raises:
         WeightsError: A name, shape or dtype differs, or a value is not finite.

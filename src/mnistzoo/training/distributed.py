@@ -1,4 +1,4 @@
-"""Several processes that train one model together, as `torchrun` starts them."""
+"""Several processes that train one model together, started by `torchrun`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the processes that `torchrun` started; do nothing in a process on its own.
+    """Join the processes that `torchrun` started; a single process joins nothing.
 
     They communicate by NCCL if each has a GPU, else by gloo.
     """
@@ -39,12 +39,12 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """Return the number of this process; process 0 writes the files."""
+    """Return the rank of this process; rank 0 writes the files."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def barrier() -> None:
-    """Wait until every process gets here."""
+    """Wait until every process reaches this call."""
     if dist.is_initialized():
         dist.barrier()
 

@@ -72,7 +72,7 @@ def _start(run: Run, folder: Path) -> tuple[Connection, BaseProcess]:
 
 
 def _context() -> Any:
-    """Return the way to start processes: where possible, as forks of one that imported torch."""
+    """Return how to start processes: if possible, as forks of one that has imported torch."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -111,7 +111,7 @@ def _outcome(connection: Connection, process: BaseProcess) -> tuple[bool, Traini
 
 
 def _exit_with_parent() -> None:
-    """Exit as soon as the study's process is gone, so that its next start finds no other."""
+    """Exit when the study's process ends, so that a restarted study has no competitor."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
@@ -120,7 +120,7 @@ def _exit_with_parent() -> None:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that ignore Ctrl+C, which a terminal sends to all; the study ends them."""
+    """Start processes that ignore Ctrl+C; a terminal sends it to all, and the study ends them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

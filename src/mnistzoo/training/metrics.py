@@ -42,7 +42,7 @@ class Epoch(Record, frozen=True):
 
 
 class TeacherResult(Record, frozen=True):
-    """What a run records of its teacher; the attributes are those of the teacher's `Result`."""
+    """The part of a teacher's `Result` that the result of its student records."""
 
     correct: Count
     nll: NonNegative
@@ -69,7 +69,7 @@ class Result(Record, frozen=True, kw_only=True):
         teacher: The result of the run's teacher; None without one.
         seconds: Training time, without evaluation.
         epochs: The metrics of each epoch.
-        sha256: Sha256 of the weights file.
+        sha256: SHA-256 of the weights file.
 
     Raises:
         InputError: The values contradict each other.
@@ -125,11 +125,11 @@ class Result(Record, frozen=True, kw_only=True):
 
     @property
     def worst_drop(self) -> float | None:
-        """The largest fall of accuracy from one epoch to the next, after the first third.
+        """The largest drop in accuracy from one epoch to the next, after the first third.
 
         A fraction: 0 if accuracy never fell, None without two such epochs. After a third of the
         run, a one-cycle learning rate is past its peak and the EMA has forgotten the initial
-        weights. The share is the same for every recipe, so that they compare.
+        weights. The share is the same for every recipe, which makes them comparable.
         """
         late = [row.accuracy for row in self.epochs[len(self.epochs) // 3 :]]
         if len(late) < 2:

@@ -31,7 +31,7 @@ def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher_logits: Tensor 
     Args:
         recipe: The source of label smoothing and temperature.
         logits: Logits or log-probabilities of the model, shape `(N, classes)`.
-        labels: Shape `(N,)`; not used with a teacher.
+        labels: Shape `(N,)`; unused with a teacher.
         teacher_logits: Those of the teacher, shape `(N, classes)`; None without a teacher.
 
     Returns:

@@ -36,7 +36,7 @@ def run_on_ray(
 
     Raises:
         MissingExtraError: Ray is not installed.
-        InputError: The address is neither.
+        InputError: The address has another form.
         TrainingError: There is no cluster at the address.
     """
     ray = _connect(address)

@@ -21,7 +21,7 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
         shear: Horizontal shear, as a slope.
         translate: Shift along each axis, in pixels.
         zoom_probability: Probability of the study's zoom: the image is cropped to its central
-            22 × 22 pixels and resized to 28 × 28.
+            22×22 pixels and resized to 28×28.
     """
 
     degrees: float = 0.0
@@ -148,7 +148,7 @@ FAST = Recipe(
     frozen_convs=2,
     frozen_after=0.3,
 )
-"""99 % of the test images in little time: one pass over 48,000 training images, not augmented.
+"""99% of the test images in little time: one pass over 48,000 training images, not augmented.
 
 It was tuned for exp5 on the last 10,000 training images; the table is in docs/ablations.md. In so
 few steps Muon did better than SGD at any batch size and learning rate tried. The first two

@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, its checkpoint, and the files that it holds in the end."""
+"""The folder of a run: its lock, its checkpoint, and its final files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_CHECKPOINT_BYTES = 2**28
 
 @contextmanager
 def training_lock(folder: Path) -> Iterator[None]:
-    """Keep other processes from training in a folder; one of several that train together locks it.
+    """Keep other processes from training in a folder. Under `torchrun`, rank 0 locks it.
 
     Raises:
         TrainingError: Another process is training there.
@@ -113,7 +113,7 @@ def write_run(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def save_checkpoint(folder: Path, trainer: Trainer, epochs: list[Epoch], seconds: float) -> None:
-    """Write what `load_checkpoint` needs; of several processes only the first does.
+    """Write what `load_checkpoint` needs. Under `torchrun`, only rank 0 does.
 
     Raises:
         FileWriteError: The folder cannot be written.

@@ -47,12 +47,12 @@ def train(
 ) -> Result:
     """Train a run in the folder `out`, resuming from its checkpoint, and return the result.
 
-    In the end the folder holds the model, which `from_pretrained` loads, and `metrics.json`. If
-    the run has already finished there, its result is returned. A teacher is trained first, in a
-    folder inside `out`, unless it is there already.
+    A finished run leaves the model, which `from_pretrained` loads, and `metrics.json`. If the run
+    has already finished there, its result is returned. A teacher is trained first, in a folder
+    inside `out`, unless it is there already.
 
     After each epoch the model is evaluated on the test images or the held-out ones; nothing in the
-    run depends on the outcome. Of several processes that train together, the first writes.
+    run depends on the outcome. If several processes train together, only rank 0 writes files.
 
     Args:
         run: What to train.
@@ -75,7 +75,7 @@ def train(
     with training_lock(folder):
         if not finished_result(run, folder):
             _train(run, folder, on_batch, on_epoch)
-    barrier()  # only the first process wrote the files
+    barrier()  # only rank 0 wrote the files
     return read_result(folder / METRICS)
 
 

@@ -17,7 +17,7 @@ from mnistzoo.training.distributed import all_sum, rank, world_size
 from mnistzoo.training.trainer import Trainer
 
 SEED_STRIDE = 10_000
-"""Distance of the seeds of two runs: each epoch has its own generator, so none has to be saved."""
+"""Distance between the seeds of two runs. Each epoch has its own generator, so none is saved."""
 
 
 def train_epoch(

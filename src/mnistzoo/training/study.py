@@ -100,7 +100,7 @@ def train_runs(
     """Train the runs that `remaining` returned; yield each folder with its result or its error.
 
     A result is written in one step, after its run's weights and metrics, and never again. A run
-    that fails leaves no result and does not stop the others. Teachers are trained first, each once
+    that fails leaves no result, and the others continue. Teachers are trained first, each once
     for all runs that share it, in a folder `teacher-RECIPE-SEED`.
 
     Raises:
@@ -119,7 +119,7 @@ def train_runs(
 
 
 def _train_teachers(folders: Mapping[Path, Run], engine: Engine) -> dict[Path, TrainingError]:
-    """Put a teacher into the folder of each run that needs one; return the runs without, and why.
+    """Put a teacher into the folder of each run that needs one, and return what failed.
 
     Each teacher is trained once, in a folder of the study, and copied.
     """

@@ -31,7 +31,7 @@ class Trainer:
         teacher: The trained model of `run.teacher`, in evaluation mode; None without a teacher.
 
     Raises:
-        TrainingError: The recipe has a teacher and none is given, or the other way round; or a
+        TrainingError: The recipe has a teacher and none is given, or vice versa; or a
             batch has fewer images than there are processes.
     """
 

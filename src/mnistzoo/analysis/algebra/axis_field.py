@@ -1,4 +1,4 @@
-"""What the units of one tensor read along one axis of the input."""
+"""The pixels that the units of one tensor read along one axis of the input."""
 
 from __future__ import annotations
 

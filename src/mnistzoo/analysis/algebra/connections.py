@@ -21,7 +21,7 @@ class Connections:
     """The input units that each output unit of a layer reads along one axis.
 
     Attributes:
-        window: The layer's window on an endless map.
+        window: The layer's window on an infinite map.
         inputs: Input units, shape `(output units, inputs each)`; −1 stands for padding.
         every: Function that returns all input units, if `inputs` has only the first and the last.
     """
@@ -37,7 +37,7 @@ class Connections:
         Args:
             inputs: As in `Connections`.
             stride: Of the window.
-            unclipped: The units that an endless map would provide; default: `inputs`.
+            unclipped: The units that an infinite map would provide; default: `inputs`.
         """
         exact = Fraction(stride)
         reads = inputs if unclipped is None else unclipped

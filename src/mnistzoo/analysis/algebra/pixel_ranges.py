@@ -1,6 +1,6 @@
 """The pixels that each unit of one finite map reads along one axis, borders included.
 
-A window describes a unit on an endless image. A pixel range holds the first and last pixel of
+A window describes a unit on an infinite image. A pixel range holds the first and last pixel of
 this image, with every layer's padding left out. Both are tracked: only ranges are exact at
 borders, after a crop, and where windows are unevenly spaced.
 """

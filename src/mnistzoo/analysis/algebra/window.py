@@ -1,4 +1,4 @@
-"""Windows: what one unit reads along one axis, in exact integers and fractions.
+"""Windows: the pixels that one unit reads along one axis, in exact integers and fractions.
 
 Unit `i` of a map reads the pixels `i·stride − padding … i·stride − padding + size − 1` of the
 map below. After upsampling the stride is a fraction, and a unit reads the whole numbers between
@@ -29,10 +29,10 @@ class Window:
     """The pixels that unit `i` of a map reads along one axis.
 
     Attributes:
-        size: number of pixels from the first to the last; a fraction if upsampling lets some
+        size: Number of pixels from the first to the last; a fraction if upsampling lets some
             units read one pixel more than others.
-        stride: pixels from one unit's window to the next ("jump"); 0 if all units read the same.
-        padding: pixels by which the window of unit 0 starts before pixel 0.
+        stride: Pixels from one unit's window to the next ("jump"); 0 if all units read the same.
+        padding: Pixels by which the window of unit 0 starts before pixel 0.
     """
 
     size: Number = 1
@@ -85,7 +85,7 @@ class Window:
         return Window.between(self.low + min(drifts), self.high + max(drifts), stride)
 
     def interval(self, unit: int) -> tuple[int, int]:
-        """Return the first and last pixel that a unit reads of an endless image."""
+        """Return the first and last pixel that a unit reads in an infinite image."""
         start = unit * self.stride
         return ceil(start + self.low), floor(start + self.high)
 

@@ -1,4 +1,4 @@
-"""What every rule builds on: one call of an operator, and the record of an operator."""
+"""The foundation of every rule: one call of an operator, and the record of an operator."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def constant(_: Call) -> None:
 
 
 def read_all(call: Call) -> Layout | None:
-    """Return the layout where each unit reads everything: always right, never sharp."""
+    """Return the layout where each unit reads everything: always valid, never tight."""
     return union([call.union_of(tensor) for tensor in call.tensors], call.shape)
 
 

@@ -1,4 +1,4 @@
-"""Operators that read or write where numbers say: indices, tables, masks, sampling grids."""
+"""Operators that read or write where a tensor says: indices, tables, masks, sampling grids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pointwise operators, and those that take no more than a shape from their argument."""
+"""Pointwise operators, and those that use only the shape of their argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a write to a tensor does to the tensors that share its memory."""
+"""Writes to a tensor, and the tensors that share its memory."""
 
 from __future__ import annotations
 

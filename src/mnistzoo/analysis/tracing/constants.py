@@ -1,7 +1,7 @@
-"""Which constants keep their values in a trace, and where they live.
+"""Which constants keep their values in a trace, and on which device they are.
 
-A constant is a tensor that does not depend on the input. One whose values are kept lives on the
-CPU, so that control flow may read it. All others are on the meta device.
+A constant is a tensor that does not depend on the input. One whose values are kept is on the CPU,
+so that control flow may read it. All others are on the meta device.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_ELEMENTS = 2**20
 """Constants larger than this lose their values. A mask for 1,024 tokens is this large."""
 
 SAFE_ELEMENTS = 2**10
-"""No operator on two constants of this size makes one of more than `MAX_ELEMENTS`."""
+"""No operator on two constants of this size has a result of more than `MAX_ELEMENTS`."""
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,9 @@ def execute(
         training: Whether to run it in training mode, and backward from the sum of its outputs.
 
     Raises:
-        InputError: If the model has lazy parameters, or refuses the input.
-        UnknownOperatorError: If an operator does not run without data.
-        AnalysisError: If the model does not.
+        InputError: The model has lazy parameters, or rejects the input.
+        UnknownOperatorError: An operator does not run without data.
+        AnalysisError: The model does not.
     """
     if is_lazy_module(module):
         raise InputError("Expected initialized parameters, got lazy ones. Call the model once.")
@@ -95,7 +95,7 @@ def execute(
 
 @contextmanager
 def _fake_tensors(calls: ModuleTracker, shape: tuple[int, ...]) -> Iterator[MetaCopies]:
-    """Inside, operators act as on the CPU, and compute nothing."""
+    """Run operators as on the CPU, but on tensors without values."""
     from torch._subclasses.fake_tensor import FakeTensorMode  # imports sympy, which takes long
 
     try:
@@ -117,7 +117,7 @@ def _backward(output: object) -> None:
     """Run backward from the sum of all outputs that have a gradient.
 
     Raises:
-        AnalysisError: If none has.
+        AnalysisError: None has.
     """
     sums = [tensor.sum() for tensor in tensors_of(output) if tensor.requires_grad]
     if not sums:

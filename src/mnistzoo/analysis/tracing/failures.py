@@ -13,7 +13,7 @@ def explain(error: Exception, calls: ModuleTracker, shape: tuple[int, ...]) -> M
 
     Args:
         error: The exception.
-        calls: Knows which module was running.
+        calls: The tracker, which knows the running module.
         shape: Shape of the input, without the batch.
     """
     call = calls.stack[-1] if calls.stack else None

@@ -28,7 +28,7 @@ def check_module(module: object) -> nn.Module:
     """Return the module.
 
     Raises:
-        InputError: If it is not a module.
+        InputError: It is not a module.
     """
     if not isinstance(module, nn.Module):
         found = f"the class {module.__name__}" if isinstance(module, type) else _describe(module)
@@ -40,7 +40,7 @@ def check_traceable(module: nn.Module) -> None:
     """Check that a module runs in Python.
 
     Raises:
-        AnalysisError: If part of it is compiled by TorchScript, which calls its parts unseen.
+        AnalysisError: Part of it is compiled by TorchScript, which calls its parts unseen.
     """
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         raise AnalysisError(
@@ -53,7 +53,7 @@ def check_shape(input_shape: object) -> tuple[int, ...]:
     """Return the shape of one input as a tuple.
 
     Raises:
-        InputError: If it does not consist of positive integers, or is too large.
+        InputError: It does not consist of positive integers, or is too large.
     """
     try:
         shape = tuple(map(index, input_shape)) if _is_sequence(input_shape) else ()  # type: ignore[call-overload] # checked at run time
@@ -77,7 +77,7 @@ def check_kwargs(kwargs: object) -> dict[str, Any]:
     """Return a copy of keyword arguments for a model to write to.
 
     Raises:
-        InputError: If they are not a mapping with names for keys, or cannot be copied.
+        InputError: They are not a mapping with names for keys, or cannot be copied.
     """
     if kwargs is None:
         return {}

@@ -1,4 +1,4 @@
-"""Puts a module back as it was, whatever its own `forward` does to it."""
+"""Restoring a module after a call, whatever its `forward` does to it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
 @contextmanager
 def preserve_module_state(module: nn.Module) -> Iterator[None]:
-    """Inside, a module is in evaluation mode. Afterwards it is as it was.
+    """Put a module in evaluation mode, and restore it afterward.
 
-    Restored are the attributes of every submodule, the contents of Python containers among them,
-    the data of parameters and buffers, and the state of PyTorch's random numbers. The state of
-    other objects is not.
+    This restores the attributes of every submodule, including the contents of Python containers,
+    the data of parameters and buffers, and the state of PyTorch's random number generator. It does
+    not restore the state of other objects.
     """
     parts = list(module.modules())
     kinds, attributes = [type(part) for part in parts], [part.__dict__ for part in parts]

@@ -1,4 +1,4 @@
-"""Which module is running, and the rows that calls leave behind."""
+"""Which module is running, and the rows of the calls."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class ModuleTracker:
 
     @contextmanager
     def tracking(self) -> Iterator[None]:
-        """Inside, calls of the root's modules in this thread are tracked, without hooks on them."""
+        """Track calls of the root's modules in this thread, without hooks on the modules."""
         thread = get_ident()
 
         def enter(module: nn.Module, args: object) -> None:

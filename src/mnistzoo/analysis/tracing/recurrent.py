@@ -1,4 +1,4 @@
-"""Recurrent layers in a few operators, where PyTorch runs several for each step."""
+"""Recurrent layers in a few operators; PyTorch runs several for each step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GATES = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "lstm": 4}
 
 @contextmanager
 def fast_recurrent_layers(module: nn.Module) -> Iterator[None]:
-    """Inside, a trace of recurrent layers takes no longer for a longer sequence.
+    """Trace recurrent layers in a time that does not grow with the sequence.
 
     Their results have the right shapes, cost as many MACs, and depend on the whole sequence and on
     the initial state. Their values are wrong.

@@ -1,4 +1,4 @@
-"""What an operator's schema says about aliasing, read once per operator."""
+"""Aliasing, as the schema of an operator declares it, read once per operator."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class TensorRecord:
         tensor: The tensor that the model holds.
         value: The tensor that operators run on in its place: itself if an operator made it, or a
             writable copy if it came from outside. On the meta device once its values are unknown.
-        aliases: The records of all tensors that share its memory, oldest first. They hold one list.
+        aliases: Records of all tensors that share its memory, oldest first, in one shared list.
         layout: Its layout. `None` if it does not depend on the input.
         view: The call that made it a view of another tensor.
     """
@@ -68,7 +68,7 @@ class TensorRecord:
         """Set the layout.
 
         Raises:
-            AnalysisError: If a rule returned a layout that does not fit the tensor.
+            AnalysisError: A rule returned a layout that does not fit the tensor.
         """
         shape = tuple(self.value.shape)
         if layout is not None and (layout.shape != shape or not layout.is_valid()):
@@ -120,7 +120,7 @@ class TensorRecords:
         """Return the record of a tensor, or `None` for one that comes from outside.
 
         Raises:
-            AnalysisError: If it shares memory with a tensor that depends on the input, and no
+            AnalysisError: It shares memory with a tensor that depends on the input, and no
                 operator says which part.
         """
         record = self._records.get(id(tensor))
@@ -150,7 +150,7 @@ class TensorRecords:
                 self._add(tensor, tensor, View(base, call, number))
 
     def forget_values(self, record: TensorRecord) -> None:
-        """Move a tensor to the meta device, as its values are unknown from here on."""
+        """Move a tensor to the meta device because its values are no longer known."""
         if not record.value.is_meta:
             record.value = record.meta
             self._register(record)
@@ -188,7 +188,7 @@ class TensorRecords:
         return record
 
     def _register(self, record: TensorRecord) -> None:
-        """Let a record be found by its tensor, by its value, and by the memory of its value."""
+        """Index a record by its tensor, by its value, and by the memory of its value."""
         self._records[id(record.tensor)] = self._records[id(record.value)] = record
         self._alive += (record.tensor, record.value)
         self._aliases[storage_id(record.value)] = record.aliases

@@ -1,4 +1,4 @@
-"""One pass of an input's shape through a model: what every analysis reads."""
+"""One pass of an input's shape through a model, which every analysis uses."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Trace:
         """Return the layout of a layer's output, or of the last feature map.
 
         Raises:
-            InputError: If `layer` is not a string.
-            UnknownNameError: If there is no such layer.
-            AnalysisError: If the layer is not called, or its output does not depend on the input.
+            InputError: `layer` is not a string.
+            UnknownNameError: There is no such layer.
+            AnalysisError: The layer is not called, or its output does not depend on the input.
         """
         if layer is None:
             if self.last_map is None:
@@ -105,9 +105,9 @@ def trace(
         batch: Number of inputs in the batch.
 
     Raises:
-        InputError: If the shape is not valid, or the model refuses it.
-        UnknownOperatorError: If an operator has no rule.
-        AnalysisError: If the model cannot be traced.
+        InputError: The shape is not valid, or the model refuses it.
+        UnknownOperatorError: An operator has no rule.
+        AnalysisError: The model cannot be traced.
     """
     check_traceable(check_module(module))
     shape, given = (batch, *check_shape(input_shape)), check_kwargs(kwargs)
@@ -155,7 +155,7 @@ def _pass(
 
 @contextmanager
 def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> Iterator[None]:
-    """Inside, a call of the module is traced."""
+    """Trace calls of the module."""
     with (
         unfused_attention(),
         fast_recurrent_layers(module),
@@ -170,7 +170,7 @@ def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> It
 
 @contextmanager
 def unfused_attention() -> Iterator[None]:
-    """Inside, PyTorch's transformer layers call their parts instead of one fused operator."""
+    """Make PyTorch's transformer layers call their parts instead of one fused operator."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

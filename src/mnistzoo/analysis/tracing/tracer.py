@@ -50,7 +50,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
     @contextmanager
     def reporting_to(self, calls: ModuleTracker) -> Iterator[None]:
-        """Inside, functions get rows among those of the modules that call them."""
+        """Add rows for functions to those of the modules that call them."""
         self._calls = calls
         try:
             yield

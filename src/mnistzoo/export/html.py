@@ -1,0 +1,91 @@
+"""A model as one HTML file: draw a digit and see what every layer makes of it, offline.
+
+The page is `page/`: plain JavaScript, no library, no request. Weights are stored as 16-bit integers
+with one scale per output channel, which moves a log-probability by about 1e-4.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
+from mnistzoo.models.convnet import ConvNet
+
+SCRIPTS = ("preprocess.js", "model.js", "page.js")
+
+INT16_MAX = 2**15 - 1
+
+
+def build_page(models: Sequence[ConvNet], title: str) -> bytes:
+    """Return a page with the fused `models` to choose from, the first one chosen.
+
+    Args:
+        models: as `ConvNet.fused` returns them.
+        title: the page's title, plain text.
+    """
+    source = files("mnistzoo.export") / "page"
+    parts = {
+        "TITLE": html.escape(title),
+        "STYLE": (source / "page.css").read_text("utf8"),
+        "MODELS": _inert(json.dumps([_record(model) for model in models], ensure_ascii=False)),
+        "SCRIPT": "".join((source / name).read_text("utf8") for name in SCRIPTS),
+    }
+    text = (source / "page.html").read_text("utf8")
+    head, *rest = text.split("@")
+    return "".join([head, *(parts.get(part, part) for part in rest)]).encode()
+
+
+def _inert(text: str) -> str:
+    """Return JSON that cannot end the script element around it."""
+    return text.replace("<", "\\u003c")
+
+
+def _record(model: ConvNet) -> dict[str, Any]:
+    """Return what `model.js` reads: layers, receptive fields, labels and weights."""
+    return {
+        "name": model.architecture.name,
+        "title": ARCHITECTURES.get(model.architecture.name, model.architecture).display_name,
+        "labels": [str(label) for label in range(model.num_classes)],
+        "mean": MEAN,
+        "std": STD,
+        "layers": list(_layers(model)),
+        "weights": base64.b64encode(_weights(model)).decode(),
+    }
+
+
+def _layers(model: ConvNet) -> Iterator[dict[str, Any]]:
+    """Yield an entry per convolution and pool; a convolution includes its ReLU."""
+    for name, layer in model.features.named_children():
+        if isinstance(layer, nn.ReLU):
+            continue
+        field = model.receptive_field(f"features.{name}")
+        (size, _), (stride, _), (padding, _) = field.size, field.stride, field.padding
+        entry: dict[str, Any] = {"name": name, "kind": "pool"}
+        if isinstance(layer, nn.Conv2d):
+            entry |= {"kind": "conv", "channels": layer.out_channels, "padding": layer.padding[0]}
+        yield entry | {"field": {"size": size, "stride": int(stride), "padding": int(padding)}}
+
+
+def _weights(model: ConvNet) -> bytes:
+    """Return scales, biases and integers of each layer with parameters, little-endian."""
+    state = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    names = [name.removesuffix(".weight") for name in state if name.endswith(".weight")]
+    return b"".join(_encoded(state[f"{name}.weight"], state[f"{name}.bias"]) for name in names)
+
+
+def _encoded(weight: NDArray[np.float32], bias: NDArray[np.float32]) -> bytes:
+    rows = weight.reshape(len(weight), -1)
+    scale = np.maximum(np.abs(rows).max(axis=1), np.float32(1e-30)) / INT16_MAX
+    integers = np.rint(rows / scale[:, None]).astype("<i2")
+    return b"".join(
+        [scale.astype("<f4").tobytes(), bias.astype("<f4").tobytes(), integers.tobytes()]
+    )

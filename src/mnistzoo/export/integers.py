@@ -1,0 +1,203 @@
+"""A model in integers alone: 8- or 4-bit weights, 8-bit activations, 32-bit sums.
+
+An activation is an unsigned byte times a scale of its layer. A sum becomes the next layer's byte by
+a shift to the right that rounds; the scale of each output channel's weights is chosen so that a
+shift is all it takes. Nothing saturates unseen: `quantize` bounds every sum by computation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD, Conv
+from mnistzoo.errors import InputError
+from mnistzoo.inference import Layer, NumpyModel
+
+BYTE = 255
+"""The largest activation."""
+
+MAX_SHIFT = 24
+
+MAX_SUM = 2**31 - 1
+
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class IntegerConv:
+    """A 3×3 convolution, its ReLU, and the 2×2 max pool behind it, if there is one.
+
+    Attributes:
+        weight: shape `(out, 3, 3, in)`.
+        bias: shape `(out,)`.
+        shift: bits by which a sum is shifted to the right, shape `(out,)`.
+        padding: rows and columns of zeros around its input.
+        pool: whether a max pool follows.
+    """
+
+    weight: Ints
+    bias: Ints
+    shift: Ints
+    padding: int
+    pool: bool
+
+    def __call__(self, maps: Ints) -> Ints:
+        """Return bytes, shape `(N, H, W, out)`, for bytes of shape `(N, H, W, in)`."""
+        pad = (self.padding, self.padding)
+        padded = np.pad(maps, ((0, 0), pad, pad, (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+        rows = windows.transpose(0, 1, 2, 4, 5, 3).reshape(*windows.shape[:3], -1)
+        sums = _multiply(rows, self.weight.reshape(len(self.weight), -1).T) + self.bias
+        outputs = np.clip((sums + (1 << self.shift >> 1)) >> self.shift, 0, BYTE)
+        return _max_pool(outputs) if self.pool else outputs
+
+
+@dataclass(frozen=True)
+class IntegerModel:
+    """A model that computes in integers; the reference for exported C code.
+
+    Attributes:
+        bits: of each weight, 4 or 8.
+        convolutions: from the input on.
+        classifier: weights, shape `(classes, rows, columns, channels)`.
+        bias: of the classifier, shape `(classes,)`.
+        shift: bits by which the classifier's sums are shifted to make scores.
+        step: one unit of a score, as a difference of logits.
+    """
+
+    bits: int
+    convolutions: tuple[IntegerConv, ...]
+    classifier: Ints
+    bias: Ints
+    shift: int
+    step: float
+
+    def sums(self, images: NDArray[np.uint8]) -> Ints:
+        """Return the classifier's sums, shape `(N, classes)`; the largest is the prediction.
+
+        Args:
+            images: uint8 in MNIST format, shape `(N, 28, 28)`.
+        """
+        maps = images[..., None].astype(np.int32)
+        for convolution in self.convolutions:
+            maps = convolution(maps)
+        weight = self.classifier.reshape(len(self.classifier), -1)
+        return _multiply(maps.reshape(len(maps), -1), weight.T) + self.bias
+
+    def scores(self, images: NDArray[np.uint8]) -> NDArray[np.int8]:
+        """Return the sums as scores from −128 to 127, shape `(N, classes)`."""
+        scores: NDArray[np.int8] = (self.sums(images) >> self.shift).clip(-128, 127).astype(np.int8)
+        return scores
+
+
+def _multiply(one: Ints, other: Ints) -> Ints:
+    """Return an exact matrix product: float64 holds every sum below 2**53, and is fast."""
+    product: Ints = (one.astype(np.float64) @ other.astype(np.float64)).astype(np.int32)
+    return product
+
+
+def _max_pool(maps: Ints) -> Ints:
+    count, height, width, channels = maps.shape
+    even = maps[:, : height // 2 * 2, : width // 2 * 2]
+    squares = even.reshape(count, height // 2, 2, width // 2, 2, channels)
+    return np.asarray(squares.max(axis=(2, 4)))
+
+
+def quantize(model: NumpyModel, images: NDArray[np.uint8], bits: int = 8) -> IntegerModel:
+    """Return `model` in integers.
+
+    Args:
+        model: batch norm folded.
+        images: uint8 in MNIST format, shape `(N, 28, 28)`; the largest activation of each layer on
+            them becomes 255.
+        bits: of each weight.
+
+    Raises:
+        InputError: a pool does not follow a convolution, the first convolution is padded, or a sum
+            could overflow 32 bits.
+    """
+    largest = 2 ** (bits - 1) - 1
+    convolutions: list[IntegerConv] = []
+    scale = 1.0
+    for layer, row, pool, top in _stages(model, images):
+        own = layer if convolutions else _on_bytes(layer)
+        convolutions.append(_quantize_conv(own, row, pool, scale, top / BYTE, largest))
+        scale = top / BYTE
+    return _with_classifier(model, tuple(convolutions), scale, largest, bits, images)
+
+
+def _stages(
+    model: NumpyModel, images: NDArray[np.uint8]
+) -> Iterator[tuple[Layer, Conv, bool, float]]:
+    """Yield each convolution, its row of data, whether a pool follows, its largest activation."""
+    rows, layers = model.architecture.layers, iter(model.convolutions)
+    activations = model.activations(images)
+    for row, following, maps in zip(rows, [*rows[1:], None], activations, strict=True):
+        if isinstance(row, Conv):
+            pool = following is not None and not isinstance(following, Conv)
+            yield next(layers), row, pool, float(maps.max())
+    pools = [at for at, row in enumerate(rows) if not isinstance(row, Conv)]
+    if any(at == 0 or not isinstance(rows[at - 1], Conv) for at in pools):
+        raise InputError("Expected a convolution before each pool. Export to ONNX instead.")
+    if isinstance(rows[0], Conv) and rows[0].padding:
+        raise InputError("Expected a first convolution without padding. Export to ONNX instead.")
+
+
+def _on_bytes(layer: Layer) -> Layer:
+    """Return the first convolution for pixels from 0 to 255, their normalization folded in."""
+    bias = layer.bias - layer.weight.sum(axis=0) * np.float32(MEAN / STD)
+    return Layer(layer.weight / np.float32(BYTE * STD), bias)
+
+
+def _quantize_conv(
+    layer: Layer, row: Conv, pool: bool, scale: float, made: float, largest: int
+) -> IntegerConv:
+    """Quantize a convolution from activations of one scale to activations of scale `made`."""
+    weight = layer.weight.T.astype(np.float64) * scale / made  # in units of the output's byte
+    top = np.maximum(np.abs(weight).max(axis=1), largest / 2.0**MAX_SHIFT)
+    shift = np.floor(np.log2(largest / top)).clip(0, MAX_SHIFT).astype(np.int32)
+    factor = 2.0**shift
+    integers = np.rint(weight * factor[:, None]).astype(np.int32).clip(-largest, largest)
+    bias = np.rint(layer.bias / made * factor)
+    bound = BYTE * np.abs(integers).sum(axis=1) + np.abs(bias) + factor
+    if bound.max() > MAX_SUM:
+        raise InputError("Expected sums within 32 bits. Export to ONNX instead.")
+    kernels = integers.reshape(len(integers), -1, 3, 3).transpose(0, 2, 3, 1)
+    return IntegerConv(kernels.copy(), bias.astype(np.int32), shift, row.padding, pool)
+
+
+def _with_classifier(
+    model: NumpyModel,
+    convolutions: tuple[IntegerConv, ...],
+    scale: float,
+    largest: int,
+    bits: int,
+    images: NDArray[np.uint8],
+) -> IntegerModel:
+    """Quantize the classifier with one scale for all classes, so that sums compare."""
+    weight = model.classifier.weight.T.astype(np.float64) * scale
+    unit = np.abs(weight).max() / largest
+    integers = np.rint(weight / unit).astype(np.int32)
+    channels = len(convolutions[-1].weight)
+    side = int((integers.shape[1] // channels) ** 0.5)
+    kernels = integers.reshape(-1, channels, side, side).transpose(0, 2, 3, 1).copy()
+    bias = np.rint(model.classifier.bias / unit).astype(np.int32)
+    if BYTE * np.abs(integers).sum(axis=1).max() + np.abs(bias).max() > MAX_SUM:
+        raise InputError("Expected sums within 32 bits. Export to ONNX instead.")
+    made = IntegerModel(bits, convolutions, kernels, bias, 0, unit)
+    shift = max(int(np.abs(made.sums(images)).max()).bit_length() - 7, 0)
+    return IntegerModel(bits, convolutions, kernels, bias, shift, unit * 2**shift)
+
+
+def input_sides(model: IntegerModel) -> Iterator[int]:
+    """Yield the side of each convolution's input, without padding, then the classifier's."""
+    side = INPUT_SHAPE[-1]
+    yield side
+    for convolution in model.convolutions:
+        side += 2 * convolution.padding - 2
+        side //= 2 if convolution.pool else 1
+        yield side

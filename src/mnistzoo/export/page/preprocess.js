@@ -1,0 +1,433 @@
+// An image in MNIST format, as mnistzoo.transforms() makes it: foreground separated from background,
+// its largest component scaled to 20 pixels, centered by mass in 28×28. The names and constants are
+// those of mnistzoo.images, where they are explained.
+
+const SIDE = 28, BOX = 20, FINE = 8;
+const MIN_CONTRAST = 0.02, NOISE_FACTOR = 5, CLEAN = 1, FLAT = 0.15, SHARP = 0.7, RIVAL = 0.25;
+const SMALL = 40, PAGE = 128, BACKGROUND_SIDE = 96;
+const THICKEST_RULE = 1 / 64, COVERED = 0.5, SOLID = 0.4, FULL = 0.75;
+const SPECK = 0.03, SPECK_PIXELS = 8, FAINT = 0.1, DIGIT = 0.1, STROKE_WIDTHS = [2.25, 3];
+
+const grid = (width, height, data = new Float32Array(width * height)) => ({ width, height, data });
+const map = (g, f) => grid(g.width, g.height, g.data.map(f));
+const clip = (x, low, high) => Math.min(Math.max(x, low), high);
+const longest = (g) => Math.max(g.width, g.height);
+
+function roundHalfEven(x) {
+  const down = Math.floor(x);
+  return x - down === 0.5 ? down + (down & 1) : Math.round(x);
+}
+
+function count(data, test) {
+  let n = 0;
+  for (const x of data) n += test(x);
+  return n;
+}
+
+function quantiles(data, ...shares) {
+  const sorted = Float32Array.from(data).sort();
+  return shares.map((share) => {
+    const place = share * (sorted.length - 1), low = Math.floor(place);
+    const high = Math.min(low + 1, sorted.length - 1);
+    return sorted[low] + (place - low) * (sorted[high] - sorted[low]);
+  });
+}
+
+// Luminance (ITU-R BT.601) of RGBA pixels on a white background, 0 to 1.
+function grayscale(image) {
+  const levels = grid(image.width, image.height);
+  for (let i = 0, p = 0; i < levels.data.length; i++, p += 4) {
+    const [r, g, b, a] = image.data.subarray(p, p + 4);
+    const gray = (0.299 * r + 0.587 * g + 0.114 * b) / 255, alpha = a / 255;
+    levels.data[i] = gray * alpha + 1 - alpha;
+  }
+  return levels;
+}
+
+// Separable filters: `filter(get, size)` returns one line filtered; `get(i)` reads the old line.
+function separably(g, filter) {
+  let { width, height, data } = g;
+  for (let pass = 0; pass < 2; pass++) {
+    const lines = Array.from({ length: height }, (_, y) => filter(data.subarray(y * width, (y + 1) * width)));
+    const length = lines[0].length, turned = new Float32Array(length * height);
+    lines.forEach((line, y) => line.forEach((x, i) => (turned[i * height + y] = x)));
+    [data, width, height] = [turned, height, length];
+  }
+  return grid(width, height, data);
+}
+
+// The weights of a resampling, as Pillow computes them: `support` widens where the image shrinks.
+function weights(size, made, support, filter) {
+  const scale = size / made, wide = Math.max(scale, 1);
+  return Array.from({ length: made }, (_, i) => {
+    const center = (i + 0.5) * scale, reach = support * wide;
+    const first = Math.max(0, Math.floor(center - reach + 0.5));
+    const last = Math.min(size, Math.floor(center + reach + 0.5));
+    const taps = Array.from({ length: last - first }, (_, k) => filter((first + k + 0.5 - center) / wide));
+    const total = taps.reduce((a, b) => a + b, 0) || 1;
+    return { first, taps: taps.map((tap) => tap / total) };
+  });
+}
+
+function resize(g, width, height, [support, filter]) {
+  const sizes = [weights(g.width, width, support, filter), weights(g.height, height, support, filter)];
+  let pass = 0, lines = 0;
+  return separably(g, (line) => {
+    const made = Float32Array.from(sizes[pass], ({ first, taps }) => taps.reduce((sum, tap, k) => sum + tap * line[first + k], 0));
+    if (++lines === g.height) pass = 1;
+    return made;
+  });
+}
+
+const sinc = (x) => (x ? Math.sin(Math.PI * x) / (Math.PI * x) : 1);
+const LANCZOS = [3, (x) => (x > -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0)];
+const AREA = [0.5, (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)];
+const BILINEAR = [1, (x) => Math.max(0, 1 - Math.abs(x))];
+
+// A Gaussian over a reflected border, cut off at four standard deviations, as SciPy has it.
+function blur(g, sigma) {
+  const radius = Math.floor(4 * sigma + 0.5);
+  const taps = Array.from({ length: 2 * radius + 1 }, (_, i) => Math.exp(-0.5 * ((i - radius) / sigma) ** 2));
+  const total = taps.reduce((a, b) => a + b);
+  return separably(g, (line) => line.map((_, i) => {
+    let sum = 0;
+    for (let k = -radius; k <= radius; k++) sum += taps[k + radius] * line[reflected(i + k, line.length)];
+    return sum / total;
+  }));
+}
+
+function reflected(i, size) {
+  const period = ((i % (2 * size)) + 2 * size) % (2 * size);
+  return period < size ? period : 2 * size - 1 - period;
+}
+
+// The largest value within a distance of each place, along rows and along columns.
+function dilate(g, across, down = across) {
+  let lines = 0;
+  return separably(g, (line) => {
+    const radius = lines++ < g.height ? across : down;
+    return radius ? line.map((_, i) => line.subarray(Math.max(i - radius, 0), i + radius + 1).reduce((a, b) => (a > b ? a : b))) : line;
+  });
+}
+
+const negated = (g) => map(g, (x) => -x);
+const erode = (g, across, down) => negated(dilate(negated(g), across, down));
+const both = (a, b) => map(a, (x, i) => x && b.data[i]);
+const not = (g) => map(g, (x) => +!x);
+const turned = (g) => grid(g.height, g.width, g.data.map((_, i) => g.data[(i % g.height) * g.width + Math.floor(i / g.height)]));
+
+function shrunk(levels) {
+  const factor = Math.max(1, longest(levels) / BACKGROUND_SIDE);
+  const size = (n) => Math.max(1, roundHalfEven(n / factor));
+  return resize(levels, size(levels.width), size(levels.height), AREA);
+}
+
+// Positive where thin things are lighter than their surroundings: the image is then inverted.
+function skewness(levels) {
+  const small = shrunk(levels), side = Math.min(small.width, small.height);
+  let sum = 0;
+  for (const n of [5, 10, 20]) {
+    const smooth = blur(small, side / n).data;
+    small.data.forEach((x, i) => (sum += (x - smooth[i]) ** 3));
+  }
+  return sum;
+}
+
+// The brightness of the background where the light is uneven: a closing, then a blur.
+function backgroundLevels(levels) {
+  const small = shrunk(levels);
+  const side = Math.min(small.width, small.height);
+  const window = Math.max(side >> 1, longest(small) >> 2) | 1, radius = window >> 1;
+  const padded = grid(small.width + 2 * window, small.height + 2 * window);
+  for (let y = 0, i = 0; y < padded.height; y++)
+    for (let x = 0; x < padded.width; x++, i++)
+      padded.data[i] = small.data[clip(y - window, 0, small.height - 1) * small.width + clip(x - window, 0, small.width - 1)];
+  const closed = blur(erode(dilate(padded, radius), radius), window / 16);
+  return resize(crop(closed, window, window, small.width, small.height), levels.width, levels.height, BILINEAR);
+}
+
+function crop(g, left, top, width, height) {
+  const cut = grid(width, height);
+  for (let y = 0; y < height; y++) {
+    const row = (y + top) * g.width + left;
+    cut.data.set(g.data.subarray(row, row + width), y * width);
+  }
+  return cut;
+}
+
+function isFlat(levels, low, high) {
+  const counts = new Array(256).fill(0);
+  for (const x of levels.data) counts[roundHalfEven(x * 255)]++;
+  const most = Math.max(...counts), peak = counts.indexOf(most);
+  const near = counts.filter((_, i) => Math.abs(i - peak) <= 4).reduce((a, b) => a + b, 0);
+  const rival = Math.max(0, ...counts.filter((_, i) => Math.abs(i - peak) > 25));
+  const sharp = most > FLAT * levels.data.length && most > SHARP * near;
+  return high - low > MIN_CONTRAST && sharp && rival < RIVAL * most;
+}
+
+function isClean(levels, low, high) {
+  const range = Math.max(high - low, MIN_CONTRAST);
+  const dark = count(levels.data, (x) => (x - low) / range <= 0.25);
+  const light = count(levels.data, (x) => (x - low) / range >= 0.75);
+  const between = levels.data.length - dark - light;
+  return high - low > 0.5 * high && between < CLEAN * Math.min(dark, light);
+}
+
+// The share of the image that passes a test, its border counted as much as its inside.
+function share(g, test) {
+  const { width, height, data } = g, border = [];
+  for (let x = 0; x < width; x++) border.push(data[x], data[(height - 1) * width + x]);
+  for (let y = 0; y < height; y++) border.push(data[y * width], data[(y + 1) * width - 1]);
+  return count(data, test) / data.length + count(border, test) / border.length;
+}
+
+// How far each pixel differs from its background, as a share of the background's brightness.
+function contrastOf(levels) {
+  if (longest(levels) > 4 * BACKGROUND_SIDE) levels = blur(levels, 0.8);
+  const [low, high] = quantiles(levels.data, 0.02, 0.98), middle = (low + high) / 2;
+  if (longest(levels) <= SMALL || isFlat(levels, low, high) || isClean(levels, low, high)) {
+    const dark = share(levels, (x) => x < middle) <= share(levels, (x) => x > middle);
+    const background = dark ? high : 1 - low;
+    return map(levels, (x) => (background - (dark ? x : 1 - x)) / Math.max(background, 0.2));
+  }
+  if (skewness(levels) > 0) levels = map(levels, (x) => 1 - x);
+  const background = backgroundLevels(levels).data;
+  return map(levels, (x, i) => (background[i] - x) / Math.max(background[i], 0.2));
+}
+
+// The foreground: how strong it is at each pixel, 0 to 1, and a mask. Null if nothing stands out.
+// Where a sheet lies on a desk, its background is continued beyond its edge.
+function segment(levels) {
+  const found = separate(levels);
+  const sheet = found && longest(levels) >= PAGE && findSheet(found.mask);
+  if (!sheet) return found;
+  const from = nearestZero(not(sheet));
+  return separate(map(levels, (_, i) => levels.data[from[i]])) || found;
+}
+
+function separate(levels) {
+  const contrast = contrastOf(levels), { width, height } = levels;
+  const [low, quarter] = quantiles(contrast.data, 0.05, 0.25);
+  const grain = (quarter - low) / (1.645 - 0.674), background = quarter + 0.674 * grain;
+  const noise = NOISE_FACTOR * grain, floor = Math.max(noise, MIN_CONTRAST);
+  const above = map(contrast, (x) => x - background);
+  for (;;) {
+    const candidates = above.data.filter((x) => x > floor);
+    if (!candidates.length) return null;
+    const [level] = quantiles(candidates, 0.9), threshold = Math.max(level / 2, noise);
+    const mask = map(above, (x) => +(x > threshold)), rules = findRuledLines(mask);
+    if (!rules.data.some((x) => x)) return { level, mask, density: map(above, (x) => clip(x / level, 0, 1)) };
+    const near = dilate(rules, 2).data;
+    above.data.forEach((_, i) => (rules.data[i] || (near[i] && !mask.data[i])) && (above.data[i] = 0));
+  }
+}
+
+// The numbers of connected components (4 or 8 neighbors), and a record of each: its box, right and
+// bottom outside, its area, and its pixels on the border of the image.
+function label(mask, eight = true) {
+  const { width, height, data } = mask, labels = new Int32Array(data.length), parts = [], stack = [];
+  for (let start = 0; start < data.length; start++) {
+    if (!data[start] || labels[start]) continue;
+    const part = { number: parts.length + 1, left: width, top: height, right: 0, bottom: 0, area: 0, edge: 0 };
+    parts.push(part);
+    labels[start] = part.number;
+    stack.push(start);
+    while (stack.length) {
+      const i = stack.pop(), x = i % width, y = (i - x) / width;
+      part.left = Math.min(part.left, x);
+      part.top = Math.min(part.top, y);
+      part.right = Math.max(part.right, x + 1);
+      part.bottom = Math.max(part.bottom, y + 1);
+      part.area++;
+      part.edge += (x === 0) + (y === 0) + (x === width - 1) + (y === height - 1);
+      for (let v = Math.max(y - 1, 0); v <= Math.min(y + 1, height - 1); v++)
+        for (let u = Math.max(x - 1, 0); u <= Math.min(x + 1, width - 1); u++) {
+          const j = v * width + u;
+          if (data[j] && !labels[j] && (eight || u === x || v === y)) stack.push(j), (labels[j] = part.number);
+        }
+    }
+  }
+  return { labels, parts };
+}
+
+// Lines right across the image: thin pieces in a row, as readers of music find the staff.
+function findRuledLines(mask) {
+  const thickest = Math.floor(longest(mask) * THICKEST_RULE);
+  if (!thickest) return map(mask, () => 0);
+  const level = levelRules(mask, thickest).data, upright = turned(levelRules(turned(mask), thickest)).data;
+  return map(mask, (_, i) => level[i] || upright[i]);
+}
+
+function levelRules(mask, thickest) {
+  const { width, height } = mask, none = map(mask, () => 0), radius = ((thickest + 1) | 1) >> 1;
+  let thin = both(mask, not(dilate(erode(mask, 0, radius), 0, radius)));
+  const covered = (g, test) => count([...Array(width).keys()], (x) => { for (let y = 0; y < height; y++) if (test(g[y * width + x])) return true; return false; });
+  if (covered(thin.data, (x) => x) <= COVERED * width) return none;
+  const pieces = label(thin);
+  const flat = pieces.parts.map((p) => p.right - p.left > Math.max(2 * thickest, 3 * (p.bottom - p.top)));
+  thin = map(thin, (x, i) => +(x && flat[pieces.labels[i] - 1]));
+  const rows = label(dilate(thin, width >> 3, (thickest | 1) >> 1), false);
+  const own = rows.labels.map((n, i) => (thin.data[i] ? n : 0));
+  const across = rows.parts.map((p) => covered(own, (n) => n === p.number) > COVERED * width);
+  if (!across.some((x) => x)) return none;
+  const ends = rows.parts.map(() => [width, 0]);
+  own.forEach((n, i) => n && (ends[n - 1] = [Math.min(ends[n - 1][0], i % width), Math.max(ends[n - 1][1], (i % width) + 1)]));
+  const aside = ends.map(([start, stop]) => start < thickest || stop > width - thickest);
+  return map(none, (_, i) => +!!(own[i] && (across[own[i] - 1] || aside[own[i] - 1])));
+}
+
+// Where a sheet lies that was taken for foreground, since more of the image is desk; without its edge.
+function findSheet(mask) {
+  const { labels, parts } = label(mask, false);
+  if (!parts.length) return null;
+  const main = parts.reduce((a, b) => (b.area > a.area ? b : a));
+  const width = main.right - main.left, height = main.bottom - main.top;
+  if (4 * width * height < mask.data.length) return null;
+  const sheet = map(mask, (_, i) => +(labels[i] === main.number)), outside = label(padded(map(sheet, (x) => 1 - x), 1, 1), false);
+  const filled = crop(grid(mask.width + 2, mask.height + 2, Float32Array.from(outside.labels, (n) => +(n !== 1))), 1, 1, mask.width, mask.height);
+  const area = count(filled.data, (x) => x), across = 2 * distances(padded(sheet, 1)).data.reduce((a, b) => Math.max(a, b));
+  if (across < SOLID * Math.max(width, height) || area < FULL * width * height || area === main.area) return null;
+  let inner = padded(filled, 1);
+  for (let n = 2 + Math.floor(longest(mask) / 100); n > 0; n--) inner = both(erode(inner, 1, 0), erode(inner, 0, 1));
+  return crop(inner, 1, 1, mask.width, mask.height);
+}
+
+// The components of the foreground, without dust and without what runs along the edge.
+function components({ mask, level }) {
+  const { labels, parts } = label(mask), side = longest(mask);
+  for (const part of parts) part.length = Math.max(part.right - part.left, part.bottom - part.top);
+  const least = level < FAINT ? SPECK * side : Math.min(SPECK * side, SPECK_PIXELS);
+  const kept = parts.filter((part) => part.length >= least);
+  const inner = kept.filter((part) => part.edge < part.length);
+  const cropped = side < PAGE || !inner.some((part) => part.length >= DIGIT * side);
+  return { labels, parts: cropped ? kept : inner };
+}
+
+const gap = (a, b) => Math.hypot(
+  Math.max(0, Math.max(a.left, b.left) - Math.min(a.right, b.right)),
+  Math.max(0, Math.max(a.top, b.top) - Math.min(a.bottom, b.bottom)),
+);
+
+// The largest component, and what lies near it and is not too small.
+function mainDigit(parts) {
+  const main = parts.reduce((a, b) => (b.area > a.area ? b : a));
+  return parts.filter((part) => part.area >= 0.03 * main.area && gap(part, main) <= 0.25 * main.length);
+}
+
+// For each pixel the nearest zero, by index: down the columns, then the lower envelope of parabolas
+// along each row (Felzenszwalb and Huttenlocher 2012).
+function nearestZero({ width, height, data }) {
+  const row = new Int32Array(data.length).fill(-1), found = new Int32Array(data.length), FAR = 1e6;
+  for (let x = 0; x < width; x++) {
+    for (let y = 0, last = -1; y < height; y++) row[y * width + x] = last = data[y * width + x] ? last : y;
+    for (let y = height - 1, next = -1; y >= 0; y--) {
+      const i = y * width + x;
+      if (!data[i]) next = y;
+      if (next >= 0 && (row[i] < 0 || next - y < y - row[i])) row[i] = next;
+    }
+  }
+  for (let y = 0; y < height; y++) {
+    const height2 = (x) => (row[y * width + x] < 0 ? FAR ** 2 : (row[y * width + x] - y) ** 2);
+    const meet = (a, b) => (height2(b) + b * b - height2(a) - a * a) / (2 * (b - a));
+    const low = [0], from = [-Infinity];
+    for (let x = 1; x < width; x++) {
+      while (low.length > 1 && meet(low.at(-1), x) <= from.at(-1)) low.pop(), from.pop();
+      from.push(meet(low.at(-1), x));
+      low.push(x);
+    }
+    for (let x = 0, k = 0; x < width; x++) {
+      while (k + 1 < low.length && from[k + 1] < x) k++;
+      found[y * width + x] = row[y * width + low[k]] * width + low[k];
+    }
+  }
+  return found;
+}
+
+function distances(g) {
+  const nearest = nearestZero(g), { width } = g;
+  return map(g, (_, i) => Math.hypot((i % width) - (nearest[i] % width), Math.floor(i / width) - Math.floor(nearest[i] / width)));
+}
+
+function padded(g, margin, value = 0) {
+  const wide = grid(g.width + 2 * margin, g.height + 2 * margin);
+  wide.data.fill(value);
+  for (let y = 0; y < g.height; y++)
+    wide.data.set(g.data.subarray(y * g.width, (y + 1) * g.width), (y + margin) * wide.width + margin);
+  return wide;
+}
+
+// Strokes as wide as pens make them in MNIST; gray levels are kept where they are so already.
+function strokes(density) {
+  const strong = density.data.filter((x) => x > 0.25);
+  const full = strong.length ? quantiles(strong, 0.9)[0] : Math.max(...density.data);
+  const levels = map(density, (x) => x / full), ink = map(levels, (x) => +(x > 0.5));
+  const inside = distances(ink);
+  const width = (4 * quantiles(inside.data.filter((_, i) => ink.data[i]), 0.5)[0]) / FINE;
+  const wanted = clip(width, ...STROKE_WIDTHS);
+  const blurred = count(levels.data, (x) => x > 0.25 && x < 0.75) > count(ink.data, (x) => x) / 2;
+  if (wanted === width || (blurred && wanted < width)) return map(levels, (x) => clip((x - 0.1) / 0.8, 0, 1));
+  const outside = distances(map(ink, (x) => 1 - x)).data, thicker = ((wanted - width) / 2) * FINE;
+  return map(inside, (x, i) => clip(x - outside[i] + thicker + 0.5, 0, 1));
+}
+
+function span(length, has) {
+  const places = Array.from({ length }, (_, i) => i).filter(has);
+  return [places[0], places.at(-1) + 1];
+}
+
+// 784 pixels from 0 to 255, and `place`: left, top and scale of the 28×28 pixels on the image.
+function render({ density }, labels, parts) {
+  const bounds = (f, name) => f(...parts.map((part) => part[name]));
+  const left = bounds(Math.min, "left"), top = bounds(Math.min, "top");
+  const right = bounds(Math.max, "right"), bottom = bounds(Math.max, "bottom");
+  const fringe = Math.max(1, Math.floor(Math.max(right - left, bottom - top) / BOX));
+  const x0 = Math.max(left - fringe, 0), y0 = Math.max(top - fringe, 0);
+  const x1 = Math.min(right + fringe, density.width), y1 = Math.min(bottom + fringe, density.height);
+  const numbers = new Set(parts.map((part) => part.number));
+  const cut = crop(density, x0, y0, x1 - x0, y1 - y0);
+  const own = crop({ ...density, data: Float32Array.from(labels, (n) => (n ? (numbers.has(n) ? 1 : -1) : 0)) }, x0, y0, x1 - x0, y1 - y0);
+  const near = dilate(own, fringe).data;
+  const digit = padded(map(cut, (x, i) => (near[i] === 1 && own.data[i] >= 0 ? x : 0)), 1);
+  const scale = (BOX * FINE) / (longest(digit) - 2), size = (n) => Math.max(1, roundHalfEven(n * scale));
+  const enlarged = padded(resize(digit, size(digit.width), size(digit.height), LANCZOS), 2 * FINE);
+  const drawn = strokes(enlarged), at = (x, y) => drawn.data[y * drawn.width + x] > 0.5;
+  const columns = span(drawn.width, (x) => Array.from({ length: drawn.height }, (_, y) => y).some((y) => at(x, y)));
+  const rows = span(drawn.height, (y) => Array.from({ length: drawn.width }, (_, x) => x).some((x) => at(x, y)));
+  const box = crop(drawn, columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0]);
+  const shrink = BOX / longest(box), fit = (n) => Math.max(1, roundHalfEven(n * shrink));
+  const small = resize(box, fit(box.width), fit(box.height), AREA);
+  const total = small.data.reduce((a, b) => a + b, 0);
+  const mass = (f) => small.data.reduce((sum, x, i) => sum + x * f(i), 0) / total;
+  const offset = (center, length) => clip(roundHalfEven(SIDE / 2 - center), 0, SIDE - length);
+  const dx = offset(mass((i) => i % small.width), small.width);
+  const dy = offset(mass((i) => Math.floor(i / small.width)), small.height);
+  const pixels = new Uint8ClampedArray(SIDE * SIDE);
+  small.data.forEach((x, i) => (pixels[(dy + Math.floor(i / small.width)) * SIDE + dx + (i % small.width)] = roundHalfEven(x * 255)));
+  const step = 1 / (shrink * scale); // pixels of the image per pixel of the 28×28
+  const origin = (start, cell, n) => start - 1 + (cell - 2 * FINE) / scale - n * step;
+  return { pixels, place: { left: origin(x0, columns[0], dx), top: origin(y0, rows[0], dy), step } };
+}
+
+// 28×28 pixels that are in MNIST format already are left as they are.
+function alreadyMnist(levels) {
+  if (levels.width !== SIDE || levels.height !== SIDE) return null;
+  const pixels = Uint8ClampedArray.from(levels.data, (x) => roundHalfEven(x * 255));
+  const at = (x, y) => pixels[y * SIDE + x], all = [...Array(SIDE).keys()];
+  if (Math.max(...pixels) < 254) return null;
+  const rows = span(SIDE, (y) => all.some((x) => at(x, y))), columns = span(SIDE, (x) => all.some((y) => at(x, y)));
+  const box = Math.max(rows[1] - rows[0], columns[1] - columns[0]);
+  const total = pixels.reduce((a, b) => a + b, 0);
+  const mass = (f) => pixels.reduce((sum, x, i) => sum + x * f(i), 0) / total;
+  const centered = [mass((i) => i % SIDE), mass((i) => Math.floor(i / SIDE))].every((c) => Math.abs(c - 14) <= 0.53);
+  return (box === 19 || box === 20) && centered ? pixels : null;
+}
+
+// An ImageData in MNIST format; null where nothing stands out from the background.
+function preprocess(image) {
+  const levels = grayscale(image), ready = alreadyMnist(levels);
+  if (ready) return { pixels: ready, place: { left: 0, top: 0, step: 1 } };
+  const foreground = segment(levels);
+  if (!foreground) return null;
+  const { labels, parts } = components(foreground);
+  return parts.length ? render(foreground, labels, mainDigit(parts)) : null;
+}
