@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from math import prod
 
@@ -37,9 +38,9 @@ def memory() -> Table:
     columns = [
         f"{mode}: {what}"
         for mode in ("inference", "training")
-        for what in ("computed", "between operators", "within operators too")
+        for what in ("computed", "measured", "in kernels")
     ]
-    rows = []
+    rows, close = [], Counter[tuple[bool, int]]()
     for name, module, shape in models():
         before = own_bytes(module) + BATCH * prod(shape) * 4
         row: list[object] = [name]
@@ -48,10 +49,16 @@ def memory() -> Table:
                 row += [None] * 3
                 continue
             peak = analyze(module, shape).peak_memory(training, batch_size=BATCH)
-            measured = measure(module, shape, BATCH, training)
-            row += [f"{x / 1e6:.2f}" for x in (peak, *(before + extra for extra in measured))]
+            measured = [before + extra for extra in measure(module, shape, BATCH, training)]
+            row += [f"{x / 1e6:.2f}" for x in (peak, *measured)]
+            close.update({(training, i): abs(peak / x - 1) < 0.05 for i, x in enumerate(measured)})
         rows.append(row)
-    return Table(["model", *columns], rows)
+    caption = (
+        f"Within 5 % of what is measured: {close[False, 0]} of {len(rows)} in inference, "
+        f"{close[True, 0]} of {len(rows) - 1} in training; with what kernels take: "
+        f"{close[False, 1]} and {close[True, 1]}"
+    )
+    return Table(["model", *columns], rows, caption)
 
 
 def times() -> Table:
