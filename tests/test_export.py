@@ -17,7 +17,7 @@ from torch.nn.utils import parametrizations, prune
 import mnistzoo
 import mnistzoo.export as exporting
 from mnistzoo.architectures import ARCHITECTURES, TEACHER, Architecture, Conv, Pool
-from mnistzoo.data.mnist import Digits, normalize
+from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import (
     FileWriteError,
     InputError,
@@ -28,6 +28,7 @@ from mnistzoo.errors import (
 from mnistzoo.evaluation import evaluate
 from mnistzoo.export import export, int8_graph
 from mnistzoo.export.quantization import channel_scales, quantize_graph
+from mnistzoo.images.transforms import normalize
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 from test_cli import invoke

@@ -16,9 +16,9 @@ LAYERS = [
     {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"models"},
+    {"data", "inference", "models"},
     {"storage", "images"},
-    {"data", "analysis", "inference"},
+    {"analysis"},
     {"architectures", "files", "records", "tables"},
     {"errors", "_version"},
 ]

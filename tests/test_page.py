@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw
 
 import mnistzoo
 from browser import browser, needs_browser
-from mnistzoo.data.mnist import normalize
 from mnistzoo.export.html import build_page
 from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.transforms import normalize
 from origins import MAKERS
 
 pytestmark = needs_browser

@@ -12,8 +12,9 @@ from mnistzoo import plots, zoo
 from mnistzoo.analysis import Analysis, effective_receptive_field
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE
 from mnistzoo.data.disputed import INDICES
-from mnistzoo.data.mnist import mnist, normalize
+from mnistzoo.data.mnist import mnist
 from mnistzoo.evaluation import evaluate
+from mnistzoo.images.transforms import normalize
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import Entry, read_manifest

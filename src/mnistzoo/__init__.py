@@ -21,10 +21,14 @@ if TYPE_CHECKING:
     from mnistzoo.analysis import effective_receptive_field as effective_receptive_field
     from mnistzoo.analysis import num_params as num_params
     from mnistzoo.analysis import receptive_field as receptive_field
+    from mnistzoo.data.datasets import ImageDataset as ImageDataset
+    from mnistzoo.data.datasets import load_dataset as load_dataset
     from mnistzoo.data.mnist import mnist as mnist
     from mnistzoo.errors import MnistZooError as MnistZooError
     from mnistzoo.evaluation import Evaluation as Evaluation
     from mnistzoo.evaluation import evaluate as evaluate
+    from mnistzoo.images.prediction import Digit as Digit
+    from mnistzoo.images.prediction import Prediction as Prediction
     from mnistzoo.images.transforms import transforms as transforms
     from mnistzoo.models import ConvNet as ConvNet
     from mnistzoo.models import exp1 as exp1
@@ -35,8 +39,6 @@ if TYPE_CHECKING:
     from mnistzoo.models import from_pretrained as from_pretrained
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
-    from mnistzoo.models.prediction import Digit as Digit
-    from mnistzoo.models.prediction import Prediction as Prediction
 
 _MODULES = ("analysis", "errors", "export", "models", "plots")
 
@@ -45,6 +47,7 @@ _HOMES = {
         *("Analysis", "EffectiveReceptiveField", "ReceptiveField", "analyze"),
         *("effective_receptive_field", "num_params", "receptive_field"),
     ),
+    "data.datasets": ("ImageDataset", "load_dataset"),
     "data.mnist": ("mnist",),
     "errors": ("MnistZooError",),
     "evaluation": ("Evaluation", "evaluate"),
@@ -53,7 +56,7 @@ _HOMES = {
         *("ConvNet", "exp1", "exp2", "exp3", "exp4", "exp5"),
         *("from_pretrained", "get_model", "list_models"),
     ),
-    "models.prediction": ("Digit", "Prediction"),
+    "images.prediction": ("Digit", "Prediction"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -105,10 +105,29 @@ def test_a_freed_tensor_is_not_held():
 def test_half_precision_takes_half():
     """Bytes follow the dtype, in rows and in the peak."""
     full, half = (analyze(UNet().to(dtype), (3, 32, 32)) for dtype in (torch.float, torch.half))
-    assert 2 * half.param_bytes == full.param_bytes == 4 * full.num_params
+    assert [2 * row.param_bytes for row in half] == [row.param_bytes for row in full]
+    assert sum(row.param_bytes for row in full) == 4 * full.num_params
     assert [2 * row.output_bytes for row in half] == [row.output_bytes for row in full]
     assert half[0].output_bytes == 2 * 16 * 32 * 32
     assert 0.5 <= half.peak_memory() / full.peak_memory() < 0.51  # batch norm counts in int64
+
+
+def test_any_input_and_batch():
+    """Examples and shapes, by position or name, get the batch that is asked for."""
+
+    class Joined(nn.Module):
+        def forward(self, ids, image, scale=None):
+            return image * scale + ids.float()
+
+    ids, scale = torch.zeros(2, 10, dtype=torch.long), torch.ones(2, 1)
+    analysis = analyze(Joined(), {"ids": ids, "image": torch.ones(2, 10)}, {"scale": scale})
+    inputs = 10 * 8 + 10 * 4 + 4
+    assert analysis.peak_memory() == 2 * (inputs + 3 * 10 * 4)
+    assert analysis.peak_memory(batch_size=5) == 5 * (inputs + 3 * 10 * 4)
+    pair = analyze(nn.Bilinear(4, 6, 2), ((4,), (6,)), batch_size=3)
+    assert pair.peak_memory() == analyze(nn.Bilinear(4, 6, 2), ((4,), (6,))).peak_memory(
+        batch_size=3
+    )
 
 
 def test_optimizer_state_and_frozen_parameters():

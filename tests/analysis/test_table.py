@@ -36,7 +36,7 @@ def test_every_format_has_all_layers_and_totals():
 
 
 def test_an_analysis_is_a_sequence():
-    """It has a length, items and slices."""
+    """An analysis has a length, items and slices."""
     summary = exp5().summary()
     assert len(summary) == len(list(summary)) == 24
     assert summary[0].path == "features.conv1"
@@ -105,6 +105,7 @@ def test_the_record_holds_everything():
         "footprint_mib": (501 * 40 + 2 * 2 * 250 * 40 + 1258) * 4 / 2**20,
         "receptive_field": conv,
         "output_receptive_field": {**pool, "local": None},
+        "stopped_at": None,
         "layers": [dict(zip((*keys, "receptive_field"), row, strict=True)) for row in layers],
     }
 

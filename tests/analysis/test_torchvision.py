@@ -13,7 +13,7 @@ import torchvision
 from torch.utils.flop_counter import FlopCounterMode
 
 from analysis.oracle import compare
-from analysis.weightless import allocate, classifier, from_timm, segmenter, without_head
+from analysis.weightless import Weightless, allocate, classifier, from_timm, segmenter, without_head
 from mnistzoo import analyze, num_params, receptive_field
 
 IMAGE = (3, 224, 224)
@@ -177,3 +177,28 @@ def test_macs_are_half_of_the_flops_that_torch_counts(name):
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         module(torch.empty(1, *IMAGE, device="meta"))
     assert analyze(module, IMAGE).macs * 2 == counter.get_total_flops()
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "stride"),
+    [
+        ("fasterrcnn_resnet50_fpn", "backbone.body.layer4", 32),
+        ("retinanet_resnet50_fpn", "backbone.body.layer3", 16),
+        ("fcos_resnet50_fpn", "backbone.body.layer3", 16),
+        ("ssd300_vgg16", "backbone.features.22", 8),
+        ("maskrcnn_resnet50_fpn", "backbone.body.layer4", 32),
+        ("keypointrcnn_resnet50_fpn", "rpn.head.conv", 64),
+    ],
+)
+def test_detectors_are_analyzed_up_to_their_boxes(name, layer, stride):
+    """Backbone and heads have rows; the analysis stops where boxes are chosen by their scores."""
+    with Weightless():
+        module = torchvision.models.get_model(name, weights=None, weights_backbone=None).eval()
+    module.transform.min_size, module.transform.max_size = (256,), 256
+    analysis = analyze(module, (3, 256, 256))
+    assert analysis.stopped_at.startswith(("aten.nonzero", "aten.index"))
+    assert analysis.num_params == sum(p.numel() for p in module.parameters())
+    assert any("head" in row.path and row.macs for row in analysis)
+    found = receptive_field(module, (3, 256, 256), layer)
+    if name != "ssd300_vgg16":  # it resizes to 300
+        assert (found.local or found).stride == (stride, stride)

@@ -125,8 +125,9 @@ def test_random_indices_may_be_any(name):
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_random_branch_is_refused(device):
     """A branch on a random number is data-dependent control flow."""
-    with pytest.raises(AnalysisError, match="Data-dependent control flow"):
-        analyze(Apply(lambda y: y if torch.rand(1, device=device) < 0.5 else -y), (1, 8, 8))
+    module = Apply(lambda y: y if torch.rand(1, device=device) < 0.5 else -y)
+    with pytest.raises(AnalysisError, match="Expected a model that runs without values"):
+        receptive_field(module, (1, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -138,10 +139,34 @@ def test_a_random_branch_is_refused(device):
         lambda y: y.nonzero(),
     ],
 )
-def test_data_dependent_control_flow_is_refused(function):
-    """The error names the layer."""
-    with pytest.raises(AnalysisError, match=r"the model \(Apply\)\. Data-dependent control flow"):
-        analyze(Apply(function), (1, 8, 8))
+def test_the_analysis_stops_where_values_are_needed(function):
+    """Layers before are analyzed; the fields of the whole are not known."""
+    module = nn.Sequential(nn.Conv2d(1, 1, 3), Apply(function), nn.Linear(2, 3))
+    analysis = analyze(module, (1, 10, 10))
+    assert analysis.stopped_at.endswith("in layer '1' (Apply)")
+    assert analysis.receptive_field is analysis.output_receptive_field is None
+    assert [row.path for row in analysis][:2] == ["0", "1.conv"]
+    assert analysis.num_params == num_params(module)
+    assert analysis.unused_params == 0
+    assert str(analysis).endswith(f"up to {analysis.stopped_at}, which needs values")
+    assert receptive_field(module, (1, 10, 10), "1.conv").size == (5, 5)
+    for layer in ("", "2"):
+        with pytest.raises(AnalysisError, match=r"is not called before aten.* needs values"):
+            receptive_field(module, (1, 10, 10), layer)
+
+
+def test_a_model_that_catches_the_error_does_not_stop():
+    """A model that goes on without the values is analyzed to its end."""
+
+    def function(y):
+        try:
+            return y.sum().item() * y
+        except RuntimeError:
+            return y[:, :, ::2]
+
+    analysis = analyze(Apply(function), (1, 8, 8))
+    assert analysis.stopped_at is None
+    assert analysis.output_receptive_field.stride == (2, 1)
 
 
 def test_large_constants_lose_their_values():
@@ -154,9 +179,8 @@ def test_large_constants_lose_their_values():
             scores = (x.transpose(1, 2) @ x).masked_fill(mask, -9.0)
             return x @ scores.softmax(2) if mask[0, 1:2].all() or len(mask) > 5000 else x
 
-    analyze(Causal(), (2, 64))
-    with pytest.raises(AnalysisError, match="Data-dependent control flow"):
-        analyze(Causal(), (2, 5000))
+    assert not analyze(Causal(), (2, 64)).stopped_at
+    assert analyze(Causal(), (2, 5000)).stopped_at
     assert analyze(Masks(), (2, 100_000)).output_receptive_field.is_global
 
 
@@ -179,8 +203,7 @@ def test_a_write_of_the_input_forgets_the_values_of_views():
         made += y[0]
         return y if part.sum().item() else y[:, :, ::2]
 
-    with pytest.raises(AnalysisError, match="Data-dependent control flow"):
-        analyze(Apply(function), (1, 8, 8))
+    assert analyze(Apply(function), (1, 8, 8)).stopped_at
 
 
 class Counting(nn.Module):
@@ -277,7 +300,7 @@ class InModes(nn.Module):
 
 
 def test_autocast_and_inference_mode_inside_a_model():
-    """Neither changes the field or the parameters counted."""
+    """Autocast and inference mode change neither the field nor the number of parameters."""
     module = InModes()
     analysis = analyze(module, (1, 12, 12))
     assert analysis.receptive_field.size == (7, 7)

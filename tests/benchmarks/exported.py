@@ -18,9 +18,9 @@ from inference import fastest, session
 from torch import Tensor
 
 import mnistzoo
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import MissingExtraError
 from mnistzoo.export import export
+from mnistzoo.images.transforms import normalize
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.tables import Table

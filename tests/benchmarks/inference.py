@@ -21,8 +21,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 import mnistzoo
-from mnistzoo.data.mnist import normalize
 from mnistzoo.export import export
+from mnistzoo.images.transforms import normalize
 
 BURST = 0.01
 """Seconds. Shorter than a scheduler's time slice."""

@@ -12,9 +12,9 @@ from inference import session
 from torch import Tensor
 
 import mnistzoo
-from mnistzoo.data.mnist import normalize
 from mnistzoo.export import CALIBRATION_IMAGES, int8_graph
 from mnistzoo.export.quantization import quantize, quantize_graph, weight_scales
+from mnistzoo.images.transforms import normalize
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.tables import Table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
@@ -19,33 +19,49 @@ from mnistzoo.analysis.roofline import Roofline as Roofline
 from mnistzoo.analysis.roofline import RooflineRow as RooflineRow
 from mnistzoo.analysis.table import Analysis as Analysis
 from mnistzoo.analysis.table import Row as Row
+from mnistzoo.analysis.tracing.arguments import Inputs, read_arguments
 from mnistzoo.analysis.tracing.inputs import check_module
-from mnistzoo.analysis.tracing.trace import trace
+from mnistzoo.analysis.tracing.trace import trace, trace_call
 from mnistzoo.errors import InputError
 
 
 def analyze(
-    module: nn.Module, input_shape: Sequence[int], kwargs: Mapping[str, Any] | None = None
+    module: nn.Module,
+    inputs: Inputs,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    of: str | None = None,
+    batch_size: int = 1,
+    channels_last: bool = False,
 ) -> Analysis:
     """Analyze every layer of a model: shape, parameters, MACs and receptive field.
 
     The model runs once on the meta device, in evaluation mode. Nothing is computed, no memory is
-    allocated for weights or activations, and the model is left as it was.
+    allocated for weights or activations, and the model is left as it was. If the model calls an
+    operator that needs values, such as the selection of boxes in a detector, the analysis ends
+    there: see `Analysis.stopped_at`.
 
     Args:
-        module: Any model whose first argument is a tensor of shape `(N, *input_shape)`.
-        input_shape: Shape of one input without the batch: `(channels, height, width)` for images,
-            `(channels, length)` and `(channels, depth, height, width)` for one and three axes.
-        kwargs: Other arguments of the model by name, for a batch of one, such as the time step of a
-            diffusion model. Receptive fields are fields of the first argument.
+        module: Any model.
+        inputs: Shape of one input without the batch, such as `(channels, height, width)`; or an
+            example tensor with its batch; or a tuple of several inputs, or a dictionary of inputs
+            by name, each a shape or a tensor. Token IDs are an example of integers of shape
+            `(N, length)`, and have fields along the sequence.
+        kwargs: Other arguments of the model by name, passed as they are, such as flags and lists.
+        of: Name of the input to compute receptive fields for; default: the first. Tensors among
+            the others keep their values.
+        batch_size: Number of inputs in a batch, where `inputs` has shapes. Rows are for one.
+        channels_last: Whether that input has shape `(N, height, width, channels)` or
+            `(N, length, channels)`.
 
     Raises:
-        InputError: The model refuses the shape. The message names the layer.
+        InputError: The model refuses the inputs. The message names the layer.
+        UnknownNameError: There is no input `of`. The message suggests the nearest.
         UnknownOperatorError: The model calls an operator without a rule; see
             `register_operator`.
-        AnalysisError: Control flow depends on data, or branches that join do not line up.
+        AnalysisError: The model fails, or branches that join do not line up.
 
-    >>> import mnistzoo
+    >>> import mnistzoo, torch
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(1, 8, 5), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
     >>> mnistzoo.analyze(model, (1, 28, 28))
@@ -54,10 +70,20 @@ def analyze(
     1      MaxPool2d  8×12×12                                        6×6       2        0
     2      Conv2d     8×10×10              584   57,600            10×10       2        0
     input 1×28×28: 792 parameters, 172,800 MACs, 0.05 MiB footprint, receptive field 10×10
+    >>> mnistzoo.analyze(model, torch.zeros(64, 1, 28, 28)).macs
+    172800
+    >>> bilinear = nn.Bilinear(4, 6, 2)
+    >>> mnistzoo.analyze(bilinear, {"input1": (4,), "input2": (6,)}).num_params
+    50
     """
-    found = trace(module, input_shape, kwargs)
-    last, output = map(_field_of, (found.last_map, found.outputs.get("")))
-    return Analysis(found.rows, found.input_shape, last, output, Cost(module, input_shape, kwargs))
+    given = read_arguments(
+        module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
+    )
+    found = trace_call(module, given)
+    layouts = (None, None) if found.stopped_at else (found.last_map, found.outputs.get(""))
+    cost = Cost(module, given)
+    last, output = map(_field_of, layouts)
+    return Analysis(found.rows, found.input_shape, last, output, found.stopped_at, cost)
 
 
 def _field_of(layout: Layout | None) -> ReceptiveField | None:
@@ -66,18 +92,25 @@ def _field_of(layout: Layout | None) -> ReceptiveField | None:
 
 def receptive_field(
     module: nn.Module,
-    input_shape: Sequence[int],
+    inputs: Inputs,
     layer: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    *,
+    of: str | None = None,
+    batch_size: int = 1,
+    channels_last: bool = False,
 ) -> ReceptiveField:
     """Return the receptive field of a layer.
 
     Args:
         module: As for `analyze`.
-        input_shape: As for `analyze`.
+        inputs: As for `analyze`.
         layer: Path of a module, such as `"layer4"` or `"features.28"`, or `""` for the model's
             output; default: the last feature map, which has more than one unit along an axis.
         kwargs: As for `analyze`.
+        of: As for `analyze`.
+        batch_size: As for `analyze`.
+        channels_last: As for `analyze`.
 
     Raises:
         UnknownNameError: There is no such layer. The message suggests the nearest.
@@ -85,13 +118,17 @@ def receptive_field(
         InputError: As for `analyze`.
         UnknownOperatorError: As for `analyze`.
 
-    >>> import mnistzoo
+    >>> import mnistzoo, torch
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(1, 8, 5), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
     >>> mnistzoo.receptive_field(model, (1, 28, 28), "2").size
     (10, 10)
+    >>> tokens = torch.zeros(1, 16, dtype=torch.long)
+    >>> mnistzoo.receptive_field(nn.Embedding(100, 8), tokens).size
+    (1,)
     """
-    return ReceptiveField.of(trace(module, input_shape, kwargs).layout(layer))
+    found = trace(module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last)
+    return ReceptiveField.of(found.layout(layer))
 
 
 def num_params(module: nn.Module, trainable_only: bool = False) -> int:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from torch import nn
 
 from mnistzoo.analysis.devices import Device
 from mnistzoo.analysis.roofline import Roofline
+from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.execution import execute
 from mnistzoo.analysis.tracing.memory import LiveMemory
 from mnistzoo.analysis.tracing.traffic import Operations
@@ -22,29 +21,31 @@ class Cost:
 
     Attributes:
         module: The model.
-        input_shape: Shape of one input, without the batch.
-        kwargs: Other arguments of the model.
+        given: What it was analyzed with.
     """
 
     module: nn.Module
-    input_shape: Sequence[int]
-    kwargs: Mapping[str, Any] | None
+    given: Arguments
 
-    def peak_memory(self, training: bool, batch_size: int, optimizer_state: int) -> int:
+    def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int:
         """Return what `Analysis.peak_memory` documents."""
-        _check("batch_size", batch_size, 1)
         _check("optimizer_state", optimizer_state, 0)
         memory = LiveMemory(training)
-        execute(self.module, self.input_shape, self.kwargs, memory, batch_size, training)
+        execute(self.module, self.given, memory, self._batch(batch_size), training)
         trained = sum(p.nbytes for p in self.module.parameters() if p.requires_grad)
         return memory.peak + (optimizer_state * trained if training else 0)
 
-    def roofline(self, device: Device, batch_size: int) -> Roofline:
+    def roofline(self, device: Device, batch_size: int | None) -> Roofline:
         """Return what `Analysis.roofline` documents."""
-        _check("batch_size", batch_size, 1)
         operations = Operations()
-        execute(self.module, self.input_shape, self.kwargs, operations, batch_size)
-        return Roofline.of(operations.found, device, batch_size)
+        execute(self.module, self.given, operations, self._batch(batch_size))
+        return Roofline.of(operations.found, device, self._batch(batch_size))
+
+    def _batch(self, batch_size: int | None) -> int:
+        if batch_size is None:
+            return self.given.batch_size
+        _check("batch_size", batch_size, 1)
+        return batch_size
 
 
 def _check(name: str, value: object, least: int) -> None:

@@ -6,7 +6,7 @@ Neural Networks", NeurIPS 2016, arXiv:1701.04128.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from mnistzoo.analysis.field import Interval, ReceptiveField
+from mnistzoo.analysis.tracing.arguments import Inputs, read_arguments
 from mnistzoo.analysis.tracing.containers import tensors_of
-from mnistzoo.analysis.tracing.inputs import check_kwargs, check_module, floating_dtype
+from mnistzoo.analysis.tracing.inputs import floating_dtype
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
-from mnistzoo.analysis.tracing.trace import trace
+from mnistzoo.analysis.tracing.trace import trace_call
 from mnistzoo.errors import AnalysisError, InputError
 
 
@@ -57,7 +58,13 @@ class EffectiveReceptiveField:
 
 
 def effective_receptive_field(
-    module: nn.Module, images: Tensor, layer: str, kwargs: Mapping[str, Any] | None = None
+    module: nn.Module,
+    inputs: Inputs,
+    layer: str,
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    of: str | None = None,
+    channels_last: bool = False,
 ) -> EffectiveReceptiveField:
     """Return the squared gradient of a layer's central unit, averaged over images.
 
@@ -65,12 +72,15 @@ def effective_receptive_field(
 
     Args:
         module: Any model. Its weights matter, so pass a trained one.
-        images: Tensor of shape `(N, channels, *axes)`, normalized as the model expects.
+        inputs: Images: a tensor of shape `(N, channels, *axes)`, normalized as the model expects.
+            For a model with several inputs: a tuple or a dictionary of tensors.
         layer: Path of a module whose output is a map of shape `(N, channels, *axes)`.
         kwargs: Other arguments of the model by name, for these images.
+        of: Name of the input that holds the images; default: the first.
+        channels_last: Whether the images have shape `(N, *axes, channels)`.
 
     Raises:
-        InputError: `images` is not a batch of images, or the model refuses their shape.
+        InputError: The images are not a batch of images, or the model refuses their shape.
         UnknownNameError: There is no such layer. The message suggests the nearest.
         UnknownOperatorError: As for `analyze`.
         AnalysisError: The layer's output is not a map, or does not depend on the images.
@@ -80,57 +90,71 @@ def effective_receptive_field(
     >>> mnistzoo.effective_receptive_field(model, images, "features.conv2").window
     ((12, 16), (12, 16))
     """
-    images = _check_images(images).to(floating_dtype(check_module(module))).requires_grad_()
-    count, *shape = images.shape
-    found = trace(module, shape, kwargs, count)
+    given = read_arguments(module, inputs, kwargs, of=of, channels_last=channels_last)
+    images = _check_images(given.example).to(floating_dtype(module)).requires_grad_()
+    given = given.with_example(images)
+    found = trace_call(module, given)
     layout = found.layout(layer)
     with preserve_module_state(module), torch.enable_grad():
-        output = _output(module, images, found.paths[layer], check_kwargs(kwargs))
+        output = _output(module, given.holding(images), found.paths[layer])
         if output.ndim != images.ndim or not output.requires_grad:
             raise AnalysisError(
                 f"Expected {layer!r} to return a map of {images.ndim - 2} axes that depends on the "
                 f"images, got shape {tuple(output.shape)}. Name a layer before the flatten."
             )
-        gradient = _central_gradient(output, images)
-    dims = [layout.dimension_of(axis) for axis in range(images.ndim - 2)]
+        dims = [layout.dimension_of(axis) for axis in range(images.ndim - 2)]
+        gradient = _central_gradient(output, images, dims)
     unit = tuple(0 if dim is None else output.shape[dim] // 2 for dim in dims)
-    return EffectiveReceptiveField(_energy(gradient), unit, ReceptiveField.of(layout))
+    energy = _energy(gradient, -1 if channels_last else 1)
+    return EffectiveReceptiveField(energy, unit, ReceptiveField.of(layout))
 
 
 def _check_images(images: Tensor) -> Tensor:
     """Return a copy of the images."""
-    if not isinstance(images, Tensor):
-        raise InputError(f"Expected images as a tensor, got {type(images).__name__}.")
-    if images.ndim < 3 or not len(images) or not images.is_floating_point():
+    if images.ndim < 3 or images.is_meta or not images.is_floating_point():
+        got = "a shape" if images.is_meta else f"{images.dtype} of shape {tuple(images.shape)}"
         raise InputError(
             "Expected floating-point images of shape (N, channels, *axes) with N of at least 1, "
-            f"got {images.dtype} of shape {tuple(images.shape)}."
+            f"got {got}. Pass a tensor."
         )
     return images.detach().clone()
 
 
-def _central_gradient(output: Tensor, images: Tensor) -> Tensor:
+def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]) -> Tensor:
+    """Return the gradient of the unit at the center of a map.
+
+    Args:
+        output: The map.
+        images: What it was computed from.
+        dims: The dimension of the map along each axis; `None` for an axis without units.
+    """
+    along = {dim for dim in dims if dim is not None}
+    if len(along) < len(dims):
+        along = set(range(2, output.ndim))
     central = output
-    for size in output.shape[2:]:
-        central = central.select(2, size // 2)
+    for dim in sorted(along, reverse=True):
+        central = central.select(dim, output.shape[dim] // 2)
     (gradient,) = torch.autograd.grad(central.sum(), images)
     return gradient
 
 
-def _energy(gradient: Tensor) -> Tensor:
+def _energy(gradient: Tensor, channels: int) -> Tensor:
     """Return the share of each pixel in the squared gradient."""
-    energy = gradient.double().square().sum(1).mean(0)
+    energy = gradient.double().square().sum(channels).mean(0)
     return energy / energy.sum().clamp(min=1e-300)
 
 
-def _output(module: nn.Module, images: Tensor, layer: str, kwargs: dict[str, Any]) -> Tensor:
+def _output(
+    module: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, Any]], layer: str
+) -> Tensor:
     """Return a copy of what a layer returns last, as in-place operators may change it later."""
     outputs: list[Tensor] = []
     handle = module.get_submodule(layer).register_forward_hook(
         lambda _module, _args, output: outputs.extend(x.clone() for x in tensors_of(output)[:1])
     )
     try:
-        module(images, **kwargs)
+        positional, named = arguments
+        module(*positional, **named)
     finally:
         handle.remove()
     return outputs[-1]

@@ -37,6 +37,8 @@ def totals(analysis: Analysis) -> str:
 
 
 def _fields(analysis: Analysis) -> str:
+    if analysis.stopped_at:
+        return f"up to {analysis.stopped_at}, which needs values"
     last, output = analysis.receptive_field, analysis.output_receptive_field
     known = last or output
     if not known or not known.size:

@@ -32,7 +32,7 @@ class Row:
         output_shape: Shape of the first tensor returned, without the batch. `None` if the module
             was not called.
         num_params: The module's own parameters. Shared ones count in the first row that has them.
-        macs: Multiply-accumulates for one image, without the bias.
+        macs: Multiply-accumulates for one input, without the bias.
         receptive_field: Receptive field of the output. `None` if the output does not depend on the
             input.
         has_params: Whether the module has parameters, counted in this row or in an earlier one.
@@ -71,10 +71,10 @@ class Row:
 class Costs(Protocol):
     """Computes what it costs to run the model that was analyzed."""
 
-    def peak_memory(self, training: bool, batch_size: int, optimizer_state: int) -> int:
+    def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int:
         """Return the peak memory in bytes."""
 
-    def roofline(self, device: Device, batch_size: int) -> Roofline:
+    def roofline(self, device: Device, batch_size: int | None) -> Roofline:
         """Return lower bounds on the time."""
 
 
@@ -86,17 +86,21 @@ class Analysis(Sequence[Row]):
 
     Attributes:
         rows: In the order of the calls. Layers that were not called come last.
-        input_shape: Shape of one image, without the batch.
+        input_shape: Shape of one input, without the batch. Receptive fields are for this input.
         receptive_field: Receptive field of the last feature map, which is the last tensor with more
             than one unit along an axis. `None` if the input has no axes.
         output_receptive_field: Receptive field of the model's output. `None` if the output does not
             depend on the input.
+        stopped_at: The operator that needed the values of a tensor, and the layer that called it.
+            Rows and MACs end there, and there is no field of the output. `None` for a model that
+            runs without values.
     """
 
     rows: tuple[Row, ...]
     input_shape: tuple[int, ...]
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
+    stopped_at: str | None = None
     _costs: Costs | None = field(default=None, repr=False, compare=False)
 
     @overload
@@ -121,7 +125,7 @@ class Analysis(Sequence[Row]):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, without biases."""
+        """Multiply-accumulates for one input, without biases."""
         return sum(row.macs for row in self.rows)
 
     @property
@@ -135,13 +139,8 @@ class Analysis(Sequence[Row]):
         numbers = prod(self.input_shape) + 2 * outputs + self.num_params
         return numbers * FLOAT32_BYTES / MIB
 
-    @property
-    def param_bytes(self) -> int:
-        """Bytes of the parameters, in the dtypes that they have."""
-        return sum(row.param_bytes for row in self.rows)
-
     def peak_memory(
-        self, training: bool = False, *, batch_size: int = 1, optimizer_state: int = 0
+        self, training: bool = False, *, batch_size: int | None = None, optimizer_state: int = 0
     ) -> int:
         """Return the most bytes that PyTorch holds at once when it runs the model eagerly.
 
@@ -152,7 +151,7 @@ class Analysis(Sequence[Row]):
 
         Args:
             training: Count a forward and backward pass; default: a forward pass without gradients.
-            batch_size: Number of images in the batch.
+            batch_size: Number of inputs in the batch; default: as analyzed.
             optimizer_state: Numbers that the optimizer keeps for each trained parameter, such as 1
                 for SGD with momentum and 2 for Adam.
 
@@ -171,7 +170,7 @@ class Analysis(Sequence[Row]):
         """
         return self._run().peak_memory(training, batch_size, optimizer_state)
 
-    def roofline(self, device: Device, *, batch_size: int = 1) -> Roofline:
+    def roofline(self, device: Device, *, batch_size: int | None = None) -> Roofline:
         """Return a lower bound on the time of each layer on a device, and of the whole model.
 
         No operator is faster than its multiply-accumulates at the device's peak, nor than the
@@ -180,7 +179,7 @@ class Analysis(Sequence[Row]):
 
         Args:
             device: Such as `Device("cpu")`, which measures this machine, or `Device("A100")`.
-            batch_size: Number of images in the batch.
+            batch_size: Number of inputs in the batch; default: as analyzed.
 
         Raises:
             InputError: The device has no figure for the model's dtype, or the model rejects the
@@ -215,6 +214,7 @@ class Analysis(Sequence[Row]):
             "footprint_mib": self.footprint_mib,
             "receptive_field": last and last.to_dict(),
             "output_receptive_field": output and output.to_dict(),
+            "stopped_at": self.stopped_at,
             "layers": [row.to_dict() for row in self.rows],
         }
 

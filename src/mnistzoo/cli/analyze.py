@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from importlib import import_module
-from inspect import signature
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeGuard
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
-from mnistzoo.cli import source as source_of
 from mnistzoo.cli.console import print_json, print_record, print_table
+from mnistzoo.cli.libraries import default_inputs, load, token_ids
 from mnistzoo.cli.options import Format, any_model
-from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -28,19 +23,33 @@ COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive fie
 
 
 Inputs = Annotated[
-    str,
+    list[str] | None,
     typer.Option(
         "--input",
         metavar="C,H,W",
-        help="Shape of one image.",
-        show_default="1,28,28 for this zoo, timm's own for timm, else 3,224,224",
+        help="Shape of one input, as NAME=C,H,W for each of several. Names that end in _ids "
+        "get token IDs.",
+        show_default="1,28,28 for this zoo, the library's own for timm and transformers, else "
+        "3,224,224",
     ),
 ]
 
 
 def analyze(
     model: Annotated[str, any_model("MODEL")],
-    inputs: Inputs = "",
+    inputs: Inputs = None,
+    of: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The input to compute receptive fields for.",
+            show_default="the first",
+        ),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Inputs in a batch.")] = 1,
+    channels_last: Annotated[
+        bool, typer.Option("--channels-last", help="Shapes are H,W,C or L,C.")
+    ] = False,
     layer: Annotated[
         str | None, typer.Option(help="Print the receptive field of this layer only.")
     ] = None,
@@ -56,9 +65,6 @@ def analyze(
             "or A100, H100, H200.",
         ),
     ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Images in a batch, for --memory and --roofline.")
-    ] = 1,
     format_: Format = "table",
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
@@ -68,19 +74,20 @@ def analyze(
     """
     if sum(option is not None for option in (layer, memory, roofline)) > 1:
         raise typer.BadParameter("Expected one of --layer, --memory and --roofline.")
-    given = shape_of(inputs) if inputs else None
+    shapes = read_shapes(inputs)
     module = load(model)
     from mnistzoo import analysis
 
-    shape = given or default_shape(model, module)
+    given = make_inputs(model, module, shapes, batch_size)
+    options: Any = {"of": of, "batch_size": batch_size, "channels_last": channels_last}
     if layer is not None:
-        _print_field(layer, analysis.receptive_field(module, shape, layer), format_)
+        _print_field(layer, analysis.receptive_field(module, given, layer, **options), format_)
         return
-    found = analysis.analyze(module, shape)
+    found = analysis.analyze(module, given, **options)
     if memory is not None:
-        _print_memory(found.peak_memory(memory == "training", batch_size=batch_size), format_)
+        _print_memory(found.peak_memory(memory == "training"), format_)
     elif roofline is not None:
-        bounds = found.roofline(analysis.Device(roofline), batch_size=batch_size)
+        bounds = found.roofline(analysis.Device(roofline))
         _print(bounds, bounds.to_table(), format_)
     else:
         _print(found, found.to_table(*COLUMNS), format_)
@@ -100,22 +107,38 @@ def _print_memory(peak: int, format_: str) -> None:
     print_record(format_, {"peak_memory": peak}, text)
 
 
-def shape_of(text: str) -> tuple[int, ...]:
-    """Return the shape that `--input` names."""
+Shapes = list[tuple[str, tuple[int, ...]]]
+
+
+def read_shapes(texts: list[str] | None) -> Shapes:
+    """Return the names and shapes that `--input` has; a single name may be empty."""
+    shapes = [_shape(text) for text in texts or ()]
+    if len(shapes) > 1 and any(not name for name, _ in shapes):
+        raise typer.BadParameter("Expected NAME=C,H,W for each input.", param_hint="--input")
+    return shapes
+
+
+def _shape(text: str) -> tuple[str, tuple[int, ...]]:
+    """Return the name and the shape of an input; the name may be empty."""
+    name, _, numbers = text.rpartition("=")
     try:
-        return tuple(int(number) for number in text.replace("x", ",").split(","))
+        return name, tuple(int(number) for number in numbers.replace("x", ",").split(","))
     except ValueError:
         raise typer.BadParameter(
-            f"Expected whole numbers such as 3,224,224, got {text!r}.", param_hint="--input"
+            f"Expected whole numbers such as 3,224,224, got {numbers!r}.", param_hint="--input"
         ) from None
 
 
-def default_shape(model: str, module: nn.Module) -> tuple[int, ...]:
-    """Return the shape of one image that a model takes if `--input` names none."""
-    if ":" not in model:
-        return INPUT_SHAPE
-    known = getattr(module, "pretrained_cfg", None) if model.startswith("timm:") else None
-    return tuple((known or {}).get("input_size", (3, 224, 224)))
+def make_inputs(model: str, module: nn.Module, shapes: Shapes, batch_size: int) -> Any:
+    """Return inputs for `mnistzoo.analyze`; without shapes, the model's default."""
+    if not shapes:
+        return default_inputs(model, module, batch_size)
+    if not shapes[0][0]:
+        return shapes[0][1]
+    return {
+        name: token_ids(batch_size, *shape) if name.endswith("_ids") else shape
+        for name, shape in shapes
+    }
 
 
 def _print_field(layer: str, field: ReceptiveField, format_: str) -> None:
@@ -123,82 +146,3 @@ def _print_field(layer: str, field: ReceptiveField, format_: str) -> None:
     if field.is_global and field.local:
         text += f"\n{' ' * len(layer)}  local: {field.local!r}"
     print_record(format_, {"layer": layer} | field.to_dict(), text)
-
-
-def load(model: str) -> nn.Module:
-    """Load the model named on the command line. Only a folder provides trained weights.
-
-    Raises:
-        UnknownNameError: torchvision, timm or the zoo has no such model.
-        InputError: The name has another form, or is not that of a model.
-    """
-    source, colon, name = model.partition(":")
-    if not colon and source_of.is_folder(model):
-        return source_of.load(model)
-    if not colon:
-        source_of.check_names([model], BUILDABLE)
-        from mnistzoo.models import get_model
-
-        return get_model(model)
-    made = _SOURCES[source](name) if source in _SOURCES else _call(source, name)
-    if not _is_module(made):
-        raise InputError(
-            f"Expected {model} to be a torch.nn.Module or to return one, got "
-            f"{type(made).__name__}. Name a callable that needs no arguments."
-        )
-    return made
-
-
-def _from_torchvision(name: str) -> object:
-    models: Any = import_module("torchvision.models")
-    if name not in models.list_models():
-        raise UnknownNameError("torchvision model", name, models.list_models())
-    takes = signature(models.get_model_builder(name)).parameters
-    options = {"weights_backbone": None} if "weights_backbone" in takes else {}
-    made: object = models.get_model(name, weights=None, **options)
-    return made
-
-
-def _from_timm(name: str) -> object:
-    try:
-        timm: Any = import_module("timm")
-    except ImportError:
-        raise InputError(
-            f"timm:{name} needs timm, which is not installed. Install it with: pip install timm"
-        ) from None
-    if name.partition(".")[0] not in timm.list_models():  # a tag of weights may follow
-        raise UnknownNameError("timm model", name, timm.list_models())
-    made: object = timm.create_model(name, pretrained=False)
-    return made
-
-
-def _call(module: str, name: str) -> object:
-    """Call a function or return a module, importing from the working directory too."""
-    sys.path.insert(0, "")
-    try:
-        value = import_module(module)
-        for part in name.split("."):
-            value = getattr(value, part)
-        return value() if callable(value) and not _is_module(value) else value
-    except MnistZooError:
-        raise
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"Expected package.module:callable that returns a model, got {module}:{name} "
-            f"({reason}). Check both names, and that it needs no arguments."
-        ) from error
-    finally:
-        sys.path.remove("")
-
-
-def _is_module(value: object) -> TypeGuard[nn.Module]:
-    from torch import nn
-
-    return isinstance(value, nn.Module)
-
-
-_SOURCES: dict[str, Callable[[str], object]] = {
-    "torchvision": _from_torchvision,
-    "timm": _from_timm,
-}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-from mnistzoo.cli.analyze import Inputs, default_shape, load, shape_of
+from mnistzoo.cli.analyze import Inputs, make_inputs, read_shapes
 from mnistzoo.cli.console import print_json, print_table
+from mnistzoo.cli.libraries import load
 from mnistzoo.cli.options import Format, any_model
+from mnistzoo.errors import AnalysisError, InputError, UnknownOperatorError
 
 if TYPE_CHECKING:
     from mnistzoo.analysis import Analysis
@@ -20,21 +22,22 @@ COLUMNS = ("parameters", "MACs", "receptive field")
 def compare(
     one: Annotated[str, any_model("ONE")],
     other: Annotated[str, any_model("OTHER")],
-    inputs: Inputs = "",
+    inputs: Inputs = None,
     format_: Format = "table",
 ) -> None:
     """Compare the parameters, MACs, peak memory and receptive fields of two models.
 
-    Layers with the same path share a row. Peak memory is that of inference for one image.
+    Layers with the same path share a row. Peak memory is that of inference for one input, and
+    missing for a model that does not run without data.
     """
-    given = shape_of(inputs) if inputs else None
+    shapes = read_shapes(inputs)
     from mnistzoo import analysis
     from mnistzoo.analysis.comparison import align
 
     names, found = (one, other), []
     for name in names:
         module = load(name)
-        found.append(analysis.analyze(module, given or default_shape(name, module)))
+        found.append(analysis.analyze(module, make_inputs(name, module, shapes, 1)))
     pairs = align(*found)
     totals = [_totals(name, result) for name, result in zip(names, found, strict=True)]
     if format_ == "json":
@@ -54,15 +57,24 @@ def _totals(name: str, analysis: Analysis) -> dict[str, Any]:
         "input_shape": list(analysis.input_shape),
         "num_params": analysis.num_params,
         "macs": analysis.macs,
-        "peak_memory": analysis.peak_memory(),
+        "peak_memory": _peak(analysis),
         "receptive_field": field and str(field),
     }
 
 
+def _peak(analysis: Analysis) -> int | None:
+    try:
+        return analysis.peak_memory()
+    except (AnalysisError, InputError, UnknownOperatorError):  # the rest is worth comparing
+        return None
+
+
 def _sentence(totals: dict[str, Any]) -> str:
+    peak = totals["peak_memory"]
+    memory = "unknown" if peak is None else f"{peak / 2**20:,.2f} MiB"
     return (
         f"{totals['model']}: {totals['num_params']:,} parameters, {totals['macs']:,} MACs, "
-        f"{totals['peak_memory'] / 2**20:.2f} MiB peak memory, "
+        f"{memory} peak memory, "
         f"receptive field {totals['receptive_field'] or 'none'}"
     )
 

@@ -1,18 +1,19 @@
-"""The command that measures models on the test images."""
+"""The command that measures models on the test images, or on your own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import print_records, print_table, progress
-from mnistzoo.cli.options import Format, Models
-from mnistzoo.cli.source import check, load, title
-from mnistzoo.tables import Table
+from mnistzoo.cli.console import print_records, progress
+from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption
+from mnistzoo.cli.source import check, check_data, load, load_data, title
 
 if TYPE_CHECKING:
     from mnistzoo.evaluation import Evaluation
@@ -21,55 +22,112 @@ HEADERS = (
     *("model", "correct", "accuracy", "NLL", "ECE", "disputed errors"),
     "accuracy without disputed",
 )
+OWN_HEADERS = ("model", "correct", "images", "accuracy", "95% interval", "NLL", "ECE")
 
 
 def evaluate(
     models: Models = None,
+    data: Data = None,
+    style: StyleOption = None,
+    strict: Strict = False,
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also print confusion matrices.")
+    ] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Also print the accuracy of each class.")
     ] = False,
     disputed: Annotated[
         bool, typer.Option("--disputed", help="List predictions for the disputed images instead.")
     ] = False,
     format_: Format = "table",
 ) -> None:
-    """Measure accuracy and calibration on the 10,000 test images.
+    """Measure accuracy and calibration on the 10,000 test images, or on your own.
+
+    With --data, the model is evaluated on the test split of your own images, or on all of them
+    if there are no splits. Classes are matched by name; a digit's name is its number.
 
     NLL is the mean negative log-likelihood in nats. ECE is the expected calibration error over 15
     bins. The labels of 15 test images are disputed: errors on them count, and the last column is
     the accuracy without them.
     """
-    found = _evaluate(models)
+    if data is None and (style or strict):
+        raise typer.BadParameter("--style and --strict need --data.")
+    if data is not None and disputed:
+        raise typer.BadParameter("--disputed applies to MNIST only. Leave out --data.")
+    found = _evaluate(models, data, style, strict)
     if disputed:
         _print_disputed(found, format_)
         return
-    records = [_record(name, result, confusion) for name, result in found.items()]
-    print_records(format_, records, HEADERS, map(_cells, records))
-    for name, result in found.items() if confusion and format_ == "table" else ():
-        _print_confusion(name, result.confusion.tolist())
+    make, headers, cells = (
+        (_record, HEADERS, _cells) if data is None else (_own_record, OWN_HEADERS, _own_cells)
+    )
+    records = [
+        make(name, result)
+        | ({"confusion": result.confusion.tolist()} if confusion else {})
+        | ({"classes": _per_class(result)} if per_class else {})
+        for name, result in found.items()
+    ]
+    print_records(format_, records, headers, map(cells, records))
+    for name, result in found.items() if format_ in ("table", "markdown") else ():
+        if per_class:
+            _print_per_class(name, result, format_)
+        if confusion:
+            _print_confusion(name, result, format_)
 
 
-def _evaluate(models: list[str] | None) -> dict[str, Evaluation]:
+def _evaluate(
+    models: list[str] | None, data: Path | None, style: StyleName | None, strict: bool
+) -> dict[str, Evaluation]:
     names = list(dict.fromkeys(models or ARCHITECTURES))
     for name in names:
         check(name)
+    check_data(data)
     from mnistzoo.data.mnist import mnist
     from mnistzoo.evaluation import evaluate
 
     loaded = {name: load(name) for name in names}
-    digits = mnist(train=False)
+    dataset = mnist(train=False) if data is None else load_data(data, style, strict=strict)
     found = {}
     with progress("images") as bar:
         for name, model in loaded.items():
-            task = bar.add_task(name, total=len(digits.labels))
-            found[name] = evaluate(model, digits, on_batch=partial(bar.advance, task))
+            task = bar.add_task(name, total=len(dataset.labels))
+            found[name] = evaluate(model, dataset, on_batch=partial(bar.advance, task))
     return found
 
 
-def _record(name: str, result: Evaluation, confusion: bool) -> dict[str, Any]:
+def _own_record(name: str, result: Evaluation) -> dict[str, Any]:
+    return {
+        "model": name,
+        "correct": result.correct,
+        "total": result.total,
+        "accuracy": result.accuracy,
+        "interval": list(result.interval),
+        "nll": result.nll,
+        "ece": result.ece,
+    }
+
+
+def _own_cells(record: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        title(record["model"]),
+        f"{record['correct']:,}",
+        f"{record['total']:,}",
+        f"{record['accuracy']:.2%}",
+        _interval(record["interval"]),
+        f"{record['nll']:.4f}",
+        f"{record['ece']:.2%}",
+    )
+
+
+def _interval(bounds: Sequence[float]) -> str:
+    low, high = bounds
+    return f"{low:.2%} to {high:.2%}"
+
+
+def _record(name: str, result: Evaluation) -> dict[str, Any]:
     from mnistzoo.data.disputed import INDICES
 
-    record = {
+    return {
         "model": name,
         "correct": result.correct,
         "total": result.total,
@@ -79,7 +137,6 @@ def _record(name: str, result: Evaluation, confusion: bool) -> dict[str, Any]:
         "disputed_errors": len(set(result.errors.tolist()) & set(INDICES)),
         "accuracy_without_disputed": result.without(INDICES).accuracy,
     }
-    return record | {"confusion": result.confusion.tolist()} if confusion else record
 
 
 def _cells(record: dict[str, Any]) -> tuple[str, ...]:
@@ -112,11 +169,36 @@ def _print_disputed(found: dict[str, Evaluation], format_: str) -> None:
     print_records(format_, records, headers, cells)
 
 
-def _print_confusion(name: str, matrix: list[list[int]]) -> None:
-    cells = [
-        (str(digit), *(str(count) if count else "·" for count in row))
-        for digit, row in enumerate(matrix)
+def _per_class(result: Evaluation) -> list[dict[str, Any]]:
+    return [
+        asdict(row) | {"accuracy": row.accuracy, "interval": list(row.interval)}
+        for row in result.per_class
     ]
-    headers = ("true label", *map(str, range(len(matrix))))
-    print(f"\n{title(name)}: predicted label")
-    print_table(Table(headers, cells))
+
+
+def _print_per_class(name: str, result: Evaluation, format_: str) -> None:
+    cells = [
+        (row.name, *(f"{n:,}" for n in (row.correct, row.total)), f"{row.accuracy:.2%}")
+        for row in result.per_class
+    ]
+    bounds = [_interval(row.interval) for row in result.per_class]
+    rows = [(*row, interval) for row, interval in zip(cells, bounds, strict=True)]
+    headers = ("class", "correct", "images", "accuracy", "95% interval")
+    _print_below(f"{title(name)}: each class", headers, rows, format_)
+
+
+def _print_confusion(name: str, result: Evaluation, format_: str) -> None:
+    cells = [
+        (label, *(str(count) if count else "·" for count in row))
+        for label, row in zip(result.classes, result.confusion.tolist(), strict=True)
+    ]
+    headers = ("true label", *result.classes)
+    _print_below(f"{title(name)}: predicted label", headers, cells, format_)
+
+
+def _print_below(
+    heading: str, headers: Sequence[str], rows: Sequence[Sequence[str]], format_: str
+) -> None:
+    """Print another table, which has no records, below the first."""
+    print(f"\n{heading}" + "\n" * (format_ == "markdown"))
+    print_records(format_, [], headers, rows)

@@ -15,6 +15,13 @@ from mnistzoo.training.recipes import MAX_SEED
 FormatName = Literal["table", "json", "csv", "markdown"]
 
 
+class StyleName(str, Enum):
+    """How images of a dataset become 28×28 pixels."""
+
+    mnist = "mnist"
+    plain = "plain"
+
+
 class RecipeName(str, Enum):
     """The recipes of `mnistzoo.training.recipes`. Typer takes no lists of literals."""
 
@@ -69,8 +76,8 @@ def any_model(name: str) -> ArgumentInfo:
         "ArgumentInfo",
         typer.Argument(
             metavar=name,
-            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, or "
-            "package.module:callable.",
+            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, "
+            "transformers:CLASS, or package.module:callable.",
             autocompletion=complete_model,
         ),
     )
@@ -80,6 +87,27 @@ Format = Annotated[FormatName, typer.Option("--format", help="How to print the r
 Results = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="A folder with the results (*.json) of finished runs."),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        metavar="FOLDER",
+        help="A folder with a subfolder of images for each class, or with IDX files.  "
+        "[default: MNIST]",
+    ),
+]
+StyleOption = Annotated[
+    StyleName | None,
+    typer.Option(
+        "--style",
+        help="Redraw images in MNIST format, or only convert them to gray levels at 28×28.  "
+        "[default: mnist for image files, plain for IDX files]",
+        show_default=False,
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail at the first image that cannot be read.")
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the run.")]
 Epochs = Annotated[

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Format, Model, Results
-from mnistzoo.cli.source import check, load, title
+from mnistzoo.cli.options import Data, Format, Model, Results, StyleName, StyleOption
+from mnistzoo.cli.source import check, check_data, load, load_data, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +59,8 @@ def receptive_field(
     check(model)
     from mnistzoo import plots
     from mnistzoo.analysis import effective_receptive_field
-    from mnistzoo.data.mnist import mnist, normalize
+    from mnistzoo.data.mnist import mnist
+    from mnistzoo.images.transforms import normalize
 
     digits, _ = mnist(train=False)
     effective = effective_receptive_field(load(model), normalize(digits[:images]), layer)
@@ -103,54 +104,70 @@ def accuracy_vs_parameters(
 
 @app.command(epilog="Example: mnistzoo plot confusion exp5 -o confusion.svg")
 def confusion(
-    model: Model, output: Output = Path("confusion.png"), format_: Format = "table"
+    model: Model,
+    data: Data = None,
+    style: StyleOption = None,
+    output: Output = Path("confusion.png"),
+    format_: Format = "table",
 ) -> None:
     """Draw the confusion matrix.
 
-    The model is evaluated on the test images.
+    The model is evaluated on the test images, or on your own.
     """
-    evaluation, _ = _evaluate(model)
+    evaluation, _ = _evaluate(model, data, style)
     from mnistzoo import plots
 
-    facts = {"model": model, "confusion": evaluation.confusion.tolist()}
+    classes, counts = list(evaluation.classes), evaluation.confusion.tolist()
+    facts = {"model": model, "classes": classes, "confusion": counts}
     figure = plots.confusion(evaluation, title(model))
     _finish(figure, output, facts, _count(evaluation.errors, "error"), format_)
 
 
 @app.command(epilog="Example: mnistzoo plot errors exp5 -o errors.png")
-def errors(model: Model, output: Output = Path("errors.png"), format_: Format = "table") -> None:
+def errors(
+    model: Model,
+    data: Data = None,
+    style: StyleOption = None,
+    output: Output = Path("errors.png"),
+    format_: Format = "table",
+) -> None:
     """Draw the misclassified images.
 
-    They are test images, the most confident errors first.
+    They are test images or your own, the most confident errors first.
     """
-    evaluation, images = _evaluate(model)
+    evaluation, images = _evaluate(model, data, style)
     from mnistzoo import plots
-    from mnistzoo.data.disputed import INDICES
+    from mnistzoo.data import disputed
 
+    marked = disputed.INDICES if data is None else ()
     shown = [
         {
             "index": index,
             "label": int(evaluation.labels[index]),
             "prediction": int(evaluation.predictions[index]),
             "confidence": float(evaluation.confidences[index]),
-            "disputed": index in INDICES,
+            "disputed": index in marked,
         }
         for index in plots.errors_by_confidence(evaluation)
     ]
-    figure = plots.errors(evaluation, images, INDICES, title(model))
+    figure = plots.errors(evaluation, images, marked, title(model))
     facts = {"model": model, "errors": shown}
     _finish(figure, output, facts, _count(shown, "error"), format_)
 
 
 @app.command(epilog="Example: mnistzoo plot reliability exp5 -o reliability.png")
 def reliability(
-    model: Model, output: Output = Path("reliability.png"), format_: Format = "table"
+    model: Model,
+    data: Data = None,
+    style: StyleOption = None,
+    output: Output = Path("reliability.png"),
+    format_: Format = "table",
 ) -> None:
     """Draw the reliability diagram.
 
-    The figure shows accuracy by confidence on the test images.
+    The figure shows accuracy by confidence on the test images, or on your own.
     """
-    evaluation, _ = _evaluate(model)
+    evaluation, _ = _evaluate(model, data, style)
     from mnistzoo import plots
 
     bins = [asdict(bin_) for bin_ in evaluation.reliability()]
@@ -159,14 +176,17 @@ def reliability(
     _finish(plots.reliability(evaluation, title(model)), output, facts, text, format_)
 
 
-def _evaluate(model: str) -> tuple[Evaluation, Tensor]:
-    """Evaluate a model on the test images, and return those too."""
+def _evaluate(model: str, data: Path | None, style: StyleName | None) -> tuple[Evaluation, Tensor]:
+    """Evaluate a model on the test images or those of a folder, and return the images too."""
+    if data is None and style:
+        raise typer.BadParameter("--style needs --data.")
+    check_data(data)
     loaded = load(model)
     from mnistzoo.data.mnist import mnist
     from mnistzoo.evaluation import evaluate
 
-    digits = mnist(train=False)
-    return evaluate(loaded, digits), digits.images
+    dataset = mnist(train=False) if data is None else load_data(data, style)
+    return evaluate(loaded, dataset), dataset.images
 
 
 def _count(things: Sequence[object] | Tensor, name: str) -> str:

@@ -1,17 +1,27 @@
-"""The model that a command is given: a name, or a folder."""
+"""The model and the dataset that a command is given."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.cli.console import progress
 from mnistzoo.errors import FileReadError, UnknownNameError
 from mnistzoo.files import is_dir
 
 if TYPE_CHECKING:
+    from mnistzoo.cli.options import StyleName
+    from mnistzoo.data.datasets import ImageDataset
+    from mnistzoo.data.idx import Split
+    from mnistzoo.inference import NumpyModel
     from mnistzoo.models.convnet import ConvNet
+
+
+MAX_NAMED = 20
+"""The largest number of skipped images that are named; the others are only counted."""
 
 
 def title(name: str) -> str:
@@ -36,7 +46,9 @@ def is_folder(source: str) -> bool:
     It is one if it exists or looks like a path, so that a misspelled name is not reported as a
     missing folder.
     """
-    return source not in ARCHITECTURES and (len(Path(source).parts) > 1 or is_dir(Path(source)))
+    if not source or source in ARCHITECTURES:
+        return False
+    return len(Path(source).parts) > 1 or is_dir(source)
 
 
 def check(source: str) -> None:
@@ -55,6 +67,31 @@ def check(source: str) -> None:
         )
 
 
+def check_data(folder: Path | None) -> None:
+    """Refuse a dataset's folder that does not exist, before torch is imported.
+
+    Raises:
+        FileReadError: There is no such folder.
+    """
+    if folder is not None and not is_dir(folder):
+        raise FileReadError(
+            f"There is no folder {folder}. Name one with a subfolder of images for each class, or "
+            "with IDX files."
+        )
+
+
+def load_arrays(source: str) -> NumpyModel:
+    """Load what `load` loads as NumPy arrays, without importing torch.
+
+    Raises:
+        UnknownNameError, FileReadError, WeightsError: As for `load`.
+    """
+    check(source)
+    from mnistzoo.inference import load_folder, load_model
+
+    return load_folder(source) if is_folder(source) else load_model(source)
+
+
 def load(source: str) -> ConvNet:
     """Load a model of the zoo with its pretrained weights, or the model in a folder.
 
@@ -69,3 +106,30 @@ def load(source: str) -> ConvNet:
     if is_folder(source):
         return from_pretrained(Path(source))
     return get_model(source, pretrained=True)
+
+
+def load_data(
+    folder: Path, style: StyleName | None, *, split: Split = "test", strict: bool = False
+) -> ImageDataset:
+    """Read a dataset with a progress bar, and report skipped images on stderr.
+
+    Raises:
+        MnistZooError: See `mnistzoo.load_dataset`.
+    """
+    from mnistzoo.data.datasets import load_dataset
+
+    with progress("images") as bar:
+        task = bar.add_task(f"reading {folder}", total=None)
+        found = load_dataset(
+            folder,
+            split=split,
+            style=None if style is None else style.value,
+            strict=strict,
+            on_image=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for name, reason in found.skipped[:MAX_NAMED]:
+        print(f"mnistzoo: skipped {name}: {reason}", file=sys.stderr)
+    if found.skipped:
+        count, kept = len(found.skipped), len(found)
+        print(f"mnistzoo: skipped {count:,} of {count + kept:,} images", file=sys.stderr)
+    return found

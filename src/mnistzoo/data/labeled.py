@@ -26,7 +26,7 @@ ROUNDING = 0.02
 """How far half-precision pixels may lie outside `NORMALIZED`."""
 
 
-def labeled_images(dataset: Dataset) -> Digits:
+def labeled_images(dataset: Dataset | list[Any] | tuple[Any, ...]) -> Digits:
     """Return a dataset's images and labels as tensors, checked.
 
     Args:
@@ -47,7 +47,7 @@ def labeled_images(dataset: Dataset) -> Digits:
             f"Expected a pair (images, labels), got {_described(dataset)}. "
             "Use mnistzoo.mnist(train=False), or a tuple of two tensors or arrays."
         )
-    images, labels = _images(dataset[0]), _labels(dataset[1])
+    images, labels = _images(dataset[0]), to_labels(dataset[1])
     if len(images) != len(labels):
         raise InputError(
             f"Expected a label for each image, got {len(images):,} images and "
@@ -58,7 +58,7 @@ def labeled_images(dataset: Dataset) -> Digits:
 
 
 def _images(values: ArrayLike) -> Tensor:
-    images = _tensor(values, "images")
+    images = to_tensor(values, "images")
     height, width = INPUT_SHAPE[1:]
     if images.ndim == 4 and images.shape[1] == 1:
         images = images.squeeze(1)
@@ -81,7 +81,7 @@ def _normalized(images: Tensor) -> Tensor:
     if low >= 0 and white is not None and (white == 1 or high > white / 2):
         return (pixels / white - MEAN) / STD
     black, white = NORMALIZED
-    if low < 0 and black - ROUNDING <= low and high <= white + ROUNDING:
+    if abs(low - black) <= ROUNDING and high <= white + ROUNDING:
         return pixels
     raise InputError(
         f"Expected pixels between 0 and 1, 255 or 65,535, or normalized ones between {black:.2f} "
@@ -103,8 +103,9 @@ def _check_background(images: Tensor) -> None:
         )
 
 
-def _labels(values: ArrayLike) -> Tensor:
-    labels = _tensor(values, "labels").cpu()
+def to_labels(values: ArrayLike) -> Tensor:
+    """Return labels as int64 of shape `(N,)`, checked."""
+    labels = to_tensor(values, "labels").cpu()
     if labels.ndim != 1:
         raise InputError(
             f"Expected labels of shape (N,), got {tuple(labels.shape)}. "
@@ -123,7 +124,7 @@ def _labels(values: ArrayLike) -> Tensor:
     return numbers
 
 
-def _tensor(values: Any, name: str) -> Tensor:
+def to_tensor(values: Any, name: str) -> Tensor:
     """Return the numbers of a tensor, an array or a list as a tensor."""
     try:
         if isinstance(values, Tensor):
@@ -138,6 +139,11 @@ def _tensor(values: Any, name: str) -> Tensor:
             f"Expected {name} as a tensor, an array or a list of equal shapes, got "
             f"{_described(values)}. Convert them with torch.tensor()."
         ) from error
+    if made.is_meta or made.layout != torch.strided:
+        raise InputError(
+            f"Expected {name} with a value for each element, got "
+            f"{'the meta device' if made.is_meta else made.layout}. Convert them."
+        )
     if made.is_complex():
         raise InputError(f"Expected {name} that are real numbers, got {made.dtype}. Convert them.")
     return made

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mnistzoo.architectures import MEAN, STD
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes, sha256
 
@@ -97,19 +96,6 @@ def mnist(train: bool = True) -> Digits:
         )
     images, labels = (TRAIN_IMAGES, TRAIN_LABELS) if train else (TEST_IMAGES, TEST_LABELS)
     return Digits(read_idx(images), read_idx(labels).long())
-
-
-def normalize(images: Tensor) -> Tensor:
-    """Convert MNIST images to a model's input.
-
-    Args:
-        images: uint8, shape `(N, 28, 28)`.
-
-    Returns:
-        float32, shape `(N, 1, 28, 28)`: scaled to 0 to 1, minus the mean of the training pixels,
-        divided by their standard deviation.
-    """
-    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
 
 
 def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:

@@ -202,7 +202,8 @@ def _onnx(model: ConvNet, bits: int) -> bytes:
         from mnistzoo.export.quantization import quantize
     except ImportError as error:
         raise MissingExtraError("ONNX export", "export") from error
-    from mnistzoo.data.mnist import mnist, normalize
+    from mnistzoo.data.mnist import mnist
+    from mnistzoo.images.transforms import normalize
 
     images = normalize(mnist(train=True).images[:CALIBRATION_IMAGES])
     return graph.encode(quantize(model, images.numpy()), metadata(model))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.errors import InputError
 from mnistzoo.images.grayscale import GrayLevels
 from mnistzoo.images.loading import is_tensor, load_grayscale
@@ -60,6 +61,38 @@ def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
     foreground = segment(levels)
     labeled, components = find_components(foreground)
     return render(foreground, labeled, main_digit(components))
+
+
+def to_gray(image: ImageLike) -> NDArray[np.uint8]:
+    """Convert an image to gray levels at 28×28 pixels: uint8, 0 is black, 255 is white.
+
+    Nothing is segmented, centered or inverted. A 28×28 image keeps its gray levels. Another is
+    scaled to 28 pixels on its longer side, with anti-aliasing, and centered between bars of the
+    median level of its border.
+
+    >>> to_gray(np.eye(7, dtype=np.uint8))[:4, :8].max(axis=0)
+    array([255, 255, 255, 255,   0,   0,   0,   0], dtype=uint8)
+
+    Raises:
+        ImageError, FileReadError, InputError: As `mnistzoo.transforms()`, except that a blank image
+            is an image.
+    """
+    from PIL import Image
+
+    side = INPUT_SHAPE[-1]
+    levels = load_grayscale(image).levels
+    height, width = levels.shape
+    if height == width and side % height == 0:  # enlarged by repeating pixels, or not at all
+        scaled = levels.repeat(side // height, axis=0).repeat(side // height, axis=1)
+    else:
+        size = [max(1, round(length * side / max(height, width))) for length in (width, height)]
+        scaled = np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BILINEAR))
+    border = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    canvas = np.full((side, side), np.median(border), dtype=np.float32)
+    top, left = ((side - length) // 2 for length in scaled.shape)
+    canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
+    pixels: NDArray[np.uint8] = np.rint(canvas.clip(0, 1) * 255).astype(np.uint8)
+    return pixels
 
 
 def find_digits(image: ImageLike) -> list[DigitImage]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mnistzoo.data.mnist import normalize
+from mnistzoo.architectures import MEAN, STD
 from mnistzoo.images.preprocessing import to_mnist
 
 if TYPE_CHECKING:
@@ -47,3 +47,19 @@ def transforms() -> ImageTransform:
     torch.Size([1, 28, 28])
     """
     return ImageTransform()
+
+
+def normalize(images: Tensor) -> Tensor:
+    """Convert MNIST images to a model's input.
+
+    >>> normalize(torch.zeros(2, 28, 28, dtype=torch.uint8)).shape
+    torch.Size([2, 1, 28, 28])
+
+    Args:
+        images: uint8, shape `(N, 28, 28)`.
+
+    Returns:
+        float32, shape `(N, 1, 28, 28)`: scaled to 0 to 1, minus the mean of the training pixels,
+        divided by their standard deviation.
+    """
+    return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)

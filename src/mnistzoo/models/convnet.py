@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
@@ -14,14 +15,14 @@ from mnistzoo.errors import InputError
 from mnistzoo.models.folding import fuse
 from mnistzoo.models.hub_mixin import HubMixin
 from mnistzoo.models.layers import build_classifier, build_features
-from mnistzoo.storage.state_dict import check_state_dict
+from mnistzoo.models.tensors import to_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mnistzoo.analysis import Analysis, ReceptiveField
     from mnistzoo.images.loading import ImageLike
-    from mnistzoo.models.prediction import Digit, Prediction
+    from mnistzoo.images.prediction import Digit, Prediction
     from mnistzoo.storage.model_folder import SavedModel
 
 
@@ -177,9 +178,10 @@ class ConvNet(HubMixin):
             InputError: An object is not an image, the list is empty, or the model's parameters
                 have several dtypes or devices.
         """
-        from mnistzoo.models.prediction import predict
+        from mnistzoo.images.prediction import predict
+        from mnistzoo.models.classify import classify
 
-        return predict(self, image)
+        return predict(partial(classify, self), image)
 
     def read(self, image: ImageLike) -> list[Digit]:
         """Return every digit in an image, in reading order, with its box in pixels.
@@ -192,21 +194,16 @@ class ConvNet(HubMixin):
         >>> [digit.label for digit in mnistzoo.exp5(pretrained=True).read(page)]
         [7, 2]
         """
-        from mnistzoo.models.prediction import read
+        from mnistzoo.images.prediction import read
+        from mnistzoo.models.classify import classify
 
-        return read(self, image)
+        return read(partial(classify, self), image)
 
     @classmethod
     def from_saved(cls, saved: SavedModel) -> Self:
-        """Return the model that was saved, in evaluation mode and the default dtype.
-
-        Raises:
-            WeightsError: The tensors do not fit the architecture that the config names.
-        """
+        """Return the model that was saved, in evaluation mode and the default dtype."""
         model = cls.on_meta(BUILDABLE[saved.config.architecture], saved.config.num_classes)
-        check_state_dict(model.state_dict(), saved.state_dict, saved.source)
-        own = {name: tensor.clone() for name, tensor in saved.state_dict.items()}
-        model.load_state_dict(own, assign=True)
+        model.load_state_dict(to_tensors(saved.state_dict), assign=True)
         return model.to(torch.get_default_dtype()).eval()
 
     @classmethod

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from mnistzoo.evaluation import Bin, Evaluation
+from mnistzoo.evaluation import Bin, Evaluation, wilson_interval
 from mnistzoo.plots.style import ALERT, BACKGROUND, GRID, MUTED, TEXT, new_figure, style_axes
 
 if TYPE_CHECKING:
@@ -45,15 +45,19 @@ def confusion(evaluation: Evaluation, title: str = "") -> Figure:
                 color=MUTED if right else TEXT,
                 fontsize=8 if right else 11,
             )
-    _grid(axes, len(matrix))
+    _grid(axes, evaluation.classes)
     axes.set(xlabel="predicted label", ylabel="true label")
-    axes.set_title(_headed(title, _count(evaluation)))
+    axes.set_title(_headed(title, _count(evaluation)), parse_math=False)
     return figure
 
 
-def _grid(axes: Axes, count: int) -> None:
-    """Draw numbers beside the rows and columns, and lines between them."""
-    axes.set(xticks=range(count), yticks=range(count), facecolor=BACKGROUND)
+def _grid(axes: Axes, names: Sequence[str]) -> None:
+    """Draw names beside the rows and columns, and lines between them."""
+    count = len(names)
+    axes.set(facecolor=BACKGROUND)
+    rotation = 90 if max(map(len, names)) > 2 else 0
+    axes.set_xticks(range(count), names, rotation=rotation, parse_math=False)
+    axes.set_yticks(range(count), names, parse_math=False)
     between = [n + 0.5 for n in range(count - 1)]
     axes.set_xticks(between, minor=True)
     axes.set_yticks(between, minor=True)
@@ -93,10 +97,11 @@ def errors(
     for axes, index in zip(panels, wrong[:MAX_ERRORS], strict=False):
         _error(axes, evaluation, images[index], index, disputed=index in disputed)
     marked = sum(index in disputed for index in wrong)
-    note = f"{marked} with a disputed label (red)"
+    note = f"; {marked} with a disputed label (red)" if disputed else ""
     note += f"; the {MAX_ERRORS} most confident are shown" if len(wrong) > MAX_ERRORS else ""
     head = _headed(title, _count(evaluation))
-    figure.suptitle(f"{head}\ntrue label → predicted label, confidence; {note}", fontsize=10)
+    text = f"{head}\ntrue label → predicted label, confidence{note}"
+    figure.suptitle(text, fontsize=10, parse_math=False)
     return figure
 
 
@@ -110,11 +115,13 @@ def _error(
     axes: Axes, evaluation: Evaluation, image: Tensor, index: int, *, disputed: bool
 ) -> None:
     axes.imshow(image.numpy(), cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-    label, prediction = int(evaluation.labels[index]), int(evaluation.predictions[index])
+    numbers = int(evaluation.labels[index]), int(evaluation.predictions[index])
+    label, prediction = (evaluation.classes[number] for number in numbers)
     confidence = float(evaluation.confidences[index])
     percent = f"{confidence:.0%}" if confidence < 0.995 else ">99%"  # never "100%" of an error
     color = ALERT if disputed else TEXT
-    axes.set_title(f"{label}→{prediction}  {percent}", fontsize=8.5, pad=3, color=color)
+    text = f"{label}→{prediction}  {percent}"
+    axes.set_title(text, fontsize=8.5, pad=3, color=color, parse_math=False)
     below: dict[str, Any] = {"ha": "center", "va": "top", "transform": axes.transAxes}
     axes.text(0.5, -0.02, f"#{index}", fontsize=7.5, color=MUTED, **below)
     if disputed:
@@ -150,15 +157,14 @@ def reliability(evaluation: Evaluation, title: str = "") -> Figure:
     )
     upper.set(ylabel="accuracy", ylim=(0, 1.02))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    upper.set_title(_headed(title, f"ECE {evaluation.ece:.2%}, NLL {evaluation.nll:.4f} nats"))
+    text = f"ECE {evaluation.ece:.2%}, NLL {evaluation.nll:.4f} nats"
+    upper.set_title(_headed(title, text), parse_math=False)
     for axes in (upper, lower):
         style_axes(axes)
     return figure
 
 
 def _margins(bin_: Bin) -> tuple[float, float]:
-    """Return how far the 95% Wilson interval reaches below and above a bin's accuracy."""
-    z, n, p = 1.96, bin_.count, bin_.accuracy
-    center = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(p - (center - half), 0.0), max(center + half - p, 0.0)
+    """Return how far the 95% interval reaches below and above a bin's accuracy."""
+    low, high = wilson_interval(bin_.correct, bin_.count)
+    return max(bin_.accuracy - low, 0.0), max(high - bin_.accuracy, 0.0)

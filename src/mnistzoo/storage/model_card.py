@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.errors import InputError
 from mnistzoo.files import sha256
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.storage.model_folder import ModelConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MNIST = "ylecun/mnist"
 """Name of the dataset on the Hub."""

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
-from torch import Tensor
 
 from mnistzoo._version import __version__
 from mnistzoo.architectures import BUILDABLE, MEAN, STD
@@ -20,7 +19,13 @@ from mnistzoo.errors import DataError, FileReadError, FileWriteError, WeightsErr
 from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
 from mnistzoo.records import Record, Sha256, parse_json, to_json
 from mnistzoo.storage.manifest import find_shipped_file
-from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict, serialize_state_dict
+from mnistzoo.storage.state_dict import (
+    MAX_BYTES,
+    Arrays,
+    check_state_dict,
+    parse_state_dict,
+    serialize_state_dict,
+)
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -56,23 +61,23 @@ class ModelConfig(Record, frozen=True):
 
 
 class SavedModel(NamedTuple):
-    """A config and its tensors, whose digest was checked.
+    """A config and its weights, which were checked: their digest, and that they fit.
 
     Attributes:
         source: Where they come from, for messages.
         config: The parsed `config.json`.
-        state_dict: The tensors of `model.safetensors`.
+        state_dict: The arrays of `model.safetensors`.
     """
 
     source: str
     config: ModelConfig
-    state_dict: dict[str, Tensor]
+    state_dict: Arrays
 
 
 def pack(
     architecture: str,
     num_classes: int,
-    state_dict: dict[str, Tensor],
+    state_dict: Arrays,
     provenance: dict[str, Any] | None = None,
 ) -> tuple[ModelConfig, dict[str, bytes]]:
     """Return the config of a model, and its `config.json` and `model.safetensors`.
@@ -82,11 +87,11 @@ def pack(
     Args:
         architecture: Name of the architecture.
         num_classes: Outputs of the classifier.
-        state_dict: The model's tensors.
+        state_dict: The model's weights.
         provenance: JSON values about the training, stored in the weights file.
 
     Raises:
-        WeightsError: The files would be too large to load again.
+        WeightsError: The files could not be loaded again.
     """
     weights = find_shipped_file(architecture, state_dict)
     if weights is None:
@@ -103,14 +108,16 @@ def pack(
 
 
 def unpack(files: dict[str, bytes], source: str) -> SavedModel:
-    """Parse `config.json`, and `model.safetensors` with the digest that the config states.
+    """Parse `config.json` and `model.safetensors`, and check that they belong together.
 
     Raises:
-        WeightsError: Either is invalid. The message names `source`.
+        WeightsError: Either is invalid, the weights have another digest than the config states, or
+            do not fit the architecture that it names. The message names `source`.
     """
     config = _parse_config(files[CONFIG], f"{source}: {CONFIG}")
     weights = f"{source}: {WEIGHTS}"
     state_dict = parse_state_dict(files[WEIGHTS], weights, expected_sha256=config.sha256)
+    check_state_dict(BUILDABLE[config.architecture], config.num_classes, state_dict, source)
     return SavedModel(source, config, state_dict)
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Generator, Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.data.mnist import normalize
 from mnistzoo.errors import TrainingError
+from mnistzoo.images.transforms import normalize
 from mnistzoo.training import optim
 from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.distributed import all_sum, rank, world_size

@@ -34,13 +34,19 @@ class Layout:
     fields: tuple[AxisField, ...]
 
     @classmethod
-    def image(cls, shape: Sequence[int]) -> Layout:
-        """Return the layout of the input: batch, channels, then its axes."""
-        sizes = shape[2:]
-        fields = {size: AxisField.identity(size) for size in sizes}
-        dims = [untracked(size) for size in shape[:2]]
-        dims += [(Factor(size, axis, 1),) for axis, size in enumerate(sizes)]
-        return cls(tuple(dims), tuple(fields[size] for size in sizes))
+    def of_input(cls, shape: Sequence[int], channels: int | None = 1) -> Layout:
+        """Return the layout of the input: its axes are all but the batch and the channels.
+
+        Args:
+            shape: Shape of the input, the batch first.
+            channels: The dimension that holds channels, or `None`.
+        """
+        along = [dim for dim in range(1, len(shape)) if dim != channels]
+        identities = {shape[dim]: AxisField.identity(shape[dim]) for dim in along}
+        dims = [untracked(size) for size in shape]
+        for axis, dim in enumerate(along):
+            dims[dim] = (Factor(shape[dim], axis, 1),)
+        return cls(tuple(dims), tuple(identities[shape[dim]] for dim in along))
 
     @property
     def shape(self) -> tuple[int, ...]:

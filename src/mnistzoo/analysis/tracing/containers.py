@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ def tensors_of(value: object) -> list[Tensor]:
         return [value]
     if isinstance(value, list | tuple):
         items = value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         items = value.values()
     elif is_dataclass(value) and not isinstance(value, type):
         items = [getattr(value, field.name) for field in fields(value)]
@@ -26,6 +26,12 @@ def tensors_of(value: object) -> list[Tensor]:
     return [tensor for item in items for tensor in tensors_of(item)]
 
 
-def copy_containers(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return a deep copy that holds the same tensors, so that a model may write to its lists."""
-    return copy.deepcopy(kwargs, {id(tensor): tensor for tensor in tensors_of(kwargs)})
+def copy_containers(value: Any, replaced: Mapping[Tensor, Tensor] | None = None) -> Any:
+    """Return a deep copy that holds the same tensors, so that a model may write to its lists.
+
+    Args:
+        value: The value.
+        replaced: Other tensors for some of those in it.
+    """
+    others = {tensor: tensor for tensor in tensors_of(value)} | dict(replaced or {})
+    return copy.deepcopy(value, {id(old): new for old, new in others.items()})

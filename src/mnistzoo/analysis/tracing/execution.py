@@ -7,7 +7,7 @@ and frees them when eager execution does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -16,14 +16,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.operators.base import Call
+from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
-from mnistzoo.analysis.tracing.inputs import (
-    check_kwargs,
-    check_shape,
-    floating_dtype,
-    is_lazy_module,
-)
+from mnistzoo.analysis.tracing.inputs import is_lazy_module
 from mnistzoo.analysis.tracing.meta_copies import MetaCopies
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
 from mnistzoo.analysis.tracing.modules import ModuleCall, ModuleTracker
@@ -44,10 +40,9 @@ class Observer(Protocol):
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
 def execute(
     module: nn.Module,
-    input_shape: Sequence[int],
-    kwargs: Mapping[str, Any] | None,
+    given: Arguments,
     observer: Observer,
-    batch: int = 1,
+    batch_size: int,
     training: bool = False,
 ) -> None:
     """Run the forward pass of a model, and in training the backward pass, without data.
@@ -56,26 +51,25 @@ def execute(
 
     Args:
         module: The model.
-        input_shape: Shape of its first argument, without the batch.
-        kwargs: Its other arguments, for that batch.
+        given: What to call it with.
         observer: Is told of every operator.
-        batch: Number of inputs in the batch.
+        batch_size: Number of inputs in the batch. Arguments get as many in place of their own.
         training: Whether to run it in training mode, and backward from the sum of its outputs.
 
     Raises:
-        InputError: The model has lazy parameters, or rejects the input.
+        InputError: The model has lazy parameters, or rejects the inputs.
         UnknownOperatorError: An operator does not run without data.
         AnalysisError: The model does not.
     """
     if is_lazy_module(module):
         raise InputError("Expected initialized parameters, got lazy ones. Call the model once.")
-    shape = (batch, *check_shape(input_shape))
-    calls = ModuleTracker(module, lambda _: None)
-    with preserve_module_state(module), _fake_tensors(calls, shape[1:]) as copies:
-        images = torch.empty(shape, dtype=floating_dtype(module))
-        copies.replace_in(module)
-        given = copies.of(check_kwargs(kwargs))
-        observer.hold([*copies.made, images])
+    calls = ModuleTracker(module, lambda _: None, batch_size)
+    with preserve_module_state(module), _fake_tensors(calls, given):
+        weights = MetaCopies(_fake_copy)
+        weights.replace_in(module)
+        inputs = MetaCopies(lambda tensor: _with_batch(tensor, given.batch_size, batch_size))
+        positional, named = map(inputs.of, given.holding(given.example))
+        observer.hold([*weights.made, *inputs.made])
         module.train(training)
         outermost = ModuleCall("", module, [], 0)
 
@@ -88,29 +82,36 @@ def execute(
             calls.tracking(),
             _Reporter(report),
         ):
-            output = module(images, **given)
+            output = module(*positional, **named)
             if training:
                 _backward(output)
 
 
 @contextmanager
-def _fake_tensors(calls: ModuleTracker, shape: tuple[int, ...]) -> Iterator[MetaCopies]:
+def _fake_tensors(calls: ModuleTracker, given: Arguments) -> Iterator[None]:
     """Run operators as on the CPU, but on tensors without values."""
     from torch._subclasses.fake_tensor import FakeTensorMode  # imports sympy, which takes long
 
     try:
         with FakeTensorMode(allow_non_fake_inputs=True):
-            yield MetaCopies(_fake_copy)
+            yield
     except MnistZooError:
         raise
     except Exception as error:
-        raise explain(error, calls, shape) from error
+        raise explain(error, calls, given) from error
 
 
 def _fake_copy(tensor: Tensor) -> Tensor:
     """Return a fake tensor on the CPU, wherever the model is."""
     made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
     return nn.Parameter(made, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else made
+
+
+def _with_batch(tensor: Tensor, own: int, batch_size: int) -> Tensor:
+    """Return a fake argument for another batch size, if it has the batch."""
+    if own == batch_size or tensor.ndim == 0 or tensor.shape[0] != own:
+        return _fake_copy(tensor)
+    return torch.empty(batch_size, *tensor.shape[1:], dtype=tensor.dtype, device="cpu")
 
 
 def _backward(output: object) -> None:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from torch import nn
 
+from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.errors import AnalysisError, InputError, MnistZooError, UnknownOperatorError
 
 
-def explain(error: Exception, calls: ModuleTracker, shape: tuple[int, ...]) -> MnistZooError:
+def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZooError:
     """Return the error to raise for an exception from inside a model.
 
     Args:
         error: The exception.
-        calls: The tracker, which knows the running module.
-        shape: Shape of the input, without the batch.
+        calls: Knows which module was running.
+        given: What the model was called with.
     """
     call = calls.stack[-1] if calls.stack else None
     place = str(call) if call else "the model"
-    got = " and ".join(map(str, call.input_shapes)) if call else str((1, *shape))
+    got = " and ".join(map(str, call.input_shapes)) if call else str(tuple(given.example.shape))
     reason = (str(error) or type(error).__name__).splitlines()[0]
     if isinstance(error, NotImplementedError) or "fake impl" in reason:
         return UnknownOperatorError(
@@ -26,22 +27,36 @@ def explain(error: Exception, calls: ModuleTracker, shape: tuple[int, ...]) -> M
             f"({reason}). Analyze the model before it is quantized, compiled or exported, and "
             "give operators of your own a fake kernel (torch.library.register_fake)."
         )
-    if call and isinstance(call.module, nn.Embedding):
+    if call and isinstance(call.module, nn.Embedding) and given.example.is_floating_point():
         return InputError(
-            f"Expected a model with floating-point input, got {place}, which takes integers. "
-            "Analyze the part that follows it."
+            f"Expected integers for {place}, got floating-point numbers. Pass an example in place "
+            "of its shape, such as torch.zeros(1, 128, dtype=torch.long)."
         )
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
-        hint = f" If {shape[0]} is the batch, pass {shape[1:]}." if len(shape) > 3 else ""
         return InputError(
-            f"Expected an input_shape that fits the model, got {shape}: {place} refused an input "
-            f"of shape {got} ({reason}). Pass the shape of one input, such as "
-            f"(channels, height, width).{hint}"
+            f"Expected inputs that fit the model, got the shape {given.shape}: {place} refused an "
+            f"input of shape {got} ({reason}). {_advice(given)}"
         )
     remedy = "Fix the model or analyze a part of it."
     if isinstance(error, TypeError) and "argument" in reason:
-        remedy = "Pass its other arguments as kwargs, or wrap it in a module that takes one tensor."
+        remedy = "Pass its inputs as a dictionary with the names that its forward takes."
     return AnalysisError(
         f"Expected a model that runs on the meta device, got {type(error).__name__} in {place} "
         f"for an input of shape {got} ({reason}). {remedy}"
+    )
+
+
+def _advice(given: Arguments) -> str:
+    """Return what to pass instead, after a model refused its inputs."""
+    shape = given.shape
+    if not given.example.is_meta:
+        return "Pass an example that the model takes, with its batch."
+    if len(shape) > 3:
+        return (
+            f"If {shape[0]} is the batch, drop it: pass {shape[1:]}. batch_size=… sets another "
+            "than 1."
+        )
+    return (
+        "Pass the shape of one input, such as (channels, height, width). For a model that needs "
+        "more than one, pass batch_size=…"
     )

@@ -31,7 +31,7 @@ def check_module(module: object) -> nn.Module:
         InputError: It is not a module.
     """
     if not isinstance(module, nn.Module):
-        found = f"the class {module.__name__}" if isinstance(module, type) else _describe(module)
+        found = f"the class {module.__name__}" if isinstance(module, type) else describe(module)
         raise InputError(f"Expected a torch.nn.Module, got {found}. Pass an instance of a model.")
     return module
 
@@ -60,17 +60,31 @@ def check_shape(input_shape: object) -> tuple[int, ...]:
     except TypeError:
         shape = ()
     if not shape or min(shape) < 1:
-        hint = " Pass tuple(images.shape[1:])." if _is_array(input_shape) else ""
+        hint = " Pass torch.from_numpy(images)." if isinstance(input_shape, np.ndarray) else ""
         raise InputError(
-            "Expected input_shape as positive integers without the batch, such as "
-            f"(channels, height, width), got {_describe(input_shape)}.{hint}"
+            "Expected a tensor, or a shape of positive integers without the batch, such as "
+            f"(channels, height, width), got {describe(input_shape)}.{hint}"
         )
     if max(shape) > MAX_SIZE or prod(shape) > MAX_ELEMENTS:
         raise InputError(
             f"Expected sizes of at most {MAX_SIZE:,}, and {MAX_ELEMENTS:,} elements in all, got "
-            f"input_shape {_describe(shape)}. Analyze a smaller input."
+            f"the shape {describe(shape)}. Analyze a smaller input."
         )
     return shape
+
+
+def check_batch_size(batch_size: object) -> int:
+    """Return the number of inputs in a batch.
+
+    Raises:
+        InputError: It is not a positive integer, or is too large.
+    """
+    if type(batch_size) is not int or not 1 <= batch_size <= MAX_SIZE:
+        raise InputError(
+            f"Expected batch_size as a positive integer of at most {MAX_SIZE:,}, got "
+            f"{describe(batch_size)}. Pass the number of inputs in a batch."
+        )
+    return batch_size
 
 
 def check_kwargs(kwargs: object) -> dict[str, Any]:
@@ -84,10 +98,11 @@ def check_kwargs(kwargs: object) -> dict[str, Any]:
     if not isinstance(kwargs, Mapping) or not all(isinstance(key, str) for key in kwargs):
         raise InputError(
             "Expected kwargs as a mapping from argument names to values, got "
-            f"{_describe(kwargs)}. Pass a dictionary such as {{'timestep': tensor}}."
+            f"{describe(kwargs)}. Pass a dictionary such as {{'timestep': tensor}}."
         )
     try:
-        return copy_containers(dict(kwargs))
+        copied: dict[str, Any] = copy_containers(dict(kwargs))
+        return copied
     except Exception as error:
         raise InputError(
             f"Expected kwargs that can be copied, got {type(error).__name__} ({error}). "
@@ -110,11 +125,7 @@ def _is_sequence(value: object) -> bool:
     return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes)
 
 
-def _is_array(value: object) -> bool:
-    return isinstance(value, Tensor | np.ndarray)
-
-
-def _describe(value: object) -> str:
+def describe(value: object) -> str:
     """Return a short text for a value, for an array its shape instead of its entries."""
     if isinstance(value, Tensor | np.ndarray):
         kind = "a tensor" if isinstance(value, Tensor) else "an array"

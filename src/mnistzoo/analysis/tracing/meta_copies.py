@@ -15,11 +15,16 @@ class MetaCopies:
 
     Args:
         copy: Function that makes a copy; default: on the meta device, of floating-point tensors.
+        keep: A tensor that stays as it is.
     """
 
-    def __init__(self, copy: Callable[[Tensor], Tensor] | None = None) -> None:
+    def __init__(
+        self, copy: Callable[[Tensor], Tensor] | None = None, keep: Tensor | None = None
+    ) -> None:
         self._copy = copy or _meta_copy
         self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+        if keep is not None:
+            self._copies[id(keep)] = keep, keep
 
     @property
     def made(self) -> list[Tensor]:

@@ -50,6 +50,7 @@ class ModuleTracker:
     Args:
         root: The model.
         layout_of: Function from a tensor to its layout. `None` if it does not depend on the input.
+        batch_size: Number of inputs in the batch. Rows are for one of them.
 
     Attributes:
         stack: Calls that have not returned, outermost first. After an error: where it was raised.
@@ -59,9 +60,12 @@ class ModuleTracker:
         outputs: For each path, the layout of what the module's last call returned.
     """
 
-    def __init__(self, root: nn.Module, layout_of: Callable[[Tensor], Layout | None]) -> None:
+    def __init__(
+        self, root: nn.Module, layout_of: Callable[[Tensor], Layout | None], batch_size: int = 1
+    ) -> None:
         self.root = root
         self.layout_of = layout_of
+        self.batch_size = batch_size
         self.paths = {id(module): path for path, module in root.named_modules()}
         self.stack: list[ModuleCall] = []
         self.rows: list[Row] = []
@@ -94,22 +98,32 @@ class ModuleTracker:
         if self.stack:
             call = self.stack[-1]
             call.macs += macs
-            shape, field = _without_batch(out), self._field_of(layout)
-            row = Row(call.path, name, shape, 0, macs, field, output_bytes=_bytes_of([out]))
-            self.rows.append(row)
+            shape, field = self._without_batch(out), self._field_of(layout)
+            made = self._per_input(_bytes_of([out]))
+            macs = self._per_input(macs)
+            self.rows.append(Row(call.path, name, shape, 0, macs, field, output_bytes=made))
 
-    def uncalled_rows(self, read: Container[Tensor]) -> list[Row]:
+    def set_output(self, path: str, output: object) -> tuple[Tensor | None, Layout | None]:
+        """Keep the first layout in what a module returned; return it and its tensor."""
+        tensors = tensors_of(output)
+        found = [(x, y) for x in tensors if (y := self.layout_of(x)) is not None]
+        first = found[0] if found else (tensors[0] if tensors else None, None)
+        self.outputs[path] = first[1]
+        return first
+
+    def uncalled_rows(self, read: Container[Tensor] | None) -> list[Row]:
         """Return rows for modules with parameters that were not called, so that all count.
 
         Args:
-            read: The tensors that an operator has read. Other parameters are unused.
+            read: The tensors that an operator has read. Other parameters are unused. `None` if the
+                model did not return.
         """
         rows = []
         for path, part in self.root.named_modules():
             own = _parameters_of(part)
             new = [p for p in own if id(p) not in self._counted]
             if path not in self.outputs and new:
-                unused = sum(p.numel() for p in new if p not in read)
+                unused = 0 if read is None else sum(p.numel() for p in new if p not in read)
                 kind, (count, size) = type(part).__name__, self._count(own)
                 row = Row(path, kind, None, count, 0, None, False, unused, param_bytes=size)
                 rows.append(row)
@@ -124,23 +138,26 @@ class ModuleTracker:
     def _leave(self, module: nn.Module, output: object) -> None:
         while (call := self.stack.pop()).module is not module:
             pass  # it raised an exception that the model caught
-        tensors = tensors_of(output)
-        found = [(x, y) for x in tensors if (y := self.layout_of(x)) is not None]
-        tensor, layout = found[0] if found else (tensors[0] if tensors else None, None)
-        self.outputs[call.path] = layout
+        tensor, layout = self.set_output(call.path, output)
         if not call.has_inner_calls:
             del self.rows[call.first_row :]  # a layer has one row, its functions have none
         own = _parameters_of(module)
         if own or not call.has_inner_calls:
-            kind, macs = type(module).__name__, 0 if call.has_inner_calls else call.macs
-            shape = () if tensor is None else _without_batch(tensor)
-            (count, size), field, made = (
-                self._count(own),
-                self._field_of(layout),
-                _bytes_of(tensors),
-            )
+            kind = type(module).__name__
+            macs = 0 if call.has_inner_calls else self._per_input(call.macs)
+            shape = () if tensor is None else self._without_batch(tensor)
+            (count, size), field = self._count(own), self._field_of(layout)
+            made = self._per_input(_bytes_of(tensors_of(output)))
             row = Row(call.path, kind, shape, count, macs, field, bool(own), 0, made, size)
             self.rows.append(row)
+
+    def _per_input(self, count: int) -> int:
+        """Return the share of one input, rounded up: some functions run once for a batch."""
+        return -(-count // self.batch_size)
+
+    def _without_batch(self, tensor: Tensor) -> tuple[int, ...]:
+        shape = tuple(tensor.shape)
+        return shape[1:] if shape[:1] == (self.batch_size,) else shape
 
     def _field_of(self, layout: Layout | None) -> ReceptiveField | None:
         """Return the field of a layout. Rows with the same layout share it."""
@@ -164,8 +181,3 @@ def _parameters_of(module: nn.Module) -> list[nn.Parameter]:
 
 def _bytes_of(tensors: Iterable[Tensor]) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
-
-def _without_batch(tensor: Tensor) -> tuple[int, ...]:
-    shape = tuple(tensor.shape)
-    return shape[1:] if shape[:1] == (1,) else shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -12,15 +12,12 @@ from torch import nn
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.table import Row
+from mnistzoo.analysis.tracing.arguments import Arguments, read_arguments
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
-from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
 from mnistzoo.analysis.tracing.inputs import (
-    check_kwargs,
     check_module,
-    check_shape,
     check_traceable,
-    floating_dtype,
     is_lazy_module,
 )
 from mnistzoo.analysis.tracing.meta_copies import MetaCopies
@@ -28,7 +25,13 @@ from mnistzoo.analysis.tracing.module_state import preserve_module_state
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.analysis.tracing.recurrent import fast_recurrent_layers
 from mnistzoo.analysis.tracing.tracer import LayoutTracer
-from mnistzoo.errors import AnalysisError, InputError, UnknownNameError, UnknownOperatorError
+from mnistzoo.errors import (
+    AnalysisError,
+    InputError,
+    UnknownNameError,
+    UnknownOperatorError,
+    ValuesNeededError,
+)
 
 _no_autocast = torch._C._DisableAutocast
 """Casts change no shape, and autocast does not know the meta device."""
@@ -45,6 +48,8 @@ class Trace:
         last_map: Layout of the last tensor with more than one unit along an axis.
         paths: For each path, the one that rows and `outputs` have. They differ for a module that is
             in a model twice.
+        stopped_at: The operator that needed values, and the layer that called it; `None` if the
+            model returned.
     """
 
     input_shape: tuple[int, ...]
@@ -52,6 +57,7 @@ class Trace:
     outputs: dict[str, Layout | None]
     last_map: Layout | None
     paths: dict[str, str]
+    stopped_at: str | None
 
     def layout(self, layer: str | None) -> Layout:
         """Return the layout of a layer's output, or of the last feature map.
@@ -62,19 +68,31 @@ class Trace:
             AnalysisError: The layer is not called, or its output does not depend on the input.
         """
         if layer is None:
-            if self.last_map is None:
-                raise AnalysisError(
-                    "Expected a feature map with more than one unit, got none. Name a layer."
-                )
-            return self.last_map
+            return self._layout_of_last_map()
         path = self._path(layer)
         layout = self.outputs.get(path)
         if layout is None:
             what = "is not called" if path not in self.outputs else "does not depend on the input"
             raise AnalysisError(
-                f"The layer {layer!r} {what}. Name another; mnistzoo.analyze lists them."
+                f"The layer {layer!r} {what}{self._until()}. Name another; mnistzoo.analyze lists "
+                "them."
             )
         return layout
+
+    def _layout_of_last_map(self) -> Layout:
+        if self.stopped_at:
+            raise AnalysisError(
+                f"Expected a model that runs without values, got one that needs them: "
+                f"{self.stopped_at}. Name a layer that is called before."
+            )
+        if self.last_map is None:
+            raise AnalysisError(
+                "Expected a feature map with more than one unit, got none. Name a layer."
+            )
+        return self.last_map
+
+    def _until(self) -> str:
+        return f" before {self.stopped_at}, which needs values" if self.stopped_at else ""
 
     def _path(self, layer: object) -> str:
         paths = [path for path in self.paths if path]
@@ -92,32 +110,40 @@ class Trace:
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
 def trace(
     module: nn.Module,
-    input_shape: Sequence[int],
+    inputs: object,
     kwargs: Mapping[str, Any] | None = None,
-    batch: int = 1,
+    *,
+    of: str | None = None,
+    batch_size: int = 1,
+    channels_last: bool = False,
 ) -> Trace:
-    """Send the shape of an input through a module, which is left as it was.
+    """Send inputs without values through a module, which is left as it was.
 
-    Args:
-        module: The model.
-        input_shape: Shape of its first argument, without the batch.
-        kwargs: Its other arguments, for that batch.
-        batch: Number of inputs in the batch.
+    The arguments are those of `mnistzoo.analyze`.
 
     Raises:
-        InputError: The shape is not valid, or the model refuses it.
+        InputError: The inputs are not valid, or the model refuses them.
+        UnknownNameError: There is no input `of`.
         UnknownOperatorError: An operator has no rule.
         AnalysisError: The model cannot be traced.
     """
+    given = read_arguments(
+        module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
+    )
+    return trace_call(module, given)
+
+
+@torch.inference_mode(False)
+def trace_call(module: nn.Module, given: Arguments) -> Trace:
+    """Send arguments without values through a module, as `trace` does."""
     check_traceable(check_module(module))
-    shape, given = (batch, *check_shape(input_shape)), check_kwargs(kwargs)
     if is_lazy_module(module):
-        return _pass(module, given, shape, floats_on_meta=True)
+        return _pass(module, given, floats_on_meta=True)
     try:
-        return _pass(module, given, shape)
+        return _pass(module, given)
     except InputError:
         try:  # the model may have refused tensors on two devices
-            return _pass(module, check_kwargs(kwargs), shape, floats_on_meta=True)
+            return _pass(module, given, floats_on_meta=True)
         except UnknownOperatorError:
             raise
         except Exception:  # the first error says more
@@ -125,32 +151,39 @@ def trace(
         raise
 
 
-def _pass(
-    module: nn.Module, kwargs: dict[str, Any], shape: tuple[int, ...], floats_on_meta: bool = False
-) -> Trace:
-    """Send the shape of a batch through a module."""
+def _pass(module: nn.Module, given: Arguments, floats_on_meta: bool = False) -> Trace:
+    """Call a module with arguments whose tracked tensor is on the meta device."""
     tracer = LayoutTracer(ConstantPolicy(floats_on_meta))
-    calls = ModuleTracker(module, tracer.layout_of)
-    images = torch.empty(shape, dtype=floating_dtype(module), device="meta")
-    tracer.tensors.result(images).set_layout(Layout.image(shape))
+    calls = ModuleTracker(module, tracer.layout_of, given.batch_size)
+    tracked = torch.empty(given.example.shape, dtype=given.example.dtype, device="meta")
+    tracer.tensors.result(tracked).set_layout(given.layout)
+    positional, named = given.holding(tracked)
+    stopped_at = None
     with preserve_module_state(module):
         if floats_on_meta:
-            copies = MetaCopies()
+            copies = MetaCopies(keep=tracked)
             copies.replace_in(module)
-            kwargs = copies.of(kwargs)
+            positional, named = copies.of(positional), copies.of(named)
         with _traced(module, tracer, calls):
             try:
-                output = module(images, **kwargs)
+                _keep_output(calls, module(*positional, **named))
+            except ValuesNeededError:
+                stopped_at = tracer.stopped_at
             except (AnalysisError, UnknownOperatorError):
                 raise
             except Exception as error:
-                raise explain(error, calls, shape[1:]) from error
-        if not tensors_of(output):
-            raise AnalysisError(
-                f"Expected a model that returns tensors, got {type(output).__name__}. "
-                "Wrap it in a module that returns one."
-            )
-        return _result(module, calls, tracer, shape[1:])
+                raise explain(error, calls, given) from error
+        return _result(module, calls, tracer, given.shape, stopped_at)
+
+
+def _keep_output(calls: ModuleTracker, output: object) -> None:
+    """Keep what the model returned, after its hooks."""
+    tensor, _ = calls.set_output("", output)
+    if tensor is None:
+        raise AnalysisError(
+            f"Expected a model that returns tensors, got {type(output).__name__}. "
+            "Wrap it in a module that returns one."
+        )
 
 
 @contextmanager
@@ -180,12 +213,16 @@ def unfused_attention() -> Iterator[None]:
 
 
 def _result(
-    module: nn.Module, calls: ModuleTracker, tracer: LayoutTracer, shape: tuple[int, ...]
+    module: nn.Module,
+    calls: ModuleTracker,
+    tracer: LayoutTracer,
+    shape: tuple[int, ...],
+    stopped_at: str | None,
 ) -> Trace:
     """Return what a pass recorded, while the module is as it ran."""
     root = calls.outputs.get("")
     last_map = root if root is not None and root.axes() else tracer.last_map
-    rows = (*calls.rows, *calls.uncalled_rows(tracer.tensors))
+    rows = (*calls.rows, *calls.uncalled_rows(None if stopped_at else tracer.tensors))
     everywhere = module.named_modules(remove_duplicate=False)
     paths = {path: calls.paths[id(part)] for path, part in everywhere}
-    return Trace(shape, rows, calls.outputs, last_map, paths)
+    return Trace(shape, rows, calls.outputs, last_map, paths, stopped_at)

@@ -19,6 +19,7 @@ from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleTracker
+from mnistzoo.analysis.tracing.running import placed, run_on, run_on_meta
 from mnistzoo.analysis.tracing.schema import (
     is_composite,
     is_random,
@@ -28,7 +29,7 @@ from mnistzoo.analysis.tracing.schema import (
     written_tensors,
 )
 from mnistzoo.analysis.tracing.tensors import TensorRecord, TensorRecords
-from mnistzoo.errors import AnalysisError, UnknownOperatorError
+from mnistzoo.errors import AnalysisError, UnknownOperatorError, ValuesNeededError
 
 
 class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has no types here
@@ -40,12 +41,14 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     Attributes:
         tensors: What is known about each tensor.
         last_map: Layout of the last tensor with more than one unit along an axis.
+        stopped_at: The operator that needed values, and the layer that called it.
     """
 
     def __init__(self, policy: ConstantPolicy) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # as above
         self.tensors = TensorRecords(policy)
         self.last_map: Layout | None = None
+        self.stopped_at: str | None = None
         self._calls: ModuleTracker | None = None
 
     @contextmanager
@@ -73,7 +76,10 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         try:
             return self._step(func, args, kwargs)
         except (AnalysisError, UnknownOperatorError) as error:
-            raise type(error)(f"Cannot follow {func} in {self._place()}. {error}") from error
+            place = f"{func} in {self._place()}"
+            if isinstance(error, ValuesNeededError):
+                self.stopped_at = place
+            raise type(error)(f"Cannot follow {place}. {error}") from error
 
     def _step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = plain_name(func)
@@ -121,14 +127,14 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         if is_random(func) or any(value.is_meta for value in values):
             _refuse_values(func, operator, values)
             self._forget_written(func, args, kwargs)
-            metas, kwargs = [record.meta for record in records], _placed(kwargs, META)
+            metas, kwargs = [record.meta for record in records], placed(kwargs, META)
             fast = _fake(func, operator, metas)
-            return _run_on(func, args, kwargs, metas) if fast is None else fast
+            return run_on(func, args, kwargs, metas) if fast is None else fast
         if "device" in kwargs or _may_outgrow(func, operator, values):
-            made = _on_meta(func, args, kwargs, [record.meta for record in records])
+            made = run_on_meta(func, args, kwargs, [record.meta for record in records])
             if not all(map(self.tensors.policy.keeps, tensors_of(made))):
                 return made
-        return _run_on(func, args, _placed(kwargs, CPU), values)
+        return run_on(func, args, placed(kwargs, CPU), values)
 
     def _forget_written(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
         """Forget the values of what an operator on the meta device writes to."""
@@ -177,7 +183,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         operator = find_operator(call.func)
         if operator is None or self._calls is None:
             return
-        macs = operator.macs(call) if operator.macs else 0
+        macs = operator.count_macs(call)
         if macs or (layout and operator.listed):
             name = plain_name(call.func).partition("::")[2].removesuffix("_with_indices")
             self._calls.add_function(name, call.result, layout, macs)
@@ -190,7 +196,7 @@ def _refuse_values(func: Any, operator: Operator | None, values: Sequence[Tensor
     """Raise an error for an operator whose result depends on values that are unknown."""
     masked = plain_name(func) == "aten::index" and any(x.dtype == torch.bool for x in values[1:])
     if masked or (operator and operator.needs_values):
-        raise AnalysisError(
+        raise ValuesNeededError(
             "Data-dependent control flow is not supported. "
             "Replace the `if`, `.item()` or mask that reads values there."
         )
@@ -213,37 +219,8 @@ def _fake(func: Any, operator: Operator | None, metas: Sequence[Tensor]) -> Any:
     return metas[0] if made is not None and written_names(func) else made
 
 
-def _on_meta(func: Any, args: Any, kwargs: dict[str, Any], metas: Sequence[Tensor]) -> Any:
-    """Return an operator's result on the meta device, or `None` if it does not run there."""
-    try:
-        return _run_on(func, args, _placed(kwargs, META), metas)
-    except (NotImplementedError, RuntimeError):
-        return None
-
-
 def _further_result(layout: Layout | None, other: Tensor) -> Layout | None:
     """Return the layout of a second result: the first one's if it fits, else all that is read."""
     if layout is None or layout.shape == tuple(other.shape):
         return layout
     return expand(layout.union_all(), other.shape) if other.numel() else None
-
-
-def _placed(kwargs: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return arguments with another device, if they have one."""
-    return kwargs | {"device": device} if "device" in kwargs else kwargs
-
-
-def _run_on(func: Any, args: Any, kwargs: dict[str, Any], tensors: Sequence[Tensor]) -> Any:
-    """Run an operator with the tensors among its arguments replaced, in their order."""
-    rest = iter(tensors)
-    return func(*_replaced(args, rest), **_replaced(kwargs, rest))
-
-
-def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
-    if isinstance(value, Tensor):
-        return next(tensors)
-    if isinstance(value, dict):
-        return {key: _replaced(item, tensors) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_replaced(item, tensors) for item in value)
-    return value

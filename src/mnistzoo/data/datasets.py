@@ -1,0 +1,169 @@
+"""Datasets of your own: image folders, IDX files, arrays, and torch datasets, in one form."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnistzoo.architectures import INPUT_SHAPE
+from mnistzoo.data.idx import Split
+from mnistzoo.data.labeled import to_labels
+from mnistzoo.data.sources import Style, Unread, from_arrays, from_folder, from_torch, to_array
+from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
+from mnistzoo.files import sha256
+from mnistzoo.images.preprocessing import to_gray, to_mnist
+
+Source: TypeAlias = Any
+"""What `load_dataset` takes."""
+
+OnImage = Callable[[int, int], object]
+"""Called with the number of images read so far, and the total."""
+
+_CONVERSIONS: dict[Style, Callable[[Any], NDArray[np.uint8]]] = {
+    "mnist": to_mnist,
+    "plain": to_gray,
+}
+
+
+class Skipped(NamedTuple):
+    """An image that could not be read.
+
+    Attributes:
+        name: Its path, or its index in the dataset.
+        reason: What is wrong with it.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """Labeled images in memory, as models take them before normalization.
+
+    Attributes:
+        images: uint8, shape `(N, 28, 28)`.
+        labels: int64, shape `(N,)`: indices into `classes`.
+        classes: The name of each class.
+        skipped: The images that could not be read.
+    """
+
+    images: Tensor
+    labels: Tensor
+    classes: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the classes, labels and images, as 64 hexadecimal digits."""
+        tensors = [tensor.contiguous().numpy().tobytes() for tensor in (self.labels, self.images)]
+        return sha256(b"\0".join(["\0".join(self.classes).encode(), *tensors]))
+
+
+def load_dataset(
+    source: Source,
+    *,
+    split: Split = "test",
+    style: Style | None = None,
+    strict: bool = False,
+    on_image: OnImage = lambda done, total: None,
+) -> ImageDataset:
+    """Read labeled images of any kind and size into memory.
+
+    The source is one of these:
+
+    - the path of a folder with one subfolder of images for each class, or with such folders named
+      `train` and `test`;
+    - the path of a folder of IDX files, the format in which MNIST, EMNIST, Fashion-MNIST and
+      KMNIST are published, compressed or not;
+    - a pair (images, labels) of arrays or tensors;
+    - a map-style `torch.utils.data.Dataset` of pairs (image, label).
+
+    Classes are named by their subfolders, by the dataset's attribute `classes`, by EMNIST's table
+    of characters, or else by the numbers that are their labels.
+
+    >>> import mnistzoo
+    >>> images, labels = mnistzoo.mnist(train=False)
+    >>> dataset = mnistzoo.load_dataset((images[:500], labels[:500]))
+    >>> len(dataset), dataset.images.shape, dataset.classes[:3]
+    (500, torch.Size([500, 28, 28]), ('0', '1', '2'))
+
+    Args:
+        source: The images and their labels.
+        split: The part to read, if the folder has one for training and one for tests. Other
+            sources have no splits.
+        style: "mnist" finds the one character in each image and redraws it in MNIST format, as
+            `model.predict` does. "plain" only converts to gray levels and 28×28 pixels; use it for
+            images other than handwriting. Default: "mnist" for image files, "plain" for the rest.
+        strict: Raise the error of the first image that cannot be read, instead of skipping it.
+        on_image: Called after each image with the number of images read so far, and the total.
+
+    Raises:
+        FileReadError: The folder is missing or cannot be read.
+        DataError: There are fewer than two classes, a class without a readable image, damaged or
+            oversized IDX files, or splits with different classes.
+        InputError: The source has another type, labels are out of range, or numbers and shapes
+            are not those of images.
+        ImageError: An image cannot be read, and `strict` is true.
+    """
+    if isinstance(source, ImageDataset):
+        return source
+    if style not in (None, *get_args(Style)) or split not in get_args(Split):
+        raise InputError(
+            f"Expected the style 'mnist' or 'plain' and the split 'train' or 'test', got {style!r} "
+            f"and {split!r}. Correct them."
+        )
+    default: Style = "plain"
+    if isinstance(source, str | os.PathLike):
+        found, default = from_folder(Path(source), split)
+    elif isinstance(source, tuple | list) and len(source) == 2:
+        found = from_arrays(to_array(source[0]), to_labels(source[1]))
+    else:
+        found = from_torch(source)
+    _check_classes(found.classes)
+    return _read(found, style or default, strict, on_image)
+
+
+def _check_classes(classes: tuple[str, ...]) -> None:
+    if len(classes) < 2:
+        raise DataError(
+            f"Expected two classes or more, got {len(classes)} ({', '.join(classes)}). Add images "
+            "of another class."
+        )
+
+
+def _read(found: Unread, style: Style, strict: bool, on_image: OnImage) -> ImageDataset:
+    images, total = found.images, len(found.labels)
+    if isinstance(images, Tensor):
+        if style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:
+            on_image(total, total)
+            return ImageDataset(images, torch.tensor(found.labels), found.classes)
+        images = ((f"image {index}", image / 255) for index, image in enumerate(images))
+    kept, pixels, skipped = [], [], []
+    for index, (name, image) in enumerate(images):
+        try:
+            pixels.append(_CONVERSIONS[style](image))
+            kept.append(found.labels[index])
+        except (ImageError, FileReadError) as error:
+            if strict:
+                raise ImageError(f"{name}: {error}") from error
+            skipped.append(Skipped(name, str(error)))
+        on_image(index + 1, total)
+    for label in sorted(set(found.labels) - set(kept)):
+        raise DataError(
+            f"Expected images of each class, but none of {found.classes[label]} can be read. "
+            f"The first error: {skipped[0].reason}"
+        )
+    converted = torch.from_numpy(np.stack(pixels))
+    return ImageDataset(converted, torch.tensor(kept), found.classes, tuple(skipped))

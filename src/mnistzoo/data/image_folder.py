@@ -1,0 +1,69 @@
+"""Image folders with one subfolder for each class, as torchvision's `ImageFolder` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mnistzoo.data.idx import Split
+from mnistzoo.errors import DataError, FileReadError
+from mnistzoo.files import is_dir
+
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""Suffixes of the files that are read from a folder."""
+
+_SPLITS: dict[Split, str] = {"train": "train", "test": "test"}
+"""The subfolder of each split."""
+
+
+def find_image_folders(folder: Path) -> dict[Split | None, dict[str, list[Path]]]:
+    """Return the images of each class, by split; the split is None in a folder without splits.
+
+    A folder has splits if it has the subfolders `train` and `test` with the classes inside.
+    Classes are sorted by name. Hidden files and files with other suffixes are ignored.
+
+    Raises:
+        DataError: A class has no images.
+        FileReadError: A folder cannot be read.
+    """
+    parts = {split: folder / name for split, name in _SPLITS.items()}
+    if all(is_dir(part) and any(_subfolders(part)) for part in parts.values()):
+        return {split: _classes(part) for split, part in parts.items()}
+    return {None: _classes(folder)}
+
+
+def _classes(folder: Path) -> dict[str, list[Path]]:
+    classes = {path.name: list(_images(path)) for path in sorted(_subfolders(folder))}
+    for name, images in classes.items():
+        if not images:
+            raise DataError(
+                f"Expected images in each class, found none in {folder / name} "
+                f"({SUFFIXES[0]} …). Add some, or remove the folder."
+            )
+    return classes
+
+
+def _subfolders(folder: Path) -> Iterator[Path]:
+    return (path for path in _entries(folder) if path.is_dir())
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Yield the image files in a folder and in the folders inside it, sorted."""
+    for path in _entries(folder):
+        if path.is_dir() and not path.is_symlink():
+            yield from _images(path)
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
+
+
+def _entries(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted, without hidden files."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise FileReadError(
+            f"Cannot read {folder}: {error.strerror}. Check the path and its permissions."
+        ) from error

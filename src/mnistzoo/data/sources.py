@@ -1,0 +1,149 @@
+"""Where the images of a dataset come from: a folder, arrays, or a torch dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mnistzoo.data import idx
+from mnistzoo.data.idx import Split
+from mnistzoo.data.image_folder import find_image_folders
+from mnistzoo.data.labeled import WHITES, to_labels, to_tensor
+from mnistzoo.errors import DataError, FileReadError, InputError
+from mnistzoo.files import is_dir
+
+Style = Literal["mnist", "plain"]
+"""How images become 28×28 pixels: see `mnistzoo.load_dataset`."""
+
+
+class Unread(NamedTuple):
+    """A dataset whose images are still to be converted: a tensor of them, or names and images."""
+
+    images: Tensor | Iterable[tuple[str, Any]]
+    labels: Sequence[int]
+    classes: tuple[str, ...]
+
+
+def from_folder(folder: Path, split: Split) -> tuple[Unread, Style]:
+    """Return the dataset in a folder of images or IDX files, and the style that suits it."""
+    if not is_dir(folder):
+        raise FileReadError(
+            f"There is no folder {folder}. Name one with a subfolder of images for each class, or "
+            "with IDX files."
+        )
+    parts = idx.find_idx(folder)
+    if parts:
+        return _from_idx(parts, split), "plain"
+    folders = find_image_folders(folder)
+    classes = folders[split if split in folders else None]
+    _check_splits(*(tuple(each) for each in folders.values()))
+    if not classes:
+        raise DataError(
+            f"Expected a subfolder of images for each class, or IDX files such as "
+            f"train-images-idx3-ubyte.gz, in {folder}. Found neither."
+        )
+    labels = [label for label, files in enumerate(classes.values()) for _ in files]
+    images = ((str(file), file) for files in classes.values() for file in files)
+    return Unread(images, labels, tuple(classes)), "mnist"
+
+
+def _from_idx(parts: dict[Split, idx.IDXPart], split: Split) -> Unread:
+    part = parts.get(split) or next(iter(parts.values()))
+    labels = {each: idx.read_labels(each) for each in parts.values()}
+    _check_splits(*(tuple(map(str, _distinct(each)[0])) for each in labels.values()))
+    return from_arrays(idx.read_images(part), labels[part], idx.read_names(part))
+
+
+def from_arrays(images: Tensor, labels: Tensor, names: dict[int, str] | None = None) -> Unread:
+    """Return the dataset of some images and labels; labels without a name are named by number."""
+    if len(images) != len(labels):
+        raise InputError(
+            f"Expected a label for each image, got {len(images):,} images and "
+            f"{len(labels):,} labels. Drop the surplus ones."
+        )
+    numbers, indices = _distinct(labels)
+    classes = tuple((names or {}).get(number, str(number)) for number in numbers)
+    return Unread(images, indices, classes)
+
+
+def _distinct(labels: Tensor) -> tuple[list[int], list[int]]:
+    """Return the distinct labels, ascending, and the index of each label among them."""
+    numbers, indices = np.unique(labels.numpy(), return_inverse=True)
+    return numbers.tolist(), indices.tolist()
+
+
+def to_array(values: Any) -> Tensor:
+    """Return images as uint8 of shape `(N, height, width)` or `(N, channels, height, width)`."""
+    images = to_tensor(values, "images").cpu()
+    if isinstance(values, np.ndarray) and images.ndim == 4 and images.shape[-1] in (1, 3, 4):
+        images = images.movedim(-1, 1)
+    if images.ndim == 4 and images.shape[1] == 1:
+        images = images.squeeze(1)
+    if images.ndim not in (3, 4) or not images.numel():
+        raise InputError(
+            "Expected one or more images of shape (N, height, width), or (N, height, width, "
+            f"channels), got {tuple(images.shape)}. Reshape the array."
+        )
+    images = images if images.dtype == torch.uint8 else images.float()
+    low, high = (float(bound) for bound in images.aminmax())
+    white = next((white for white in WHITES if high <= white), None)
+    if not low >= 0 or white is None:
+        raise InputError(
+            f"Expected pixels between 0 and 1, 255 or 65,535, got {low:g} to {high:g}. "
+            "Pass the images before they are normalized."
+        )
+    if images.dtype == torch.uint8 and white > 1:
+        return images
+    return (images.float() * (255 / white)).round().to(torch.uint8)
+
+
+def from_torch(dataset: Any) -> Unread:
+    """Return a map-style torch dataset, which has a length and returns pairs."""
+    foreign = isinstance(dataset, Tensor | np.ndarray | dict | list | tuple | bytes)
+    if foreign or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
+        raise InputError(
+            "Expected the path of a folder, a pair (images, labels), or a dataset with a length "
+            f"and indices, got {type(dataset).__name__}. Pass one of these."
+        )
+    items = [_item(dataset, index) for index in range(len(dataset))]
+    if not items:
+        raise InputError("Expected a dataset with images, got an empty one.")
+    labels = to_labels([label for _, label in items]).tolist()
+    images = ((f"image {index}", image) for index, (image, _) in enumerate(items))
+    names = getattr(dataset, "classes", None)
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        numbers, labels = _distinct(torch.tensor(labels))
+        names = map(str, numbers)
+    classes = tuple(names)
+    if max(labels) >= len(classes):
+        raise InputError(
+            f"Expected labels from 0 to {len(classes) - 1}, one for each of the dataset's classes, "
+            f"got {max(labels)}. Correct the labels, or the attribute classes."
+        )
+    return Unread(images, labels, classes)
+
+
+def _item(dataset: Any, index: int) -> tuple[Any, Any]:
+    try:
+        image, label = dataset[index]
+        return image, int(label)
+    except Exception as error:  # a foreign dataset may raise anything
+        raise InputError(
+            f"Expected a pair (image, label) at index {index} of the dataset, got another item or "
+            f"an error: {' '.join(str(error).split())}. Wrap the dataset in one that returns pairs."
+        ) from error
+
+
+def _check_splits(*splits: tuple[str, ...]) -> None:
+    """Refuse a training and a test split with different classes."""
+    different = sorted(set(splits[0]) ^ set(splits[-1]))
+    if different:
+        raise DataError(
+            f"Expected the same classes in train and test, got {', '.join(different[:5])} in one "
+            "of them only. Add images, or remove the class."
+        )

@@ -1,0 +1,385 @@
+"""Datasets of your own: folders, IDX files, arrays and torch datasets, sound and damaged."""
+
+import gzip
+import json
+import re
+import struct
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.stats import binomtest
+from torch.utils.data import Subset, TensorDataset
+from typer.testing import CliRunner
+
+import mnistzoo
+from mnistzoo.cli import app
+from mnistzoo.data.datasets import ImageDataset, load_dataset
+from mnistzoo.errors import DataError, FileReadError, ImageError, InputError, MnistZooError
+from mnistzoo.evaluation import wilson_interval
+from mnistzoo.images.preprocessing import to_gray, to_mnist
+
+FASHION = Path("/usr/share/datasets/fashion-mnist")
+
+
+def idx(values, *, shape=None, kind=8):
+    """Return an IDX file of bytes, whose header may state another shape."""
+    values = np.asarray(values, np.uint8)
+    shape = values.shape if shape is None else shape
+    return struct.pack(f">HBB{len(shape)}I", 0, kind, len(shape), *shape) + values.tobytes()
+
+
+def write_idx(folder, images, labels, *, split="train", prefix="", compress=True):
+    """Write the two IDX files of a split."""
+    folder.mkdir(exist_ok=True, parents=True)
+    for name, data in ("images-idx3", idx(images)), ("labels-idx1", idx(labels)):
+        path = folder / f"{prefix}{split}-{name}-ubyte{'.gz' if compress else ''}"
+        path.write_bytes(gzip.compress(data, 1) if compress else data)
+    return folder
+
+
+@pytest.fixture
+def drawn(tmp_path, few):
+    """A folder with ten images of each of the classes "five" and "seven"."""
+    for label, name in (5, "five"), (7, "seven"):
+        (tmp_path / "drawn" / name).mkdir(parents=True)
+        chosen = few.images[few.labels == label][:5]
+        for index, image in enumerate(chosen):
+            Image.fromarray(image.numpy()).save(tmp_path / "drawn" / name / f"{index}.png")
+    return tmp_path / "drawn"
+
+
+def test_an_image_folder_has_a_class_for_each_subfolder(drawn):
+    """Classes are the subfolders, sorted; each image is converted as by `predict`."""
+    (drawn / "seven" / "deeper").mkdir()
+    (drawn / "seven" / "0.png").rename(drawn / "seven" / "deeper" / "0.PNG")
+    (drawn / "five" / "notes.txt").write_text("no image")
+    (drawn / ".hidden").mkdir()
+    calls = []
+    found = load_dataset(drawn, on_image=lambda done, total: calls.append((done, total)))
+    assert found.classes == ("five", "seven")
+    assert found.labels.bincount().tolist() == [5, 5]
+    assert calls == [(done, 10) for done in range(1, 11)]
+    first = torch.from_numpy(to_mnist(drawn / "five" / "0.png"))
+    assert torch.equal(found.images[0], first)
+    assert found.images.dtype == torch.uint8
+    assert len(found) == 10
+
+
+def test_plain_images_keep_their_gray_levels(tmp_path):
+    """In plain style nothing is inverted or centered, and sides keep their ratio."""
+    levels = np.full((28, 28), 200, np.uint8)
+    levels[3:9, 4:6] = 10
+    assert np.array_equal(to_gray(levels), levels)
+    assert np.array_equal(to_gray(np.full((28, 28), 7, np.uint8)), np.full((28, 28), 7))
+    wide = to_gray(np.tile(np.array([[200] * 20 + [10] * 36], np.uint8), (14, 1)))
+    assert wide[0].tolist() == wide[27].tolist() == [10] * 28
+    assert wide[14, [0, 5, 14, 27]].tolist() == [200, 200, 10, 10]
+    Image.fromarray(levels).save(tmp_path / "x.png")
+    assert np.array_equal(to_gray(tmp_path / "x.png"), levels)
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_idx_files_are_read_as_published(tmp_path, few, compress):
+    """28×28 images are unchanged, whatever the style of compression."""
+    write_idx(tmp_path, few.images, few.labels, split="t10k", compress=compress)
+    found = load_dataset(tmp_path)
+    assert torch.equal(found.images, few.images)
+    assert torch.equal(found.labels, few.labels)
+    assert found.classes == tuple(map(str, range(10)))
+
+
+def test_idx_files_may_have_any_size_and_number_of_classes(tmp_path):
+    """Other sizes are scaled to 28×28; labels may begin anywhere and leave gaps."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 20, 14))
+    found = load_dataset(write_idx(tmp_path, images, [3, 90, 3, 200, 90, 3]))
+    assert found.images.shape == (6, 28, 28)
+    assert found.classes == ("3", "90", "200")
+    assert found.labels.tolist() == [0, 1, 0, 2, 1, 0]
+    assert torch.equal(found.images[1], torch.from_numpy(to_gray(images[1].astype(np.uint8))))
+
+
+def test_emnist_is_turned_and_named(tmp_path):
+    """EMNIST stores images by columns, and its table gives a character for each label."""
+    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    write_idx(tmp_path, images, [1, 2, 1], prefix="emnist-letters-")
+    (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n2 66 98\n3 67 99\n")
+    found = load_dataset(tmp_path)
+    assert found.classes == ("A", "B")
+    assert torch.equal(found.images, torch.from_numpy(images).mT)
+    (tmp_path / "emnist-letters-mapping.txt").write_text("one A\n")
+    with pytest.raises(DataError, match="character's code"):
+        load_dataset(tmp_path)
+
+
+def test_a_split_is_read_where_there_are_two(tmp_path, few, drawn):
+    """IDX files and image folders may have a training and a test split."""
+    idx_folder = write_idx(tmp_path / "idx", few.images[:90], few.labels[:90])
+    write_idx(idx_folder, few.images[:80], few.labels[:80], split="t10k")
+    both = tmp_path / "both"
+    both.mkdir()
+    drawn.rename(both / "test")
+    (both / "train").mkdir()
+    for name in "five", "seven":
+        (both / "train" / name).mkdir()
+        (both / "test" / name / "0.png").rename(both / "train" / name / "0.png")
+    for folder, sizes in (idx_folder, (90, 80)), (both, (2, 8)):
+        found = [len(load_dataset(folder, split=split)) for split in ("train", "test")]
+        assert tuple(found) == sizes
+    (both / "test" / "seven").rename(both / "test" / "nine")
+    with pytest.raises(DataError, match="same classes in train and test, got nine, seven in one"):
+        load_dataset(both)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images: images,
+        lambda images: images.numpy(),
+        lambda images: images[:, None],
+        lambda images: images.numpy()[..., None],
+        lambda images: images.float() / 255,
+        lambda images: images.double().numpy(),
+        lambda images: images.numpy().astype(np.uint16) * 257,
+    ],
+)
+def test_arrays_of_any_range_give_the_same_images(few, change):
+    """Pixels are scaled once for all images, and the shape may hold a channel."""
+    found = load_dataset((change(few.images), few.labels))
+    assert torch.equal(found.images, few.images)
+    assert torch.equal(found.labels, few.labels)
+
+
+def test_colored_arrays_are_converted(few):
+    """Three channels become gray levels, first or last."""
+    rgb = few.images[:, None].expand(-1, 3, -1, -1)
+    channels_last = rgb.movedim(1, -1).numpy()
+    for images in rgb, channels_last:
+        found = load_dataset((images, few.labels))
+        assert int((found.images.int() - few.images.int()).abs().max()) <= 1
+
+
+class Named(TensorDataset):
+    """A dataset whose classes have names, as torchvision's have."""
+
+    classes = ("even", "odd", "neither")
+
+
+def test_torch_datasets_are_read_whole(few):
+    """Any map-style dataset is read; its classes may have names."""
+    pairs = few.images, few.labels % 2
+    assert load_dataset(Named(*pairs)).classes == ("even", "odd", "neither")
+    found = load_dataset(Subset(Named(*pairs), range(50)))
+    assert found.classes == ("0", "1")
+    assert torch.equal(found.images, few.images[:50])
+    assert torch.equal(found.labels, pairs[1][:50])
+    assert load_dataset(found) is found
+
+
+def test_unreadable_images_are_counted_and_left_out(drawn):
+    """Damaged, blank and huge images are named with their reason; `strict` raises it."""
+    (drawn / "five" / "0.png").write_bytes(b"no image")
+    Image.new("L", (30, 30), 255).save(drawn / "seven" / "1.png")
+    Image.new("1", (9_000, 9_000)).save(drawn / "seven" / "2.png")
+    found = load_dataset(drawn)
+    assert [Path(name).name for name, _ in found.skipped] == ["0.png", "1.png", "2.png"]
+    assert "not an image" in found.skipped[0].reason
+    assert "too large" in found.skipped[2].reason
+    assert found.labels.bincount().tolist() == [4, 3]
+    with pytest.raises(ImageError, match=r"five.0\.png: .*not an image"):
+        load_dataset(drawn, strict=True)
+    for path in (drawn / "five").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(DataError, match="none of five can be read"):
+        load_dataset(drawn)
+
+
+def test_the_digest_depends_on_images_labels_and_names(few):
+    """Equal datasets have equal digests; any change gives another."""
+    found = load_dataset(few)
+    changed = found.images.clone()
+    changed[3, 3, 3] += 1
+    others = [
+        ImageDataset(found.images.clone(), found.labels.clone(), found.classes),
+        ImageDataset(changed, found.labels, found.classes),
+        ImageDataset(found.images, found.labels.flip(0), found.classes),
+        ImageDataset(found.images, found.labels, found.classes[::-1]),
+    ]
+    assert found.digest == others[0].digest
+    assert len({found.digest, *(other.digest for other in others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("source", "error", "message"),
+    [
+        ("no such folder", FileReadError, "There is no folder"),
+        (b"bytes", InputError, "Expected the path of a folder"),
+        (None, InputError, "got NoneType"),
+        (torch.zeros(3), InputError, "got Tensor"),
+        ((torch.zeros(2, 28, 28), [0]), InputError, "2 images and 1 labels"),
+        ((torch.zeros(2, 28, 28), [0, -1]), InputError, "whole numbers from 0, got -1"),
+        ((torch.zeros(2, 28, 28), [0, 0]), DataError, "two classes or more, got 1"),
+        ((torch.zeros(0, 28, 28), []), InputError, "one or more images"),
+        ((torch.zeros(2, 28), [0, 1]), InputError, "of shape"),
+        ((torch.zeros(2, 28, 28) - 1, [0, 1]), InputError, "-1 to -1"),
+        ((torch.zeros(2, 28, 28) / 0, [0, 1]), InputError, "nan to nan"),
+        (([torch.zeros(28, 28), torch.zeros(9, 9)], [0, 1]), InputError, "equal shapes"),
+        (Named(torch.zeros(2, 28, 28), torch.tensor([0, 3])), InputError, "from 0 to 2"),
+        (TensorDataset(torch.zeros(2, 28, 28)), InputError, "a pair (image, label) at index 0"),
+        (TensorDataset(torch.zeros(0, 28, 28), torch.zeros(0)), InputError, "an empty one"),
+    ],
+)
+def test_other_sources_are_refused(source, error, message):
+    """Each wrong source ends in one error of one line."""
+    with pytest.raises(
+        MnistZooError, match=message.replace("(", r"\(").replace(")", r"\)")
+    ) as caught:
+        load_dataset(source)
+    assert type(caught.value) is error
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_options_are_refused(few):
+    """A style or split that does not exist is named."""
+    for options in {"style": "fancy"}, {"split": "validation"}:
+        with pytest.raises(InputError, match=r"fancy|validation"):
+            load_dataset(few, **options)
+
+
+def test_wrong_folders_are_refused(tmp_path, few):
+    """An empty folder, one class, an empty class and half a pair of IDX files are refused."""
+    with pytest.raises(DataError, match="Found neither"):
+        load_dataset(tmp_path)
+    (tmp_path / "one").mkdir()
+    with pytest.raises(DataError, match=r"found none in .*one"):
+        load_dataset(tmp_path)
+    Image.new("L", (28, 28)).save(tmp_path / "one" / "x.png")
+    with pytest.raises(DataError, match=r"two classes or more, got 1 \(one\)"):
+        load_dataset(tmp_path)
+    half = write_idx(tmp_path / "half", few.images, few.labels)
+    (half / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match="no labels for the train split"):
+        load_dataset(half)
+    several = write_idx(tmp_path / "several", few.images, few.labels, prefix="a-")
+    write_idx(several, few.images, few.labels, prefix="b-")
+    with pytest.raises(DataError, match=r"those of 2 \(a-, b-\)"):
+        load_dataset(several)
+
+
+IMAGES = np.zeros((2, 28, 28), np.uint8)
+
+DAMAGED = {
+    "empty": (b"", "not an IDX file"),
+    "another file": (b"PK" * 50, "not an IDX file"),
+    "floats": (idx(IMAGES, kind=13), "not an IDX file"),
+    "labels": (idx([0, 1]), "not an IDX file"),
+    "cut short": (idx(IMAGES)[:-1], "it holds 1,583"),
+    "too long": (idx(IMAGES) + b"\0", "it holds more"),
+    "no images": (idx(IMAGES[:0]), "it is empty"),
+    "a lie": (idx(IMAGES, shape=(1_000_000, 28, 28)), "its header states 784,000,016"),
+    "a huge lie": (idx(IMAGES, shape=(2**32 - 1,) * 3), "expected at most"),
+    "damaged gzip": (gzip.compress(idx(IMAGES))[:20], "it is not an IDX|it holds"),
+}
+
+
+@pytest.mark.parametrize("compress", [True, False])
+@pytest.mark.parametrize("fault", list(DAMAGED))
+def test_damaged_idx_files_are_refused(tmp_path, fault, compress):
+    """A file that lies about its size is refused before anything of that size is allocated."""
+    content, message = DAMAGED[fault]
+    write_idx(tmp_path, IMAGES, [0, 1], compress=compress)
+    path = tmp_path / f"train-images-idx3-ubyte{'.gz' if compress else ''}"
+    path.write_bytes(gzip.compress(content) if compress else content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=message):
+            load_dataset(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_gzip_bomb_is_refused_at_the_stated_size(tmp_path):
+    """What follows the stated size is not decompressed."""
+    write_idx(tmp_path, IMAGES, [0, 1])
+    bomb = gzip.compress(idx(IMAGES) + bytes(2**26), 9)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="it holds more"):
+            load_dataset(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not FASHION.exists(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_is_read_as_debian_packages_it():
+    """The real files hold 60,000 and 10,000 images, as many of each class."""
+    for split, count in ("train", 6_000), ("test", 1_000):
+        found = load_dataset(FASHION, split=split)
+        assert found.labels.bincount().tolist() == [count] * 10
+        assert found.images.shape == (10 * count, 28, 28)
+    raw = gzip.decompress((FASHION / "t10k-images-idx3-ubyte.gz").read_bytes())
+    assert found.images.numpy().tobytes() == raw[16:]
+
+
+def test_evaluation_matches_classes_by_name(few, drawn):
+    """A folder with some of the digits is evaluated under the numbers that name them."""
+    model = mnistzoo.exp5(pretrained=True)
+    (drawn / "five").rename(drawn / "5")
+    with pytest.raises(InputError, match="got some of seven"):
+        mnistzoo.evaluate(model, load_dataset(drawn))
+    (drawn / "seven").rename(drawn / "7")
+    result = mnistzoo.evaluate(model, load_dataset(drawn))
+    assert result.accuracy == 1
+    assert sorted(set(result.labels.tolist())) == [5, 7]
+    assert [(row.name, row.correct, row.total) for row in result.per_class] == [
+        ("5", 5, 5),
+        ("7", 5, 5),
+    ]
+    named = Named(few.images, few.labels % 2)
+    assert mnistzoo.evaluate(mnistzoo.exp1(num_classes=3), named).classes == Named.classes
+    assert mnistzoo.evaluate(model, TensorDataset(few.images, few.labels)).accuracy == 1
+
+
+def invoke(*args, status=0):
+    """Run a command in this process; give what it prints on stdout and stderr."""
+    result = CliRunner().invoke(app, list(map(str, args)), catch_exceptions=False)
+    assert result.exit_code == status, result.output
+    return result.stdout, result.stderr
+
+
+def test_commands_take_a_folder(drawn, tmp_path):
+    """`evaluate --data` states intervals and classes, and names skipped images on stderr."""
+    (drawn / "five").rename(drawn / "5")
+    (drawn / "seven").rename(drawn / "7")
+    (drawn / "5" / "0.png").write_bytes(b"no image")
+    arguments = "evaluate", "exp5", "--data", drawn, "--per-class", "--confusion"
+    out, err = invoke(*arguments, "--format", "json")
+    (record,) = json.loads(out)
+    assert (record["correct"], record["total"]) == (9, 9)
+    assert record["interval"] == list(wilson_interval(9, 9))
+    assert [row["name"] for row in record["classes"]] == ["5", "7"]
+    assert record["classes"][0]["total"] == record["confusion"][5][5] == 4
+    assert re.search(r"skipped .*0\.png: .*not an image", err)
+    assert "skipped 1 of 10 images" in err
+    out, _ = invoke(*arguments)
+    assert "70.08% to 100.00%" in out
+    with pytest.raises(ImageError, match="not an image"):
+        invoke(*arguments, "--strict")
+    for figure in "confusion", "errors", "reliability":
+        invoke("plot", figure, "exp5", "--data", drawn, "-o", tmp_path / f"{figure}.svg")
+        assert (tmp_path / f"{figure}.svg").read_text("utf8").startswith("<?xml")
+
+
+@given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_intervals_are_those_of_scipy(counts):
+    """The interval is Wilson's as SciPy computes it, up to the rounding of 1.96."""
+    found = binomtest(*counts).proportion_ci(0.95, method="wilson")
+    assert wilson_interval(*counts) == pytest.approx((found.low, found.high), abs=1e-4)
