@@ -160,6 +160,7 @@ def test_the_model_is_left_as_it_was(device):
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size as an integer of at least 1, got 0"),
+        ({"batch_size": True}, "batch_size as an integer of at least 1, got True"),
         ({"batch_size": 1.5}, "batch_size as an integer of at least 1, got 1.5"),
         ({"optimizer_state": -1}, "optimizer_state as an integer of at least 0, got -1"),
     ],
@@ -182,6 +183,22 @@ def test_what_is_not_known_is_an_error():
         analyze(nn.LazyLinear(2), (2,)).peak_memory()
     with pytest.raises(InputError, match=r"made by hand. Call mnistzoo.analyze"):
         Analysis((), (1,), None, None).peak_memory()
+
+
+def test_values_are_not_known():
+    """A model that reads values is analyzed, but its memory is an error that says where."""
+
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("count", torch.tensor(3))
+
+        def forward(self, x):
+            return x * int(self.count)
+
+    analysis = analyze(nn.Sequential(Reader()), (4,))
+    with pytest.raises(AnalysisError, match=r"_local_scalar_dense.* in layer '0' \(Reader\)"):
+        analysis.peak_memory()
 
 
 def test_a_model_that_rejects_the_batch():

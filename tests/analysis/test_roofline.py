@@ -137,6 +137,8 @@ def test_devices_that_do_not_exist():
         Device("mine", {"float32": 1e9})
     with pytest.raises(InputError, match="Expected positive"):
         Device("mine", {"float32": 1e9}, 0)
+    with pytest.raises(InputError, match="Expected a Device, got 'A100'"):
+        exp5().summary().roofline("A100")
     with pytest.raises(InputError, match=r"model in float32 on mine, got float64"):
         analyze(nn.Linear(2, 2).double(), (2,)).roofline(DEVICE)
 

@@ -37,6 +37,8 @@ class Cost:
 
     def roofline(self, device: Device, batch_size: int | None) -> Roofline:
         """Return what `Analysis.roofline` documents."""
+        if not isinstance(device, Device):
+            raise InputError(f"Expected a Device, got {device!r}. Pass Device('cpu').")
         operations = Operations()
         execute(self.module, self.given, operations, self._batch(batch_size))
         return Roofline.of(operations.found, device, self._batch(batch_size))
@@ -49,5 +51,5 @@ class Cost:
 
 
 def _check(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or value < least:
+    if type(value) is not int or value < least:
         raise InputError(f"Expected {name} as an integer of at least {least}, got {value!r}.")

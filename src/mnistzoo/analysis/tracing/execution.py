@@ -90,13 +90,19 @@ def execute(
 @contextmanager
 def _fake_tensors(calls: ModuleTracker, given: Arguments) -> Iterator[None]:
     """Run operators as on the CPU, but on tensors without values."""
-    from torch._subclasses.fake_tensor import FakeTensorMode  # imports sympy, which takes long
+    from torch._subclasses import fake_tensor as fake  # imports sympy, which takes long
 
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True):
+        with fake.FakeTensorMode(allow_non_fake_inputs=True):
             yield
     except MnistZooError:
         raise
+    except (fake.DataDependentOutputException, fake.DynamicOutputShapeException) as error:
+        place = calls.stack[-1] if calls.stack else "the model"
+        raise AnalysisError(
+            f"Memory and time are known only if they do not depend on values, got {error.func} in "
+            f"{place}. Analyze a part of the model."
+        ) from error
     except Exception as error:
         raise explain(error, calls, given) from error
 
