@@ -19,7 +19,7 @@ LAYERS = [
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis"},
-    {"architectures", "files", "records", "tables"},
+    {"architectures", "files", "labels", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""

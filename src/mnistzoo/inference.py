@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,11 +53,13 @@ class NumpyModel:
         architecture: the row of data that it is built from.
         convolutions: one layer per convolution, from the input on.
         classifier: the linear layer.
+        labels: names of the classes, or None if they are only numbered.
     """
 
     architecture: Architecture
     convolutions: tuple[Layer, ...]
     classifier: Layer
+    labels: tuple[str, ...] | None = None
 
     @classmethod
     def from_state_dict(cls, architecture: Architecture, state: Mapping[str, Any]) -> NumpyModel:
@@ -79,11 +81,11 @@ class NumpyModel:
 
     def predict(self, image: ImageLike) -> Prediction:
         """Classify the digit in an image, as `ConvNet.predict` does."""
-        return predict(self._classify, image)
+        return predict(self._classify, image, self.labels)
 
     def read(self, image: ImageLike) -> list[Digit]:
         """Return every digit in an image, as `ConvNet.read` does."""
-        return read(self._classify, image)
+        return read(self._classify, image, self.labels)
 
     def _classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
         # one by one: a digit's numbers must not depend on the others
@@ -125,7 +127,8 @@ def load_folder(folder: str | os.PathLike[str]) -> NumpyModel:
         WeightsError: The files are altered, foreign or incomplete.
     """
     saved = unpack(read_folder(folder), os.fspath(folder))
-    return NumpyModel.from_state_dict(BUILDABLE[saved.config.architecture], saved.state_dict)
+    model = NumpyModel.from_state_dict(BUILDABLE[saved.config.architecture], saved.state_dict)
+    return replace(model, labels=saved.config.labels)
 
 
 def _layer(state: Mapping[str, Any], name: str) -> Layer:

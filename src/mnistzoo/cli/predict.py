@@ -64,9 +64,9 @@ def predict(
         {"file": name} | asdict(read) | ({} if pixels is None else {"pixels": pixels.tolist()})
         for name, (read, pixels) in found
     ]
-    cells = [(name, str(read.label), f"{read.probability:.1%}") for name, (read, _) in found]
+    cells = [(name, read.name, f"{read.probability:.1%}") for name, (read, _) in found]
     if found:
-        print_records(format_, records, ("file", "digit", "probability"), cells)
+        print_records(format_, records, ("file", "class", "probability"), cells)
     for name, (_, pixels) in found if format_ == "table" else ():
         if pixels is not None:
             print(name)
@@ -85,10 +85,10 @@ def read(images: Images, model: ModelOption = "exp5", format_: Format = "table")
     digits = [(name, digit) for name, digits in found for digit in digits]
     records = [{"file": name} | asdict(digit) for name, digit in digits]
     cells = [
-        (name, str(digit.label), f"{digit.probability:.1%}", *map(str, digit.box))
+        (name, digit.name, f"{digit.probability:.1%}", *map(str, digit.box))
         for name, digit in digits
     ]
-    headers = ("file", "digit", "probability", "left", "top", "right", "bottom")
+    headers = ("file", "class", "probability", "left", "top", "right", "bottom")
     if found:
         print_records(format_, records, headers, cells)
     if failed:

@@ -14,6 +14,7 @@ from mnistzoo.data.labeled import labeled_images
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.evaluation.metrics import Evaluation
 from mnistzoo.images.transforms import normalize
+from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import find_hook
 
@@ -77,12 +78,12 @@ def _class_names(model: nn.Module, names: tuple[str, ...], num_classes: int) -> 
 
     A model without class names takes those of a dataset with the same number of classes.
     """
-    own: tuple[str, ...] | None = getattr(model, "labels", None)
-    classes = own or tuple(map(str, range(num_classes)))
+    labels = model.labels if isinstance(model, ConvNet) else None
+    classes = class_names(labels, num_classes)
     unknown = [name for name in names if name not in classes]
     if not unknown:
         return classes
-    if own is None and len(names) == num_classes:
+    if labels is None and len(names) == num_classes:
         return names
     raise InputError(
         f"Expected images of the model's classes ({', '.join(classes[:10])}), got some of "

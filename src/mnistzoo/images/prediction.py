@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.images.preprocessing import find_digits, to_mnist
+from mnistzoo.labels import class_names
 
 if TYPE_CHECKING:
     from mnistzoo.images.loading import ImageLike
@@ -29,11 +30,13 @@ class Prediction:
         label: The most probable class.
         probability: Its probability.
         probabilities: Those of all classes, in order. They sum to 1.
+        name: Name of the class: its number, if the model has no `labels`.
     """
 
     label: int
     probability: float
     probabilities: tuple[float, ...]
+    name: str
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,17 @@ class Digit(Prediction):
 
 
 @overload
-def predict(classify: Classifier, image: list[Any] | tuple[Any, ...]) -> list[Prediction]: ...
-@overload
-def predict(classify: Classifier, image: ImageLike) -> Prediction: ...
 def predict(
-    classify: Classifier, image: ImageLike | list[Any] | tuple[Any, ...]
+    classify: Classifier, image: list[Any] | tuple[Any, ...], labels: Sequence[str] | None = ...
+) -> list[Prediction]: ...
+@overload
+def predict(
+    classify: Classifier, image: ImageLike, labels: Sequence[str] | None = ...
+) -> Prediction: ...
+def predict(
+    classify: Classifier,
+    image: ImageLike | list[Any] | tuple[Any, ...],
+    labels: Sequence[str] | None = None,
 ) -> Prediction | list[Prediction]:
     """Classify the digit in one image, or in each image of a list or tuple.
 
@@ -62,10 +71,11 @@ def predict(
             the image. An empty list is an `InputError`.
     """
     if not isinstance(image, list | tuple):
-        return _predictions(classify, [to_mnist(image)])[0]
+        return _predictions(classify, [to_mnist(image)], labels)[0]
     if not image:
         raise InputError("Expected at least one image, got an empty list.")
-    return _predictions(classify, [_load_item(index, item) for index, item in enumerate(image)])
+    digits = [_load_item(index, item) for index, item in enumerate(image)]
+    return _predictions(classify, digits, labels)
 
 
 def _load_item(index: int, image: ImageLike) -> NDArray[np.uint8]:
@@ -76,7 +86,9 @@ def _load_item(index: int, image: ImageLike) -> NDArray[np.uint8]:
         raise type(error)(f"Image {index}{path}: {error}") from error
 
 
-def read(classify: Classifier, image: ImageLike) -> list[Digit]:
+def read(
+    classify: Classifier, image: ImageLike, labels: Sequence[str] | None = None
+) -> list[Digit]:
     """Return every digit in one image, in reading order: line by line, left to right.
 
     A digit is a connected component of the foreground, together with smaller components beside it
@@ -87,21 +99,23 @@ def read(classify: Classifier, image: ImageLike) -> list[Digit]:
         ImageError, FileReadError, InputError: See `transforms()`.
     """
     digits = find_digits(image)
-    predictions = _predictions(classify, [digit.pixels for digit in digits])
+    predictions = _predictions(classify, [digit.pixels for digit in digits], labels)
     return [
         Digit(**asdict(prediction), box=digit.box)
         for prediction, digit in zip(predictions, digits, strict=True)
     ]
 
 
-def _predictions(classify: Classifier, digits: list[NDArray[np.uint8]]) -> list[Prediction]:
-    return [_prediction(probabilities) for probabilities in classify(digits)]
+def _predictions(
+    classify: Classifier, digits: list[NDArray[np.uint8]], labels: Sequence[str] | None
+) -> list[Prediction]:
+    return [_prediction(probabilities, labels) for probabilities in classify(digits)]
 
 
-def _prediction(probabilities: list[float]) -> Prediction:
+def _prediction(probabilities: list[float], labels: Sequence[str] | None) -> Prediction:
     if not np.isfinite(probabilities).all():
         raise InputError(
             "Expected a model with finite outputs, got NaN. Check its weights, or use float32."
         )
-    label = int(np.argmax(probabilities))
-    return Prediction(label, probabilities[label], tuple(probabilities))
+    label, names = int(np.argmax(probabilities)), class_names(labels, len(probabilities))
+    return Prediction(label, probabilities[label], tuple(probabilities), names[label])

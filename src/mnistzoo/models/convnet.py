@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
@@ -42,18 +43,20 @@ class ConvNet(HubMixin):
         features: Layers by name: `conv1`, `bn1` (with batch norm), `relu1`, …, `pool1`, ….
         classifier: A linear layer from the flattened features to the classes.
         num_features: Inputs of the classifier.
+        labels: Names of the classes, or None if they are only numbered. Saved with the model.
 
     Raises:
         InputError: `num_classes` is not a positive integer, or the image is too small for the
             layers.
     """
 
-    __jit_ignored_attributes__ = ("architecture",)  # TorchScript can compile neither
+    __jit_ignored_attributes__ = ("architecture", "labels")  # TorchScript can compile neither
     __jit_unused_properties__ = ("num_classes",)
 
     def __init__(self, architecture: Architecture, *, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.architecture = architecture
+        self.labels: Sequence[str] | None = None
         self.features, self.num_features = build_features(architecture)
         self.classifier = build_classifier(self.num_features, num_classes)
 
@@ -100,7 +103,7 @@ class ConvNet(HubMixin):
         return self.classifier
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a new, randomly initialized one.
+        """Replace the classifier by a new, randomly initialized one, whose classes have no names.
 
         Raises:
             InputError: `num_classes` is not a positive integer.
@@ -108,6 +111,7 @@ class ConvNet(HubMixin):
         like = next(self.features.parameters())
         new = build_classifier(self.num_features, num_classes)
         self.classifier = new.to(like.device, like.dtype)
+        self.labels = None
 
     def summary(self) -> Analysis:
         """Return the table of layers: shapes, parameters, MACs, receptive fields."""
@@ -181,7 +185,7 @@ class ConvNet(HubMixin):
         from mnistzoo.images.prediction import predict
         from mnistzoo.models.classify import classify
 
-        return predict(partial(classify, self), image)
+        return predict(partial(classify, self), image, self.labels)
 
     def read(self, image: ImageLike) -> list[Digit]:
         """Return every digit in an image, in reading order, with its box in pixels.
@@ -197,13 +201,14 @@ class ConvNet(HubMixin):
         from mnistzoo.images.prediction import read
         from mnistzoo.models.classify import classify
 
-        return read(partial(classify, self), image)
+        return read(partial(classify, self), image, self.labels)
 
     @classmethod
     def from_saved(cls, saved: SavedModel) -> Self:
         """Return the model that was saved, in evaluation mode and the default dtype."""
         model = cls.on_meta(BUILDABLE[saved.config.architecture], saved.config.num_classes)
         model.load_state_dict(to_tensors(saved.state_dict), assign=True)
+        model.labels = saved.config.labels
         return model.to(torch.get_default_dtype()).eval()
 
     @classmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -29,9 +30,11 @@ class HubMixin(nn.Module, ABC):
 
     Attributes:
         architecture: The row of data that it is built from.
+        labels: Names of the classes, or None if they are only numbered.
     """
 
     architecture: Architecture
+    labels: Sequence[str] | None
 
     @property
     @abstractmethod
@@ -223,7 +226,7 @@ class HubMixin(nn.Module, ABC):
         self.check_architecture()
         arrays = to_arrays(self.state_dict())
         check_state_dict(self.architecture, self.num_classes, arrays, f"This {name}")
-        config, files = pack(name, self.num_classes, arrays, provenance)
+        config, files = pack(name, self.num_classes, arrays, provenance, self.labels)
         return {**files, CARD: build_card(self, config, accuracy, dataset)}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -17,6 +18,7 @@ from mnistzoo._version import __version__
 from mnistzoo.architectures import BUILDABLE, MEAN, STD
 from mnistzoo.errors import DataError, FileReadError, FileWriteError, WeightsError
 from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
+from mnistzoo.labels import check_labels
 from mnistzoo.records import Record, Sha256, parse_json, to_json
 from mnistzoo.storage.manifest import find_shipped_file
 from mnistzoo.storage.state_dict import (
@@ -33,7 +35,7 @@ LIMITS = {CONFIG: 64 * 2**10, WEIGHTS: MAX_BYTES, CARD: 2**20}
 """Largest number of bytes that is read or downloaded, by file."""
 
 
-class ModelConfig(Record, frozen=True):
+class ModelConfig(Record, frozen=True, omit_defaults=True):
     """The content of `config.json`.
 
     Attributes:
@@ -43,6 +45,7 @@ class ModelConfig(Record, frozen=True):
         std: Divides the pixels after that.
         sha256: Digest of `model.safetensors`.
         library_version: The version of mnistzoo that wrote the files.
+        labels: Names of the classes. Left out if they are only numbered.
     """
 
     architecture: str
@@ -51,6 +54,7 @@ class ModelConfig(Record, frozen=True):
     std: float
     sha256: Sha256
     library_version: str
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.architecture not in BUILDABLE:
@@ -58,6 +62,8 @@ class ModelConfig(Record, frozen=True):
             raise ValueError(f"Expected an architecture of {known}, got {self.architecture!r}")
         if (self.mean, self.std) != (MEAN, STD):
             raise ValueError(f"Expected mean {MEAN} and std {STD}, got {self.mean} and {self.std}")
+        if self.labels is not None:
+            check_labels(self.labels, self.num_classes)
 
 
 class SavedModel(NamedTuple):
@@ -79,6 +85,7 @@ def pack(
     num_classes: int,
     state_dict: Arrays,
     provenance: dict[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> tuple[ModelConfig, dict[str, bytes]]:
     """Return the config of a model, and its `config.json` and `model.safetensors`.
 
@@ -89,8 +96,10 @@ def pack(
         num_classes: Outputs of the classifier.
         state_dict: The model's weights.
         provenance: JSON values about the training, stored in the weights file.
+        labels: Names of the classes.
 
     Raises:
+        InputError: The labels are not one for each class.
         WeightsError: The files could not be loaded again.
     """
     weights = find_shipped_file(architecture, state_dict)
@@ -101,8 +110,14 @@ def pack(
             f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
             "Use fewer classes."
         )
-    config = ModelConfig(architecture, num_classes, MEAN, STD, sha256(weights), __version__)
+    names = None if labels is None else tuple(labels)
+    config = ModelConfig(architecture, num_classes, MEAN, STD, sha256(weights), __version__, names)
     files = {CONFIG: to_json(config), WEIGHTS: weights}
+    if len(files[CONFIG]) > LIMITS[CONFIG]:
+        raise WeightsError(
+            f"Expected a config of at most {LIMITS[CONFIG]:,} bytes, got {len(files[CONFIG]):,}. "
+            "Use shorter labels."
+        )
     unpack(files, "The saved model")
     return config, files
 
