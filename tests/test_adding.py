@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_the_row_and_the_entry_are_all_it_takes(added):
-    """It is listed, analyzed, evaluated and verified; all agree, and no other entry changes."""
+    """A new model is listed, analyzed, evaluated and verified, and no other entry changes."""
     listed, analyzed, evaluated, verified = map(
         json.loads,
         added.commands(

@@ -40,7 +40,7 @@ LINE = (20, 22, 0, WIDTH)
     ],
 )
 def test_beside_a_line_others_may_be_short(box, found, vertical):
-    """They are thin, and either cross the image or touch its side and are longer than high."""
+    """Shorter lines beside a long one are thin, and cross the image or touch its side."""
     mask, expected = mask_of(LINE, box), mask_of(LINE, *([box] if found else []))
     if vertical:
         mask, expected = mask.T, expected.T
@@ -49,14 +49,14 @@ def test_beside_a_line_others_may_be_short(box, found, vertical):
 
 @pytest.mark.parametrize(("columns", "found"), [(129, True), (128, False)])
 def test_a_single_line_covers_half_the_columns(columns, found):
-    """It need not touch a side; a stroke that touches one is not a line."""
+    """A line need not touch a side, and a stroke that touches one is not a line."""
     assert find_ruled_lines(mask_of((80, 82, 50, 50 + columns))).any() == found
     assert not find_ruled_lines(mask_of((80, 82, 0, 120))).any()
 
 
 @pytest.mark.parametrize(("gap", "found"), [(64, True), (65, False)])
 def test_strokes_may_interrupt_a_line(gap, found):
-    """Its parts are joined across at most a quarter of the width."""
+    """The parts of a line are joined across at most a quarter of the width."""
     mask = mask_of((80, 82, 0, 96), (80, 82, 96 + gap, WIDTH))
     assert np.array_equal(find_ruled_lines(mask), mask & found)
 
@@ -117,12 +117,12 @@ def test_a_sheet_is_found_without_its_rim(shape, rim):
     ],
 )
 def test_a_sheet_is_large_and_solid(shape, size, found):
-    """It takes a quarter of the image, and is at most 2.5 times as long as wide."""
+    """A sheet takes a quarter of the image, and is at most 2.5 times as long as wide."""
     assert (find_sheet(sheet(shape, 8, 8, *size)) is not None) == found
 
 
 def test_a_sheet_is_nearly_rectangular():
-    """It fills three quarters of its bounding box; with one pixel less it is not a sheet."""
+    """A sheet fills three quarters of its bounding box; one pixel fewer is not enough."""
     mask = sheet((100, 100), 10, 10, 80, 80)
     mask[50:90, 50:90] = False
     assert find_sheet(mask) is not None

@@ -54,6 +54,8 @@ def failed(monkeypatch, capsys):
 
 
 FAST = {
+    "list": 0,
+    "list --sort macs --format csv": 0,
     "--help": 0,
     "--version": 0,
     "train --help": 0,
@@ -89,7 +91,8 @@ FAST = {
     "push exp1 just-a-name": 1,
     "pull just-a-name": 1,
 }
-"""Commands that need no torch, and their exit status. The last three import the Hub's client."""
+"""Commands that need no torch, and their exit status. `push` and `pull` import the Hub's
+client."""
 
 
 def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
@@ -115,6 +118,25 @@ def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
             assert err.startswith("mnistzoo: "), line
             assert err.count("\n") == 1, line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_are_read_without_torch(new_python, tmp_path, test_images):
+    """`predict` and `read` import no torch, for a model's name and for its folder."""
+    mnistzoo.exp4(pretrained=True).save_pretrained(tmp_path / "folder")
+    Image.fromarray(test_images.images[0].numpy()).resize((280, 280)).save(tmp_path / "7.png")
+    code = (
+        "import json, os, sys; from mnistzoo.cli import main\n"
+        "os.chdir(sys.argv[1])\n"
+        "for line in json.loads(sys.argv[2]):\n"
+        "    sys.argv = ['mnistzoo', *line.split()]\n"
+        "    try: main()\n"
+        "    except SystemExit as exit: assert not exit.code, line\n"
+        "print('torch' in sys.modules)"
+    )
+    lines = ["predict 7.png --format csv", "read 7.png --model folder --format csv"]
+    *printed, torch_imported = new_python(code, str(tmp_path), json.dumps(lines)).splitlines()
+    assert [line.split(",")[1] for line in printed] == ["label", "7", "label", "7"]
+    assert torch_imported == "False"
 
 
 def commands(group=None, names=()):
@@ -228,6 +250,22 @@ def test_every_format_holds_the_same(format_):
     assert "17302" in text.replace(",", "")
 
 
+@pytest.mark.parametrize("format_", ["csv", "markdown"])
+def test_a_receptive_field_has_its_size_in_every_format(format_):
+    """Lists of numbers are not left out of a row."""
+    printed = invoke("analyze", "exp5", "--layer", "features.conv5", "--format", format_)
+    assert "size" in printed
+    assert "[16, 16]" in printed
+
+
+@pytest.mark.parametrize("format_", get_args(FormatName))
+def test_the_confusion_matrix_is_in_every_format(format_):
+    """Markdown has a table of its own for it, as the terminal has."""
+    shown = {"table": "predicted label", "markdown": "\n\n| true label | 0 |"}
+    printed = invoke("evaluate", "exp1", "--confusion", "--format", format_)
+    assert shown.get(format_, "confusion") in printed
+
+
 def test_file_names_are_not_markup(tmp_path, monkeypatch, test_images):
     """Brackets in file names are printed, and a bar does not end a Markdown cell."""
     monkeypatch.chdir(tmp_path)
@@ -330,6 +368,23 @@ def test_ctrl_c_is_one_line(failed, monkeypatch):
     assert failed("list") == (130, "mnistzoo: Interrupted.\n")
 
 
+@pytest.mark.parametrize("entry", ["-m mnistzoo", "-c import-main"])
+def test_ctrl_c_while_the_commands_are_imported_is_one_line(tmp_path, entry):
+    """Before there is a command, Ctrl+C is one line and status 130 as well."""
+    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt")
+    code = "from mnistzoo.__main__ import main; main()"
+    arguments = ["-c", code] if entry.startswith("-c") else entry.split()
+    path = os.pathsep.join([str(tmp_path), str(Path(mnistzoo.__file__).parents[1])])
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mnistzoo: Interrupted.\n")
+
+
 def test_verify_exits_1_on_a_mismatch(tmp_path, monkeypatch):
     """A figure of the manifest that does not hold is named, and the exit status is 1."""
     folder = shutil.copytree(FOLDER, tmp_path / "weights")
@@ -395,6 +450,30 @@ def test_predict_takes_a_folder_and_standard_input(images):
     invoke("predict", "-", input=b"", status=1)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 300 + ".png"], ids=["empty", "long"])
+def test_predict_survives_names_that_the_system_rejects(images, name):
+    """An empty path is not the working directory, and an endless one is reported like others."""
+    good = images / "seven.png"
+    result = CliRunner().invoke(app, ["predict", name, str(good), "--format", "json"])
+    assert result.exit_code == 1
+    assert [row["file"] for row in json.loads(result.stdout)] == [str(good)]
+    assert result.stderr.startswith(f"mnistzoo: {name or chr(39) * 2}: ")
+    assert result.stderr.endswith("Check the path.\n")
+
+
+def test_the_download_that_is_suggested_is_quoted(failed):
+    """A URL with an ampersand can be pasted into a shell."""
+    url = "https://example.org/a?b=1&c=2"
+    assert f"curl -sL '{url}' | mnistzoo predict -" in failed("predict", url)[1]
+
+
+def test_lists_in_csv_are_json(images):
+    """Probabilities and boxes can be parsed from their cells."""
+    (row,) = csv.DictReader(io.StringIO(invoke("read", images / "seven.png", "--format", "csv")))
+    assert len(json.loads(row["box"])) == 4
+    assert sum(json.loads(row["probabilities"])) == pytest.approx(1)
+
+
 def test_read_finds_every_digit(images):
     """The digits of a page come from left to right, each with a box around its foreground."""
     digits = json.loads(invoke("read", images / "page.png", "--format", "json"))
@@ -422,12 +501,45 @@ def test_misspelled_names_and_missing_folders(failed, tmp_path):
     assert "There is no folder" in failed("evaluate", tmp_path / "nothing")[1]
 
 
+@pytest.mark.parametrize("command", ["evaluate", "analyze", "export -o x.h", "predict x --model"])
+def test_an_empty_name_is_not_the_working_directory(failed, command):
+    """An empty model, as of an unset variable, is an unknown name and not the current folder."""
+    assert "There is no model ''. Choose from: exp1" in failed(*command.split(), "")[1]
+
+
+def test_models_of_other_libraries_are_suggested(failed):
+    """A bare name that the zoo does not have may be one of torchvision or timm."""
+    assert "torchvision:resnet50" in failed("analyze", "resnet50")[1]
+
+
+def test_a_module_that_exits_is_no_model(failed, tmp_path, monkeypatch):
+    """A script that ends the process when it is imported is one error, not a silent success."""
+    monkeypatch.chdir(tmp_path)
+    Path("exiting_script.py").write_text("raise SystemExit(0)")
+    status, error = failed("analyze", "exiting_script:model")
+    assert status == 1
+    assert "Expected package.module:callable" in error
+
+
 def test_a_terminal_without_the_characters():
     """Where ± cannot be printed, a question mark is, and the command succeeds."""
     command = [sys.executable, "-W", "error", "-m", "mnistzoo", "results", RESULTS]
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
     printed = subprocess.run(command, env=environment, capture_output=True, check=True).stdout
     assert b"98.79% ? 0.06" in printed
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("command", ["--version", "results {} --format json", "results absent"])
+def test_closed_streams_are_no_error(command):
+    """Without standard output or error, a command has the same exit status as with them."""
+    line = f"{shlex.quote(sys.executable)} -m mnistzoo {command.format(shlex.quote(str(RESULTS)))}"
+    status = int("absent" in command)
+    for closed in (">&-", ">&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{line} {closed}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
@@ -440,3 +552,45 @@ def test_output_that_cannot_be_written(arguments):
     assert done.returncode == 1
     assert done.stderr.startswith("mnistzoo: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_memory_and_time_of_a_model(failed):
+    """`--memory` prints the peak, and `--roofline` lower bounds, for a batch too."""
+    analysis = mnistzoo.exp5().summary()
+    peak = analysis.peak_memory()
+    assert f"{peak:,} bytes" in invoke("analyze", "exp5", "--memory", "inference")
+    options = ("--memory", "training", "--batch-size", 8, "--format", "json")
+    record = json.loads(invoke("analyze", "exp5", *options))
+    assert record == {"peak_memory": analysis.peak_memory(training=True, batch_size=8)}
+    options = ("--roofline", "A100", "--batch-size", 8)
+    record = json.loads(invoke("analyze", "exp5", *options, "--format", "json"))
+    assert record["macs"] == 8 * analysis.macs
+    assert "lower bound" in invoke("analyze", "exp5", *options, "--format", "markdown")
+    assert "Did you mean 'A100'" in failed("analyze", "exp5", "--roofline", "A10")[1]
+    invoke("analyze", "exp5", "--roofline", "A100", "--memory", "training", status=2)
+
+
+def test_two_models_side_by_side():
+    """Layers with the same path share a row, and others have one of their own."""
+    rows = list(csv.DictReader(io.StringIO(invoke("compare", "exp4", "exp5", "--format", "csv"))))
+    assert [row["layer"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
+    assert [row["layer"] for row in rows if row["MACs: exp4"] == "-"] == [
+        f"features.bn{number}" for number in range(1, 8)
+    ]
+    assert sum(int(row["parameters: exp5"] or 0) for row in rows) == 17302
+    table = invoke("compare", "exp4", "exp5", "--format", "markdown")
+    for name in ("exp4", "exp5"):
+        peak = mnistzoo.get_model(name).summary().peak_memory()
+        assert f"MACs, {peak / 2**20:.2f} MiB peak memory, receptive field 34×34" in table
+    record = json.loads(invoke("compare", "exp5", "exp4", "--format", "json"))
+    assert [model["num_params"] for model in record["models"]] == [17302, 17054]
+    assert record["layers"][1]["path"] == "features.bn1"
+    assert record["layers"][1]["rows"][1] is None
+
+
+def test_layers_that_both_models_lack():
+    """Rows of one model only keep their place, whichever model has them."""
+    record = json.loads(invoke("compare", "exp3", "exp1", "--format", "json"))
+    paths = [layer["path"] for layer in record["layers"]]
+    assert paths[5:8] == ["features.conv3", "features.relu3", "features.pool2"]
+    assert paths[-1] == "classifier"

@@ -356,7 +356,7 @@ def invoke(*args, status=0):
 
 
 def test_commands_take_a_folder(drawn, tmp_path):
-    """`evaluate --data` states intervals and classes, and names on stderr what it left out."""
+    """`evaluate --data` states intervals and classes, and names skipped images on stderr."""
     (drawn / "five").rename(drawn / "5")
     (drawn / "seven").rename(drawn / "7")
     (drawn / "5" / "0.png").write_bytes(b"no image")
@@ -367,8 +367,8 @@ def test_commands_take_a_folder(drawn, tmp_path):
     assert record["interval"] == list(wilson_interval(9, 9))
     assert [row["name"] for row in record["classes"]] == ["5", "7"]
     assert record["classes"][0]["total"] == record["confusion"][5][5] == 4
-    assert re.search(r"left out .*0\.png: .*not an image", err)
-    assert "left out 1 of 10 images" in err
+    assert re.search(r"skipped .*0\.png: .*not an image", err)
+    assert "skipped 1 of 10 images" in err
     out, _ = invoke(*arguments)
     assert "70.08% to 100.00%" in out
     with pytest.raises(ImageError, match="not an image"):

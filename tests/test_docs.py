@@ -137,7 +137,7 @@ def test_documented_figures_stand_beside_measured_ones(figures):
 
 
 def test_the_table_of_layers_is_wrong_where_it_is_known_to_be():
-    """These cells of the study's table of layers differ from exp5, and no others."""
+    """Only the listed cells of the study's table of layers differ from exp5."""
     cells = [figure for row in study.layers() for figure in row.cells]
     assert [figure.what for figure in cells if not figure.holds] == [
         "MaxPool2d-7: output",

@@ -78,8 +78,9 @@ def test_images_can_be_left_out():
     for wrong, message in ([4], "from 0 to 3"), ([-1], "from 0 to 3"), (range(4), "at least one"):
         with pytest.raises(InputError, match=message):
             found.without(wrong)
-    with pytest.raises(InputError, match="one bin or more, got 0"):
-        found.reliability(0)
+    for bins in (0, 1.5):
+        with pytest.raises(InputError, match=f"one bin or more, got {bins}"):
+            found.reliability(bins)
 
 
 def test_disputed_images_have_their_labels(test_images):
@@ -162,6 +163,9 @@ REFUSED = {
     "three parts": (lambda i, n: (i, n, n), "got a tuple of length 3"),
     "dark on light": (lambda i, n: (255 - i, n), "got 50 of 50 images with a light one"),
     "dark on light, normalized": (lambda i, n: (normalized(255 - i), n), "with a light one"),
+    "without their mean": (lambda i, n: (i / 255 - 0.1307, n), "got pixels between -0.1307 and"),
+    "on the meta device": (lambda i, n: (i.to("meta"), n), "got the meta device"),
+    "sparse": (lambda i, n: (i.float().to_sparse(), n), "got torch.sparse_coo"),
     "-1 to 1": (lambda i, n: (i / 127.5 - 1, n), "got pixels between -1 and 1"),
     "beyond 1": (lambda i, n: (i / 250, n), "got pixels between 0 and 1.02"),
     "not finite": (lambda i, n: (i / 0, n), "got pixels between nan and nan"),
@@ -244,6 +248,8 @@ def test_a_model_of_another_precision_is_evaluated(dtype, few):
         (nn.Conv2d(3, 4, 3), "cannot read images of shape (50, 1, 28, 28)"),
         (nn.Conv2d(1, 4, 3), "shape (50, num_classes), got (50, 4, 26, 26)"),
         (Wrapped(nn.Flatten(), lambda logits: {"logits": logits}), "got dict"),
+        (Wrapped(nn.Flatten(), lambda logits: logits[:, :0]), "num_classes), got (50, 0)"),
+        (Wrapped(nn.Flatten(), lambda logits: logits * 1j), "real numbers, got torch.complex64"),
         (Wrapped(nn.Flatten(), lambda logits: logits / 0), "values that are not numbers"),
         (get_model("exp1").to("meta"), "one on the meta device"),
         (get_model("exp1", num_classes=3), "0 to 9, got a model of 3 classes"),

@@ -155,7 +155,7 @@ def test_a_folder_that_refuses_is_reported():
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX limits")
 def test_a_full_disk_leaves_the_old_file(tmp_path):
-    """When a write stops half-way, the old content stays and the part is gone."""
+    """When a write stops halfway, the old content stays and the part is gone."""
     import resource
 
     path = write_bytes(tmp_path / "file", b"old")

@@ -21,7 +21,7 @@ def component(left, top, width, height, area=None):
 
 
 def test_the_bounding_box_contains_all_components():
-    """It reaches from the first column and row to the last."""
+    """The bounding box reaches from the first column and row to the last."""
     components = [component(5, 7, 3, 11), component(1, 9, 2, 2), component(4, 2, 90, 3)]
     assert components[0].height == 11
     assert bounding_box(components) == (1, 2, 94, 18)
@@ -36,7 +36,7 @@ def joined(main, *others):
 
 @pytest.mark.parametrize("turned", [False, True])
 def test_near_components_belong_to_the_main_digit(turned):
-    """Near is up to a quarter of its longer side, between corners, in every direction."""
+    """A component is near within a quarter of the digit's longer side, in every direction."""
 
     def at(left, top, width, height):
         box = (top, left, height, width) if turned else (left, top, width, height)
@@ -88,9 +88,9 @@ def test_isolated_components_are_digits_from_two_fifths_of_the_height(height, co
     ],
 )
 def test_small_components_belong_to_the_digit_they_are_near(box, expected):
-    """Near is 35 % of the typical height above or below a digit, and 10 % beside it.
+    """Near is within 35% of the typical height above or below a digit, and 10% beside it.
 
-    Above and below mean that they share 30 % of the narrower one's width.
+    Above and below mean that they share 30% of the narrower one's width.
     """
     assert sizes(*ROW, component(*box)) == expected
 
@@ -116,7 +116,7 @@ def test_digits_are_ordered_line_by_line(slope):
 
 
 def test_a_digit_beside_another_is_in_its_line():
-    """They share 40 % of the lower one's height; otherwise it starts another line."""
+    """Digits in a line share 40% of the lower one's height."""
     first = [component(0, 100, 50, 100)]
     same, other = [component(100, 160, 50, 100)], [component(100, 161, 50, 100)]
     assert reading_order([same, first]) == [first, same]

@@ -90,7 +90,7 @@ def test_mnist_images_are_unchanged_in_every_form(digits, form):
 
 
 def test_the_transform_works_in_datasets(digits, tmp_path):
-    """It can be pickled for a DataLoader's workers, and passed to torchvision's datasets."""
+    """The transform can be pickled for a DataLoader, and passed to torchvision's datasets."""
     from torchvision.datasets import ImageFolder
 
     (tmp_path / "seven").mkdir()
@@ -413,7 +413,7 @@ def model():
 
 
 def test_a_prediction_is_the_models_output(model, page):
-    """Its probabilities are those of the model in evaluation mode; its label has the largest."""
+    """Probabilities are those of the model in evaluation mode; the label has the largest."""
     got = model.predict(page)
     assert got.label == int(np.argmax(got.probabilities))
     assert got.probability == max(got.probabilities)

@@ -17,9 +17,10 @@ from mnistzoo.data.mnist import TEST_LABELS, read_idx
 from mnistzoo.errors import MnistZooError
 from mnistzoo.files import make_folder, move, read_bytes, write_bytes
 from mnistzoo.models import exp1
+from mnistzoo.models.tensors import load_into
 from mnistzoo.storage.hub_client import check_repo_id
 from mnistzoo.storage.manifest import FOLDER, pretrained_state_dict, read_manifest
-from mnistzoo.storage.state_dict import load_into, read_metadata, read_state_dict
+from mnistzoo.storage.state_dict import read_metadata, read_state_dict
 
 HERE = Path()
 """The folder of a test. Each test runs in its own."""

@@ -74,7 +74,7 @@ def test_the_returned_tensors_may_be_changed():
 
 
 def test_normalize_matches_its_definition(test_images):
-    """It is (x / 255 - mean) / std, as NumPy computes it in double precision."""
+    """`normalize` is (x / 255 - mean) / std, as NumPy computes it in double precision."""
     ours = normalize(test_images.images[:100])
     theirs = (test_images.images[:100].numpy().astype(np.float64) / 255 - 0.1307) / 0.3081
     assert ours.shape == (100, 1, 28, 28)

@@ -167,7 +167,7 @@ def test_a_classifier_without_a_linear_layer_has_no_num_classes():
 @pytest.mark.parametrize("bad", [0, -1, 2.5, 10.0, True, "10", None])
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_num_classes_must_be_a_positive_integer(bad, pretrained):
-    """Anything else is an error that shows what was given."""
+    """A `num_classes` that is not a positive integer is an error that shows it."""
     with pytest.raises(InputError, match=f"positive integer, got {bad!r}"):
         mnistzoo.exp1(num_classes=bad, pretrained=pretrained)
     with pytest.raises(InputError, match=f"positive integer, got {bad!r}"):
@@ -199,8 +199,16 @@ def test_unknown_names_suggest_the_nearest():
             mnistzoo.get_model(name)
 
 
+def test_an_error_lists_few_names():
+    """The names of a library with a thousand models do not fill the screen."""
+    error = UnknownNameError("model", "?", [f"model_{number}" for number in range(1000)])
+    assert str(error).startswith("There is no model '?'. Choose from: model_0, model_1, ")
+    assert str(error).endswith(", …")
+    assert len(str(error)) < 600
+
+
 def test_receptive_field_is_one_field():
-    """Without a layer it is the last feature map's, which `summary` reports too."""
+    """The default field is the last feature map's, which `summary` reports too."""
     model = mnistzoo.exp5()
     field = model.receptive_field()
     assert isinstance(field, mnistzoo.ReceptiveField)
@@ -276,6 +284,14 @@ def test_models_that_differ_from_their_architecture_are_not_written(change, writ
     with pytest.raises(WeightsError):
         model.save_pretrained(out) if write == "save" else export(model, out, format="onnx")
     assert not out.exists()
+
+
+@pytest.mark.parametrize("value", [object(), float("nan")], ids=["object", "nan"])
+def test_provenance_is_json(tmp_path, value):
+    """Values that JSON does not have are refused, and nothing is written."""
+    with pytest.raises(InputError, match="provenance of JSON values"):
+        mnistzoo.exp1().save_pretrained(tmp_path / "model", provenance={"value": value})
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from mnistzoo import exp5, get_model, list_models
 from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import ImageError
 from mnistzoo.images.preprocessing import to_mnist
-from mnistzoo.models.prediction import classify
+from mnistzoo.models.classify import classify
 from origins import MAKERS
 
 PENCIL = 0.06

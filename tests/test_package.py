@@ -16,18 +16,18 @@ LAYERS = [
     {"plots", "zoo"},
     {"export", "training"},
     {"evaluation"},
-    {"data", "models"},
+    {"data", "inference", "models"},
     {"storage", "images"},
-    {"analysis", "inference"},
-    {"architectures", "files", "records", "tables"},
+    {"analysis"},
+    {"architectures", "files", "labels", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""
 
 ANALYSIS_LAYERS = [
-    {"effective"},
+    {"effective", "cost"},
     {"tracing"},
-    {"operators", "rendering", "table"},
+    {"operators", "rendering", "table", "comparison", "roofline", "devices"},
     {"field"},
     {"algebra"},
 ]

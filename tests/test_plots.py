@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
-from mnistzoo.errors import MissingExtraError
+from mnistzoo.errors import InputError, MissingExtraError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.models import get_model, list_models
 from mnistzoo.training.metrics import dump_result
@@ -303,6 +303,44 @@ def test_plots_of_predictions_are_written(tmp_path, test_images, monkeypatch, co
     assert printed["model"] == "exp1"
     assert b"<svg" in path.read_bytes()
     assert text in draw(command, "exp1", "-o", tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize("draw", [plots.confusion, plots.reliability])
+def test_a_title_is_no_formula(evaluated, draw, tmp_path):
+    """A folder may be named like mathematics that matplotlib cannot read."""
+    figure = draw(evaluated[0], "runs/$^_$")
+    plots.save(figure, tmp_path / "figure.png", {})
+    assert figure.axes[0].get_title().startswith("runs/$^_$: ")
+
+
+def test_a_title_of_errors_is_no_formula(evaluated, tmp_path):
+    """The same holds for the title above all panels."""
+    figure = plots.errors(*evaluated, title="runs/$^_$")
+    plots.save(figure, tmp_path / "figure.png", {})
+    assert figure.get_suptitle().startswith("runs/$^_$: ")
+
+
+@pytest.mark.parametrize("name", ["figure", "figure.xyz"])
+def test_a_figure_needs_a_known_suffix(evaluated, tmp_path, name):
+    """Paths are strings or path objects, and other formats are refused."""
+    figure = plots.confusion(evaluated[0])
+    plots.save(figure, f"{tmp_path}/figure.svg", {})
+    with pytest.raises(InputError, match=rf"figure\.png, .*, got '.*{name}'"):
+        plots.save(figure, tmp_path / name, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["figure.svg"]
+
+
+def test_curves_need_a_run():
+    """Without one there is nothing to draw."""
+    with pytest.raises(InputError, match="one run or more, got none"):
+        plots.curves([])
+
+
+def test_a_loss_of_zero_does_not_vanish():
+    """A logarithmic scale cannot show 0, so the point lies at the bottom."""
+    drawn = result([0.5, 0.6], architecture="exp1", losses=[1.0, 0.0])
+    _, axes = plots.curves([drawn]).axes
+    assert all(inside(axes, *point) for line in axes.lines for point in line.get_xydata())
 
 
 def test_without_matplotlib_the_extra_is_named(monkeypatch):

@@ -104,7 +104,7 @@ def test_files_go_to_a_node_and_back(tmp_path, small_mnist):
 
 @pytest.mark.parametrize("address", ["", "local", "here", "ray://127.0.0.1:1", "127.0.0.1:"])
 def test_other_addresses_are_refused(address):
-    """Anything but auto and HOST:PORT is an error that says so; no cluster is started."""
+    """An address other than auto and HOST:PORT is an error, and no cluster is started."""
     with pytest.raises(InputError, match="auto or HOST:PORT"):
         next(run_on_ray({}, address=address))
 

@@ -81,7 +81,7 @@ def test_other_components_are_left_out():
     [(0.6, 33, True), (0.6, 32, False), (0.3, 17, True), (0.3, 16, False), (0.75, 60, False)],
 )
 def test_blurred_wide_strokes_keep_their_gray_levels(gray, rows, kept):
-    """They are blurred if half as many pixels are gray as are in the mask."""
+    """Strokes count as blurred if half as many pixels are gray as are in the mask."""
     density = np.concatenate([np.full((32, 64), 1.0), np.full((rows, 64), gray)])
     unchanged = np.pad(np.clip((density - 0.1) / 0.8, 0, 1), 16)
     found = _normalize_strokes(density.astype(np.float32))
@@ -90,7 +90,7 @@ def test_blurred_wide_strokes_keep_their_gray_levels(gray, rows, kept):
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (19, 19), (0, 19), (10, 9)])
 def test_an_unbalanced_digit_stays_whole(row, column):
-    """Its center of mass moves to the center as far as the image reaches."""
+    """The center of mass moves to the center as far as the image allows."""
     digit = np.zeros((20, 20), np.float32)
     digit[row, column] = 1
     expected = [side + min(max(14 - side, 0), 8) for side in (row, column)]

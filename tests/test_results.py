@@ -143,7 +143,7 @@ def test_other_files_are_refused(tmp_path, text):
 
 
 def test_the_folder_of_one_run_is_read(tmp_path):
-    """Its metrics are read, its config and hidden files are not."""
+    """The metrics of a run folder are read; its config and hidden files are not."""
     (tmp_path / "._exp1.json").write_bytes(b"\0")
     write(tmp_path, result(seed=3)).rename(tmp_path / "metrics.json")
     (tmp_path / "config.json").write_text("{}")

@@ -154,7 +154,7 @@ def test_the_page_states_the_versions_of_torch():
 
 
 def test_the_page_of_ablations_states_the_noise():
-    """It says by how many images rows differ that differ in their seed only."""
+    """The page says by how many images rows differ if only their seed differs."""
 
     def rows(name):
         return csv.DictReader((ROOT / "docs" / name).read_text(encoding="utf8").splitlines())

@@ -104,7 +104,7 @@ def test_two_runs_in_one_folder(run, tmp_path, small_mnist):
 
 
 def test_a_run_that_ends_in_the_shipped_weights(tmp_path, small_mnist, monkeypatch):
-    """It writes the very file that ships, and a card with the accuracy that ships."""
+    """A run with the shipped weights writes the shipped file, and a card with its accuracy."""
     shipped = mnistzoo.exp1(pretrained=True)
     monkeypatch.setattr(Trainer, "result", property(lambda self: shipped))
     recipe = replace(get_recipe("record", "exp1"), epochs=1)

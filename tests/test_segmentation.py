@@ -110,7 +110,7 @@ def test_noise_is_background(noise):
 
 
 def test_a_flat_background_has_neither_noise_nor_shade():
-    """That of an enlarged drawing is flat; with noise clipped at black, or a shadow, it is not."""
+    """Enlarged line art has a flat background; clipped noise or a shadow is not flat."""
     mask = strokes(300, 260, SEVEN, 9)
     drawn = np.asarray(Image.fromarray(mask).convert("L").resize((60, 70), Image.Resampling.BOX))
     enlarged = np.asarray(Image.fromarray(drawn).resize((260, 300)), dtype=np.float32) / 255
@@ -135,7 +135,7 @@ def test_a_flat_background_needs_contrast(high, flat):
 
 @given(mode=COUNT, near=COUNT, far=COUNT, apart=COUNT, rest=st.integers(0, 60))
 def test_a_flat_background_has_one_level(mode, near, far, apart, rest):
-    """Its mode is frequent and sharp, and no level apart from it is nearly as frequent."""
+    """The mode of a flat background is sharp, and no other level is nearly as frequent."""
     levels = {100: mode, 104: near, 105: far, 126: apart} | {150 + i: 1 for i in range(rest)}
     if max(levels, key=levels.get) != 100 or list(levels.values()).count(mode) > 1:
         return

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,22 @@ def test_private_names_stay_out_of_the_reference(site):
     documented = set(re.findall(r'id="(mnistzoo\.[\w.]+)"', text))
     assert {"mnistzoo.get_model", "mnistzoo.analyze"} <= documented
     assert not [name for name in documented if re.search(r"\._(?!_)", name)]
+
+
+@needs_browser
+def test_the_front_page_has_the_drawing_page(site, phone):
+    """The models of the front page run in the reader's browser, and read a drawn stroke."""
+    phone.get((site / "index.html").as_uri())
+    frame = phone.find_element("css selector", "iframe")
+    phone.execute_script("arguments[0].scrollIntoView()", frame)
+    phone.switch_to.frame(frame)
+    board = phone.find_element("id", "board")
+    board.send_keys(*["\ue013"] * 10, " ", *["\ue015"] * 20, " ")  # arrows up, arrows down
+    status = phone.find_element("id", "status")
+    deadline = time.monotonic() + 60
+    while "reads 1" not in status.text and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "exp5 · Deep CNN + BatchNorm reads 1" in status.text
 
 
 @needs_browser

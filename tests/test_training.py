@@ -224,7 +224,7 @@ def test_frozen_convolutions_stop_learning(few, run):
     ],
 )
 def test_bfloat16_is_used_where_it_is_faster(monkeypatch, able, expected):
-    """That is with AMX, or with AVX-512 BF16 on processors other than Intel's."""
+    """Training uses bfloat16 with AMX, or with AVX-512 BF16 on non-Intel processors."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     assert trainer.autocast_dtype(torch.device("cpu")) == expected
 
@@ -314,7 +314,7 @@ def test_a_teacher_comes_with_its_recipe(few, run):
 
 
 def test_a_teacher_is_trained_like_its_student(run):
-    """Its run has the same seed and holdout, and no more epochs than either recipe."""
+    """A teacher's run has the student's seed and holdout, and no more epochs."""
     student = replace(run, recipe=replace(run.recipe, teacher="teacher"), seed=5, holdout=100)
     teacher = student.teacher
     assert (teacher.seed, teacher.holdout, teacher.recipe.epochs) == (5, 100, 2)

@@ -1,4 +1,7 @@
-"""Sphinx extension: write generated pages, parts and figures to `docs/_generated`."""
+"""Sphinx extension: write generated pages, parts and figures to `docs/_generated`.
+
+What is in its folder `root` goes to the top of the site as it is.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import drawings
 import model_page
 import parts
 from mnistzoo.data.mnist import mnist
+from mnistzoo.export import export_page
 from mnistzoo.models import get_model, list_models
 
 STACK = (
@@ -32,6 +36,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 def setup(app: Any) -> dict[str, bool]:
     """Register `write` to run before pages are read."""
+    (Path(app.srcdir) / "_generated" / "root").mkdir(parents=True, exist_ok=True)  # or Sphinx warns
     app.connect("builder-inited", lambda app: write(Path(app.srcdir) / "_generated"))
     return {"parallel_read_safe": True}
 
@@ -39,12 +44,14 @@ def setup(app: Any) -> dict[str, bool]:
 def write(folder: Path) -> None:
     """Write every generated page, part and figure."""
     shutil.rmtree(folder, ignore_errors=True)
-    for name in ("models", "parts", "figures"):
+    for name in ("models", "parts", "figures", "root"):
         (folder / name).mkdir(parents=True)
     for name, part in PARTS.items():
         (folder / "parts" / f"{name}.md").write_text(part(), encoding="utf8")
     for name in list_models():
         model_page.write(name, folder / "models")
+    models = [get_model(name, pretrained=True) for name in reversed(list_models())]
+    export_page(models, folder / "root" / "digits.html", title="Draw a digit")
     _draw(folder / "figures")
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from mnistzoo.errors import MnistZooError as MnistZooError
     from mnistzoo.evaluation import Evaluation as Evaluation
     from mnistzoo.evaluation import evaluate as evaluate
+    from mnistzoo.images.prediction import Digit as Digit
+    from mnistzoo.images.prediction import Prediction as Prediction
     from mnistzoo.images.transforms import transforms as transforms
     from mnistzoo.models import ConvNet as ConvNet
     from mnistzoo.models import exp1 as exp1
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from mnistzoo.models import from_pretrained as from_pretrained
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
-    from mnistzoo.models.prediction import Digit as Digit
-    from mnistzoo.models.prediction import Prediction as Prediction
 
 _MODULES = ("analysis", "errors", "export", "models", "plots")
 
@@ -56,7 +56,7 @@ _HOMES = {
         *("ConvNet", "exp1", "exp2", "exp3", "exp4", "exp5"),
         *("from_pretrained", "get_model", "list_models"),
     ),
-    "models.prediction": ("Digit", "Prediction"),
+    "images.prediction": ("Digit", "Prediction"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

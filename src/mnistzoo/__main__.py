@@ -1,6 +1,17 @@
-"""Run the command line: `python -m mnistzoo`."""
+"""Run the command line: `mnistzoo`, or `python -m mnistzoo`."""
 
-from mnistzoo.cli import main
+import sys
+
+
+def main() -> None:
+    """Run the command line. Ctrl+C is one line while it is imported, too."""
+    try:
+        from mnistzoo.cli import main as run
+    except KeyboardInterrupt:
+        sys.stderr.write("mnistzoo: Interrupted.\n")
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+MAX_NAMES = 40
+"""The most names that an error lists."""
+
 
 class MnistZooError(Exception):
     """Base class of every error in this module.
@@ -40,7 +43,9 @@ class UnknownNameError(MnistZooError, ValueError):
 
         kind, name, known = self.args
         nearest = get_close_matches(str(name), known, n=1, cutoff=0.4)
-        hint = f"Did you mean {nearest[0]!r}?" if nearest else f"Choose from: {', '.join(known)}."
+        more = ", …" if len(known) > MAX_NAMES else "."
+        choices = f"Choose from: {', '.join(known[:MAX_NAMES])}{more}"
+        hint = f"Did you mean {nearest[0]!r}?" if nearest else choices
         return f"There is no {kind} {name!r}. {hint}"
 
 

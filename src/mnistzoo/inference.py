@@ -5,14 +5,21 @@ Batch norm is folded into the convolutions; then every layer is one matrix produ
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistzoo.architectures import MEAN, STD, Architecture, Conv
+from mnistzoo.architectures import BUILDABLE, MEAN, STD, Architecture, Conv
+from mnistzoo.images.prediction import Digit, Prediction, predict, read
+from mnistzoo.storage.manifest import pretrained_state_dict
+from mnistzoo.storage.model_folder import read_folder, unpack
+
+if TYPE_CHECKING:
+    from mnistzoo.images.loading import ImageLike
 
 EPSILON = 1e-5
 """Added to the variance in batch norm, PyTorch's default."""
@@ -46,11 +53,13 @@ class NumpyModel:
         architecture: the row of data that it is built from.
         convolutions: one layer per convolution, from the input on.
         classifier: the linear layer.
+        labels: names of the classes, or None if they are only numbered.
     """
 
     architecture: Architecture
     convolutions: tuple[Layer, ...]
     classifier: Layer
+    labels: tuple[str, ...] | None = None
 
     @classmethod
     def from_state_dict(cls, architecture: Architecture, state: Mapping[str, Any]) -> NumpyModel:
@@ -70,6 +79,19 @@ class NumpyModel:
         logits -= logits.max(axis=1, keepdims=True)
         return np.asarray(logits - np.log(np.exp(logits).sum(axis=1, keepdims=True)))
 
+    def predict(self, image: ImageLike) -> Prediction:
+        """Classify the digit in an image, as `ConvNet.predict` does."""
+        return predict(self._classify, image, self.labels)
+
+    def read(self, image: ImageLike) -> list[Digit]:
+        """Return every digit in an image, as `ConvNet.read` does."""
+        return read(self._classify, image, self.labels)
+
+    def _classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
+        # one by one: a digit's numbers must not depend on the others
+        logs = [self.log_probabilities(digit[None])[0].astype(np.float64) for digit in digits]
+        return [(np.exp(row) / np.exp(row).sum()).tolist() for row in logs]
+
     def activations(self, images: NDArray[np.uint8]) -> Iterator[Floats]:
         """Yield the feature maps of each layer, shape `(N, height, width, channels)`."""
         maps: Floats = np.asarray((images[..., None] / 255 - MEAN) / STD, dtype=np.float32)
@@ -80,6 +102,33 @@ class NumpyModel:
             else:
                 maps = _pool(maps)
             yield maps
+
+
+def load_model(name: str) -> NumpyModel:
+    """Load a model of the zoo with its pretrained weights.
+
+    >>> load_model("exp5").log_probabilities(np.zeros((1, 28, 28), np.uint8)).shape
+    (1, 10)
+
+    Raises:
+        UnknownNameError: No weights of that name are shipped.
+        FileReadError: The file is missing.
+        WeightsError: The file is not the one that the manifest describes.
+    """
+    state_dict = pretrained_state_dict(name)
+    return NumpyModel.from_state_dict(BUILDABLE[name], state_dict)
+
+
+def load_folder(folder: str | os.PathLike[str]) -> NumpyModel:
+    """Load a model from a folder that `save_pretrained`, `mnistzoo train` or `pull` wrote.
+
+    Raises:
+        FileReadError: The folder or one of its files is missing or cannot be read.
+        WeightsError: The files are altered, foreign or incomplete.
+    """
+    saved = unpack(read_folder(folder), os.fspath(folder))
+    model = NumpyModel.from_state_dict(BUILDABLE[saved.config.architecture], saved.state_dict)
+    return replace(model, labels=saved.config.labels)
 
 
 def _layer(state: Mapping[str, Any], name: str) -> Layer:

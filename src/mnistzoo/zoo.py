@@ -9,13 +9,9 @@ from typing import Any
 from msgspec.structs import asdict, replace
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import UnknownNameError, WeightsError
-from mnistzoo.evaluation import evaluate
 from mnistzoo.files import read_bytes, sha256, write_bytes
-from mnistzoo.models import get_model, list_models
 from mnistzoo.storage.manifest import FOLDER, Entry, read_manifest, write_manifest
-from mnistzoo.storage.state_dict import MAX_BYTES, load_into, parse_state_dict, read_metadata
 
 
 @dataclass(frozen=True)
@@ -56,26 +52,40 @@ def rows(sort: str = "name") -> list[Row]:
     """
     if sort not in COLUMNS:
         raise UnknownNameError("column", sort, COLUMNS)
-    made = [_row(name) for name in list_models()]
+    made = [_row(name) for name in ARCHITECTURES]
     if sort == "accuracy":
         return sorted(made, key=lambda row: -(row.accuracy or 0.0))
     return sorted(made, key=lambda row: getattr(row, sort))
 
 
 def _row(name: str) -> Row:
-    analysis = get_model(name).summary()
+    """Return a row from the manifest, or computed where there are no weights."""
     entry = read_manifest().get(name)
-    field = analysis.receptive_field
-    assert field is not None, "every model of the zoo has feature maps"
+    costs = asdict(entry) if entry else _costs(name)
     return Row(
         name=name,
         title=ARCHITECTURES[name].title,
-        num_params=analysis.num_params,
-        macs=analysis.macs,
-        footprint_mib=analysis.footprint_mib,
-        receptive_field=int(field.size[0]),
+        num_params=costs["num_params"],
+        macs=costs["macs"],
+        footprint_mib=costs["footprint_mib"],
+        receptive_field=costs["receptive_field"],
         accuracy=entry.accuracy if entry else None,
     )
+
+
+def _costs(name: str) -> dict[str, Any]:
+    """Return what an analysis finds of a model, by the names that rows and entries have."""
+    from mnistzoo.models import get_model
+
+    analysis = get_model(name).summary()
+    field = analysis.receptive_field
+    assert field is not None, "every model of the zoo has feature maps"
+    return {
+        "num_params": analysis.num_params,
+        "macs": analysis.macs,
+        "footprint_mib": analysis.footprint_mib,
+        "receptive_field": int(field.size[0]),
+    }
 
 
 @dataclass(frozen=True)
@@ -119,6 +129,12 @@ def entry_of(name: str, path: Path) -> Entry:
         FileReadError: The file is missing.
         WeightsError: The file does not fit the model, or lacks its provenance.
     """
+    from mnistzoo.data.mnist import mnist
+    from mnistzoo.evaluation import evaluate
+    from mnistzoo.models import get_model
+    from mnistzoo.models.tensors import load_into
+    from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict, read_metadata
+
     data = read_bytes(path, limit=MAX_BYTES)
     model = get_model(name)
     load_into(model, parse_state_dict(data, path.name), path.name)
@@ -128,13 +144,11 @@ def entry_of(name: str, path: Path) -> Entry:
             f"Expected {path} to state its recipe, seed and versions, got a file without "
             f"{', '.join(sorted(missing))}. Take weights that `mnistzoo train` wrote."
         )
-    analysis = model.summary()
     return Entry(
         file=path.name,
         sha256=sha256(data),
         bytes=len(data),
-        num_params=analysis.num_params,
-        macs=analysis.macs,
+        **_costs(name),
         correct=evaluate(model, mnist(train=False)).correct,
         recipe=provenance["recipe"],
         seed=provenance["seed"],
@@ -149,6 +163,8 @@ def adopt(name: str, path: Path, folder: Path = FOLDER) -> Entry:
         UnknownNameError, FileReadError, WeightsError: As for `entry_of`. The folder is unchanged.
         FileWriteError: The folder cannot be written.
     """
+    from mnistzoo.storage.state_dict import MAX_BYTES
+
     entry = replace(entry_of(name, path), file=f"{name}.safetensors")
     write_bytes(folder / entry.file, read_bytes(path, limit=MAX_BYTES))
     write_manifest({**read_manifest(folder), name: entry}, folder)

@@ -85,7 +85,7 @@ def test_a_kernel_connects_its_first_and_last_input():
 
 
 def test_the_algebra_needs_no_torch():
-    """Its modules import the standard library, NumPy, the errors and one another."""
+    """The algebra imports the standard library, NumPy, the errors and one another."""
     allowed = {*sys.stdlib_module_names, "numpy"}
     for path in Path(algebra.__file__).parent.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf8"))):

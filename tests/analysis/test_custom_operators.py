@@ -106,7 +106,7 @@ def test_names_of_other_libraries_are_their_own():
 
 
 def test_rows_of_a_custom_operator():
-    """It is listed with its multiply-accumulates, or on request."""
+    """A custom operator with MACs has a row; one without has a row on request."""
     halve, double = (custom(name, lambda x: x * 1) for name in ("halve", "double_"))
     register_operator("mnistzoo_tests::halve", elementwise, macs=lambda call: call.result.numel())
     register_operator("mnistzoo_tests::double_", elementwise, listed=True)
@@ -115,7 +115,7 @@ def test_rows_of_a_custom_operator():
 
 
 def test_values_that_a_custom_operator_needs():
-    """The analysis stops where they depend on the input."""
+    """The analysis stops at an operator that needs values that depend on the input."""
     count = custom("count", lambda x: x * 1)
     register_operator("mnistzoo_tests::count", read_all, needs_values=True)
     assert "mnistzoo_tests.count" in mnistzoo.analyze(Between(count), (1, 9, 10)).stopped_at
@@ -147,10 +147,29 @@ def test_a_rule_that_is_wrong(rule, message, monkeypatch):
         mnistzoo.analyze(Between(wrong), (1, 9, 10))
 
 
+@pytest.mark.parametrize(
+    ("macs", "message"),
+    [
+        (lambda call: 1 // 0, "macs failed.*ZeroDivisionError"),
+        (lambda call: 1.5, "macs failed.*TypeError"),
+        (lambda call: -5, "a number from 0, got -5"),
+    ],
+)
+def test_macs_that_are_wrong(macs, message, monkeypatch):
+    """The error names the operator and what is wrong with its count, and no table has it."""
+    wrong = custom("wrong", lambda x: x * 1)
+    monkeypatch.setitem(OPERATORS, "mnistzoo_tests::wrong", Operator(elementwise, macs=macs))
+    find_operator.cache_clear()
+    with pytest.raises(AnalysisError, match=rf"mnistzoo_tests\.wrong.*{message}"):
+        mnistzoo.analyze(Between(wrong), (1, 9, 10))
+
+
 def test_a_rule_is_a_function():
-    """Anything else is refused at once."""
+    """Anything that is not a function is refused at registration."""
     with pytest.raises(InputError, match="can be called"):
         register_operator("mnistzoo_tests::named", "elementwise")
+    with pytest.raises(InputError, match="can be called"):
+        register_operator("mnistzoo_tests::named", elementwise, macs=5)
 
 
 @pytest.mark.parametrize("name", ["aten::relu", "mnistzoo_tests::twice"])
@@ -162,8 +181,8 @@ def test_an_operator_is_registered_once(name):
         register_operator(name, elementwise)
 
 
-@pytest.mark.parametrize("name", ["blur", "mylib::", "::blur"])
+@pytest.mark.parametrize("name", ["blur", "mylib::", "::blur", "mylib::blur.default", 3])
 def test_names_need_a_namespace(name):
-    """Without one, it is not known whose operator is meant."""
+    """A name without one, or with an overload, would match no operator."""
     with pytest.raises(InputError, match="qualified name"):
         register_operator(name, elementwise)

@@ -88,7 +88,7 @@ def test_later_writes_to_the_output_do_not_count():
 
 
 def test_bad_images_and_layers_are_refused():
-    """So are a classifier's output, integers, arrays, empty batches and unknown paths."""
+    """Integers, arrays, empty batches, unknown paths and a classifier's output are refused."""
     model = exp5()
     with pytest.raises(AnalysisError, match="map of 2 axes"):
         effective_receptive_field(model, torch.randn(1, 1, 28, 28), "classifier")
@@ -114,7 +114,7 @@ def test_images_in_another_precision():
 
 
 def test_a_module_with_two_paths():
-    """Either path gives the field of its last call."""
+    """Both paths of a shared module give the field of its last call."""
     conv = nn.Conv2d(1, 1, 3)
     module = nn.Sequential(conv, conv)
     found = effective_receptive_field(module, torch.rand(1, 1, 9, 9), "1")

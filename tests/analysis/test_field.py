@@ -13,7 +13,7 @@ FIELD = ReceptiveField(size=(34, 5), stride=(4, 1), padding=(8, 2))
 
 
 def test_a_field_made_by_hand():
-    """It computes intervals, centers and clipped sizes, and prints and compares by its numbers."""
+    """A field made by hand has intervals, centers and clipped sizes, and compares by value."""
     assert FIELD.interval((1, 0)) == ((-4, 29), (-2, 2))
     assert FIELD.interval(0) == ((-8, 25), (-2, 2))
     assert FIELD.center((1, 0)) == (12.5, 0.0)

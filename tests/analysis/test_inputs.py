@@ -45,7 +45,7 @@ class Output:
 
 
 def test_other_arguments():
-    """They keep their values, add nothing to fields, and count where they are read."""
+    """Other arguments keep their values, and do not change receptive fields."""
     module, step = Conditioned(), torch.tensor([0.3])
     analysis = analyze(module, (1, 9, 9), {"step": step})
     assert analysis.receptive_field.size == (5, 5)
@@ -139,7 +139,7 @@ def test_other_arguments_may_have_any_name():
 
 @pytest.mark.parametrize("kwargs", [torch.zeros(3), "step", {1: 2}, [("step", 1)]])
 def test_other_arguments_that_are_not_a_mapping(kwargs):
-    """They are passed as a dictionary from names to values."""
+    """Other arguments must be a dictionary from names to values."""
     with pytest.raises(InputError, match="Expected kwargs as a mapping"):
         analyze(nn.Flatten(), (1, 8, 8), kwargs)
 
@@ -180,7 +180,7 @@ def test_an_output_without_tensors_is_refused():
     ],
 )
 def test_shapes_that_are_not_positive_integers(shape):
-    """They are refused, whatever they are."""
+    """A shape that does not consist of positive integers is refused."""
     with pytest.raises(InputError, match="Expected a tensor, or a shape of positive integers"):
         analyze(exp5(), shape)
 
@@ -197,7 +197,7 @@ def test_an_array_in_place_of_a_tensor():
 
 @pytest.mark.parametrize("shape", [(1, 10**30, 8), (1, 2**25), (2**24, 2**24, 2**24)])
 def test_shapes_that_are_too_large(shape):
-    """They are refused before anything is allocated."""
+    """A shape that is too large is refused before anything is allocated."""
     with pytest.raises(InputError, match="Analyze a smaller input"):
         analyze(nn.Flatten(), shape)
 
@@ -232,7 +232,7 @@ def test_what_is_not_a_module_is_refused(thing):
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_torchscript_is_refused():
-    """So is a model with a part compiled by TorchScript."""
+    """A model is refused if TorchScript compiled it or a part of it."""
     module = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
     for whole in (module, nn.Sequential(module)):
         with pytest.raises(AnalysisError, match=r"TorchScript.*that it was compiled from"):
@@ -307,7 +307,7 @@ def test_parameters_of_a_lazy_model_are_counted_by_analyze():
 
 
 def test_an_input_without_axes():
-    """It has no receptive field, and the totals say so."""
+    """A model of an input without axes has no receptive field, and the totals say so."""
     analysis = analyze(nn.Linear(8, 3), (8,))
     assert analysis.receptive_field is None
     assert analysis.to_table().caption.endswith("no receptive field")

@@ -129,7 +129,7 @@ def _tensors(module):
 
 
 def test_meta_copies_replace_the_floats_of_a_module():
-    """They have the same dtypes, and the module's own tensors return afterward."""
+    """Meta copies have the same dtypes, and the module's own tensors return afterward."""
     lazy = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.LazyConv2d(4, 3)).double()
     lazy.append(nn.LazyBatchNorm2d(dtype=torch.float16))
     lazy[0].bias.requires_grad_(False)
@@ -165,7 +165,7 @@ class Caching(nn.Module):
 
 
 def test_nested_containers_are_restored():
-    """They hold the same objects as before, and no tensor of the trace."""
+    """Nested containers hold the same objects as before, and no tensor of the trace."""
     module = Caching()
     inner, lists = module.cache["layer"], module.lists[0]
     analyze(module, (1, 8, 8))
@@ -202,7 +202,7 @@ def test_data_and_gradients_are_restored():
 
 
 def test_a_trace_leaves_no_reference_cycle():
-    """Its memory is free as soon as it ends."""
+    """The memory of a trace is free as soon as it ends."""
     gc.collect()
     gc.disable()
     try:

@@ -36,7 +36,7 @@ def test_parameters_read_by_a_function_are_not_unused():
 
 
 def test_a_module_with_two_paths_has_the_field_of_its_last_call():
-    """Both paths name the same module, and the output of its last call."""
+    """Both paths of a shared module name the output of its last call."""
     relu = nn.ReLU()
     module = nn.Sequential(nn.Conv2d(1, 2, 3), relu, nn.Conv2d(2, 2, 3), relu)
     fields = [receptive_field(module, (1, 8, 8), path).size for path in ("0", "1", "2", "3")]

@@ -129,7 +129,7 @@ def test_an_unfold_of_an_axis_in_the_channels():
 
 
 def test_minimum_and_maximum_at_once():
-    """They read what one alone reads. Older releases of torch have no gradient of `aminmax`."""
+    """`aminmax` reads what `amin` reads. Older releases of torch have no gradient of `aminmax`."""
     both, one = (
         mnistzoo.receptive_field(Between(function), (1, 12, 13), "")
         for function in (
@@ -251,13 +251,13 @@ def test_nearest_units_are_those_that_torch_rounds_to(mode, units, options):
     ids=["pixel unshuffle", "space to depth", "columns only"],
 )
 def test_units_with_part_of_an_axis_in_their_channels(function):
-    """They read what all of their channels read, and are numbered on the map."""
+    """Units read what all of their channels read, and are numbered on the map."""
     module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), Function(function))
     compare(module, (1, 12, 12), "1")
 
 
 def test_the_window_of_a_space_to_depth():
-    """It moves by the block, and is as wide as the block and the convolution's margin."""
+    """The window moves by the block, and is as wide as the block and the margin."""
     module = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.PixelUnshuffle(4))
     field = mnistzoo.receptive_field(module, (1, 32, 32), "1")
     assert (field.size, field.stride, field.padding) == ((6, 6), (4, 4), (1, 1))
@@ -352,7 +352,7 @@ def test_activations_change_no_window(kind):
 
 
 def test_macs_are_those_that_torch_counts():
-    """They are half the floating-point operations of `FlopCounterMode`.
+    """MACs are half the floating-point operations of `FlopCounterMode`.
 
     It counts attention only if that is written out.
     """

@@ -303,7 +303,7 @@ class InModes(nn.Module):
 
 
 def test_autocast_and_inference_mode_inside_a_model():
-    """Neither changes the field or the parameters counted."""
+    """Autocast and inference mode change neither the field nor the number of parameters."""
     module = InModes()
     analysis = analyze(module, (1, 12, 12))
     assert analysis.receptive_field.size == (7, 7)

@@ -44,7 +44,7 @@ def test_composition_is_the_union_over_the_units_between(inner, outer, unit):
 
 @given(windows, windows, st.integers(-5, 20))
 def test_a_union_is_the_smallest_window_that_holds_both(one, other, unit):
-    """It reaches from the first pixel of either window to the last of either."""
+    """A union reaches from the first pixel of either window to the last of either."""
     if one.stride != other.stride:
         with pytest.raises(ValueError, match="one stride"):
             one.union(other)
@@ -56,7 +56,7 @@ def test_a_union_is_the_smallest_window_that_holds_both(one, other, unit):
 
 @given(windows, st.sampled_from([1, 2, Fraction(1, 2)]), st.integers(0, 5), st.integers(1, 12))
 def test_another_stride_gives_the_smallest_window(window, stride, first, count):
-    """It holds what each of the given units reads, and no more."""
+    """A window of another stride holds what the given units read, and no more."""
     units = range(first, first + count)
     restated = window.with_stride(stride, units)
     drifts = [unit * (window.stride - stride) for unit in units]

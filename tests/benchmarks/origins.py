@@ -23,7 +23,7 @@ from mnistzoo import get_model, list_models
 from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import ImageError
 from mnistzoo.images.preprocessing import to_mnist
-from mnistzoo.models.prediction import classify
+from mnistzoo.models.classify import classify
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 MAKERS = importlib.import_module("origins").MAKERS

@@ -1,4 +1,4 @@
-"""Time whole processes: `import torch`, loading a pretrained model, `mnistzoo --help`.
+"""Time whole processes: `import torch`, loading a pretrained model, commands.
 
 Run by hand: `python tests/benchmarks/startup.py [RUNS]`. The processes take turns, so the ratios
 hold while other work slows all of them.
@@ -6,15 +6,26 @@ hold while other work slows all of them.
 
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 from statistics import median
 
+import numpy as np
+from PIL import Image
+
+from mnistzoo.data.mnist import mnist
+
 RUNS = int(sys.argv[1]) if len(sys.argv) > 1 else 10
+
+PHOTO = str(Path(tempfile.mkdtemp()) / "photo.png")
 
 PROCESSES = {
     "import torch": ["-c", "import torch"],
     "exp5(pretrained=True)": ["-c", "from mnistzoo import exp5; exp5(pretrained=True)"],
     "mnistzoo --help": ["-m", "mnistzoo", "--help"],
+    "mnistzoo list": ["-m", "mnistzoo", "list"],
+    "mnistzoo predict": ["-m", "mnistzoo", "predict", PHOTO],
 }
 
 
@@ -27,6 +38,8 @@ def seconds(arguments: list[str]) -> float:
 
 def main() -> None:
     """Print the median and range of each, and its median ratio to `import torch`."""
+    digit = np.pad(mnist(train=False).images[0].numpy(), 10)
+    Image.fromarray(255 - digit).resize((280, 280)).save(PHOTO)
     for arguments in PROCESSES.values():
         seconds(arguments)
     rounds = [{name: seconds(args) for name, args in PROCESSES.items()} for _ in range(RUNS)]

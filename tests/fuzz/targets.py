@@ -15,13 +15,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
+from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.data.mnist import IDXFile, read_idx
 from mnistzoo.errors import MnistZooError, WeightsError
 from mnistzoo.images import loading
-from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import Entry, read_manifest
 from mnistzoo.storage.model_folder import CONFIG, WEIGHTS, unpack
 from mnistzoo.storage.state_dict import check_state_dict, parse_state_dict
@@ -39,12 +37,6 @@ def folder() -> Path:
     made = Path(tempfile.mkdtemp(prefix="fuzz-", dir=memory))
     atexit.register(shutil.rmtree, made)
     return made
-
-
-@functools.cache
-def own(architecture: str) -> dict[str, torch.Tensor]:
-    """Return the state dict of a model with ten classes, on the meta device."""
-    return ConvNet.on_meta(BUILDABLE[architecture], 10).state_dict()
 
 
 TARGETS: dict[str, Callable[[bytes], bool]] = {}
@@ -72,9 +64,9 @@ def weights(data: bytes) -> None:
         table, _, tensors = data[1:].partition(b"\0")
         data = len(table).to_bytes(8, "little") + table + tensors
     state = parse_state_dict(data, "it")
-    assert all(isinstance(tensor, torch.Tensor) for tensor in state.values())
+    assert all(isinstance(array, np.ndarray) for array in state.values())
     with suppress(WeightsError):
-        check_state_dict(own("exp1"), state, "it")
+        check_state_dict(ARCHITECTURES["exp1"], 10, state, "it")
 
 
 @target
@@ -82,11 +74,11 @@ def config(data: bytes) -> None:
     """Read a config, a zero byte and weights; DIGEST stands for the digest of the weights."""
     text, _, tensors = data.partition(b"\0")
     text = text.replace(b"DIGEST", hashlib.sha256(tensors).hexdigest().encode())
-    _, found, state = unpack({CONFIG: text, WEIGHTS: tensors}, "it")
-    assert found.architecture in ARCHITECTURES
-    assert 1 <= found.num_classes <= 2**16
-    with suppress(WeightsError):
-        check_state_dict(own(found.architecture), state, "it")
+    try:
+        unpack({CONFIG: text, WEIGHTS: tensors}, "it")
+    except WeightsError as error:
+        if "does not fit the model" not in str(error):  # as small seeds never do
+            raise
 
 
 @target

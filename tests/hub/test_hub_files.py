@@ -5,6 +5,7 @@ import io
 import json
 import struct
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -123,7 +124,7 @@ def halved(state):
         (reshaped, r"classifier.weight should be \(10, 108\), is \(108, 10\)"),
         (not_finite, "features.conv3.bias has values that are not finite"),
         (infinite, "features.conv3.bias has values that are not finite"),
-        (halved, "features.conv1.weight should be torch.float32, is torch.float16"),
+        (halved, "features.conv1.weight should be float32, is float16"),
     ],
 )
 def test_tensors_that_differ_are_named(files, spoil, said):
@@ -196,7 +197,7 @@ def test_a_flipped_bit_never_changes_the_model(files_of, where, bit, data):
         return
     assert name == "config.json"  # white space, or the library's version
     sound = unpack(files, "it").state_dict
-    assert all(torch.equal(value, sound[key]) for key, value in loaded.state_dict().items())
+    assert all(np.array_equal(value, sound[key]) for key, value in loaded.state_dict().items())
 
 
 def _cached(files_of, made={}):  # noqa: B006 - one model for all examples

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -14,6 +15,7 @@ from typer.core import TyperGroup
 from mnistzoo._version import __version__
 from mnistzoo.cli import (
     analyze,
+    compare,
     demo,
     evaluate,
     export,
@@ -30,6 +32,7 @@ from mnistzoo.errors import MnistZooError
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "list": (zoo.list_, "mnistzoo list --sort macs"),
     "analyze": (analyze.analyze, "mnistzoo analyze torchvision:resnet50"),
+    "compare": (compare.compare, "mnistzoo compare exp4 exp5"),
     "evaluate": (evaluate.evaluate, "mnistzoo evaluate exp5 --confusion"),
     "verify": (zoo.verify, "mnistzoo verify exp5"),
     "predict": (predict.predict, "mnistzoo predict photo.png --show"),
@@ -99,6 +102,9 @@ def main() -> None:
     Ctrl+C.
     Characters that the terminal cannot encode, such as ×, become question marks.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell, as in `mnistzoo list >&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - it stays open
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

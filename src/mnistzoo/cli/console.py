@@ -44,18 +44,28 @@ def print_records(
 
 
 def _csv_cell(value: object) -> object:
-    return json.dumps(value) if isinstance(value, list | dict) else value
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
+
+
+def _is_nested(value: object) -> bool:
+    """Return whether a value is more than one cell holds: more than a list of numbers."""
+    parts = value if isinstance(value, list | tuple) else ()
+    return isinstance(value, dict) or any(isinstance(part, list | tuple | dict) for part in parts)
 
 
 def print_record(format_: str, record: Record, text: str) -> None:
-    """Print a single result: `text` in the table format, otherwise the record."""
+    """Print a single result: `text` in the table format, otherwise the record.
+
+    CSV and Markdown leave out nested values.
+    """
     if format_ == "table":
         print(text)
     elif format_ == "json":
         print_json(record)
     else:
-        flat = {key: value for key, value in record.items() if not isinstance(value, list | dict)}
-        print_records(format_, [flat], list(flat), [list(map(str, flat.values()))])
+        flat = {key: value for key, value in record.items() if not _is_nested(value)}
+        cells = [str(_csv_cell(value)) for value in flat.values()]
+        print_records(format_, [flat], list(flat), [cells])
 
 
 def print_json(value: Any) -> None:

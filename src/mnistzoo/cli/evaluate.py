@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import print_records, print_table, progress
+from mnistzoo.cli.console import print_records, progress
 from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption
 from mnistzoo.cli.source import check, check_data, load, load_data, title
-from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
     from mnistzoo.evaluation import Evaluation
@@ -35,7 +34,7 @@ def evaluate(
         bool, typer.Option("--confusion", help="Also print confusion matrices.")
     ] = False,
     per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also give the accuracy of each class.")
+        bool, typer.Option("--per-class", help="Also print the accuracy of each class.")
     ] = False,
     disputed: Annotated[
         bool, typer.Option("--disputed", help="List predictions for the disputed images instead.")
@@ -45,7 +44,7 @@ def evaluate(
     """Measure accuracy and calibration on the 10,000 test images, or on your own.
 
     With --data, the model is evaluated on the test split of your own images, or on all of them
-    where there are no splits. Classes are matched by name; a digit's name is its number.
+    if there are no splits. Classes are matched by name; a digit's name is its number.
 
     NLL is the mean negative log-likelihood in nats. ECE is the expected calibration error over 15
     bins. The labels of 15 test images are disputed: errors on them count, and the last column is
@@ -54,7 +53,7 @@ def evaluate(
     if data is None and (style or strict):
         raise typer.BadParameter("--style and --strict need --data.")
     if data is not None and disputed:
-        raise typer.BadParameter("--disputed is about MNIST. Leave out --data.")
+        raise typer.BadParameter("--disputed applies to MNIST only. Leave out --data.")
     found = _evaluate(models, data, style, strict)
     if disputed:
         _print_disputed(found, format_)
@@ -69,11 +68,11 @@ def evaluate(
         for name, result in found.items()
     ]
     print_records(format_, records, headers, map(cells, records))
-    for name, result in found.items() if format_ == "table" else ():
+    for name, result in found.items() if format_ in ("table", "markdown") else ():
         if per_class:
-            _print_per_class(name, result)
+            _print_per_class(name, result, format_)
         if confusion:
-            _print_confusion(name, result)
+            _print_confusion(name, result, format_)
 
 
 def _evaluate(
@@ -177,21 +176,29 @@ def _per_class(result: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
-def _print_per_class(name: str, result: Evaluation) -> None:
+def _print_per_class(name: str, result: Evaluation, format_: str) -> None:
     cells = [
         (row.name, *(f"{n:,}" for n in (row.correct, row.total)), f"{row.accuracy:.2%}")
         for row in result.per_class
     ]
     bounds = [_interval(row.interval) for row in result.per_class]
     rows = [(*row, interval) for row, interval in zip(cells, bounds, strict=True)]
-    print(f"\n{title(name)}: each class")
-    print_table(Table(("class", "correct", "images", "accuracy", "95% interval"), rows))
+    headers = ("class", "correct", "images", "accuracy", "95% interval")
+    _print_below(f"{title(name)}: each class", headers, rows, format_)
 
 
-def _print_confusion(name: str, result: Evaluation) -> None:
+def _print_confusion(name: str, result: Evaluation, format_: str) -> None:
     cells = [
         (label, *(str(count) if count else "·" for count in row))
         for label, row in zip(result.classes, result.confusion.tolist(), strict=True)
     ]
-    print(f"\n{title(name)}: predicted label")
-    print_table(Table(("true label", *result.classes), cells))
+    headers = ("true label", *result.classes)
+    _print_below(f"{title(name)}: predicted label", headers, cells, format_)
+
+
+def _print_below(
+    heading: str, headers: Sequence[str], rows: Sequence[Sequence[str]], format_: str
+) -> None:
+    """Print another table, which has no records, below the first."""
+    print(f"\n{heading}" + "\n" * (format_ == "markdown"))
+    print_records(format_, [], headers, rows)

@@ -32,7 +32,7 @@ def load(model: str) -> nn.Module:
     if not colon and source_of.is_folder(model):
         return source_of.load(model)
     if not colon:
-        source_of.check_names([model], BUILDABLE)
+        _check_name(model)
         from mnistzoo.models import get_model
 
         return get_model(model)
@@ -43,6 +43,15 @@ def load(model: str) -> nn.Module:
             f"{type(made).__name__}. Name a callable that needs no arguments."
         )
     return made
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that the zoo does not have; it may be one of another library."""
+    try:
+        source_of.check_names([name], BUILDABLE)
+    except UnknownNameError as error:
+        hint = f" For models of other libraries: torchvision:{name}, timm:{name}." if name else ""
+        raise InputError(f"{error}{hint}") from None
 
 
 def _from_torchvision(name: str) -> object:
@@ -136,7 +145,7 @@ def _call(module: str, name: str) -> object:
         return value() if callable(value) and not _is_module(value) else value
     except MnistZooError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script may exit when it is imported
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise InputError(
             f"Expected package.module:callable that returns a model, got {module}:{name} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -12,15 +13,15 @@ import typer
 
 from mnistzoo.cli.console import print_records
 from mnistzoo.cli.options import Format, ModelOption
-from mnistzoo.cli.source import check, load
+from mnistzoo.cli.source import check, load_arrays
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from mnistzoo.models.convnet import ConvNet
-    from mnistzoo.models.prediction import Prediction
+    from mnistzoo.images.prediction import Prediction
+    from mnistzoo.inference import NumpyModel
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
@@ -53,7 +54,7 @@ def predict(
     Images that cannot be read are reported on stderr, and the exit status is 1.
     """
 
-    def one(model: ConvNet, source: Source) -> tuple[Prediction, Pixels | None]:
+    def one(model: NumpyModel, source: Source) -> tuple[Prediction, Pixels | None]:
         from mnistzoo.images.preprocessing import to_mnist
 
         return model.predict(source), to_mnist(source) if show else None
@@ -63,9 +64,9 @@ def predict(
         {"file": name} | asdict(read) | ({} if pixels is None else {"pixels": pixels.tolist()})
         for name, (read, pixels) in found
     ]
-    cells = [(name, str(read.label), f"{read.probability:.1%}") for name, (read, _) in found]
+    cells = [(name, read.name, f"{read.probability:.1%}") for name, (read, _) in found]
     if found:
-        print_records(format_, records, ("file", "digit", "probability"), cells)
+        print_records(format_, records, ("file", "class", "probability"), cells)
     for name, (_, pixels) in found if format_ == "table" else ():
         if pixels is not None:
             print(name)
@@ -84,10 +85,10 @@ def read(images: Images, model: ModelOption = "exp5", format_: Format = "table")
     digits = [(name, digit) for name, digits in found for digit in digits]
     records = [{"file": name} | asdict(digit) for name, digit in digits]
     cells = [
-        (name, str(digit.label), f"{digit.probability:.1%}", *map(str, digit.box))
+        (name, digit.name, f"{digit.probability:.1%}", *map(str, digit.box))
         for name, digit in digits
     ]
-    headers = ("file", "digit", "probability", "left", "top", "right", "bottom")
+    headers = ("file", "class", "probability", "left", "top", "right", "bottom")
     if found:
         print_records(format_, records, headers, cells)
     if failed:
@@ -95,11 +96,11 @@ def read(images: Images, model: ModelOption = "exp5", format_: Format = "table")
 
 
 def _each(
-    arguments: list[str], model: str, read: Callable[[ConvNet, Source], T]
+    arguments: list[str], model: str, read: Callable[[NumpyModel, Source], T]
 ) -> tuple[list[tuple[str, T]], bool]:
     """Apply `read` to each image. Return the results by name, and whether any image failed.
 
-    Errors that do not involve the model are reported before torch is imported.
+    Errors that do not involve the model are reported before it is loaded.
     """
     check(model)
     sources = list(_sources(arguments))
@@ -108,7 +109,7 @@ def _each(
         _report(name, error)
     if len(failed) == len(sources):
         return [], True
-    loaded, found = load(model), []
+    loaded, found = load_arrays(model), []
     for name, source in sources:
         if not isinstance(source, MnistZooError):
             try:
@@ -121,30 +122,47 @@ def _each(
 def _sources(arguments: list[str]) -> Iterator[tuple[str, Source | MnistZooError]]:
     """Yield the name of each image with its path or bytes, or with the error to report."""
     for argument in arguments:
-        path = Path(argument)
         if argument == "-":
             yield argument, typer.get_binary_stream("stdin").read()
-        elif "://" in argument:
-            yield (
-                argument,
-                InputError(
-                    "Expected a file, got a URL. Download it first, or pipe it in: "
-                    f"curl -sL {argument} | mnistzoo predict -"
-                ),
-            )
-        elif path.is_dir():
-            files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            yield from ((str(file), str(file)) for file in files)
-            if not files:
-                yield argument, ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
-        elif not path.exists():
-            yield argument, FileReadError("There is no such file. Check the path.")
         else:
-            yield argument, argument
+            yield from _files_or_error(argument)
+
+
+def _files_or_error(argument: str) -> list[tuple[str, Source | MnistZooError]]:
+    try:
+        return [(path, path) for path in _files(argument)]
+    except MnistZooError as error:
+        return [(argument, error)]
+    except OSError as error:  # the name is too long, or the folder is not readable
+        return [(argument, FileReadError(f"{error.strerror}. Check the path."))]
+
+
+def _files(argument: str) -> list[str]:
+    """Return a path, or the paths of the images in a folder.
+
+    Raises:
+        InputError: The argument is a URL.
+        FileReadError: There is no such file.
+        ImageError: The folder holds no images.
+    """
+    if "://" in argument:
+        raise InputError(
+            "Expected a file, got a URL. Download it first, or pipe it in: "
+            f"curl -sL {shlex.quote(argument)} | mnistzoo predict -"
+        )
+    path = Path(argument)
+    if not argument or not path.exists():
+        raise FileReadError("There is no such file. Check the path.")
+    if not path.is_dir():
+        return [argument]
+    files = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
+    return files
 
 
 def _report(name: str, error: MnistZooError) -> None:
-    text = str(error)
+    name, text = name or "''", str(error)
     print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
 
 

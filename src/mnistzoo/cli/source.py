@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     from mnistzoo.cli.options import StyleName
     from mnistzoo.data.datasets import ImageDataset
     from mnistzoo.data.idx import Split
+    from mnistzoo.inference import NumpyModel
     from mnistzoo.models.convnet import ConvNet
 
 
 MAX_NAMED = 20
-"""The most images that are named when they cannot be read; the others are counted."""
+"""The largest number of skipped images that are named; the others are only counted."""
 
 
 def title(name: str) -> str:
@@ -45,7 +46,9 @@ def is_folder(source: str) -> bool:
     It is one if it exists or looks like a path, so that a misspelled name is not reported as a
     missing folder.
     """
-    return source not in ARCHITECTURES and (len(Path(source).parts) > 1 or is_dir(Path(source)))
+    if not source or source in ARCHITECTURES:
+        return False
+    return len(Path(source).parts) > 1 or is_dir(source)
 
 
 def check(source: str) -> None:
@@ -77,6 +80,18 @@ def check_data(folder: Path | None) -> None:
         )
 
 
+def load_arrays(source: str) -> NumpyModel:
+    """Load what `load` loads as NumPy arrays, without importing torch.
+
+    Raises:
+        UnknownNameError, FileReadError, WeightsError: As for `load`.
+    """
+    check(source)
+    from mnistzoo.inference import load_folder, load_model
+
+    return load_folder(source) if is_folder(source) else load_model(source)
+
+
 def load(source: str) -> ConvNet:
     """Load a model of the zoo with its pretrained weights, or the model in a folder.
 
@@ -96,7 +111,7 @@ def load(source: str) -> ConvNet:
 def load_data(
     folder: Path, style: StyleName | None, *, split: Split = "test", strict: bool = False
 ) -> ImageDataset:
-    """Read a dataset with a progress bar, and name the images that were left out on stderr.
+    """Read a dataset with a progress bar, and report skipped images on stderr.
 
     Raises:
         MnistZooError: See `mnistzoo.load_dataset`.
@@ -113,8 +128,8 @@ def load_data(
             on_image=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for name, reason in found.skipped[:MAX_NAMED]:
-        print(f"mnistzoo: left out {name}: {reason}", file=sys.stderr)
+        print(f"mnistzoo: skipped {name}: {reason}", file=sys.stderr)
     if found.skipped:
         count, kept = len(found.skipped), len(found)
-        print(f"mnistzoo: left out {count:,} of {count + kept:,} images", file=sys.stderr)
+        print(f"mnistzoo: skipped {count:,} of {count + kept:,} images", file=sys.stderr)
     return found

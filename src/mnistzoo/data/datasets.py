@@ -25,7 +25,7 @@ Source: TypeAlias = Any
 """What `load_dataset` takes."""
 
 OnImage = Callable[[int, int], object]
-"""Called with the number of images that have been read, and the number of all."""
+"""Called with the number of images read so far, and the total."""
 
 _CONVERSIONS: dict[Style, Callable[[Any], NDArray[np.uint8]]] = {
     "mnist": to_mnist,
@@ -50,10 +50,10 @@ class ImageDataset:
     """Labeled images in memory, as models take them before normalization.
 
     Attributes:
-        images: Uint8, shape `(N, 28, 28)`.
-        labels: Int64, shape `(N,)`: indices into `classes`.
+        images: uint8, shape `(N, 28, 28)`.
+        labels: int64, shape `(N,)`: indices into `classes`.
         classes: The name of each class.
-        skipped: The images that could not be read and were left out.
+        skipped: The images that could not be read.
     """
 
     images: Tensor
@@ -102,18 +102,18 @@ def load_dataset(
     Args:
         source: The images and their labels.
         split: The part to read, if the folder has one for training and one for tests. Other
-            sources are read whole.
+            sources have no splits.
         style: "mnist" finds the one character in each image and redraws it in MNIST format, as
             `model.predict` does. "plain" only converts to gray levels and 28×28 pixels; use it for
-            what is not written by pen. Default: "mnist" for image files, "plain" for the rest.
-        strict: Raise the error of the first image that cannot be read, in place of skipping it.
-        on_image: Called after each image with the number of images read and of all.
+            images other than handwriting. Default: "mnist" for image files, "plain" for the rest.
+        strict: Raise the error of the first image that cannot be read, instead of skipping it.
+        on_image: Called after each image with the number of images read so far, and the total.
 
     Raises:
         FileReadError: The folder is missing or cannot be read.
         DataError: There are fewer than two classes, a class without a readable image, damaged or
             oversized IDX files, or splits with different classes.
-        InputError: The source is of another kind, labels are out of range, or numbers and shapes
+        InputError: The source has another type, labels are out of range, or numbers and shapes
             are not those of images.
         ImageError: An image cannot be read, and `strict` is true.
     """
@@ -162,7 +162,7 @@ def _read(found: Unread, style: Style, strict: bool, on_image: OnImage) -> Image
         on_image(index + 1, total)
     for label in sorted(set(found.labels) - set(kept)):
         raise DataError(
-            f"Expected images of each class, none of {found.classes[label]} can be read. "
+            f"Expected images of each class, but none of {found.classes[label]} can be read. "
             f"The first error: {skipped[0].reason}"
         )
     converted = torch.from_numpy(np.stack(pixels))

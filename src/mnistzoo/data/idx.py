@@ -19,7 +19,7 @@ Split = Literal["train", "test"]
 """A part of a dataset."""
 
 MAX_BYTES = 2**30
-"""The most bytes that a file may hold, uncompressed. EMNIST's largest has 547 million."""
+"""Largest file that is read, uncompressed. EMNIST's largest has 547 million bytes."""
 
 _NAME = re.compile(
     r"(?P<prefix>.*?)(?P<split>train|t10k|test)-(?P<kind>images|labels)"
@@ -116,7 +116,7 @@ def read_names(part: IDXPart) -> dict[int, str]:
             raise
         raise DataError(
             f"Expected rows of a label and a character's code in {part.names}, got another file. "
-            "Remove it, and labels are numbers."
+            "Without it, classes are named by number."
         ) from error
 
 
@@ -143,11 +143,11 @@ def _read(path: Path, axes: int) -> Tensor:
 
 
 def _content(path: Path) -> bytes:
-    """Return the bytes of a file; reading allocates as many as it may read."""
+    """Return the bytes of a file, whose size limits what reading allocates."""
     try:
         size = path.stat().st_size
     except OSError:
-        size = 0  # reading says what is wrong
+        size = 0  # read_bytes raises the error
     if size > MAX_BYTES:
         raise _damaged(path, f"expected at most {MAX_BYTES:,} bytes, got {size:,}")
     return read_bytes(path, limit=size)

@@ -1,4 +1,4 @@
-"""Image folders: one subfolder a class, as torchvision's `ImageFolder` reads them."""
+"""Image folders with one subfolder for each class, as torchvision's `ImageFolder` reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
-"""The files of a folder that are taken as images."""
+"""Suffixes of the files that are read from a folder."""
 
 _SPLITS: dict[Split, str] = {"train": "train", "test": "test"}
 """The subfolder of each split."""
@@ -23,7 +23,7 @@ def find_image_folders(folder: Path) -> dict[Split | None, dict[str, list[Path]]
     """Return the images of each class, by split; the split is None in a folder without splits.
 
     A folder has splits if it has the subfolders `train` and `test` with the classes inside.
-    Classes are sorted by name. Hidden files and files with other suffixes are no images.
+    Classes are sorted by name. Hidden files and files with other suffixes are ignored.
 
     Raises:
         DataError: A class has no images.

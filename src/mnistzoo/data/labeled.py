@@ -81,7 +81,7 @@ def _normalized(images: Tensor) -> Tensor:
     if low >= 0 and white is not None and (white == 1 or high > white / 2):
         return (pixels / white - MEAN) / STD
     black, white = NORMALIZED
-    if low < 0 and black - ROUNDING <= low and high <= white + ROUNDING:
+    if abs(low - black) <= ROUNDING and high <= white + ROUNDING:
         return pixels
     raise InputError(
         f"Expected pixels between 0 and 1, 255 or 65,535, or normalized ones between {black:.2f} "
@@ -139,6 +139,11 @@ def to_tensor(values: Any, name: str) -> Tensor:
             f"Expected {name} as a tensor, an array or a list of equal shapes, got "
             f"{_described(values)}. Convert them with torch.tensor()."
         ) from error
+    if made.is_meta or made.layout != torch.strided:
+        raise InputError(
+            f"Expected {name} with a value for each element, got "
+            f"{'the meta device' if made.is_meta else made.layout}. Convert them."
+        )
     if made.is_complex():
         raise InputError(f"Expected {name} that are real numbers, got {made.dtype}. Convert them.")
     return made

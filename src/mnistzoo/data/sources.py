@@ -72,7 +72,7 @@ def from_arrays(images: Tensor, labels: Tensor, names: dict[int, str] | None = N
 
 
 def _distinct(labels: Tensor) -> tuple[list[int], list[int]]:
-    """Return the different labels, ascending, and for each label its place among them."""
+    """Return the distinct labels, ascending, and the index of each label among them."""
     numbers, indices = np.unique(labels.numpy(), return_inverse=True)
     return numbers.tolist(), indices.tolist()
 
@@ -103,7 +103,7 @@ def to_array(values: Any) -> Tensor:
 
 
 def from_torch(dataset: Any) -> Unread:
-    """Return a map-style dataset as torch defines it: it has a length and gives pairs."""
+    """Return a map-style torch dataset, which has a length and returns pairs."""
     foreign = isinstance(dataset, Tensor | np.ndarray | dict | list | tuple | bytes)
     if foreign or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise InputError(
@@ -135,7 +135,7 @@ def _item(dataset: Any, index: int) -> tuple[Any, Any]:
     except Exception as error:  # a foreign dataset may raise anything
         raise InputError(
             f"Expected a pair (image, label) at index {index} of the dataset, got another item or "
-            f"an error: {' '.join(str(error).split())}. Wrap the dataset in one that gives pairs."
+            f"an error: {' '.join(str(error).split())}. Wrap the dataset in one that returns pairs."
         ) from error
 
 

@@ -87,8 +87,8 @@ class Evaluation:
     """A model's log-probabilities for N labeled images, and the metrics computed from them.
 
     Attributes:
-        log_probabilities: Float32, shape `(N, num_classes)`.
-        labels: Int64, shape `(N,)`.
+        log_probabilities: float32, shape `(N, num_classes)`.
+        labels: int64, shape `(N,)`.
         classes: The name of each class. Default: the number of each.
     """
 
@@ -155,7 +155,7 @@ class Evaluation:
         Raises:
             InputError: The number of bins is below 1.
         """
-        if bins < 1:
+        if not isinstance(bins, int) or bins < 1:
             raise InputError(f"Expected one bin or more, got {bins}. Leave it out for {BINS}.")
         confidences, correct = self.confidences, (self.predictions == self.labels).double()
         place = (confidences * bins).ceil().long().sub(1).clamp(0, bins - 1)

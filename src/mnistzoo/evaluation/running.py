@@ -14,6 +14,7 @@ from mnistzoo.data.labeled import labeled_images
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.evaluation.metrics import Evaluation
 from mnistzoo.images.transforms import normalize
+from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import find_hook
 
@@ -73,16 +74,16 @@ def evaluate(
 
 
 def _class_names(model: nn.Module, names: tuple[str, ...], num_classes: int) -> tuple[str, ...]:
-    """Return the names of a model's classes, among which are those of the dataset.
+    """Return the names of a model's classes, which include those of the dataset.
 
-    A model whose classes have no names takes those of a dataset with as many classes.
+    A model without class names takes those of a dataset with the same number of classes.
     """
-    own: tuple[str, ...] | None = getattr(model, "labels", None)
-    classes = own or tuple(map(str, range(num_classes)))
+    labels = model.labels if isinstance(model, ConvNet) else None
+    classes = class_names(labels, num_classes)
     unknown = [name for name in names if name not in classes]
     if not unknown:
         return classes
-    if own is None and len(names) == num_classes:
+    if labels is None and len(names) == num_classes:
         return names
     raise InputError(
         f"Expected images of the model's classes ({', '.join(classes[:10])}), got some of "
@@ -131,12 +132,15 @@ def _inference(model: nn.Module) -> Iterator[Callable[[Tensor], object]]:
 
 def _log_probabilities(output: object, images: int) -> Tensor:
     """Return logits, probabilities or log-probabilities as log-probabilities."""
-    if not isinstance(output, Tensor) or output.ndim != 2 or len(output) != images:
+    rows = isinstance(output, Tensor) and output.ndim == 2 and output.numel() > 0
+    if not isinstance(output, Tensor) or not rows or len(output) != images:
         shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
         raise InputError(
             f"Expected a model that returns a tensor of shape ({images}, num_classes), got "
             f"{shape}. Wrap it in a module that does."
         )
+    if output.is_complex():
+        raise InputError(f"Expected a model that returns real numbers, got {output.dtype}.")
     scores = output.float().cpu()
     ones = torch.ones(images)
     if scores.min() >= 0 and torch.allclose(scores.sum(dim=1), ones, rtol=0, atol=1e-3):

@@ -16,6 +16,7 @@ from mnistzoo._version import __version__
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.files import sha256, write_bytes
+from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import plain_copy
 
@@ -164,7 +165,7 @@ def _export_header(model: ConvNet, out: Path, bits: int, title: str) -> Exported
     state_dict = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     images = mnist(train=True).images[:CALIBRATION_IMAGES].numpy()
     made = quantize(NumpyModel.from_state_dict(model.architecture, state_dict), images, bits)
-    header = build_header(made, out.stem, title, [str(n) for n in range(model.num_classes)])
+    header = build_header(made, out.stem, title, class_names(model.labels, model.num_classes))
     done = _write(out, header.text.encode(), "h", bits)
     return replace(done, flash=header.flash, ram=header.ram)
 
@@ -213,7 +214,7 @@ def metadata(model: ConvNet) -> dict[str, str]:
     """Return what a reader of the file has to know. ONNX and pt2 files carry it."""
     return {
         "architecture": model.architecture.name,
-        "labels": ",".join(map(str, range(model.num_classes))),
+        "labels": ",".join(class_names(model.labels, model.num_classes)),
         "mean": str(MEAN),
         "std": str(STD),
         "input": f"float32 (batch, {', '.join(map(str, INPUT_SHAPE))}): background 0 and "

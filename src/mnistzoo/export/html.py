@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
+from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
 
 SCRIPTS = ("preprocess.js", "model.js", "page.js")
@@ -54,7 +55,7 @@ def _record(model: ConvNet) -> dict[str, Any]:
     return {
         "name": model.architecture.name,
         "title": ARCHITECTURES.get(model.architecture.name, model.architecture).display_name,
-        "labels": [str(label) for label in range(model.num_classes)],
+        "labels": list(class_names(model.labels, model.num_classes)),
         "mean": MEAN,
         "std": STD,
         "layers": list(_layers(model)),

@@ -52,6 +52,9 @@ def transforms() -> ImageTransform:
 def normalize(images: Tensor) -> Tensor:
     """Convert MNIST images to a model's input.
 
+    >>> normalize(torch.zeros(2, 28, 28, dtype=torch.uint8)).shape
+    torch.Size([2, 1, 28, 28])
+
     Args:
         images: uint8, shape `(N, 28, 28)`.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, overload
 
 import torch
@@ -14,14 +16,14 @@ from mnistzoo.errors import InputError
 from mnistzoo.models.folding import fuse
 from mnistzoo.models.hub_mixin import HubMixin
 from mnistzoo.models.layers import build_classifier, build_features
-from mnistzoo.storage.state_dict import check_state_dict
+from mnistzoo.models.tensors import to_tensors
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from mnistzoo.analysis import Analysis, ReceptiveField
     from mnistzoo.images.loading import ImageLike
-    from mnistzoo.models.prediction import Digit, Prediction
+    from mnistzoo.images.prediction import Digit, Prediction
     from mnistzoo.storage.model_folder import SavedModel
 
 
@@ -41,18 +43,20 @@ class ConvNet(HubMixin):
         features: Layers by name: `conv1`, `bn1` (with batch norm), `relu1`, …, `pool1`, ….
         classifier: A linear layer from the flattened features to the classes.
         num_features: Inputs of the classifier.
+        labels: Names of the classes, or None if they are only numbered. Saved with the model.
 
     Raises:
         InputError: `num_classes` is not a positive integer, or the image is too small for the
             layers.
     """
 
-    __jit_ignored_attributes__ = ("architecture",)  # TorchScript can compile neither
+    __jit_ignored_attributes__ = ("architecture", "labels")  # TorchScript can compile neither
     __jit_unused_properties__ = ("num_classes",)
 
     def __init__(self, architecture: Architecture, *, num_classes: int = NUM_CLASSES) -> None:
         super().__init__()
         self.architecture = architecture
+        self.labels: Sequence[str] | None = None
         self.features, self.num_features = build_features(architecture)
         self.classifier = build_classifier(self.num_features, num_classes)
 
@@ -99,7 +103,7 @@ class ConvNet(HubMixin):
         return self.classifier
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a new, randomly initialized one.
+        """Replace the classifier by a new, randomly initialized one, whose classes have no names.
 
         Raises:
             InputError: `num_classes` is not a positive integer.
@@ -107,6 +111,7 @@ class ConvNet(HubMixin):
         like = next(self.features.parameters())
         new = build_classifier(self.num_features, num_classes)
         self.classifier = new.to(like.device, like.dtype)
+        self.labels = None
 
     def summary(self) -> Analysis:
         """Return the table of layers: shapes, parameters, MACs, receptive fields."""
@@ -177,9 +182,10 @@ class ConvNet(HubMixin):
             InputError: An object is not an image, the list is empty, or the model's parameters
                 have several dtypes or devices.
         """
-        from mnistzoo.models.prediction import predict
+        from mnistzoo.images.prediction import predict
+        from mnistzoo.models.classify import classify
 
-        return predict(self, image)
+        return predict(partial(classify, self), image, self.labels)
 
     def read(self, image: ImageLike) -> list[Digit]:
         """Return every digit in an image, in reading order, with its box in pixels.
@@ -192,21 +198,17 @@ class ConvNet(HubMixin):
         >>> [digit.label for digit in mnistzoo.exp5(pretrained=True).read(page)]
         [7, 2]
         """
-        from mnistzoo.models.prediction import read
+        from mnistzoo.images.prediction import read
+        from mnistzoo.models.classify import classify
 
-        return read(self, image)
+        return read(partial(classify, self), image, self.labels)
 
     @classmethod
     def from_saved(cls, saved: SavedModel) -> Self:
-        """Return the model that was saved, in evaluation mode and the default dtype.
-
-        Raises:
-            WeightsError: The tensors do not fit the architecture that the config names.
-        """
+        """Return the model that was saved, in evaluation mode and the default dtype."""
         model = cls.on_meta(BUILDABLE[saved.config.architecture], saved.config.num_classes)
-        check_state_dict(model.state_dict(), saved.state_dict, saved.source)
-        own = {name: tensor.clone() for name, tensor in saved.state_dict.items()}
-        model.load_state_dict(own, assign=True)
+        model.load_state_dict(to_tensors(saved.state_dict), assign=True)
+        model.labels = saved.config.labels
         return model.to(torch.get_default_dtype()).eval()
 
     @classmethod

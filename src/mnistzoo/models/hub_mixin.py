@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -12,6 +13,7 @@ from mnistzoo.architectures import BUILDABLE, Architecture
 from mnistzoo.errors import HubError, InputError, WeightsError
 from mnistzoo.files import is_dir
 from mnistzoo.models.folding import is_reparametrized
+from mnistzoo.models.tensors import to_arrays
 from mnistzoo.storage.edited_card import update_folder
 from mnistzoo.storage.model_card import build_card
 from mnistzoo.storage.model_folder import CARD, SavedModel, pack, read_folder, unpack
@@ -28,9 +30,11 @@ class HubMixin(nn.Module, ABC):
 
     Attributes:
         architecture: The row of data that it is built from.
+        labels: Names of the classes, or None if they are only numbered.
     """
 
     architecture: Architecture
+    labels: Sequence[str] | None
 
     @property
     @abstractmethod
@@ -220,10 +224,9 @@ class HubMixin(nn.Module, ABC):
                 f"architecture named {name}. If this is a fused copy, save the original instead."
             )
         self.check_architecture()
-        state = self.state_dict()
-        as_built = self.on_meta(self.architecture, self.num_classes)
-        check_state_dict(as_built.state_dict(), state, f"This {name}")
-        config, files = pack(name, self.num_classes, state, provenance)
+        arrays = to_arrays(self.state_dict())
+        check_state_dict(self.architecture, self.num_classes, arrays, f"This {name}")
+        config, files = pack(name, self.num_classes, arrays, provenance, self.labels)
         return {**files, CARD: build_card(self, config, accuracy, dataset)}
 
 

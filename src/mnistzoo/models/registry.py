@@ -12,8 +12,8 @@ import torch
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, NUM_CLASSES
 from mnistzoo.errors import ArgumentError, UnknownNameError
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.tensors import load_into, to_arrays
 from mnistzoo.storage.manifest import pretrained_state_dict
-from mnistzoo.storage.state_dict import load_into
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,7 +73,7 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
     if pretrained:
         state = pretrained_state_dict(name)
         if num_classes != NUM_CLASSES:
-            state.update(model.float().classifier.state_dict(prefix="classifier."))
+            state |= to_arrays(model.float().classifier.state_dict(prefix="classifier."))
         load_into(model.float(), state, f"The pretrained {name}")
         model.to(torch.get_default_dtype()).eval()
     return model
@@ -81,31 +81,47 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
 
 @_explain_arguments
 def exp1(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp1, the baseline: two convolutions. Options as in `get_model`."""
+    """Build exp1, the baseline: two convolutions. Options as in `get_model`.
+
+    >>> exp1(pretrained=True).num_params()
+    21000
+    """
     return get_model("exp1", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp2(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp2: three convolutions, 64 to 16 channels. Options as in `get_model`."""
+    """Build exp2: three convolutions, 64 to 16 channels. Options as in `get_model`.
+
+    >>> exp2(pretrained=True).num_params()
+    27738
+    """
     return get_model("exp2", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp3(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp3: three convolutions, 64 to 8 channels. Options as in `get_model`."""
+    """Build exp3: three convolutions, 64 to 8 channels. Options as in `get_model`.
+
+    >>> exp3(pretrained=True).num_params()
+    23426
+    """
     return get_model("exp3", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp4(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp4: seven convolutions. Options as in `get_model`."""
+    """Build exp4: seven convolutions. Options as in `get_model`.
+
+    >>> exp4(pretrained=True).num_params()
+    17054
+    """
     return get_model("exp4", pretrained=pretrained, num_classes=num_classes)
 
 
 @_explain_arguments
 def exp5(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
-    """Build exp5: seven convolutions with batch norm, 17,302 parameters. Options as in `get_model`.
+    """Build exp5: seven convolutions with batch norm. Options as in `get_model`.
 
     >>> exp5(pretrained=True).num_params()
     17302

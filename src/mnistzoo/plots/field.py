@@ -42,7 +42,7 @@ def receptive_field(
     for axes in (left, right):
         _outline(axes, effective)
     field = effective.field.local or effective.field
-    figure.suptitle(f"{title}  {field}".strip())
+    figure.suptitle(f"{title}  {field}".strip(), parse_math=False)
     return figure
 
 

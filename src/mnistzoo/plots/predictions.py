@@ -47,7 +47,7 @@ def confusion(evaluation: Evaluation, title: str = "") -> Figure:
             )
     _grid(axes, evaluation.classes)
     axes.set(xlabel="predicted label", ylabel="true label")
-    axes.set_title(_headed(title, _count(evaluation)))
+    axes.set_title(_headed(title, _count(evaluation)), parse_math=False)
     return figure
 
 
@@ -100,7 +100,8 @@ def errors(
     note = f"; {marked} with a disputed label (red)" if disputed else ""
     note += f"; the {MAX_ERRORS} most confident are shown" if len(wrong) > MAX_ERRORS else ""
     head = _headed(title, _count(evaluation))
-    figure.suptitle(f"{head}\ntrue label → predicted label, confidence{note}", fontsize=10)
+    text = f"{head}\ntrue label → predicted label, confidence{note}"
+    figure.suptitle(text, fontsize=10, parse_math=False)
     return figure
 
 
@@ -156,7 +157,8 @@ def reliability(evaluation: Evaluation, title: str = "") -> Figure:
     )
     upper.set(ylabel="accuracy", ylim=(0, 1.02))
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
-    upper.set_title(_headed(title, f"ECE {evaluation.ece:.2%}, NLL {evaluation.nll:.4f} nats"))
+    text = f"ECE {evaluation.ece:.2%}, NLL {evaluation.nll:.4f} nats"
+    upper.set_title(_headed(title, text), parse_math=False)
     for axes in (upper, lower):
         style_axes(axes)
     return figure

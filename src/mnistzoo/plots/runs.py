@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import to_builtins
 
 from mnistzoo.architectures import ARCHITECTURES
+from mnistzoo.errors import InputError
 from mnistzoo.models import get_model
 from mnistzoo.plots.style import (
     BACKGROUND,
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 FILLS = {"record": "full", "documented": "left", "fast": "bottom"}
 """How a marker is filled for each recipe. The study's figures are hollow."""
 
+LOWEST_LOSS = 1e-9
+"""The loss shown for 0, which a logarithmic scale cannot show."""
+
 SIZES = {"full": 8, "left": 8, "bottom": 8, "none": 12}
 """Sizes of markers in points. A hollow one encloses a filled one of the same accuracy."""
 
@@ -43,9 +47,11 @@ def curves(results: Iterable[Result]) -> Figure:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: Runs of one model and recipe differ in more than their seed.
+        InputError: Runs of one model and recipe differ in more than their seed, or there are none.
     """
     runs = sorted(results, key=attrgetter("key"))
+    if not runs:
+        raise InputError("Expected the results of one run or more, got none.")
     summarize(runs)  # refuses runs that have no mean
     recipes = [name for name in RECIPES if any(run.recipe.name == name for run in runs)]
     figure = new_figure(8.4, 3.6 * len(recipes))
@@ -55,7 +61,7 @@ def curves(results: Iterable[Result]) -> Figure:
         for model, group in groupby(chosen, key=attrgetter("architecture")):
             seeds = list(group)
             _line(left, model, seeds, lambda row: clip(row.accuracy))
-            _line(right, model, seeds, lambda row: row.loss)
+            _line(right, model, seeds, lambda row: max(row.loss, LOWEST_LOSS))
         _finish(left, right, name, chosen)
     lines = {str(line.get_label()): line for axes in panels.flat for line in axes.lines}
     names = sorted(lines)

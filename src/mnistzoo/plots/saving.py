@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from mnistzoo.errors import InputError
 from mnistzoo.files import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def save(figure: Figure, path: Path, facts: dict[str, Any]) -> None:
+def save(figure: Figure, path: str | os.PathLike[str], facts: dict[str, Any]) -> None:
     """Write a figure atomically, in the format of the file's suffix.
 
     The description of a PNG holds `facts`, the data that the figure was drawn from.
+
+    Raises:
+        InputError: matplotlib knows no format of that suffix.
+        FileWriteError: The folder or disk refuses.
     """
-    suffix = path.suffix.removeprefix(".").lower()
+    suffix = Path(path).suffix.removeprefix(".").lower()
+    if suffix not in figure.canvas.get_supported_filetypes():
+        raise InputError(f"Expected a file such as figure.png, .pdf or .svg, got {str(path)!r}.")
     file = io.BytesIO()
     figure.savefig(file, format=suffix, dpi=120)
     write_bytes(path, _with_description(file, facts) if suffix == "png" else file.getvalue())

@@ -5,16 +5,16 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 from msgspec import Meta
-from torch import Tensor
 
 from mnistzoo.errors import DataError, UnknownNameError, WeightsError
 from mnistzoo.files import read_bytes, write_bytes
 from mnistzoo.records import Count, Record, Sha256, parse_json, to_json
-from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict, read_state_dict
+
+if TYPE_CHECKING:
+    from mnistzoo.storage.state_dict import Arrays
 
 MAX_MANIFEST_BYTES = 64 * 2**10
 """Largest manifest that is read. That of the five models is under 4 kB."""
@@ -38,6 +38,8 @@ class Entry(Record, frozen=True):
         bytes: Length of the file.
         num_params: Parameters of the model.
         macs: Multiply-accumulates per image, without biases.
+        footprint_mib: The study's memory footprint; see `Analysis.footprint_mib`.
+        receptive_field: Of the last feature map, along each axis, in pixels.
         correct: Test images classified correctly, of 10,000.
         recipe: Name of the training recipe.
         seed: Seed of the training run.
@@ -49,6 +51,8 @@ class Entry(Record, frozen=True):
     bytes: Count
     num_params: Count
     macs: Count
+    footprint_mib: float
+    receptive_field: Count
     correct: Annotated[int, Meta(ge=0, le=10_000)]
     recipe: str
     seed: int
@@ -86,7 +90,7 @@ def write_manifest(entries: dict[str, Entry], folder: Path = FOLDER) -> Path:
     return path
 
 
-def pretrained_state_dict(name: str) -> dict[str, Tensor]:
+def pretrained_state_dict(name: str) -> Arrays:
     """Return the shipped weights of one model, checked against the manifest's SHA-256.
 
     Raises:
@@ -94,19 +98,25 @@ def pretrained_state_dict(name: str) -> dict[str, Tensor]:
         FileReadError: The file is missing.
         WeightsError: The file is not the one that the manifest describes.
     """
+    from mnistzoo.storage.state_dict import read_state_dict  # imports NumPy
+
     manifest = read_manifest()
     if name not in manifest:
         raise UnknownNameError("pretrained model", name, manifest)
     return read_state_dict(FOLDER / manifest[name].file, expected_sha256=manifest[name].sha256)
 
 
-def find_shipped_file(name: str, state_dict: dict[str, Tensor]) -> bytes | None:
-    """Return the bytes of a model's shipped file if it holds exactly these tensors, else None.
+def find_shipped_file(name: str, state_dict: Arrays) -> bytes | None:
+    """Return the bytes of a model's shipped file if it holds exactly these arrays, else None.
 
     Raises:
         FileReadError: The file is missing.
         WeightsError: The file is not the one that the manifest describes.
     """
+    import numpy as np
+
+    from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict
+
     entry = read_manifest().get(name)
     if entry is None:
         return None
@@ -114,6 +124,6 @@ def find_shipped_file(name: str, state_dict: dict[str, Tensor]) -> bytes | None:
     data = read_bytes(path, limit=MAX_BYTES)
     shipped = parse_state_dict(data, os.fspath(path), expected_sha256=entry.sha256)
     same = shipped.keys() == state_dict.keys() and all(
-        torch.equal(shipped[key], state_dict[key].cpu()) for key in shipped
+        np.array_equal(shipped[key], state_dict[key]) for key in shipped
     )
     return data if same else None

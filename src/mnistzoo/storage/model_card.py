@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.errors import InputError
 from mnistzoo.files import sha256
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.storage.model_folder import ModelConfig
+
+if TYPE_CHECKING:
+    from torch import nn
 
 MNIST = "ylecun/mnist"
 """Name of the dataset on the Hub."""
@@ -89,7 +92,7 @@ def find_result(config: ModelConfig, accuracy: float | None, dataset: str | None
 
 
 def _default_dataset(config: ModelConfig) -> str | None:
-    return MNIST if config.num_classes == NUM_CLASSES else None
+    return MNIST if config.num_classes == NUM_CLASSES and config.labels is None else None
 
 
 def build_card(
@@ -115,6 +118,7 @@ def build_card(
         f"# {BUILDABLE[config.architecture].display_name}\n",
         f"A small convolutional network for images of 28×28 pixels, {config.num_classes} classes, "
         f"{num_params(model):,} parameters.\n",
+        *_classes(config.labels),
         _accuracy(result),
         _USAGE,
         f"## Layers and receptive fields\n\n{analyze(model, INPUT_SHAPE).to_markdown()}",
@@ -157,6 +161,13 @@ def _metadata(config: ModelConfig, result: Result | None, dataset: str | None) -
     return f"---\n{data.to_yaml()}\n---\n"
 
 
+def _classes(labels: Sequence[str] | None) -> list[str]:
+    """Return a paragraph with the names of the classes, as code, if they have names."""
+    if labels is None:
+        return []
+    return [f"Classes: {', '.join('`' + name.replace('`', chr(39)) + '`' for name in labels)}.\n"]
+
+
 def _accuracy(result: Result | None) -> str:
     if result is None:
         return "No accuracy is stated.\n"
@@ -178,7 +189,8 @@ Every load checks the weights against the SHA-256 in `config.json`.
 _FILES = """## Files
 
 - `config.json`: `architecture`, `num_classes`, `mean` and `std` of the pixels on a scale of 0 to 1,
-  `sha256` of the weights, `library_version`. Exactly these keys.
+  `sha256` of the weights, `library_version`, and `labels` if the classes have names. Exactly these
+  keys.
 - `model.safetensors`: the tensors, by the names of PyTorch's `state_dict`. No pickle, no code.
 
 """

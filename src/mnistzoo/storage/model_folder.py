@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
-from torch import Tensor
 
 from mnistzoo._version import __version__
 from mnistzoo.architectures import BUILDABLE, MEAN, STD
 from mnistzoo.errors import DataError, FileReadError, FileWriteError, WeightsError
 from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
+from mnistzoo.labels import check_labels
 from mnistzoo.records import Record, Sha256, parse_json, to_json
 from mnistzoo.storage.manifest import find_shipped_file
-from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict, serialize_state_dict
+from mnistzoo.storage.state_dict import (
+    MAX_BYTES,
+    Arrays,
+    check_state_dict,
+    parse_state_dict,
+    serialize_state_dict,
+)
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
@@ -28,7 +35,7 @@ LIMITS = {CONFIG: 64 * 2**10, WEIGHTS: MAX_BYTES, CARD: 2**20}
 """Largest number of bytes that is read or downloaded, by file."""
 
 
-class ModelConfig(Record, frozen=True):
+class ModelConfig(Record, frozen=True, omit_defaults=True):
     """The content of `config.json`.
 
     Attributes:
@@ -38,6 +45,7 @@ class ModelConfig(Record, frozen=True):
         std: Divides the pixels after that.
         sha256: Digest of `model.safetensors`.
         library_version: The version of mnistzoo that wrote the files.
+        labels: Names of the classes. Left out if they are only numbered.
     """
 
     architecture: str
@@ -46,6 +54,7 @@ class ModelConfig(Record, frozen=True):
     std: float
     sha256: Sha256
     library_version: str
+    labels: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.architecture not in BUILDABLE:
@@ -53,27 +62,30 @@ class ModelConfig(Record, frozen=True):
             raise ValueError(f"Expected an architecture of {known}, got {self.architecture!r}")
         if (self.mean, self.std) != (MEAN, STD):
             raise ValueError(f"Expected mean {MEAN} and std {STD}, got {self.mean} and {self.std}")
+        if self.labels is not None:
+            check_labels(self.labels, self.num_classes)
 
 
 class SavedModel(NamedTuple):
-    """A config and its tensors, whose digest was checked.
+    """A config and its weights, which were checked: their digest, and that they fit.
 
     Attributes:
         source: Where they come from, for messages.
         config: The parsed `config.json`.
-        state_dict: The tensors of `model.safetensors`.
+        state_dict: The arrays of `model.safetensors`.
     """
 
     source: str
     config: ModelConfig
-    state_dict: dict[str, Tensor]
+    state_dict: Arrays
 
 
 def pack(
     architecture: str,
     num_classes: int,
-    state_dict: dict[str, Tensor],
+    state_dict: Arrays,
     provenance: dict[str, Any] | None = None,
+    labels: Sequence[str] | None = None,
 ) -> tuple[ModelConfig, dict[str, bytes]]:
     """Return the config of a model, and its `config.json` and `model.safetensors`.
 
@@ -82,11 +94,13 @@ def pack(
     Args:
         architecture: Name of the architecture.
         num_classes: Outputs of the classifier.
-        state_dict: The model's tensors.
+        state_dict: The model's weights.
         provenance: JSON values about the training, stored in the weights file.
+        labels: Names of the classes.
 
     Raises:
-        WeightsError: The files would be too large to load again.
+        InputError: The labels are not one for each class.
+        WeightsError: The files could not be loaded again.
     """
     weights = find_shipped_file(architecture, state_dict)
     if weights is None:
@@ -96,21 +110,29 @@ def pack(
             f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
             "Use fewer classes."
         )
-    config = ModelConfig(architecture, num_classes, MEAN, STD, sha256(weights), __version__)
+    names = None if labels is None else tuple(labels)
+    config = ModelConfig(architecture, num_classes, MEAN, STD, sha256(weights), __version__, names)
     files = {CONFIG: to_json(config), WEIGHTS: weights}
+    if len(files[CONFIG]) > LIMITS[CONFIG]:
+        raise WeightsError(
+            f"Expected a config of at most {LIMITS[CONFIG]:,} bytes, got {len(files[CONFIG]):,}. "
+            "Use shorter labels."
+        )
     unpack(files, "The saved model")
     return config, files
 
 
 def unpack(files: dict[str, bytes], source: str) -> SavedModel:
-    """Parse `config.json`, and `model.safetensors` with the digest that the config states.
+    """Parse `config.json` and `model.safetensors`, and check that they belong together.
 
     Raises:
-        WeightsError: Either is invalid. The message names `source`.
+        WeightsError: Either is invalid, the weights have another digest than the config states, or
+            do not fit the architecture that it names. The message names `source`.
     """
     config = _parse_config(files[CONFIG], f"{source}: {CONFIG}")
     weights = f"{source}: {WEIGHTS}"
     state_dict = parse_state_dict(files[WEIGHTS], weights, expected_sha256=config.sha256)
+    check_state_dict(BUILDABLE[config.architecture], config.num_classes, state_dict, source)
     return SavedModel(source, config, state_dict)
 
 

@@ -1,22 +1,27 @@
 """State dicts as safetensors files: strict, checked loads and reproducible saves.
 
-A file is read once. The digest is taken of the same bytes that the tensors are made from, so what
-was checked is what is loaded.
+Tensors are NumPy arrays here, so that reading weights needs no torch. A file is read once. The
+digest is taken of the same bytes that the arrays are made from, so what was checked is what is
+loaded.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from safetensors.numpy import load, save
 
-from mnistzoo.errors import WeightsError
+from mnistzoo.architectures import INPUT_SHAPE, Architecture, Conv
+from mnistzoo.errors import InputError, WeightsError
 from mnistzoo.files import read_bytes, sha256
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+"""A state dict: arrays by the names that PyTorch gives the tensors."""
 
 MAX_BYTES = 16 * 2**20
 """Largest weights file that is read. The zoo's own are under 130 kB."""
@@ -26,11 +31,12 @@ MAX_HEADER_BYTES = 64 * 2**10
 
 METADATA_KEY = "mnistzoo"
 
+COUNT = "num_batches_tracked"
+"""The one tensor of a batch norm that is an integer."""
 
-def read_state_dict(
-    path: str | os.PathLike[str], *, expected_sha256: str | None = None
-) -> dict[str, Tensor]:
-    """Read the tensors of a safetensors file, by name.
+
+def read_state_dict(path: str | os.PathLike[str], *, expected_sha256: str | None = None) -> Arrays:
+    """Read the arrays of a safetensors file, by name.
 
     Raises:
         FileReadError: The file is missing, unreadable, or larger than 16 MiB.
@@ -40,10 +46,8 @@ def read_state_dict(
     return parse_state_dict(data, os.fspath(path), expected_sha256=expected_sha256)
 
 
-def parse_state_dict(
-    data: bytes, source: str, *, expected_sha256: str | None = None
-) -> dict[str, Tensor]:
-    """Parse the bytes of a safetensors file into tensors, by name.
+def parse_state_dict(data: bytes, source: str, *, expected_sha256: str | None = None) -> Arrays:
+    """Parse the bytes of a safetensors file into arrays, by name.
 
     A file begins with the length of its header, 8 bytes, little-endian
     (<https://huggingface.co/docs/safetensors/index#format>). It is bounded before the parser runs.
@@ -70,7 +74,11 @@ def parse_state_dict(
         )
     try:
         return load(data)
-    except (SafetensorError, ValueError, TypeError, KeyError, RuntimeError) as error:
+    except KeyError as error:  # NumPy has no such dtype
+        raise WeightsError(
+            f"Expected float32 tensors in {source}, got {error.args[0]}. Save model.float()."
+        ) from error
+    except (SafetensorError, ValueError, TypeError, RuntimeError) as error:
         raise WeightsError(
             f"{source} is not a safetensors file: {error}. Use weights that mnistzoo saved."
         ) from error
@@ -83,7 +91,7 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         WeightsError: The file is missing, is not safetensors, or has no such metadata.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             return dict(json.loads(file.metadata()[METADATA_KEY]))
     except (SafetensorError, OSError, ValueError, TypeError, KeyError) as error:
         raise WeightsError(
@@ -91,51 +99,77 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
 
 
-def serialize_state_dict(state_dict: dict[str, Tensor], metadata: dict[str, Any]) -> bytes:
+def serialize_state_dict(state_dict: Arrays, metadata: dict[str, Any]) -> bytes:
     """Return the bytes of a safetensors file.
 
-    The same tensors and metadata give the same bytes: the metadata is sorted JSON under one key,
+    The same arrays and metadata give the same bytes: the metadata is sorted JSON under one key,
     because safetensors writes several keys in no fixed order.
-    """
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state_dict.items()}
-    return save(tensors, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
-
-
-def load_into(module: nn.Module, state_dict: dict[str, Tensor], source: str) -> None:
-    """Copy tensors into `module`: same names, shapes and dtypes, all values finite.
 
     Raises:
-        WeightsError: Anything differs. `module` is then unchanged. The message names
-            `source`.
+        InputError: The metadata is not made of JSON values.
     """
-    check_state_dict(module.state_dict(), state_dict, source)
-    module.load_state_dict(state_dict)
+    try:
+        text = json.dumps(metadata, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected provenance of JSON values, got: {error}.") from error
+    arrays = {name: np.ascontiguousarray(array) for name, array in state_dict.items()}
+    shaped = {name: array.reshape(state_dict[name].shape) for name, array in arrays.items()}
+    return save(shaped, {METADATA_KEY: text})
 
 
-def check_state_dict(own: dict[str, Tensor], state_dict: dict[str, Tensor], source: str) -> None:
-    """Check that tensors are finite, and fit a model with the state dict `own`.
+def check_state_dict(
+    architecture: Architecture, num_classes: int, state_dict: Arrays, source: str
+) -> None:
+    """Check that arrays fit a model, and are finite.
 
     Raises:
-        WeightsError: A name, shape or dtype differs, or a value is not finite.
+        WeightsError: A name, shape or dtype differs, or a value is not finite. The message calls
+            the arrays `source`.
     """
-    if problems := _find_differences(own, state_dict):
+    if problems := _find_differences(tensor_shapes(architecture, num_classes), state_dict):
         raise WeightsError(
             f"{source} does not fit the model: {'; '.join(problems[:3])}. "
             "Use the same architecture, num_classes and dtype (float32)."
         )
 
 
-def _find_differences(own: dict[str, Tensor], state_dict: dict[str, Tensor]) -> list[str]:
-    problems = [f"{name} is missing" for name in own.keys() - state_dict.keys()]
-    problems += [f"{name} is unexpected" for name in state_dict.keys() - own.keys()]
-    for name in own.keys() & state_dict.keys():
-        want, got = own[name], state_dict[name]
-        if want.shape != got.shape:
-            problems.append(f"{name} should be {tuple(want.shape)}, is {tuple(got.shape)}")
-        elif want.dtype != got.dtype:
-            problems.append(f"{name} should be {want.dtype}, is {got.dtype}")
-        elif got.is_meta:
-            problems.append(f"{name} is on the meta device")
-        elif not torch.isfinite(got).all():
+def tensor_shapes(architecture: Architecture, num_classes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor of a model, by name.
+
+    >>> from mnistzoo.architectures import ARCHITECTURES
+    >>> tensor_shapes(ARCHITECTURES["exp5"], 10)["classifier.weight"]
+    (10, 108)
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels, side, _ = INPUT_SHAPE
+    number = 0
+    for layer in architecture.layers:
+        if not isinstance(layer, Conv):
+            side //= 2
+            continue
+        number += 1
+        out = layer.out_channels
+        shapes[f"features.conv{number}.weight"] = (out, channels, 3, 3)
+        shapes[f"features.conv{number}.bias"] = (out,)
+        if architecture.batch_norm:
+            norm = ("weight", "bias", "running_mean", "running_var")
+            shapes |= {f"features.bn{number}.{name}": (out,) for name in norm}
+            shapes[f"features.bn{number}.{COUNT}"] = ()
+        channels, side = out, side + 2 * layer.padding - 2
+    shapes["classifier.weight"] = (num_classes, channels * side * side)
+    shapes["classifier.bias"] = (num_classes,)
+    return shapes
+
+
+def _find_differences(shapes: dict[str, tuple[int, ...]], state_dict: Arrays) -> list[str]:
+    problems = [f"{name} is missing" for name in shapes.keys() - state_dict.keys()]
+    problems += [f"{name} is unexpected" for name in state_dict.keys() - shapes.keys()]
+    for name in shapes.keys() & state_dict.keys():
+        array, dtype = state_dict[name], np.int64 if name.endswith(COUNT) else np.float32
+        if array.shape != shapes[name]:
+            problems.append(f"{name} should be {shapes[name]}, is {array.shape}")
+        elif array.dtype != dtype:
+            problems.append(f"{name} should be {np.dtype(dtype)}, is {array.dtype}")
+        elif not np.isfinite(array).all():
             problems.append(f"{name} has values that are not finite")
     return sorted(problems)

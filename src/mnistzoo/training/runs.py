@@ -17,6 +17,7 @@ from mnistzoo.evaluation import evaluate
 from mnistzoo.files import read_bytes, sha256
 from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.tensors import to_arrays
 from mnistzoo.storage.manifest import find_shipped_file
 from mnistzoo.storage.model_folder import LIMITS, WEIGHTS
 from mnistzoo.training.distributed import barrier, rank, world_size
@@ -121,7 +122,7 @@ def _save_model(
 ) -> Result:
     """Write the trained model into the folder, and return the result of the run."""
     run, model, evaluation = trainer.run, trainer.result, evaluate(trainer.result, held_out)
-    shipped = find_shipped_file(run.architecture, model.state_dict()) is not None
+    shipped = find_shipped_file(run.architecture, to_arrays(model.state_dict())) is not None
     stated = run.split == "test" and not shipped  # a shipped model's card knows its accuracy
     provenance = {
         "network": run.architecture,  # part of the file, and so of the digests of all past runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import index
 from typing import Any
 
 import torch
@@ -144,6 +145,21 @@ class Operator:
     write: Callable[[Write], Layout] | None = None
     fake: Callable[..., Any] | None = None
 
+    def count_macs(self, call: Call) -> int:
+        """Return the multiply-accumulates of a call.
+
+        Raises:
+            AnalysisError: `macs` fails, or does not return a whole number from 0.
+        """
+        try:
+            count = index(self.macs(call)) if self.macs else 0
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise AnalysisError(f"Its macs failed ({reason}). Fix the function.") from error
+        if count < 0:
+            raise AnalysisError(f"Expected its macs to return a number from 0, got {count}.")
+        return count
+
 
 def apply_rule(rule: Rule, call: Call, results: int) -> Layouts:
     """Return what a rule returns for a call with a number of results.
@@ -168,7 +184,11 @@ def apply_rule(rule: Rule, call: Call, results: int) -> Layouts:
 
 
 def elementwise(call: Call) -> Layout | None:
-    """Return the layout where each unit reads the same unit of every argument, broadcast."""
+    """Return the layout where each unit reads the same unit of every argument, broadcast.
+
+    >>> from mnistzoo.analysis import register_operator
+    >>> register_operator("mylib::gamma", elementwise)
+    """
     return union([call.layout_of(tensor) for tensor in call.tensors], call.shape)
 
 
@@ -177,7 +197,11 @@ def constant(_: Call) -> None:
 
 
 def read_all(call: Call) -> Layout | None:
-    """Return the layout where each unit reads everything: always valid, never tight."""
+    """Return the layout where each unit reads everything: always valid, never tight.
+
+    >>> from mnistzoo.analysis import register_operator
+    >>> register_operator("mylib::equalize", read_all)
+    """
     return union([call.union_of(tensor) for tensor in call.tensors], call.shape)
 
 

@@ -108,9 +108,13 @@ def register_operator(
     >>> from mnistzoo.analysis.operators import Kernel, register_operator, slide
     >>> register_operator("mylib::sharpen", slide(Kernel(3, padding=1), Kernel(3, padding=1)))
     """
-    if not all(name.partition("::")):
-        raise InputError(f"Expected a qualified name such as 'mylib::blur', got {name!r}.")
+    if not isinstance(name, str) or not all(name.partition("::")) or "." in name:
+        raise InputError(
+            f"Expected a qualified name without an overload, such as 'mylib::blur', got {name!r}."
+        )
     if not callable(rule):
         raise InputError(f"Expected a rule that can be called, got {rule!r}.")
+    if macs is not None and not callable(macs):
+        raise InputError(f"Expected macs that can be called, got {macs!r}.")
     _add(name, Operator(rule, macs, listed, needs_values))
     find_operator.cache_clear()

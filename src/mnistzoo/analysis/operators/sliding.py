@@ -32,6 +32,10 @@ def slide(*kernels: Kernel) -> Rule:
 
     Args:
         kernels: One for each of the last dimensions.
+
+    >>> from mnistzoo.analysis import register_operator
+    >>> kernel = Kernel(3, stride=2, padding=1)
+    >>> register_operator("mylib::downscale", slide(kernel, kernel))
     """
 
     def rule(call: Call) -> Layout | None:

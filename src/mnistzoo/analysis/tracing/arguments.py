@@ -1,4 +1,4 @@
-"""What a model is called with: tensors made from the shapes and examples that a user gives."""
+"""The arguments of a model: tensors made from the shapes and examples that a user passes."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ Inputs = Sequence[Any] | Tensor | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a model is called with.
+    """The arguments that a model is called with.
 
     Attributes:
         positional: Arguments by position.
         named: Arguments by name.
-        example: The tensor among them that fields are fields of.
+        example: The one of them that receptive fields are computed for.
         channels: Its dimension that holds channels, or `None`.
     """
 
@@ -55,7 +55,7 @@ class Arguments:
 
     @property
     def layout(self) -> Layout:
-        """Layout of the tensor that fields are fields of."""
+        """Layout of the tensor that receptive fields are computed for."""
         return Layout.of_input(self.example.shape, self.channels)
 
     def holding(self, tensor: Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -82,7 +82,7 @@ def read_arguments(
 
     Raises:
         InputError: The inputs are not shapes, tensors, or containers of them.
-        UnknownNameError: `of` names no input.
+        UnknownNameError: There is no input `of`.
     """
     read = _Reader(floating_dtype(check_module(module)), check_batch_size(batch_size)).read
     positional, named = _split(inputs)
@@ -98,7 +98,7 @@ def read_arguments(
 
 
 class _Reader:
-    """Makes inputs from what a user gives, tensors from shapes."""
+    """Reader of the inputs that a user passes: shapes become tensors."""
 
     def __init__(self, dtype: torch.dtype, batch_size: int) -> None:
         self.dtype, self.batch_size = dtype, batch_size
@@ -138,7 +138,7 @@ def _is_shape(value: object) -> bool:
 
 
 def _with_names(module: nn.Module, positional: tuple[Any, ...]) -> dict[str, Any]:
-    """Return positional inputs by the names that the model gives them, where it does."""
+    """Return positional inputs by the names of the model's parameters, where it has them."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
     takes = [p.name for p in signature(module.forward).parameters.values() if p.kind in kinds]
     takes += [f"input {number}" for number in range(len(takes), len(positional))]

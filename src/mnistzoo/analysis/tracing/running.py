@@ -1,4 +1,4 @@
-"""Runs an operator on other tensors than those that the model passed."""
+"""Running an operator on other tensors than those that the model passed."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         operator = find_operator(call.func)
         if operator is None or self._calls is None:
             return
-        macs = operator.macs(call) if operator.macs else 0
+        macs = operator.count_macs(call)
         if macs or (layout and operator.listed):
             name = plain_name(call.func).partition("::")[2].removesuffix("_with_indices")
             self._calls.add_function(name, call.result, layout, macs)

@@ -43,7 +43,7 @@ function update() {
 
 function showPrediction() {
   const values = current ? current.probabilities : model.labels.map(() => 0);
-  const best = values.indexOf(Math.max(...values)), percent = (x) => `${(100 * x).toFixed(1)} %`;
+  const best = values.indexOf(Math.max(...values)), percent = (x) => `${(100 * x).toFixed(1)}%`;
   $("status").textContent = current
     ? `${model.title} reads ${model.labels[best]}, probability ${percent(values[best])}.`
     : "Draw one digit, or drop, paste or open an image of one.";
