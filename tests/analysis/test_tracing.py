@@ -436,11 +436,11 @@ def test_a_write_updates_no_view_that_nobody_reads(monkeypatch):
     rules = layouts_of
 
     def function(y):
-        made = torch.zeros(1, 2, 100, 1)
+        made = torch.zeros(1, 2, 100, 4)
         for row in range(100):
             made[:, :, row] = y[:, :, row]
         made += y
         return made
 
-    assert receptive_field(Apply(function), (1, 100, 1), "").pixels((5, 0))[0] == (4, 6)
+    assert receptive_field(Apply(function), (1, 100, 4), "").size[1] == 3
     assert len(updates) <= 100
