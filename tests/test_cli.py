@@ -529,6 +529,19 @@ def test_a_terminal_without_the_characters():
     assert b"98.79% ? 0.06" in printed
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+@pytest.mark.parametrize("command", ["--version", "results {} --format json", "results absent"])
+def test_closed_streams_are_no_error(command):
+    """Without standard output or error, a command has the same exit status as with them."""
+    line = f"{shlex.quote(sys.executable)} -m mnistzoo {command.format(shlex.quote(str(RESULTS)))}"
+    status = int("absent" in command)
+    for closed in (">&-", ">&- 2>&-"):
+        done = subprocess.run(
+            ["sh", "-c", f"{line} {closed}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
 @pytest.mark.parametrize("arguments", [["results", RESULTS], ["--version"]], ids=str)
 def test_output_that_cannot_be_written(arguments):

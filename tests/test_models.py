@@ -286,6 +286,14 @@ def test_models_that_differ_from_their_architecture_are_not_written(change, writ
     assert not out.exists()
 
 
+@pytest.mark.parametrize("value", [object(), float("nan")], ids=["object", "nan"])
+def test_provenance_is_json(tmp_path, value):
+    """Values that JSON does not have are refused, and nothing is written."""
+    with pytest.raises(InputError, match="provenance of JSON values"):
+        mnistzoo.exp1().save_pretrained(tmp_path / "model", provenance={"value": value})
+    assert not (tmp_path / "model").exists()
+
+
 @pytest.mark.parametrize(
     "model", [lambda: mnistzoo.exp5().fused(), lambda: ConvNet(Architecture("own", (Conv(8),)))]
 )

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -139,9 +140,12 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
 
     study = start(out, "exp1", *options, "--jobs", "1")
     wait_for(lambda: list(out.glob("*.json")), study)
-    study.send_signal(signal.SIGINT)
+    for pid in [*workers(study), *children(study.pid), study.pid]:  # as a terminal does
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGINT)
     _, errors = study.communicate()
     assert study.returncode == 130, errors
+    assert "Traceback" not in errors
     finished = state(out)
     assert len(finished) == 1
     assert "mnistzoo: Interrupted." in errors.splitlines()[-1]

@@ -179,7 +179,9 @@ def test_an_input_that_does_not_exist():
         analyze(TextAndImage(), (TOKENS, (3, 8, 8)), {"return_loss": True}, of="return_loss")
     with pytest.raises(InputError, match="Expected each input once, got 'input_ids'"):
         analyze(TextAndImage(), {"input_ids": TOKENS}, {"input_ids": TOKENS})
-    with pytest.raises(AnalysisError, match=r"'token_ids'.*names that its forward takes"):
+    with pytest.raises(
+        AnalysisError, match=r"of shape \(.*'token_ids'.*names that its forward takes"
+    ):
         analyze(TextAndImage(), {"token_ids": TOKENS})
 
 

@@ -68,6 +68,17 @@ def test_a_gated_repository_says_where_to_ask(hub, client, cache, files_of):
     client.run(PULL, **given, options={})
 
 
+def test_an_empty_token_is_refused(hub, client):
+    """A token from a variable that is not set is reported as such, without a request."""
+    before = len(hub.requests)
+    for code in (
+        "fresh('exp1').push_to_hub('user/empty', token='')",
+        "mnistzoo.from_pretrained('user/empty', token='')",
+    ):
+        assert "got an empty one" in client.fails("InputError", code)
+    assert len(hub.requests) == before
+
+
 def test_pushes_without_permission_are_refused(hub, client):
     """A read-only token, a wrong token and an invalid name are refused clearly."""
     hub.make("user/theirs")

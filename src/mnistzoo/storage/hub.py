@@ -100,7 +100,7 @@ def pull(
     check_repo_id(repo_id)
     if force_download and local_files_only:
         raise InputError("Expected force_download or local_files_only, got both. Pass one.")
-    api = HfApi(token=token, library_name="mnistzoo", library_version=__version__)
+    api = _client(token)
     cache = None if cache_dir is None else Path(cache_dir)
     resolve = partial(
         api.resolve_revision,
@@ -117,6 +117,20 @@ def pull(
             with suppress(EntryNotFoundError):
                 files[CARD] = there.read(CARD)
     return PullResult(repo_id, commit, files)
+
+
+def _client(token: str | bool | None) -> HfApi:
+    """Return the Hub's client.
+
+    Raises:
+        InputError: The token is empty, as of a variable that is not set.
+    """
+    if token == "":
+        raise InputError(
+            "Expected an access token, got an empty one. Leave it out to use HF_TOKEN or the "
+            "stored login."
+        )
+    return HfApi(token=token, library_name="mnistzoo", library_version=__version__)
 
 
 def push(
@@ -148,7 +162,7 @@ def push(
         HubError: The Hub rejects a request.
     """
     check_repo_id(repo_id)
-    api = HfApi(token=token, library_name="mnistzoo", library_version=__version__)
+    api = _client(token)
 
     def attempt() -> PushResult:
         api.create_repo(repo_id, private=private, exist_ok=True)

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from mnistzoo.architectures import INPUT_SHAPE, Architecture, Conv
-from mnistzoo.errors import WeightsError
+from mnistzoo.errors import InputError, WeightsError
 from mnistzoo.files import read_bytes, sha256
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
@@ -104,10 +104,17 @@ def serialize_state_dict(state_dict: Arrays, metadata: dict[str, Any]) -> bytes:
 
     The same arrays and metadata give the same bytes: the metadata is sorted JSON under one key,
     because safetensors writes several keys in no fixed order.
+
+    Raises:
+        InputError: The metadata is not made of JSON values.
     """
+    try:
+        text = json.dumps(metadata, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"Expected provenance of JSON values, got: {error}.") from error
     arrays = {name: np.ascontiguousarray(array) for name, array in state_dict.items()}
     shaped = {name: array.reshape(state_dict[name].shape) for name, array in arrays.items()}
-    return save(shaped, {METADATA_KEY: json.dumps(metadata, sort_keys=True)})
+    return save(shaped, {METADATA_KEY: text})
 
 
 def check_state_dict(

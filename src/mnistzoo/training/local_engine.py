@@ -8,6 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -82,6 +83,7 @@ def _context() -> Any:
 
 def _work(run: Run, folder: Path, sender: Connection) -> None:
     """Train in a process of its own, and send None or the error message."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked
     Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
@@ -124,6 +126,7 @@ def _interrupts_blocked() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    resource_tracker.ensure_running()  # in the block it would unblock them before the first fork
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -19,7 +19,8 @@ def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZo
     """
     call = calls.stack[-1] if calls.stack else None
     place = str(call) if call else "the model"
-    got = " and ".join(map(str, call.input_shapes)) if call else str(tuple(given.example.shape))
+    shapes = call.input_shapes if call else ()  # without those of keyword arguments
+    got = " and ".join(map(str, shapes or [tuple(given.example.shape)]))
     reason = (str(error) or type(error).__name__).splitlines()[0]
     if isinstance(error, NotImplementedError) or "fake impl" in reason:
         return UnknownOperatorError(
