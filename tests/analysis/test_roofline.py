@@ -89,6 +89,17 @@ def test_a_lookup_reads_what_it_returns():
     assert bytes_of(module, (10_000,)) < 100
 
 
+def test_an_update_does_not_move_the_rest():
+    """A write to two places of a large table moves the values and their indices."""
+
+    def update(x):
+        table, index, value = x.view(2, -1), torch.tensor([0, 1]), x[0, :2]
+        table.index_put_((index, index), value)
+        return table
+
+    assert 0 < bytes_of(Function(update), (10_000,)) < 100
+
+
 def test_a_stride_beyond_the_kernel_skips_pixels():
     """A 1×1 convolution or a pool with stride 2 reads a quarter of its input."""
     weights = 4 * 1

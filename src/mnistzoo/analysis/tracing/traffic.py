@@ -21,6 +21,12 @@ _OVERWRITES = {"aten::copy", "aten::fill", "aten::zero", "aten::uniform", "aten:
 _LOOKUPS = {"aten::embedding", "aten::index", "aten::index_select", "aten::gather", "aten::take"}
 """Operators that read no more of their first argument than they return."""
 
+_UPDATES = {
+    *("aten::index_put", "aten::index_copy", "aten::index_add", "aten::index_fill"),
+    *("aten::scatter", "aten::scatter_add", "aten::scatter_reduce", "aten::masked_scatter"),
+}
+"""Operators whose in-place form may touch no more of a tensor than the other arguments say."""
+
 
 class Operations:
     """Records every operator that computes or moves something, in order."""
@@ -62,6 +68,8 @@ def _bytes(call: Call) -> int:
         return 0
     written = {id(x): x for x in (*returned, *written_tensors(call))}
     read = {id(x): x for x in call.tensors}
+    if name in _UPDATES and written_tensors(call):
+        return sum(_size(x) for key, x in read.items() if key not in written)
     sizes = [_size(x) for key, x in read.items() if not (key in written and name in _OVERWRITES)]
     if name in _LOOKUPS:
         sizes[0] = min(sizes[0], _size(call.result))
