@@ -571,3 +571,45 @@ def test_output_that_cannot_be_written(arguments):
     assert done.returncode == 1
     assert done.stderr.startswith("mnistzoo: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_memory_and_time_of_a_model(failed):
+    """`--memory` prints the peak, and `--roofline` lower bounds, for a batch too."""
+    analysis = mnistzoo.exp5().summary()
+    peak = analysis.peak_memory()
+    assert f"{peak:,} bytes" in invoke("analyze", "exp5", "--memory", "inference")
+    options = ("--memory", "training", "--batch-size", 8, "--format", "json")
+    record = json.loads(invoke("analyze", "exp5", *options))
+    assert record == {"peak_memory": analysis.peak_memory(training=True, batch_size=8)}
+    options = ("--roofline", "A100", "--batch-size", 8)
+    record = json.loads(invoke("analyze", "exp5", *options, "--format", "json"))
+    assert record["macs"] == 8 * analysis.macs
+    assert "lower bound" in invoke("analyze", "exp5", *options, "--format", "markdown")
+    assert "Did you mean 'A100'" in failed("analyze", "exp5", "--roofline", "A10")[1]
+    invoke("analyze", "exp5", "--roofline", "A100", "--memory", "training", status=2)
+
+
+def test_two_models_side_by_side():
+    """Layers with the same path share a row, and others have one of their own."""
+    rows = list(csv.DictReader(io.StringIO(invoke("compare", "exp4", "exp5", "--format", "csv"))))
+    assert [row["layer"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
+    assert [row["layer"] for row in rows if row["MACs: exp4"] == "-"] == [
+        f"features.bn{number}" for number in range(1, 8)
+    ]
+    assert sum(int(row["parameters: exp5"] or 0) for row in rows) == 17302
+    table = invoke("compare", "exp4", "exp5", "--format", "markdown")
+    for name in ("exp4", "exp5"):
+        peak = mnistzoo.get_model(name).summary().peak_memory()
+        assert f"MACs, {peak / 2**20:.2f} MiB peak memory, receptive field 34×34" in table
+    record = json.loads(invoke("compare", "exp5", "exp4", "--format", "json"))
+    assert [model["num_params"] for model in record["models"]] == [17302, 17054]
+    assert record["layers"][1]["path"] == "features.bn1"
+    assert record["layers"][1]["rows"][1] is None
+
+
+def test_layers_that_both_models_lack():
+    """Rows of one model only keep their place, whichever model has them."""
+    record = json.loads(invoke("compare", "exp3", "exp1", "--format", "json"))
+    paths = [layer["path"] for layer in record["layers"]]
+    assert paths[5:8] == ["features.conv3", "features.relu3", "features.pool2"]
+    assert paths[-1] == "classifier"

@@ -5,6 +5,7 @@ import json
 import re
 import struct
 import tracemalloc
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -181,6 +182,45 @@ def test_torch_datasets_are_read_whole(few):
     assert load_dataset(found) is found
 
 
+class Lazy:
+    """A dataset that knows which of its items are alive."""
+
+    def __init__(self):
+        self.given = []
+
+    def __len__(self):
+        return 30
+
+    def __getitem__(self, index):
+        image = torch.full((28, 28), index + 100, dtype=torch.uint8)
+        self.given.append(weakref.ref(image))
+        assert sum(given() is not None for given in self.given) < 5, "images are kept"
+        return image, index % 2 + 7
+
+
+def test_torch_datasets_are_read_one_by_one():
+    """No image is kept in its original form, so memory is bounded by 28×28 pixels an image."""
+    found = load_dataset(Lazy())
+    assert found.classes == ("7", "8")
+    assert found.images[:, 0, 0].tolist() == list(range(100, 130))
+
+
+def test_a_dataset_owns_its_images(few):
+    """Later changes to an array do not reach the dataset."""
+    images = few.images.clone()
+    found = load_dataset((images, few.labels))
+    images.zero_()
+    assert torch.equal(found.images, few.images)
+
+
+def test_classes_have_names_of_their_own(tmp_path, few):
+    """Two classes with one name would be counted as one."""
+    dataset = Named(few.images, few.labels % 2)
+    dataset.classes = ("odd", "odd")
+    with pytest.raises(DataError, match="name of its own"):
+        load_dataset(dataset)
+
+
 def test_unreadable_images_are_counted_and_left_out(drawn):
     """Damaged, blank and huge images are named with their reason; `strict` raises it."""
     (drawn / "five" / "0.png").write_bytes(b"no image")
@@ -231,6 +271,9 @@ def test_the_digest_depends_on_images_labels_and_names(few):
         (([torch.zeros(28, 28), torch.zeros(9, 9)], [0, 1]), InputError, "equal shapes"),
         (Named(torch.zeros(2, 28, 28), torch.tensor([0, 3])), InputError, "from 0 to 2"),
         (TensorDataset(torch.zeros(2, 28, 28)), InputError, "a pair (image, label) at index 0"),
+        (TensorDataset(torch.zeros(2, 28, 28), torch.tensor([0, -1])), InputError, "from 0 up"),
+        (TensorDataset(torch.zeros(2, 28, 28), torch.tensor([0, 0.5])), InputError, "got 0.5"),
+        (TensorDataset(torch.zeros(2, 28, 28), torch.zeros(2)), DataError, "two classes or more"),
         (TensorDataset(torch.zeros(0, 28, 28), torch.zeros(0)), InputError, "an empty one"),
     ],
 )

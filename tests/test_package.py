@@ -25,9 +25,9 @@ LAYERS = [
 """Top to bottom: a module imports from its own part and from lower layers."""
 
 ANALYSIS_LAYERS = [
-    {"effective"},
+    {"effective", "cost"},
     {"tracing"},
-    {"operators", "rendering", "table"},
+    {"operators", "rendering", "table", "comparison", "roofline", "devices"},
     {"field"},
     {"algebra"},
 ]

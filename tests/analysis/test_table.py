@@ -91,11 +91,12 @@ def test_the_record_holds_everything():
     conv = {"size": [3, 1], "stride": [2, 1], "padding": [0, 0], "is_global": False}
     pool = {"size": [501, 40], "stride": [0, 0], "padding": [0, 0], "is_global": True}
     layers = [
-        ("conv", "Conv2d", [2, 250, 40], 8, 0, 60_000, conv),
-        ("pool", "AdaptiveAvgPool2d", [2, 1, 1], 0, 0, 0, {**pool, "local": None}),
-        ("spare", "Linear", None, 1250, 1250, 0, None),
+        ("conv", "Conv2d", [2, 250, 40], 8, 0, 60_000, 80_000, 32, conv),
+        ("pool", "AdaptiveAvgPool2d", [2, 1, 1], 0, 0, 0, 8, 0, {**pool, "local": None}),
+        ("spare", "Linear", None, 1250, 1250, 0, 0, 5000, None),
     ]
-    keys = ("path", "kind", "output_shape", "num_params", "unused_params", "macs")
+    counts = ("num_params", "unused_params", "macs", "output_bytes", "param_bytes")
+    keys = ("path", "kind", "output_shape", *counts)
     assert mnistzoo.analyze(Pooled(), (1, 501, 40)).to_dict() == {
         "input_shape": [1, 501, 40],
         "num_params": 1258,

@@ -1,4 +1,4 @@
-"""Shapes, parameters, MACs and receptive fields of any PyTorch model."""
+"""Shapes, parameters, MACs, memory, time and receptive fields of any PyTorch model."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.cost import Cost
+from mnistzoo.analysis.devices import Device as Device
 from mnistzoo.analysis.effective import EffectiveReceptiveField as EffectiveReceptiveField
 from mnistzoo.analysis.effective import effective_receptive_field as effective_receptive_field
 from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
 from mnistzoo.analysis.operators import register_operator as register_operator
+from mnistzoo.analysis.roofline import Roofline as Roofline
+from mnistzoo.analysis.roofline import RooflineRow as RooflineRow
 from mnistzoo.analysis.table import Analysis as Analysis
 from mnistzoo.analysis.table import Row as Row
-from mnistzoo.analysis.tracing.arguments import Inputs
+from mnistzoo.analysis.tracing.arguments import Inputs, read_arguments
 from mnistzoo.analysis.tracing.inputs import check_module
-from mnistzoo.analysis.tracing.trace import trace
+from mnistzoo.analysis.tracing.trace import trace, trace_call
 from mnistzoo.errors import InputError
 
 
@@ -72,10 +76,14 @@ def analyze(
     >>> mnistzoo.analyze(bilinear, {"input1": (4,), "input2": (6,)}).num_params
     50
     """
-    found = trace(module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last)
+    given = read_arguments(
+        module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
+    )
+    found = trace_call(module, given)
     layouts = (None, None) if found.stopped_at else (found.last_map, found.outputs.get(""))
+    cost = Cost(module, given)
     last, output = map(_field_of, layouts)
-    return Analysis(found.rows, found.input_shape, last, output, found.stopped_at)
+    return Analysis(found.rows, found.input_shape, last, output, found.stopped_at, cost)
 
 
 def _field_of(layout: Layout | None) -> ReceptiveField | None:

@@ -76,4 +76,7 @@ COLUMNS: dict[str, Callable[[Row], str | int | None]] = {
     "receptive field": _receptive_field,
     "stride": lambda row: _local(row, "stride"),
     "padding": lambda row: _local(row, "padding"),
+    "output bytes": lambda row: row.output_bytes or None,
+    "parameter bytes": lambda row: row.param_bytes or None,
 }
+DEFAULT_COLUMNS = tuple(column for column in COLUMNS if not column.endswith("bytes"))

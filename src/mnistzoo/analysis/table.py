@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 from mnistzoo.analysis import rendering
 from mnistzoo.analysis.field import ReceptiveField
+from mnistzoo.errors import InputError
 from mnistzoo.tables import Table, records_to_csv
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+
+    from mnistzoo.analysis.devices import Device
+    from mnistzoo.analysis.roofline import Roofline
 
 MIB = 2**20
 FLOAT32_BYTES = 4
@@ -33,6 +37,8 @@ class Row:
             input.
         has_params: Whether the module has parameters, counted in this row or in an earlier one.
         unused_params: Number of its parameters that no operator read.
+        output_bytes: Bytes of all tensors returned, for one image, in the dtypes that they have.
+        param_bytes: Bytes of the parameters that `num_params` counts.
     """
 
     path: str
@@ -43,6 +49,8 @@ class Row:
     receptive_field: ReceptiveField | None
     has_params: bool = False
     unused_params: int = 0
+    output_bytes: int = 0
+    param_bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
@@ -54,8 +62,20 @@ class Row:
             "num_params": self.num_params,
             "unused_params": self.unused_params,
             "macs": self.macs,
+            "output_bytes": self.output_bytes,
+            "param_bytes": self.param_bytes,
             "receptive_field": field and field.to_dict(),
         }
+
+
+class Costs(Protocol):
+    """Computes what it costs to run the model that was analyzed."""
+
+    def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int:
+        """Return the peak memory in bytes."""
+
+    def roofline(self, device: Device, batch_size: int | None) -> Roofline:
+        """Return lower bounds on the time."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,6 +101,7 @@ class Analysis(Sequence[Row]):
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
     stopped_at: str | None = None
+    _costs: Costs | None = field(default=None, repr=False, compare=False)
 
     @overload
     def __getitem__(self, index: int) -> Row: ...
@@ -118,6 +139,70 @@ class Analysis(Sequence[Row]):
         numbers = prod(self.input_shape) + 2 * outputs + self.num_params
         return numbers * FLOAT32_BYTES / MIB
 
+    def peak_memory(
+        self, training: bool = False, *, batch_size: int | None = None, optimizer_state: int = 0
+    ) -> int:
+        """Return the most bytes that PyTorch holds at once when it runs the model eagerly.
+
+        These are parameters, buffers, the input and live activations, in training also gradients
+        and what autograd saves. They are counted in a pass of the model as it is now, whose tensors
+        have no values but are made and freed as on the CPU. What a kernel takes and frees within
+        one operator is not counted. PyTorch's fused transformer layers count as their parts.
+
+        Args:
+            training: Count a forward and backward pass; default: a forward pass without gradients.
+            batch_size: Number of inputs in the batch; default: as analyzed.
+            optimizer_state: Numbers that the optimizer keeps for each trained parameter, such as 1
+                for SGD with momentum and 2 for Adam.
+
+        Raises:
+            InputError: An argument is out of range, or the model rejects the batch.
+            UnknownOperatorError: An operator does not run without data.
+            AnalysisError: The model does not run without data, or what autograd saves is not
+                known, as for an LSTM.
+
+        >>> import mnistzoo
+        >>> analysis = mnistzoo.exp5().summary()
+        >>> analysis.peak_memory()
+        246448
+        >>> analysis.peak_memory(training=True, batch_size=64, optimizer_state=1)
+        24106920
+        """
+        return self._run().peak_memory(training, batch_size, optimizer_state)
+
+    def roofline(self, device: Device, *, batch_size: int | None = None) -> Roofline:
+        """Return a lower bound on the time of each layer on a device, and of the whole model.
+
+        No operator is faster than its multiply-accumulates at the device's peak, nor than the
+        bytes that it reads and writes at the device's bandwidth. The larger of the two is its
+        lower bound. Eager execution runs one after another, so bounds add up.
+
+        Args:
+            device: Such as `Device("cpu")`, which measures this machine, or `Device("A100")`.
+            batch_size: Number of inputs in the batch; default: as analyzed.
+
+        Raises:
+            InputError: The device has no figure for the model's dtype, or the model rejects the
+                batch.
+            UnknownOperatorError: An operator does not run without data.
+            AnalysisError: The model does not run without data.
+
+        >>> import mnistzoo
+        >>> from mnistzoo.analysis import Device
+        >>> roofline = mnistzoo.exp5().summary().roofline(Device("A100"), batch_size=64)
+        >>> roofline.macs, roofline.bound_by
+        (275258880, 'memory')
+        """
+        return self._run().roofline(device, batch_size)
+
+    def _run(self) -> Costs:
+        if self._costs is None:
+            raise InputError(
+                "Expected an analysis that mnistzoo.analyze returned, got one made by hand. "
+                "Call mnistzoo.analyze."
+            )
+        return self._costs
+
     def to_dict(self) -> dict[str, Any]:
         """Return rows and totals as JSON values.
 
@@ -126,14 +211,14 @@ class Analysis(Sequence[Row]):
         >>> record["num_params"], record["layers"][0]["output_shape"]
         (21000, [6, 26, 26])
         """
-        field, output = self.receptive_field, self.output_receptive_field
+        last, output = self.receptive_field, self.output_receptive_field
         return {
             "input_shape": list(self.input_shape),
             "num_params": self.num_params,
             "unused_params": self.unused_params,
             "macs": self.macs,
             "footprint_mib": self.footprint_mib,
-            "receptive_field": field and field.to_dict(),
+            "receptive_field": last and last.to_dict(),
             "output_receptive_field": output and output.to_dict(),
             "stopped_at": self.stopped_at,
             "layers": [row.to_dict() for row in self.rows],
@@ -148,12 +233,13 @@ class Analysis(Sequence[Row]):
         ['features.conv1', 60]
 
         Args:
-            columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all.
+            columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all but
+                those of bytes.
 
         Raises:
             UnknownNameError: There is no such column. The message suggests the nearest.
         """
-        return rendering.to_table(self, columns or tuple(rendering.COLUMNS))
+        return rendering.to_table(self, columns or rendering.DEFAULT_COLUMNS)
 
     def to_csv(self) -> str:
         """Return the rows as comma-separated values: those of `Row.to_dict`, header first.

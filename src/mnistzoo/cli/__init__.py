@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from mnistzoo._version import __version__
 from mnistzoo.cli import (
     analyze,
+    compare,
     demo,
     evaluate,
     export,
@@ -31,6 +32,7 @@ from mnistzoo.errors import MnistZooError
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "list": (zoo.list_, "mnistzoo list --sort macs"),
     "analyze": (analyze.analyze, "mnistzoo analyze torchvision:resnet50"),
+    "compare": (compare.compare, "mnistzoo compare exp4 exp5"),
     "evaluate": (evaluate.evaluate, "mnistzoo evaluate exp5 --confusion"),
     "verify": (zoo.verify, "mnistzoo verify exp5"),
     "predict": (predict.predict, "mnistzoo predict photo.png --show"),

@@ -3,43 +3,41 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mnistzoo.cli.console import print_json, print_record, print_table
 from mnistzoo.cli.libraries import default_inputs, load, token_ids
-from mnistzoo.cli.options import Format, complete_model
+from mnistzoo.cli.options import Format, any_model
 
 if TYPE_CHECKING:
-    from mnistzoo.analysis import Analysis, ReceptiveField
+    from torch import nn
+
+    from mnistzoo.analysis import Analysis, ReceptiveField, Roofline
+    from mnistzoo.tables import Table
 
 
 COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
 """The columns that fit a terminal. Markdown has all columns."""
 
 
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        metavar="C,H,W",
+        help="Shape of one input, as NAME=C,H,W for each of several. Names that end in _ids "
+        "get token IDs.",
+        show_default="1,28,28 for this zoo, the library's own for timm and transformers, else "
+        "3,224,224",
+    ),
+]
+
+
 def analyze(
-    model: Annotated[
-        str,
-        typer.Argument(
-            metavar="MODEL",
-            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, "
-            "transformers:CLASS, or package.module:callable.",
-            autocompletion=complete_model,
-        ),
-    ],
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input",
-            metavar="C,H,W",
-            help="Shape of one input, as NAME=C,H,W for each of several. Names that end in _ids "
-            "get token IDs.",
-            show_default="1,28,28 for this zoo, the library's own for timm and transformers, else "
-            "3,224,224",
-        ),
-    ] = None,
+    model: Annotated[str, any_model("MODEL")],
+    inputs: Inputs = None,
     of: Annotated[
         str | None,
         typer.Option(
@@ -55,6 +53,18 @@ def analyze(
     layer: Annotated[
         str | None, typer.Option(help="Print the receptive field of this layer only.")
     ] = None,
+    memory: Annotated[
+        Literal["inference", "training"] | None,
+        typer.Option(help="Print the peak memory only. Training is without an optimizer's state."),
+    ] = None,
+    roofline: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DEVICE",
+            help="Print lower bounds on the time on this device: cpu, which measures this machine, "
+            "or A100, H100, H200.",
+        ),
+    ] = None,
     format_: Format = "table",
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
@@ -62,27 +72,50 @@ def analyze(
     Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint.
     Markdown also has strides and paddings; CSV and JSON hold the numbers as data.
     """
-    shapes = [_shape(text) for text in inputs or ()]
-    if len(shapes) > 1 and any(not name for name, _ in shapes):
-        raise typer.BadParameter("Expected NAME=C,H,W for each input.", param_hint="--input")
+    if sum(option is not None for option in (layer, memory, roofline)) > 1:
+        raise typer.BadParameter("Expected one of --layer, --memory and --roofline.")
+    shapes = read_shapes(inputs)
     module = load(model)
     from mnistzoo import analysis
 
-    given = _inputs(shapes, batch_size) if shapes else default_inputs(model, module, batch_size)
+    given = make_inputs(model, module, shapes, batch_size)
     options: Any = {"of": of, "batch_size": batch_size, "channels_last": channels_last}
     if layer is not None:
         _print_field(layer, analysis.receptive_field(module, given, layer, **options), format_)
+        return
+    found = analysis.analyze(module, given, **options)
+    if memory is not None:
+        _print_memory(found.peak_memory(memory == "training"), format_)
+    elif roofline is not None:
+        bounds = found.roofline(analysis.Device(roofline))
+        _print(bounds, bounds.to_table(), format_)
     else:
-        _print_analysis(analysis.analyze(module, given, **options), format_)
+        _print(found, found.to_table(*COLUMNS), format_)
 
 
-def _print_analysis(analysis: Analysis, format_: str) -> None:
+def _print(found: Analysis | Roofline, table: Table, format_: str) -> None:
     if format_ == "json":
-        print_json(analysis.to_dict())
+        print_json(found.to_dict())
     elif format_ in ("csv", "markdown"):
-        sys.stdout.write(analysis.to_csv() if format_ == "csv" else analysis.to_markdown())
+        sys.stdout.write(found.to_csv() if format_ == "csv" else found.to_markdown())
     else:
-        print_table(analysis.to_table(*COLUMNS))
+        print_table(table)
+
+
+def _print_memory(peak: int, format_: str) -> None:
+    text = f"peak memory: {peak:,} bytes ({peak / 2**20:,.2f} MiB)"
+    print_record(format_, {"peak_memory": peak}, text)
+
+
+Shapes = list[tuple[str, tuple[int, ...]]]
+
+
+def read_shapes(texts: list[str] | None) -> Shapes:
+    """Return the names and shapes that `--input` has; a single name may be empty."""
+    shapes = [_shape(text) for text in texts or ()]
+    if len(shapes) > 1 and any(not name for name, _ in shapes):
+        raise typer.BadParameter("Expected NAME=C,H,W for each input.", param_hint="--input")
+    return shapes
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
@@ -96,8 +129,10 @@ def _shape(text: str) -> tuple[str, tuple[int, ...]]:
         ) from None
 
 
-def _inputs(shapes: list[tuple[str, tuple[int, ...]]], batch_size: int) -> Any:
-    """Return inputs for `mnistzoo.analyze`."""
+def make_inputs(model: str, module: nn.Module, shapes: Shapes, batch_size: int) -> Any:
+    """Return inputs for `mnistzoo.analyze`; without shapes, the model's default."""
+    if not shapes:
+        return default_inputs(model, module, batch_size)
     if not shapes[0][0]:
         return shapes[0][1]
     return {

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import typer
+from typer.models import ArgumentInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.training.recipes import MAX_SEED
@@ -67,6 +68,21 @@ ModelOption = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help=_SOURCE, autocompletion=complete_model),
 ]
+
+
+def any_model(name: str) -> ArgumentInfo:
+    """Return an argument that names a model of any library."""
+    return cast(
+        "ArgumentInfo",
+        typer.Argument(
+            metavar=name,
+            help="A name from `mnistzoo list`, a folder, torchvision:NAME, timm:NAME, "
+            "transformers:CLASS, or package.module:callable.",
+            autocompletion=complete_model,
+        ),
+    )
+
+
 Format = Annotated[FormatName, typer.Option("--format", help="How to print the result.")]
 Results = Annotated[
     Path,

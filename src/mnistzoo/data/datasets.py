@@ -16,7 +16,15 @@ from torch import Tensor
 from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.data.idx import Split
 from mnistzoo.data.labeled import to_labels
-from mnistzoo.data.sources import Style, Unread, from_arrays, from_folder, from_torch, to_array
+from mnistzoo.data.sources import (
+    Style,
+    Unread,
+    distinct,
+    from_arrays,
+    from_folder,
+    from_torch,
+    to_array,
+)
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
 from mnistzoo.files import sha256
 from mnistzoo.images.preprocessing import to_gray, to_mnist
@@ -131,11 +139,14 @@ def load_dataset(
         found = from_arrays(to_array(source[0]), to_labels(source[1]))
     else:
         found = from_torch(source)
-    _check_classes(found.classes)
+    if found.classes is not None:
+        _check_classes(found.classes)
     return _read(found, style or default, strict, on_image)
 
 
 def _check_classes(classes: tuple[str, ...]) -> None:
+    if len(set(classes)) < len(classes):
+        raise DataError("Expected a name of its own for each class. Rename those that share one.")
     if len(classes) < 2:
         raise DataError(
             f"Expected two classes or more, got {len(classes)} ({', '.join(classes)}). Add images "
@@ -144,11 +155,11 @@ def _check_classes(classes: tuple[str, ...]) -> None:
 
 
 def _read(found: Unread, style: Style, strict: bool, on_image: OnImage) -> ImageDataset:
-    images, total = found.images, len(found.labels)
+    images, total = found.images, found.total
     if isinstance(images, Tensor):
         if style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:
             on_image(total, total)
-            return ImageDataset(images, torch.tensor(found.labels), found.classes)
+            return ImageDataset(images, torch.tensor(found.labels), found.classes or ())
         images = ((f"image {index}", image / 255) for index, image in enumerate(images))
     kept, pixels, skipped = [], [], []
     for index, (name, image) in enumerate(images):
@@ -160,10 +171,15 @@ def _read(found: Unread, style: Style, strict: bool, on_image: OnImage) -> Image
                 raise ImageError(f"{name}: {error}") from error
             skipped.append(Skipped(name, str(error)))
         on_image(index + 1, total)
+    classes, labels = found.classes, kept
     for label in sorted(set(found.labels) - set(kept)):
         raise DataError(
-            f"Expected images of each class, but none of {found.classes[label]} can be read. "
-            f"The first error: {skipped[0].reason}"
+            f"Expected images of each class, but none of {classes[label] if classes else label} "
+            f"can be read. The first error: {skipped[0].reason}"
         )
+    if classes is None:
+        numbers, labels = distinct(torch.tensor(kept))
+        classes = tuple(map(str, numbers))
+        _check_classes(classes)
     converted = torch.from_numpy(np.stack(pixels))
-    return ImageDataset(converted, torch.tensor(kept), found.classes, tuple(skipped))
+    return ImageDataset(converted, torch.tensor(labels), classes, tuple(skipped))

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mnistzoo.errors import DataError, MnistZooError
+from mnistzoo.errors import DataError, FileReadError, MnistZooError
 from mnistzoo.files import read_bytes
 
 Split = Literal["train", "test"]
@@ -54,7 +54,7 @@ def find_idx(folder: Path) -> dict[Split, IDXPart]:
     """
     found: dict[tuple[Split, str], Path] = {}
     prefixes = set()
-    for path in sorted(folder.iterdir(), reverse=True):  # x comes after, and replaces, x.gz
+    for path in reversed(list_folder(folder)):  # x comes after, and replaces, x.gz
         if match := _NAME.fullmatch(path.name):
             prefixes.add(match["prefix"])
             split: Split = "train" if match["split"] == "train" else "test"
@@ -65,6 +65,20 @@ def find_idx(folder: Path) -> dict[Split, IDXPart]:
             f"({', '.join(sorted(prefixes))}). Move each into a folder of its own."
         )
     return {split: _pair(folder, split, found, *prefixes) for split, _ in sorted(found)}
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """Return what is in a folder, sorted, without hidden files.
+
+    Raises:
+        FileReadError: The folder cannot be read.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise FileReadError(
+            f"Cannot read {folder}: {error.strerror}. Check the path and its permissions."
+        ) from error
 
 
 def _pair(folder: Path, split: Split, found: dict[tuple[Split, str], Path], prefix: str) -> IDXPart:
@@ -144,6 +158,8 @@ def _read(path: Path, axes: int) -> Tensor:
 
 def _content(path: Path) -> bytes:
     """Return the bytes of a file, whose size limits what reading allocates."""
+    if path.exists() and not path.is_file():
+        raise _damaged(path, "it is not a regular file")
     try:
         size = path.stat().st_size
     except OSError:

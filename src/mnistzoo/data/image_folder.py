@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnistzoo.data.idx import Split
-from mnistzoo.errors import DataError, FileReadError
+from mnistzoo.data.idx import Split, list_folder
+from mnistzoo.errors import DataError
 from mnistzoo.files import is_dir
 
 SUFFIXES = (
@@ -47,23 +47,13 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:
-    return (path for path in _entries(folder) if path.is_dir())
+    return (path for path in list_folder(folder) if path.is_dir())
 
 
 def _images(folder: Path) -> Iterator[Path]:
     """Yield the image files in a folder and in the folders inside it, sorted."""
-    for path in _entries(folder):
+    for path in list_folder(folder):
         if path.is_dir() and not path.is_symlink():
             yield from _images(path)
         elif path.suffix.lower() in SUFFIXES:
             yield path
-
-
-def _entries(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted, without hidden files."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise FileReadError(
-            f"Cannot read {folder}: {error.strerror}. Check the path and its permissions."
-        ) from error

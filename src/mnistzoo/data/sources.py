@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from mnistzoo.data import idx
 from mnistzoo.data.idx import Split
 from mnistzoo.data.image_folder import find_image_folders
-from mnistzoo.data.labeled import WHITES, to_labels, to_tensor
+from mnistzoo.data.labeled import WHITES, to_tensor
 from mnistzoo.errors import DataError, FileReadError, InputError
 from mnistzoo.files import is_dir
 
@@ -22,11 +22,19 @@ Style = Literal["mnist", "plain"]
 
 
 class Unread(NamedTuple):
-    """A dataset whose images are still to be converted: a tensor of them, or names and images."""
+    """A dataset whose images are still to be converted.
+
+    Attributes:
+        images: A tensor of them, or the name of each with the image.
+        labels: The label of each image that has been taken from `images`, at least.
+        classes: Names of the labels from 0, or None to name each label by its number.
+        total: Number of images.
+    """
 
     images: Tensor | Iterable[tuple[str, Any]]
     labels: Sequence[int]
-    classes: tuple[str, ...]
+    classes: tuple[str, ...] | None
+    total: int
 
 
 def from_folder(folder: Path, split: Split) -> tuple[Unread, Style]:
@@ -49,13 +57,13 @@ def from_folder(folder: Path, split: Split) -> tuple[Unread, Style]:
         )
     labels = [label for label, files in enumerate(classes.values()) for _ in files]
     images = ((str(file), file) for files in classes.values() for file in files)
-    return Unread(images, labels, tuple(classes)), "mnist"
+    return Unread(images, labels, tuple(classes), len(labels)), "mnist"
 
 
 def _from_idx(parts: dict[Split, idx.IDXPart], split: Split) -> Unread:
     part = parts.get(split) or next(iter(parts.values()))
     labels = {each: idx.read_labels(each) for each in parts.values()}
-    _check_splits(*(tuple(map(str, _distinct(each)[0])) for each in labels.values()))
+    _check_splits(*(tuple(map(str, distinct(each)[0])) for each in labels.values()))
     return from_arrays(idx.read_images(part), labels[part], idx.read_names(part))
 
 
@@ -66,12 +74,12 @@ def from_arrays(images: Tensor, labels: Tensor, names: dict[int, str] | None = N
             f"Expected a label for each image, got {len(images):,} images and "
             f"{len(labels):,} labels. Drop the surplus ones."
         )
-    numbers, indices = _distinct(labels)
+    numbers, indices = distinct(labels)
     classes = tuple((names or {}).get(number, str(number)) for number in numbers)
-    return Unread(images, indices, classes)
+    return Unread(images, indices, classes, len(indices))
 
 
-def _distinct(labels: Tensor) -> tuple[list[int], list[int]]:
+def distinct(labels: Tensor) -> tuple[list[int], list[int]]:
     """Return the distinct labels, ascending, and the index of each label among them."""
     numbers, indices = np.unique(labels.numpy(), return_inverse=True)
     return numbers.tolist(), indices.tolist()
@@ -98,7 +106,7 @@ def to_array(values: Any) -> Tensor:
             "Pass the images before they are normalized."
         )
     if images.dtype == torch.uint8 and white > 1:
-        return images
+        return images.clone()  # later changes to the source do not reach the dataset
     return (images.float() * (255 / white)).round().to(torch.uint8)
 
 
@@ -110,33 +118,37 @@ def from_torch(dataset: Any) -> Unread:
             "Expected the path of a folder, a pair (images, labels), or a dataset with a length "
             f"and indices, got {type(dataset).__name__}. Pass one of these."
         )
-    items = [_item(dataset, index) for index in range(len(dataset))]
-    if not items:
+    if not len(dataset):
         raise InputError("Expected a dataset with images, got an empty one.")
-    labels = to_labels([label for _, label in items]).tolist()
-    images = ((f"image {index}", image) for index, (image, _) in enumerate(items))
     names = getattr(dataset, "classes", None)
-    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
-        numbers, labels = _distinct(torch.tensor(labels))
-        names = map(str, numbers)
-    classes = tuple(names)
-    if max(labels) >= len(classes):
-        raise InputError(
-            f"Expected labels from 0 to {len(classes) - 1}, one for each of the dataset's classes, "
-            f"got {max(labels)}. Correct the labels, or the attribute classes."
-        )
-    return Unread(images, labels, classes)
+    classes: tuple[str, ...] | None = None
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        classes = tuple(names)
+    labels: list[int] = []
+    images = _take(dataset, labels, None if classes is None else len(classes))
+    return Unread(images, labels, classes, len(dataset))
 
 
-def _item(dataset: Any, index: int) -> tuple[Any, Any]:
-    try:
-        image, label = dataset[index]
-        return image, int(label)
-    except Exception as error:  # a foreign dataset may raise anything
-        raise InputError(
-            f"Expected a pair (image, label) at index {index} of the dataset, got another item or "
-            f"an error: {' '.join(str(error).split())}. Wrap the dataset in one that returns pairs."
-        ) from error
+def _take(dataset: Any, labels: list[int], num_classes: int | None) -> Iterator[tuple[str, Any]]:
+    """Yield the images of a torch dataset one by one, and collect their labels."""
+    for index in range(len(dataset)):
+        try:
+            image, label = dataset[index]
+            number = int(label)
+        except Exception as error:  # a foreign dataset may raise anything
+            raise InputError(
+                f"Expected a pair (image, label) at index {index} of the dataset, got another item "
+                f"or an error: {' '.join(str(error).split())}. Wrap the dataset in one that "
+                "returns pairs."
+            ) from error
+        if number != label or not 0 <= number < (num_classes or number + 1):
+            last = f"to {num_classes - 1}, one for each of its classes" if num_classes else "up"
+            raise InputError(
+                f"Expected labels from 0 {last}, got {label} at index {index} of the dataset. "
+                "Correct the labels."
+            )
+        labels.append(number)
+        yield f"image {index}", image
 
 
 def _check_splits(*splits: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,17 +11,28 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 
 class MetaCopies:
-    """Copies on the meta device; the same tensor always has the same copy.
+    """Copies of tensors without their values; the same tensor always has the same copy.
 
     Args:
+        copy: Function that makes a copy; default: on the meta device, of floating-point tensors.
         keep: A tensor that stays as it is.
     """
 
-    def __init__(self, keep: Tensor) -> None:
-        self._copies: dict[int, tuple[Tensor, Tensor]] = {id(keep): (keep, keep)}
+    def __init__(
+        self, copy: Callable[[Tensor], Tensor] | None = None, keep: Tensor | None = None
+    ) -> None:
+        self._copy = copy or _meta_copy
+        self._copies: dict[int, tuple[Tensor, Tensor]] = {}
+        if keep is not None:
+            self._copies[id(keep)] = keep, keep
+
+    @property
+    def made(self) -> list[Tensor]:
+        """All copies so far."""
+        return [copied for _, copied in self._copies.values()]
 
     def replace_in(self, module: nn.Module) -> None:
-        """Replace all floating-point tensors of a module, inside `preserve_module_state`."""
+        """Replace the tensors of a module, inside `preserve_module_state`."""
         for part in module.modules():
             own = part.__dict__
             for attributes in (own, own["_parameters"], own["_buffers"]):
@@ -29,10 +41,11 @@ class MetaCopies:
                         attributes[name] = self.of(value)
 
     def of(self, value: Any) -> Any:
-        """Return a value with its floating-point tensors replaced, in containers too."""
+        """Return a value with its tensors replaced, in containers too."""
         if isinstance(value, Tensor):
-            _, copied = self._copies.setdefault(id(value), (value, _meta_copy(value)))
-            return copied
+            if id(value) not in self._copies:
+                self._copies[id(value)] = value, self._copy(value)
+            return self._copies[id(value)][1]
         if isinstance(value, dict):
             return {key: self.of(item) for key, item in value.items()}
         if type(value) in (list, tuple):
@@ -45,7 +58,7 @@ def _meta_copy(tensor: Tensor) -> Tensor:
         return UninitializedParameter(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # torch leaves its arguments out of its stubs
     if isinstance(tensor, UninitializedBuffer):
         return UninitializedBuffer(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # as above
-    if not tensor.is_floating_point():
+    if not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor  # control flow may read it
     data = torch.empty_like(tensor, device="meta")
     return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

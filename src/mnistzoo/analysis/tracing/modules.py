@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import get_ident
@@ -99,7 +99,9 @@ class ModuleTracker:
             call = self.stack[-1]
             call.macs += macs
             shape, field = self._without_batch(out), self._field_of(layout)
-            self.rows.append(Row(call.path, name, shape, 0, self._per_input(macs), field))
+            made = self._per_input(_bytes_of([out]))
+            macs = self._per_input(macs)
+            self.rows.append(Row(call.path, name, shape, 0, macs, field, output_bytes=made))
 
     def set_output(self, path: str, output: object) -> tuple[Tensor | None, Layout | None]:
         """Keep the first layout in what a module returned; return it and its tensor."""
@@ -122,8 +124,9 @@ class ModuleTracker:
             new = [p for p in own if id(p) not in self._counted]
             if path not in self.outputs and new:
                 unused = 0 if read is None else sum(p.numel() for p in new if p not in read)
-                kind, count = type(part).__name__, self._count(own)
-                rows.append(Row(path, kind, None, count, 0, None, unused_params=unused))
+                kind, (count, size) = type(part).__name__, self._count(own)
+                row = Row(path, kind, None, count, 0, None, False, unused, param_bytes=size)
+                rows.append(row)
         return rows
 
     def _enter(self, module: nn.Module, args: object) -> None:
@@ -143,12 +146,14 @@ class ModuleTracker:
             kind = type(module).__name__
             macs = 0 if call.has_inner_calls else self._per_input(call.macs)
             shape = () if tensor is None else self._without_batch(tensor)
-            count, field = self._count(own), self._field_of(layout)
-            self.rows.append(Row(call.path, kind, shape, count, macs, field, bool(own)))
+            (count, size), field = self._count(own), self._field_of(layout)
+            made = self._per_input(_bytes_of(tensors_of(output)))
+            row = Row(call.path, kind, shape, count, macs, field, bool(own), 0, made, size)
+            self.rows.append(row)
 
-    def _per_input(self, macs: int) -> int:
+    def _per_input(self, count: int) -> int:
         """Return the share of one input, rounded up: some functions run once for a batch."""
-        return -(-macs // self.batch_size)
+        return -(-count // self.batch_size)
 
     def _without_batch(self, tensor: Tensor) -> tuple[int, ...]:
         shape = tuple(tensor.shape)
@@ -162,13 +167,17 @@ class ModuleTracker:
             self._fields[id(layout)] = layout, ReceptiveField.of(layout)
         return self._fields[id(layout)][1]
 
-    def _count(self, parameters: list[nn.Parameter]) -> int:
-        """Return how many parameters no earlier row has counted."""
-        new = {id(p): p.numel() for p in parameters if id(p) not in self._counted}
+    def _count(self, parameters: list[nn.Parameter]) -> tuple[int, int]:
+        """Return how many parameters no earlier row has counted, and their bytes."""
+        new = {id(p): p for p in parameters if id(p) not in self._counted}
         self._counted.update(new)
-        return sum(new.values())
+        return sum(p.numel() for p in new.values()), _bytes_of(new.values())
 
 
 def _parameters_of(module: nn.Module) -> list[nn.Parameter]:
     """Return a module's own parameters."""
     return [p for p in module._parameters.values() if p is not None]
+
+
+def _bytes_of(tensors: Iterable[Tensor]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

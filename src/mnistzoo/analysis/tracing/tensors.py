@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, meta_copy
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
+from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.errors import AnalysisError
 
 
@@ -27,19 +28,22 @@ class TensorRecord:
         aliases: Records of all tensors that share its memory, oldest first, in one shared list.
         layout: Its layout. `None` if it does not depend on the input.
         view: The call that made it a view of another tensor.
+        seen_writes: How many of the writes to its memory its layout accounts for.
     """
 
     tensor: Tensor
     value: Tensor
-    aliases: list[TensorRecord]
+    memory: Memory
     layout: Layout | None = None
     view: View | None = None
+    seen_writes: int = 0
     _storage: int = 0
     _meta: Tensor | None = None
     _extent: range | None = None
 
     def __post_init__(self) -> None:
         self._storage = storage_id(self.tensor)
+        self.seen_writes = len(self.memory.writes)
 
     @property
     def meta(self) -> Tensor:
@@ -76,6 +80,37 @@ class TensorRecord:
         self.layout = layout
 
 
+@dataclass(slots=True, eq=False)
+class Memory:
+    """The memory of a tensor and of its views.
+
+    Attributes:
+        records: The records of all tensors in it, oldest first.
+        writes: All writes to it, oldest first.
+    """
+
+    records: list[TensorRecord] = field(default_factory=list)
+    writes: list[MemoryWrite] = field(default_factory=list)
+
+
+class MemoryWrite(NamedTuple):
+    """A write to memory.
+
+    Attributes:
+        extent: Where it begins and ends, in elements.
+        updated: Ids of the records that account for it already.
+    """
+
+    extent: range
+    updated: frozenset[int]
+
+    def concerns(self, record: TensorRecord) -> bool:
+        """Return whether it may have changed what a tensor reads."""
+        one, other = self.extent, record.extent
+        overlaps = one.start < other.stop and other.start < one.stop
+        return overlaps and id(record) not in self.updated
+
+
 class View(NamedTuple):
     """How a view was made.
 
@@ -101,7 +136,7 @@ class TensorRecords:
         self.policy = policy
         self._records: dict[int, TensorRecord] = {}
         self._alive: list[Tensor] = []  # no other tensor may take an id of theirs
-        self._aliases: dict[int, list[TensorRecord]] = {}
+        self._memories: dict[int, Memory] = {}
 
     def __contains__(self, tensor: object) -> bool:
         return id(tensor) in self._records
@@ -109,12 +144,12 @@ class TensorRecords:
     def layout_of(self, tensor: Any) -> Layout | None:
         """Return the layout of a tensor. `None` if it does not depend on the input."""
         record = self._records.get(id(tensor))
-        return record.layout if record else None
+        return self.refresh(record).layout if record else None
 
     def value_of(self, tensor: Tensor) -> Tensor:
         """Return the tensor that operators run on in place of another."""
         record = self._records.get(id(tensor))
-        return record.value if record else tensor
+        return self.refresh(record).value if record else tensor
 
     def find(self, tensor: Tensor) -> TensorRecord | None:
         """Return the record of a tensor, or `None` for one that comes from outside.
@@ -125,9 +160,20 @@ class TensorRecords:
         """
         record = self._records.get(id(tensor))
         if record and record.is_stale:
-            record.aliases.remove(record)
+            record.memory.records.remove(record)
             record = None
-        return record or self._recognize(tensor)
+        return self.refresh(record) if record else self._recognize(tensor)
+
+    def refresh(self, record: TensorRecord) -> TensorRecord:
+        """Update a view after writes to its memory, and return it."""
+        writes = record.memory.writes[record.seen_writes :]
+        record.seen_writes += len(writes)
+        if record.view and writes:
+            base = self.refresh(record.view.base)
+            if base.layout is not None and any(write.concerns(record) for write in writes):
+                self.forget_values(record)
+                record.set_layout(layouts_of(record.view.call)[record.view.number])
+        return record
 
     def argument(self, tensor: Tensor) -> TensorRecord:
         """Return the record of a tensor that an operator reads."""
@@ -149,6 +195,20 @@ class TensorRecords:
             if tensor is not base.value:  # a literal's view is itself
                 self._add(tensor, tensor, View(base, call, number))
 
+    def keep_geometry(self, record: TensorRecord) -> TensorRecord:
+        """Return a record of a tensor as it is, in place of its own in the views of it."""
+        views = [x for x in record.memory.records if x.view and x.view.base is record]
+        alias = torch.ops.aten.alias(record.value)
+        before = self._add(alias, alias, _renamed(record.view, record, alias), record.layout)
+        for other in views:
+            self.refresh(other)
+            other.view = _renamed(other.view, record, alias, before)
+        return before
+
+    def make_view(self, record: TensorRecord, view: View) -> None:
+        """Make a tensor, whose geometry has changed, a view of another."""
+        record.view, record._extent, record._meta = view, None, None
+
     def forget_values(self, record: TensorRecord) -> None:
         """Move a tensor to the meta device because its values are no longer known."""
         if not record.value.is_meta:
@@ -161,7 +221,8 @@ class TensorRecords:
         `as_subclass`, `nn.Parameter(x)` and `y.data = x` make such tensors.
         """
         storage = storage_id(tensor)
-        shared = [x for x in self._aliases.get(storage, ()) if storage_id(x.value) == storage]
+        records = self._memories.get(storage, Memory()).records
+        shared = [self.refresh(x) for x in records if storage_id(x.value) == storage]
         for base in reversed(shared):
             if _geometry(base.value) == _geometry(tensor):
                 args, alias = (base.tensor,), torch.ops.aten.alias.default
@@ -181,9 +242,9 @@ class TensorRecords:
         view: View | None = None,
         layout: Layout | None = None,
     ) -> TensorRecord:
-        aliases = view.base.aliases if view else self._aliases.get(storage_id(value), [])
-        record = TensorRecord(tensor, value, aliases, layout, view)
-        aliases.append(record)
+        known = self._memories.get(storage_id(value)) or Memory()
+        record = TensorRecord(tensor, value, view.base.memory if view else known, layout, view)
+        record.memory.records.append(record)
         self._register(record)
         return record
 
@@ -191,7 +252,7 @@ class TensorRecords:
         """Index a record by its tensor, by its value, and by the memory of its value."""
         self._records[id(record.tensor)] = self._records[id(record.value)] = record
         self._alive += (record.tensor, record.value)
-        self._aliases[storage_id(record.value)] = record.aliases
+        self._memories[storage_id(record.value)] = record.memory
 
 
 def storage_id(tensor: Tensor) -> int:
@@ -200,6 +261,23 @@ def storage_id(tensor: Tensor) -> int:
         return -id(tensor)
     storage: int = tensor.untyped_storage()._cdata
     return storage
+
+
+def _renamed(
+    view: View | None, old: TensorRecord, new: Tensor, base: TensorRecord | None = None
+) -> View | None:
+    """Return how a view was made, with one tensor in the call replaced by another."""
+    if view is None:
+        return None
+
+    def swap(tensors: list[Tensor]) -> list[Tensor]:
+        return [new if x is old.tensor else x for x in tensors]
+
+    call, out = view.call, swap(tensors_of(view.call.out))
+    args = (*swap([call.args[0]]), *call.args[1:])
+    made = out[0] if isinstance(call.out, Tensor) else out
+    call = replace(call, args=args, out=made, tensors=swap(call.tensors))
+    return View(base or view.base, call, view.number)
 
 
 def _geometry(tensor: Tensor) -> tuple[object, ...]:

@@ -190,7 +190,7 @@ def _keep_output(calls: ModuleTracker, output: object) -> None:
 def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> Iterator[None]:
     """Trace calls of the module."""
     with (
-        _unfused_attention(),
+        unfused_attention(),
         fast_recurrent_layers(module),
         calls.tracking(),
         tracer.reporting_to(calls),
@@ -202,7 +202,7 @@ def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> It
 
 
 @contextmanager
-def _unfused_attention() -> Iterator[None]:
+def unfused_attention() -> Iterator[None]:
     """Make PyTorch's transformer layers call their parts instead of one fused operator."""
     was_enabled = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)

@@ -1,0 +1,205 @@
+"""Lower bounds on the time that a model takes, from its arithmetic and the bytes it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from mnistzoo.analysis.devices import Device
+from mnistzoo.tables import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+Bound = Literal["compute", "memory"]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One call of an operator.
+
+    Attributes:
+        path: Path of the module that called it.
+        kind: Class of that module.
+        caller: Tells the module's calls from each other.
+        macs: Multiply-accumulates, biases not counted.
+        bytes_moved: What it reads and writes at least, if everything is moved once.
+        dtype: What it computes in, such as "float32".
+    """
+
+    path: str
+    kind: str
+    caller: object
+    macs: int
+    bytes_moved: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class RooflineRow:
+    """What a call of a module runs itself, inner modules not counted.
+
+    Attributes:
+        path: The module's path, as in `named_modules`.
+        kind: Class of the module.
+        macs: Multiply-accumulates, biases not counted.
+        bytes_moved: What its operators read and write at least.
+        seconds: Lower bound on its time.
+        bound_by: What most of `seconds` is: "compute" or "memory".
+    """
+
+    path: str
+    kind: str
+    macs: int
+    bytes_moved: int
+    seconds: float
+    bound_by: Bound
+
+    @property
+    def intensity(self) -> float:
+        """Arithmetic intensity: multiply-accumulates per byte moved."""
+        return self.macs / self.bytes_moved if self.bytes_moved else 0.0
+
+
+@dataclass(frozen=True, repr=False)
+class Roofline(Sequence[RooflineRow]):
+    """Lower bounds on a model's time on a device. It prints as a table.
+
+    Attributes:
+        rows: In the order of the calls.
+        device: The device.
+        batch_size: Number of inputs in the batch.
+    """
+
+    rows: tuple[RooflineRow, ...]
+    device: Device
+    batch_size: int = 1
+
+    @classmethod
+    def of(cls, operations: Iterable[Operation], device: Device, batch_size: int) -> Roofline:
+        """Return the lower bounds of operators that run one after another."""
+        calls = groupby(operations, key=lambda operation: id(operation.caller))
+        rows = [_row(list(part), device) for _, part in calls]
+        return cls(tuple(rows), device, batch_size)
+
+    @overload
+    def __getitem__(self, index: int) -> RooflineRow: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[RooflineRow]: ...
+    def __getitem__(self, index: int | slice) -> RooflineRow | Sequence[RooflineRow]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all rows."""
+        return sum(row.macs for row in self.rows)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes moved by all rows."""
+        return sum(row.bytes_moved for row in self.rows)
+
+    @property
+    def seconds(self) -> float:
+        """Lower bound on the time of the whole model: the sum of its rows."""
+        return sum(row.seconds for row in self.rows)
+
+    @property
+    def bound_by(self) -> Bound:
+        """What most of `seconds` is: "compute" or "memory"."""
+        compute = sum(row.seconds for row in self.rows if row.bound_by == "compute")
+        return "compute" if 2 * compute >= self.seconds else "memory"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return rows and totals in types that JSON has."""
+        return {
+            "device": self.device.name,
+            "source": self.device.source,
+            "batch_size": self.batch_size,
+            "macs": self.macs,
+            "bytes_moved": self.bytes_moved,
+            "lower_bound_seconds": self.seconds,
+            "bound_by": self.bound_by,
+            "layers": [
+                {
+                    "path": row.path,
+                    "kind": row.kind,
+                    "macs": row.macs,
+                    "bytes_moved": row.bytes_moved,
+                    "intensity": row.intensity,
+                    "lower_bound_seconds": row.seconds,
+                    "bound_by": row.bound_by,
+                }
+                for row in self.rows
+            ],
+        }
+
+    def to_table(self) -> Table:
+        """Return the rows as a table of text, with the totals as its caption."""
+        cells = [
+            [
+                row.path,
+                row.kind,
+                row.macs or None,
+                row.bytes_moved,
+                f"{row.intensity:.1f}" if row.macs else None,
+                f"{row.seconds * 1e6:.3g}",
+                row.bound_by,
+            ]
+            for row in self.rows
+        ]
+        return Table(COLUMNS, cells, self._totals(), 2)
+
+    def to_csv(self) -> str:
+        """Return the rows as comma-separated values, header first."""
+        return self.to_table().to_csv()
+
+    def to_markdown(self) -> str:
+        """Return the rows as a Markdown table, followed by the totals."""
+        return self.to_table().to_markdown()
+
+    def _totals(self) -> str:
+        return (
+            f"{self.device.name} ({self.device.source}), batch of {self.batch_size}: "
+            f"lower bound {self.seconds * 1e6:.3g} µs, mostly {self.bound_by}; "
+            f"{self.macs:,} MACs, {self.bytes_moved:,} bytes moved"
+        )
+
+    def _repr_html_(self) -> str:
+        return self.to_table()._repr_html_()
+
+    def __rich__(self) -> RichTable:
+        return self.to_table().__rich__()
+
+    def __str__(self) -> str:
+        return str(self.to_table())
+
+    __repr__ = __str__
+
+
+COLUMNS = (
+    *("layer", "kind", "MACs", "bytes moved", "MACs per byte"),
+    *("lower bound (µs)", "bound by"),
+)
+
+
+def _row(operations: Sequence[Operation], device: Device) -> RooflineRow:
+    """Return the row of operators that one call of a module runs one after another."""
+    seconds = {"compute": 0.0, "memory": 0.0}
+    for operation in operations:
+        compute = operation.macs / device.peak(operation.dtype) if operation.macs else 0.0
+        memory = operation.bytes_moved / device.bandwidth(operation.bytes_moved)
+        seconds["compute" if compute >= memory else "memory"] += max(compute, memory)
+    return RooflineRow(
+        path=operations[0].path,
+        kind=operations[0].kind,
+        macs=sum(operation.macs for operation in operations),
+        bytes_moved=sum(operation.bytes_moved for operation in operations),
+        seconds=sum(seconds.values()),
+        bound_by="compute" if seconds["compute"] >= seconds["memory"] else "memory",
+    )
