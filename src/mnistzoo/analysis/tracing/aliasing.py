@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mnistzoo.analysis.operators.base import Write
 from mnistzoo.analysis.operators.registry import after_write
-from mnistzoo.analysis.tracing.tensors import MemoryWrite, TensorRecord, TensorRecords
+from mnistzoo.analysis.tracing.records import MemoryWrite, TensorRecord
+from mnistzoo.analysis.tracing.tensors import TensorRecords
 
 
 def propagate_write(records: TensorRecords, target: TensorRecord) -> None:

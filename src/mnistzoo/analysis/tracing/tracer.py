@@ -18,6 +18,7 @@ from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleTracker
+from mnistzoo.analysis.tracing.records import TensorRecord, View
 from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.analysis.tracing.running import placed, run_on, run_on_meta
 from mnistzoo.analysis.tracing.schema import (
@@ -29,7 +30,7 @@ from mnistzoo.analysis.tracing.schema import (
     written_names,
     written_tensors,
 )
-from mnistzoo.analysis.tracing.tensors import TensorRecord, TensorRecords, View
+from mnistzoo.analysis.tracing.tensors import TensorRecords
 from mnistzoo.errors import AnalysisError, UnknownOperatorError, ValuesNeededError
 
 
