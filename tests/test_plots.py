@@ -18,7 +18,7 @@ from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError, MissingExtraError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.models import get_model, list_models
-from mnistzoo.training.metrics import dump_result
+from mnistzoo.records import to_json
 from mnistzoo.training.recipes import RECIPES
 from samples import result
 
@@ -266,7 +266,7 @@ def folder(tmp_path):
     """A folder with the metrics of RUNS."""
     for r in RUNS:
         name = f"{r.architecture}-{r.recipe.name}-{r.seed}.json"
-        (tmp_path / name).write_bytes(dump_result(r))
+        (tmp_path / name).write_bytes(to_json(r))
     return tmp_path
 
 

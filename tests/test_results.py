@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from mnistzoo.cli import app
 from mnistzoo.errors import DataError, FileReadError, InputError
-from mnistzoo.training.metrics import dump_result, load_results, read_result
+from mnistzoo.records import to_json
+from mnistzoo.training.metrics import load_results, read_result
 from mnistzoo.training.summary import COLUMNS, summarize, to_csv
 from samples import result
 
@@ -22,7 +23,7 @@ COMMITTED = Path(__file__).parent.parent / "docs/results"
 def write(folder, made, **changes):
     """Write the metrics file of a run, with some fields changed."""
     path = folder / f"{made.architecture}-{made.recipe.name}-{made.seed}.json"
-    path.write_text(json.dumps(json.loads(dump_result(made)) | changes), encoding="utf8")
+    path.write_text(json.dumps(json.loads(to_json(made)) | changes), encoding="utf8")
     return path
 
 
@@ -40,7 +41,7 @@ def test_committed_results_are_what_is_written(path):
     run = read_result(path)
     assert path.stem == f"{run.architecture}-{run.recipe.name}-{run.seed}"
     assert run.split == "test"
-    assert path.read_bytes() == dump_result(run)
+    assert path.read_bytes() == to_json(run)
 
 
 def test_summaries_are_those_of_the_statistics_module():

@@ -15,6 +15,7 @@ from mnistzoo.cli.console import print_records
 from mnistzoo.cli.options import Format, ModelOption
 from mnistzoo.cli.source import check, load_arrays
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
+from mnistzoo.images.suffixes import SUFFIXES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
     from mnistzoo.inference import NumpyModel
 
     Pixels: TypeAlias = NDArray[np.uint8]
-
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-)
-"""Suffixes of the files that are read from a folder."""
 
 Images = Annotated[
     list[str],

@@ -17,8 +17,8 @@ from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.data.idx import Split
 from mnistzoo.data.labeled import to_labels
 from mnistzoo.data.sources import (
+    RawDataset,
     Style,
-    Unread,
     distinct,
     from_arrays,
     from_folder,
@@ -154,7 +154,7 @@ def _check_classes(classes: tuple[str, ...]) -> None:
         )
 
 
-def _read(found: Unread, style: Style, strict: bool, on_image: OnImage) -> ImageDataset:
+def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> ImageDataset:
     images, total = found.images, found.total
     if isinstance(images, Tensor):
         if style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:

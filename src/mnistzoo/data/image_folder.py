@@ -8,12 +8,7 @@ from pathlib import Path
 from mnistzoo.data.idx import Split, list_folder
 from mnistzoo.errors import DataError
 from mnistzoo.files import is_dir
-
-SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
-)
-"""Suffixes of the files that are read from a folder."""
+from mnistzoo.images.suffixes import SUFFIXES
 
 _SPLITS: dict[Split, str] = {"train": "train", "test": "test"}
 """The subfolder of each split."""

@@ -12,12 +12,10 @@ from torch import Tensor
 from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError
+from mnistzoo.images.grayscale import WHITES
 
 Dataset = tuple[ArrayLike, ArrayLike]
 """A pair (images, labels) of tensors, arrays or lists."""
-
-WHITES = (1.0, 255.0, 65_535.0)
-"""The values that white may have; the smallest that no pixel exceeds is taken."""
 
 NORMALIZED = (-MEAN / STD, (1 - MEAN) / STD)
 """Black and white, normalized."""

@@ -13,15 +13,16 @@ from torch import Tensor
 from mnistzoo.data import idx
 from mnistzoo.data.idx import Split
 from mnistzoo.data.image_folder import find_image_folders
-from mnistzoo.data.labeled import WHITES, to_tensor
+from mnistzoo.data.labeled import to_tensor
 from mnistzoo.errors import DataError, FileReadError, InputError
 from mnistzoo.files import is_dir
+from mnistzoo.images.grayscale import WHITES
 
 Style = Literal["mnist", "plain"]
 """How images become 28×28 pixels: see `mnistzoo.load_dataset`."""
 
 
-class Unread(NamedTuple):
+class RawDataset(NamedTuple):
     """A dataset whose images are still to be converted.
 
     Attributes:
@@ -37,7 +38,7 @@ class Unread(NamedTuple):
     total: int
 
 
-def from_folder(folder: Path, split: Split) -> tuple[Unread, Style]:
+def from_folder(folder: Path, split: Split) -> tuple[RawDataset, Style]:
     """Return the dataset in a folder of images or IDX files, and the style that suits it."""
     if not is_dir(folder):
         raise FileReadError(
@@ -57,17 +58,17 @@ def from_folder(folder: Path, split: Split) -> tuple[Unread, Style]:
         )
     labels = [label for label, files in enumerate(classes.values()) for _ in files]
     images = ((str(file), file) for files in classes.values() for file in files)
-    return Unread(images, labels, tuple(classes), len(labels)), "mnist"
+    return RawDataset(images, labels, tuple(classes), len(labels)), "mnist"
 
 
-def _from_idx(parts: dict[Split, idx.IDXPart], split: Split) -> Unread:
+def _from_idx(parts: dict[Split, idx.IDXPart], split: Split) -> RawDataset:
     part = parts.get(split) or next(iter(parts.values()))
     labels = {each: idx.read_labels(each) for each in parts.values()}
     _check_splits(*(tuple(map(str, distinct(each)[0])) for each in labels.values()))
     return from_arrays(idx.read_images(part), labels[part], idx.read_names(part))
 
 
-def from_arrays(images: Tensor, labels: Tensor, names: dict[int, str] | None = None) -> Unread:
+def from_arrays(images: Tensor, labels: Tensor, names: dict[int, str] | None = None) -> RawDataset:
     """Return the dataset of some images and labels; labels without a name are named by number."""
     if len(images) != len(labels):
         raise InputError(
@@ -76,7 +77,7 @@ def from_arrays(images: Tensor, labels: Tensor, names: dict[int, str] | None = N
         )
     numbers, indices = distinct(labels)
     classes = tuple((names or {}).get(number, str(number)) for number in numbers)
-    return Unread(images, indices, classes, len(indices))
+    return RawDataset(images, indices, classes, len(indices))
 
 
 def distinct(labels: Tensor) -> tuple[list[int], list[int]]:
@@ -110,7 +111,7 @@ def to_array(values: Any) -> Tensor:
     return (images.float() * (255 / white)).round().to(torch.uint8)
 
 
-def from_torch(dataset: Any) -> Unread:
+def from_torch(dataset: Any) -> RawDataset:
     """Return a map-style torch dataset, which has a length and returns pairs."""
     foreign = isinstance(dataset, Tensor | np.ndarray | dict | list | tuple | bytes)
     if foreign or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
@@ -126,7 +127,7 @@ def from_torch(dataset: Any) -> Unread:
         classes = tuple(names)
     labels: list[int] = []
     images = _take(dataset, labels, None if classes is None else len(classes))
-    return Unread(images, labels, classes, len(dataset))
+    return RawDataset(images, labels, classes, len(dataset))
 
 
 def _take(dataset: Any, labels: list[int], num_classes: int | None) -> Iterator[tuple[str, Any]]:

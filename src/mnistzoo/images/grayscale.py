@@ -17,6 +17,9 @@ WORKING_SIDE = 1600
 """Longest side that is processed, in pixels; larger images are averaged down to it. A pixel of an
 A4 page is then 0.19 mm wide, about half the width of a thin pen stroke."""
 
+WHITES = (1.0, 255.0, 65_535.0)
+"""The values that white may have; the smallest that no pixel exceeds is taken."""
+
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance, from ITU-R Recommendation BT.601."""
 
@@ -48,7 +51,7 @@ def _white_level(pixels: NDArray[Any]) -> float:
     low, high = float(pixels.min()), float(pixels.max())
     if not np.isfinite([low, high]).all():
         raise InputError("Expected finite pixels, got NaN or infinity. Fix the array.")
-    scales = (1.0,) if pixels.dtype.kind == "b" else (1.0, 255.0, 65535.0)
+    scales = WHITES[:1] if pixels.dtype.kind == "b" else WHITES
     if low < 0 or high > scales[-1]:
         raise InputError(
             f"Expected pixels from 0 to 1, 255 or 65,535, got {low:g} to {high:g}. "

@@ -13,7 +13,7 @@ from msgspec import Meta
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes
-from mnistzoo.records import Count, Record, Sha256, parse_json, to_json
+from mnistzoo.records import Count, Record, Sha256, parse_json
 from mnistzoo.training.recipes import Recipe
 from mnistzoo.training.run import Run, Split
 
@@ -138,16 +138,11 @@ class Result(Record, frozen=True, kw_only=True):
         return round(drop * self.total) / self.total  # exactly a whole number of images
 
 
-def dump_result(result: Result) -> bytes:
-    """Return the metrics file of a run, as JSON."""
-    return to_json(result)
-
-
 def parse_result(data: bytes, source: str) -> Result:
     """Return the result that the bytes of a metrics file hold.
 
     Args:
-        data: The file, as `dump_result` wrote it.
+        data: The content of the file.
         source: The name of the file, for the error.
 
     Raises:

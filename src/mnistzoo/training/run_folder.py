@@ -12,9 +12,10 @@ import torch
 
 from mnistzoo.errors import DataError, FileReadError, FileWriteError, TrainingError, WeightsError
 from mnistzoo.files import locked, make_folder, read_bytes, remove, write_bytes
+from mnistzoo.records import to_json
 from mnistzoo.storage.model_folder import read_folder, unpack, write_folder
 from mnistzoo.training.distributed import rank
-from mnistzoo.training.metrics import MAX_METRICS_BYTES, Epoch, Result, dump_result, parse_result
+from mnistzoo.training.metrics import MAX_METRICS_BYTES, Epoch, Result, parse_result
 from mnistzoo.training.run import Run
 from mnistzoo.training.trainer import Trainer
 
@@ -88,7 +89,7 @@ def write_result(folder: Path, result: Result) -> None:
     Raises:
         FileWriteError: The folder cannot be written.
     """
-    write_bytes(folder / METRICS, dump_result(result))
+    write_bytes(folder / METRICS, to_json(result))
     _remove_checkpoint(folder)
 
 
