@@ -20,7 +20,7 @@ def test_the_row_and_the_entry_are_all_it_takes(added):
             "verify exp6 --format json",
         ),
     )
-    row = next(row for row in listed if row["name"] == "exp6")
+    row = next(row for row in listed if row["model"] == "exp6")
     params = (9 + 1 + 2) * 8 + (72 + 1 + 2) * 16 + (16 * 5 * 5 + 1) * 10
     assert row["num_params"] == analyzed["num_params"] == params
     assert row["receptive_field"] == 10
@@ -61,7 +61,7 @@ def test_it_is_studied(added, tmp_path):
     study = ["study", "exp6", "-o", str(tmp_path), "--recipe", "fast", "--seed", "0"]
     settings = ["--epochs", "1", "--holdout", "59500", "--format", "json"]
     (printed,) = added.commands(shlex.join([*study, *settings]))
-    assert [row["architecture"] for row in json.loads(printed)] == ["exp6"]
+    assert [row["model"] for row in json.loads(printed)] == ["exp6"]
     drawn = {path.name for path in tmp_path.glob("*.png")}
     assert drawn == {"curves.png", "accuracy-vs-parameters.png"}
 
@@ -76,7 +76,7 @@ def test_it_has_a_page(added, tmp_path):
     recipes = added.python("-c", code, tmp_path)
     page = (tmp_path / "exp6.md").read_text("utf8")
     (listed,) = added.commands("list --format json")
-    row = next(row for row in json.loads(listed) if row["name"] == "exp6")
+    row = next(row for row in json.loads(listed) if row["model"] == "exp6")
     assert page.startswith("# exp6 · Small\n")
     assert f"{row['num_params']:,}" in page
     assert f"{row['accuracy']:.2%}" in page

@@ -22,6 +22,7 @@ import mnistzoo
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import COMMANDS, app, main
+from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import FormatName, RecipeName
 from mnistzoo.cli.zoo import Column
 from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
@@ -242,12 +243,30 @@ def test_every_format_holds_the_same(format_):
     text = invoke("list", "--format", format_)
     found = {
         "table": lambda: [line.split()[0] for line in text.splitlines()[-5:]],
-        "json": lambda: [row["name"] for row in json.loads(text)],
-        "csv": lambda: [row["name"] for row in csv.DictReader(io.StringIO(text))],
+        "json": lambda: [row["model"] for row in json.loads(text)],
+        "csv": lambda: [row["model"] for row in csv.DictReader(io.StringIO(text))],
         "markdown": lambda: [line.split()[1] for line in text.splitlines()[2:]],
     }[format_]()
     assert found == list(ARCHITECTURES)
     assert "17302" in text.replace(",", "")
+
+
+def test_csv_of_an_analysis_is_data():
+    """CSV has the keys and the numbers of JSON; shapes and fields are JSON in a cell."""
+    rows = list(csv.DictReader(io.StringIO(invoke("analyze", "exp5", "--format", "csv"))))
+    expected = json.loads(invoke("analyze", "exp5", "--format", "json"))["layers"]
+    for row, layer in zip(rows, expected, strict=True):
+        nested = ("output_shape", "receptive_field")
+        assert {name: json.loads(row[name]) for name in nested} == {n: layer[n] for n in nested}
+        assert row.items() >= {k: str(v) for k, v in layer.items() if k not in nested}.items()
+
+
+def test_csv_of_one_record_leaves_nothing_out(capsys):
+    """A nested value is JSON in a cell."""
+    bins = [{"low": 0.0, "count": 3}, {"low": 0.5, "count": 4}]
+    print_record("csv", {"model": "exp1", "bins": bins}, "two bins")
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["model"], json.loads(row["bins"])) == ("exp1", bins)
 
 
 @pytest.mark.parametrize("format_", ["csv", "markdown"])
@@ -286,7 +305,7 @@ def test_list_is_sorted():
     accuracies = [row["accuracy"] for row in by_accuracy]
     assert accuracies == sorted(accuracies, reverse=True)
     by_size = json.loads(invoke("list", "--sort", "num_params", "--format", "json"))
-    assert [row["name"] for row in by_size] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
+    assert [row["model"] for row in by_size] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
 
 
 def test_evaluate_agrees_with_the_manifest():
@@ -390,7 +409,7 @@ def test_verify_exits_1_on_a_mismatch(tmp_path, monkeypatch):
     folder = shutil.copytree(FOLDER, tmp_path / "weights")
     monkeypatch.setattr(zoo, "FOLDER", folder)
     monkeypatch.setattr(zoo, "read_manifest", lambda: read_manifest(folder))
-    assert "holds" in invoke("verify", "exp1")
+    assert "ok" in invoke("verify", "exp1")
     entry = read_manifest()["exp1"]
     write_manifest({"exp1": replace(entry, correct=10_000)}, folder)
     assert f"correct: stated 10000, computed {entry.correct}" in invoke("verify", "exp1", status=1)

@@ -100,7 +100,7 @@ def test_which_one_is_answered_by_measured_numbers():
         *[lambda row: f"{row.footprint_mib:.2f} MiB"] * 2,
     ]
     wanted = [
-        (use, f"{row.name} · {row.title}", figure(row))
+        (use, f"{row.model} · {row.title}", figure(row))
         for (use, row), figure in zip(best.items(), figures, strict=True)
     ]
     page = (DOCS / "which.md").read_text(encoding="utf8")
@@ -109,7 +109,7 @@ def test_which_one_is_answered_by_measured_numbers():
 
 def test_the_comparison_with_the_study_holds():
     """exp1 has a twentieth of exp3's MACs, and loses at most a quarter of a point."""
-    one, three = (next(row for row in zoo.rows() if row.name == n) for n in ("exp1", "exp3"))
+    one, three = (next(row for row in zoo.rows() if row.model == n) for n in ("exp1", "exp3"))
     assert round(three.macs / one.macs, -1) == 20
     assert three.accuracy - one.accuracy <= 0.0025
 
@@ -129,7 +129,7 @@ def test_every_difference_from_the_study_has_a_reason(figures):
 def test_documented_figures_stand_beside_measured_ones(figures):
     """The page compares the documented parameters and accuracy of every model."""
     shown = {(figure.what, figure.documented, figure.computed) for figure in figures}
-    rows = {row.name: row for row in zoo.rows()}
+    rows = {row.model: row for row in zoo.rows()}
     for name, row in ARCHITECTURES.items():
         params, accuracy = f"{row.documented_num_params:,}", f"{row.documented_accuracy:.2%}"
         assert (f"{name}: parameters", params, f"{rows[name].num_params:,}") in shown

@@ -67,17 +67,17 @@ def test_ece_of_known_cases():
     assert evaluation([(0.75, 0)] * 4).ece == pytest.approx(0.75)
 
 
-def test_images_can_be_left_out():
-    """Errors are the indices of misclassified images; those left out no longer count."""
+def test_images_can_be_dropped():
+    """Errors are the indices of misclassified images; dropped images no longer count."""
     found = evaluation([(0.9, 1), (0.9, 0), (0.2, 0), (0.4, 1)])
     assert found.errors.tolist() == [1, 3]
     assert found.accuracy == 0.5
-    left = found.without([1, 2])
+    left = found.drop([1, 2])
     assert (left.total, left.correct, left.errors.tolist()) == (2, 1, [1])
     assert found.total == 4
     for wrong, message in ([4], "from 0 to 3"), ([-1], "from 0 to 3"), (range(4), "at least one"):
         with pytest.raises(InputError, match=message):
-            found.without(wrong)
+            found.drop(wrong)
     for bins in (0, 1.5):
         with pytest.raises(InputError, match=f"one bin or more, got {bins}"):
             found.reliability(bins)

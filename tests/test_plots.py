@@ -159,7 +159,7 @@ def inside(axes, x, y):
 def test_no_point_vanishes(made):
     """Wherever runs lie, each mark, error bar and curve lies inside the axes, between two ticks."""
     results = [run(model, "record", seed, found) for seed, (model, *found) in enumerate(made)]
-    shown = plots.accuracy_vs_params(results)
+    shown = plots.accuracy_vs_parameters(results)
     (axes,) = shown.axes
     assert len(axes.containers) == len(list_models()) + len({model for model, *_ in made})
     for drawn in axes.containers:
@@ -176,7 +176,7 @@ def test_no_point_vanishes(made):
 
 def test_error_bars_are_the_sd_over_seeds():
     """A mark is at the mean, its bar the standard deviation; the study's marks are hollow."""
-    figure = plots.accuracy_vs_params(RUNS)
+    figure = plots.accuracy_vs_parameters(RUNS)
     (axes,) = figure.axes
     marks = {}
     for drawn in axes.containers:

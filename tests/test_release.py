@@ -129,12 +129,13 @@ def test_pre_commit_runs_the_checks_of_ci():
 
 @from_checkout
 def test_the_workflow_runs_every_supported_python():
-    """The matrix is that of the classifiers, and starts at the lowest supported Python."""
+    """The matrix starts at the lowest supported Python and has every classifier's."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf8"))
     matrix = workflow["jobs"]["suite"]["strategy"]["matrix"]
     prefix = "Programming Language :: Python :: 3."
     classifiers = [c for c in PROJECT["project"]["classifiers"] if c.startswith(prefix)]
-    assert [f"{prefix[:-2]}{python}" for python in matrix["python"]] == classifiers
+    tested = [f"{prefix[:-2]}{python}" for python in matrix["python"]]
+    assert tested[: len(classifiers)] == classifiers
     allowed = SpecifierSet(PROJECT["project"]["requires-python"])
     lowest, (lowest_set,) = matrix["python"][0], matrix["include"]
     assert lowest in allowed

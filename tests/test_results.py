@@ -53,7 +53,7 @@ def test_summaries_are_those_of_the_statistics_module():
     assert several.mean == pytest.approx(sum(accuracies) / 3)
     assert several.sd == pytest.approx(statistics.variance(accuracies) ** 0.5)
     assert (several.min, several.max) == (0.9942, 0.9961)
-    assert (one.architecture, one.seeds, one.sd) == ("exp5", 1, None)
+    assert (one.model, one.seeds, one.sd) == ("exp5", 1, None)
 
 
 @pytest.mark.parametrize(
@@ -197,5 +197,5 @@ def test_the_command_prints_runs_or_summaries(tmp_path):
     for seed in range(3):
         write(tmp_path, result(seed=seed))
     (summary,) = json.loads(invoke(tmp_path, "--format", "json"))
-    assert (summary["architecture"], summary["seeds"], summary["mean"]) == ("exp1", 3, 0.9)
+    assert (summary["model"], summary["seeds"], summary["mean"]) == ("exp1", 3, 0.9)
     assert invoke(tmp_path, "--runs", "--format", "csv") == to_csv(load_results(tmp_path))

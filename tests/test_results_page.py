@@ -31,10 +31,10 @@ def invoke():
     """Run commands in the repository's folder; each model is evaluated once for all of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        measured = evaluate._evaluate(None)
-        images = plotting._evaluate("exp1")[1]
-        patch.setattr(evaluate, "_evaluate", lambda _: measured)
-        patch.setattr(plotting, "_evaluate", lambda name: (measured[name], images))
+        measured = evaluate._evaluate(None, None, None, False)
+        images = plotting._evaluate("exp1", None, None)[1]
+        patch.setattr(evaluate, "_evaluate", lambda *_: measured)
+        patch.setattr(plotting, "_evaluate", lambda name, *_: (measured[name], images))
 
         def run(command):
             result = CliRunner().invoke(app, shlex.split(command), catch_exceptions=False)
@@ -103,7 +103,7 @@ def test_every_run_is_there():
 def test_the_page_names_the_models_below_the_aims():
     """The minimum and the aims are compared with the means of `record`."""
     means = {
-        row.architecture: round(row.mean, 9)
+        row.model: round(row.mean, 9)
         for row in summarize(load_results(ROOT / "docs/results"))
         if row.recipe == "record"
     }

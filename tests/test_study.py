@@ -165,15 +165,12 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
     assert finished.items() <= state(out).items()
     assert state(out).keys() == {"exp1-record-0.json", "exp1-record-1.json"}
     (summary,) = json.loads(printed)
-    assert (summary["architecture"], summary["seeds"]) == ("exp1", 2)
+    assert (summary["model"], summary["seeds"]) == ("exp1", 2)
     rows = list(csv.DictReader((out / "study.csv").read_text().splitlines()))
     assert [row["seed"] for row in rows] == ["0", "1"]
     with Image.open(out / "curves.png") as image:
         drawn = json.loads(image.info["Description"])["runs"]
-    assert [(architecture, seed) for architecture, _, seed, _ in drawn] == [
-        ("exp1", 0),
-        ("exp1", 1),
-    ]
+    assert [(run["model"], run["seed"]) for run in drawn] == [("exp1", 0), ("exp1", 1)]
     more = Digits(*(tensor[:200] for tensor in test_images))
     monkeypatch.setattr(runs, "mnist", lambda train: more)
     result = read_result(out / "exp1-record-1.json")

@@ -42,7 +42,7 @@ def test_the_manifest_is_complete():
 
 def test_footprint_is_the_documented_one():
     """Input, parameters, and twice the outputs of layers with parameters add up, in MiB."""
-    assert {row.name: round(row.footprint_mib, 2) for row in zoo.rows()} == FOOTPRINT
+    assert {row.model: round(row.footprint_mib, 2) for row in zoo.rows()} == FOOTPRINT
 
 
 @pytest.fixture

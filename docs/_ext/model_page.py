@@ -37,7 +37,7 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def _head(name: str, entry: Entry | None) -> str:
-    row = next(row for row in zoo.rows() if row.name == name)
+    row = next(row for row in zoo.rows() if row.model == name)
     facts = {
         "parameters": f"{row.num_params:,}",
         "multiply-accumulates per image": f"{row.macs:,}",

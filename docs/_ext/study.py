@@ -36,7 +36,7 @@ def on_training_images(name: str) -> Evaluation:
 
 @functools.cache
 def _rows() -> dict[str, zoo.Row]:
-    return {row.name: row for row in zoo.rows()}
+    return {row.model: row for row in zoo.rows()}
 
 
 def _percent(fraction: float | None) -> str:
@@ -47,7 +47,7 @@ def _best(column: str, largest: bool = False) -> str:
     """Return the model with the lowest, or highest, figure in a column, as the study names it."""
     rows = [_rows()[row.name] for row in studied()]
     pick = max if largest else min
-    return pick(rows, key=lambda row: getattr(row, column) or 0.0).name.replace("exp", "Exp ")
+    return pick(rows, key=lambda row: getattr(row, column) or 0.0).model.replace("exp", "Exp ")
 
 
 def _convs(name: str) -> list[Conv]:

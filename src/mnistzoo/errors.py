@@ -99,5 +99,5 @@ class MissingExtraError(MnistZooError, ImportError):
         feature, extra = self.args
         return (
             f"{feature} needs packages that are not installed. "
-            f'Install them: pip install "mnistzoo[{extra}]"'
+            f'Install them: pip install "mnistzoo[{extra}]", or ".[{extra}]" in a checkout.'
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import html
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,22 @@ class Table:
         return cell.ljust(width) if index < self.text_columns else cell.rjust(width)
 
     __repr__ = __str__
+
+
+def records_to_csv(records: Sequence[Mapping[str, object]]) -> str:
+    """Return records with the same keys as CSV, header first. Lists and dicts become JSON.
+
+    >>> print(records_to_csv([{"layer": "conv1", "size": [3, 3]}]), end="")
+    layer,size
+    conv1,"[3, 3]"
+    """
+    rows = [[csv_cell(value) for value in record.values()] for record in records]
+    return Table(list(records[0]) if records else [], rows).to_csv()
+
+
+def csv_cell(value: object) -> object:
+    """Return a value for CSV: a list or a dict as JSON."""
+    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
 def _text(cell: object) -> str:

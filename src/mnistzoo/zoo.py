@@ -19,7 +19,7 @@ class Row:
     """Size, cost and accuracy of one model.
 
     Attributes:
-        name: The name that `get_model` takes.
+        model: The name that `get_model` takes.
         title: What the study calls it.
         num_params: Number of parameters.
         macs: Multiply-accumulates for one image, without biases.
@@ -28,7 +28,7 @@ class Row:
         accuracy: Accuracy of the pretrained weights on the test images; None without weights.
     """
 
-    name: str
+    model: str
     title: str
     num_params: int
     macs: int
@@ -41,13 +41,13 @@ COLUMNS = tuple(column for column in Row.__annotations__ if column != "title")
 """The columns that rows can be sorted by."""
 
 
-def rows(sort: str = "name") -> list[Row]:
+def rows(sort: str = "model") -> list[Row]:
     """Return a row for each model: accuracy in descending order, other columns in ascending.
 
     Raises:
         UnknownNameError: `sort` is not a column.
 
-    >>> [row.name for row in rows(sort="macs")]
+    >>> [row.model for row in rows(sort="macs")]
     ['exp1', 'exp4', 'exp5', 'exp3', 'exp2']
     """
     if sort not in COLUMNS:
@@ -63,7 +63,7 @@ def _row(name: str) -> Row:
     entry = read_manifest().get(name)
     costs = asdict(entry) if entry else _costs(name)
     return Row(
-        name=name,
+        model=name,
         title=ARCHITECTURES[name].title,
         num_params=costs["num_params"],
         macs=costs["macs"],
@@ -111,7 +111,10 @@ def verify(name: str) -> list[Mismatch]:
     manifest = read_manifest()
     if name not in manifest:
         raise UnknownNameError("pretrained model", name, manifest)
-    stated, computed = asdict(manifest[name]), asdict(entry_of(name, FOLDER / manifest[name].file))
+    stated, computed = (
+        asdict(manifest[name]),
+        asdict(build_entry(name, FOLDER / manifest[name].file)),
+    )
     return [
         Mismatch(field, stated[field], computed[field])
         for field in stated
@@ -119,7 +122,7 @@ def verify(name: str) -> list[Mismatch]:
     ]
 
 
-def entry_of(name: str, path: Path) -> Entry:
+def build_entry(name: str, path: Path) -> Entry:
     """Return the entry that a manifest should have for a weights file.
 
     Recipe, seed and versions are taken from the file's own provenance.
@@ -160,12 +163,13 @@ def adopt(name: str, path: Path, folder: Path = FOLDER) -> Entry:
     """Add the weights of a finished run to the pretrained ones and their manifest.
 
     Raises:
-        UnknownNameError, FileReadError, WeightsError: As for `entry_of`. The folder is unchanged.
+        UnknownNameError, FileReadError, WeightsError: As for `build_entry`. The folder keeps
+            its files.
         FileWriteError: The folder cannot be written.
     """
     from mnistzoo.storage.state_dict import MAX_BYTES
 
-    entry = replace(entry_of(name, path), file=f"{name}.safetensors")
+    entry = replace(build_entry(name, path), file=f"{name}.safetensors")
     write_bytes(folder / entry.file, read_bytes(path, limit=MAX_BYTES))
     write_manifest({**read_manifest(folder), name: entry}, folder)
     return entry

@@ -18,9 +18,9 @@ def test_csv_adds_up_to_the_totals():
     """Columns of the CSV add up to the totals."""
     summary = exp5().summary()
     rows = list(csv.DictReader(io.StringIO(summary.to_csv())))
-    assert [row["layer"] for row in rows] == [row.path for row in summary]
-    assert sum(int(row["parameters"] or 0) for row in rows) == summary.num_params
-    assert sum(int(row["MACs"] or 0) for row in rows) == summary.macs
+    assert [row["path"] for row in rows] == [row.path for row in summary]
+    assert sum(int(row["num_params"]) for row in rows) == summary.num_params
+    assert sum(int(row["macs"]) for row in rows) == summary.macs
 
 
 def test_every_format_has_all_layers_and_totals():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.nn.attention.flex_attention import flex_attention
 from torchvision import tv_tensors
 
 from analysis.examples import Apply
 from mnistzoo import analyze, num_params, receptive_field
+from mnistzoo.analysis.tracing import tensors
+from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
 
@@ -371,3 +374,73 @@ def test_a_custom_operator_without_a_fake_kernel_is_refused():
 
     with pytest.raises(UnknownOperatorError, match=r"the model \(Apply\).*double"):
         analyze(Apply(double), (1, 8, 8))
+
+
+def test_a_complex_convolution():
+    """Its weights are complex, and go where its input is."""
+
+    class Complex(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3, dtype=torch.cfloat)
+
+        def forward(self, x):
+            return self.conv(x.to(torch.cfloat)).abs()
+
+    assert receptive_field(Complex(), (1, 8, 8), "").size == (3, 3)
+
+
+def _turned(y):
+    before = y[:, :, 1:]
+    y.transpose_(2, 3)
+    after = y[:, :, :4]
+    y.unsqueeze_(1)
+    y[:, :, :, :, 2:3] = y[:, :, :, :, 5:6].clone()
+    return before + 0 * after.mean()
+
+
+def test_views_from_before_a_change_of_geometry():
+    """A view made before `transpose_` reads what is written after it."""
+    field = receptive_field(Apply(lambda y: _turned(y)[..., :2, :]), (1, 8, 8), "")
+    assert field.pixels((1, 3))[0] == (0, 7)  # the mean of it all
+    untouched = Apply(lambda y: (y.transpose_(2, 3), y.unsqueeze_(1), y)[-1][:, 0, :, 2:])
+    assert receptive_field(untouched, (1, 8, 8), "").size == (3, 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (lambda y: torch.nested.as_nested_tensor([y[0, 0], y[0, 1, :4]]), "Nested tensors are not"),
+        (lambda y: flex_attention(y, y, y), "flex_attention is not supported"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_what_does_not_run_without_values_is_named(function, message):
+    """The error says what is not supported, and what to use in its place."""
+    with pytest.raises(UnknownOperatorError, match=message):
+        analyze(Apply(function), (1, 8, 8))
+
+
+def test_transforms_of_functions():
+    """`torch.vmap` and `torch.func.grad` are followed."""
+    pooled = Apply(torch.vmap(lambda rows: nn.functional.max_pool2d(rows, 3, 1, 1)))
+    assert receptive_field(pooled, (1, 8, 8), "").size == (5, 5)
+    energy = Apply(torch.func.grad(lambda y: (y**2).sum()))
+    assert receptive_field(energy, (1, 8, 8), "").size == (3, 3)
+
+
+def test_a_write_updates_no_view_that_nobody_reads(monkeypatch):
+    """Writing row by row takes time in proportion to the rows, not to their square."""
+    updates = []
+    monkeypatch.setattr(tensors, "layouts_of", lambda call: updates.append(call) or rules(call))
+    rules = layouts_of
+
+    def function(y):
+        made = torch.zeros(1, 2, 100, 4)
+        for row in range(100):
+            made[:, :, row] = y[:, :, row]
+        made += y
+        return made
+
+    assert receptive_field(Apply(function), (1, 100, 4), "").size[1] == 3
+    assert len(updates) <= 100

@@ -20,7 +20,7 @@ def test_an_added_model_can_be_pushed_and_pulled(lfs_hub, added, tmp_path, monke
         shlex.join(["pull", "user/added", "-o", str(tmp_path / "down"), "--format", "json"]),
     )
     assert json.loads(pushed)["changed"]
-    assert json.loads(pulled)["architecture"] == "exp6"
+    assert json.loads(pulled)["model"] == "exp6"
     adopted = (added.folder / "weights" / "exp6.safetensors").read_bytes()
     assert (tmp_path / "down" / "model.safetensors").read_bytes() == adopted
     code = "import sys, mnistzoo; print(mnistzoo.from_pretrained(sys.argv[1]).num_params())"

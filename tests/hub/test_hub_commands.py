@@ -46,12 +46,16 @@ def test_a_pushed_folder_can_be_pulled(hub, run, files_of, tmp_path):
     }
     assert "already" in run("push", str(up), "user/typed")
     down = tmp_path / "down"
-    pulled = json.loads(run("pull", f"user/typed@{commit}", "-o", str(down), "--format", "json"))
+    pulled = json.loads(
+        run("pull", "user/typed", "--revision", commit, "-o", str(down), "--format", "json")
+    )
     config = json.loads(files["config.json"])
     assert pulled == {
         "repo_id": "user/typed",
         "commit": commit,
         "output": str(down),
+        "model": config.pop("architecture"),
+        "labels": None,
         **config,
     }
     assert {path.name: path.read_bytes() for path in down.iterdir()} == {
@@ -99,7 +103,7 @@ def test_pull_fills_the_cache_or_a_folder(hub, run, files_of, tmp_path):
     hub.make("user/plain", files_of("exp3"))
     assert run("pull", "user/plain").endswith(": exp3, 10 classes, checked\n")
     (tmp_path / "README.md").write_text("another project")
-    run("pull", "user/plain", "-o", str(tmp_path), "--force")
+    run("pull", "user/plain", "-o", str(tmp_path), "--force-download")
     assert (tmp_path / "README.md").read_text() == "another project"
     assert mnistzoo.from_pretrained(tmp_path).architecture.name == "exp3"
 

@@ -301,7 +301,7 @@ def test_offline_mode_loads_from_the_cache(lfs_hub, lfs_client, client_of, tmp_p
             "HubError", PULL, repo_id="user/cold", cache=tmp_path, options=options
         )
         assert "is not in the cache" in message
-        assert "Go online, once for a pull" in message
+        assert "Go online and try again" in message
     offline.fails("HubError", PULL, **warm, options={"force_download": True})
     message = offline.fails("HubError", "fresh('exp1').push_to_hub('user/offline')")
     assert "Go online" in message

@@ -133,6 +133,10 @@ class ReceptiveField:
     def clipped(self, input_size: int | Sequence[int]) -> tuple[int, ...]:
         """Return the largest number of pixels that a unit can read in an image, for each axis.
 
+        >>> import mnistzoo
+        >>> mnistzoo.exp5().receptive_field("features.conv7").clipped(28)
+        (28, 28)
+
         Args:
             input_size: Size of the image, one number per axis or one for all axes.
         """
@@ -141,6 +145,10 @@ class ReceptiveField:
 
     def center(self, index: int | Sequence[int]) -> tuple[float, ...]:
         """Return the center of what a unit reads, in pixels, for each axis.
+
+        >>> import mnistzoo
+        >>> mnistzoo.exp5().receptive_field("features.conv7").center(1)
+        (12.5, 12.5)
 
         Args:
             index: Index of the unit, one number per axis or one for all axes.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, overload
 from mnistzoo.analysis import rendering
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.errors import InputError
-from mnistzoo.tables import Table
+from mnistzoo.tables import Table, records_to_csv
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -204,7 +204,13 @@ class Analysis(Sequence[Row]):
         return self._costs
 
     def to_dict(self) -> dict[str, Any]:
-        """Return rows and totals as JSON values."""
+        """Return rows and totals as JSON values.
+
+        >>> import mnistzoo
+        >>> record = mnistzoo.exp1().summary().to_dict()
+        >>> record["num_params"], record["layers"][0]["output_shape"]
+        (21000, [6, 26, 26])
+        """
         last, output = self.receptive_field, self.output_receptive_field
         return {
             "input_shape": list(self.input_shape),
@@ -221,6 +227,11 @@ class Analysis(Sequence[Row]):
     def to_table(self, *columns: str) -> Table:
         """Return the rows as a table of text, with the totals as its caption.
 
+        >>> import mnistzoo
+        >>> table = mnistzoo.exp1().summary().to_table("layer", "parameters")
+        >>> table.rows[0]
+        ['features.conv1', 60]
+
         Args:
             columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all but
                 those of bytes.
@@ -231,8 +242,11 @@ class Analysis(Sequence[Row]):
         return rendering.to_table(self, columns or rendering.DEFAULT_COLUMNS)
 
     def to_csv(self) -> str:
-        """Return the rows as comma-separated values, header first, with all columns."""
-        return self.to_table(*rendering.COLUMNS).to_csv()
+        """Return the rows as comma-separated values: those of `Row.to_dict`, header first.
+
+        Shapes and receptive fields are JSON.
+        """
+        return records_to_csv([row.to_dict() for row in self.rows])
 
     def to_markdown(self) -> str:
         """Return the rows as a Markdown table, followed by the totals."""

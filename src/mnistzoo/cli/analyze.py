@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
-"""The columns that fit a terminal. CSV and Markdown have all columns."""
+"""The columns that fit a terminal. Markdown has all columns."""
 
 
 Inputs = Annotated[
@@ -69,8 +69,8 @@ def analyze(
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
 
-    Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint. CSV
-    and Markdown also have strides and paddings. CSV also has the bytes of outputs and parameters.
+    Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint.
+    Markdown also has strides and paddings; CSV and JSON hold the numbers as data.
     """
     if sum(option is not None for option in (layer, memory, roofline)) > 1:
         raise typer.BadParameter("Expected one of --layer, --memory and --roofline.")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnistzoo.tables import Table
+from mnistzoo.tables import Table, csv_cell, records_to_csv
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,16 +35,11 @@ def print_records(
     if format_ == "json":
         print_json(records)
     elif format_ == "csv":
-        rows = [[_csv_cell(value) for value in record.values()] for record in records]
-        sys.stdout.write(Table(list(records[0]) if records else [], rows).to_csv())
+        sys.stdout.write(records_to_csv(records))
     elif format_ == "markdown":
         sys.stdout.write(readable.to_markdown())
     else:
         print_table(readable)
-
-
-def _csv_cell(value: object) -> object:
-    return json.dumps(value) if isinstance(value, list | tuple | dict) else value
 
 
 def _is_nested(value: object) -> bool:
@@ -56,15 +51,16 @@ def _is_nested(value: object) -> bool:
 def print_record(format_: str, record: Record, text: str) -> None:
     """Print a single result: `text` in the table format, otherwise the record.
 
-    CSV and Markdown leave out nested values.
+    Markdown leaves out nested values.
     """
     if format_ == "table":
         print(text)
     elif format_ == "json":
         print_json(record)
     else:
-        flat = {key: value for key, value in record.items() if not _is_nested(value)}
-        cells = [str(_csv_cell(value)) for value in flat.values()]
+        nested = () if format_ == "csv" else [key for key in record if _is_nested(record[key])]
+        flat = {key: value for key, value in record.items() if key not in nested}
+        cells = [str(csv_cell(value)) for value in flat.values()]
         print_records(format_, [flat], list(flat), [cells])
 
 

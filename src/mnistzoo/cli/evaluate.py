@@ -135,7 +135,7 @@ def _record(name: str, result: Evaluation) -> dict[str, Any]:
         "nll": result.nll,
         "ece": result.ece,
         "disputed_errors": len(set(result.errors.tolist()) & set(INDICES)),
-        "accuracy_without_disputed": result.without(INDICES).accuracy,
+        "accuracy_without_disputed": result.drop(INDICES).accuracy,
     }
 
 

@@ -16,6 +16,7 @@ from mnistzoo.cli.source import check, is_folder, load
 if TYPE_CHECKING:
     from mnistzoo.models.convnet import ConvNet
 
+Repository = Annotated[str, typer.Argument(metavar="REPO_ID", help="The repository, as user/name.")]
 Token = Annotated[
     str | None,
     typer.Option(help="An access token.", show_default="HF_TOKEN, or the stored login"),
@@ -24,9 +25,7 @@ Token = Annotated[
 
 def push(
     model: Model,
-    repo_id: Annotated[
-        str, typer.Argument(metavar="REPO_ID", help="The repository, as user/name.")
-    ],
+    repo_id: Repository,
     revision: Annotated[
         str | None, typer.Option(help="The branch to push to.", show_default="main")
     ] = None,
@@ -108,22 +107,21 @@ def _check_renewable(card: str) -> None:
 
 
 def pull(
-    repository: Annotated[
-        str,
-        typer.Argument(
-            metavar="REPO_ID", help="The repository, as user/name or user/name@revision."
-        ),
-    ],
+    repo_id: Repository,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="A folder for the files.", show_default="cache only"),
     ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="The branch, tag or commit to pull.", show_default="main")
+    ] = None,
     token: Token = None,
-    force: Annotated[bool, typer.Option("--force", help="Ignore the cache.")] = False,
+    force_download: Annotated[
+        bool, typer.Option("--force-download", help="Download again what is cached.")
+    ] = False,
     format_: Format = "table",
 ) -> None:
     """Pull a model from the Hugging Face Hub, and check its digests."""
-    repo_id, _, revision = repository.partition("@")
     from mnistzoo.storage.hub_client import check_repo_id
 
     check_repo_id(repo_id)
@@ -132,7 +130,11 @@ def pull(
     from mnistzoo.storage.model_folder import unpack
 
     pulled = hub.pull(
-        repo_id, revision=revision or None, token=token, force_download=force, with_card=True
+        repo_id,
+        revision=revision,
+        token=token,
+        force_download=force_download,
+        with_card=True,
     )
     saved = unpack(pulled.files, pulled.source)
     if output is not None:
@@ -141,7 +143,9 @@ def pull(
         "repo_id": repo_id,
         "commit": pulled.commit,
         "output": None if output is None else str(output),
+        "model": saved.config.architecture,
         **msgspec.structs.asdict(saved.config),
     }
-    text = f"{saved.source}: {record['architecture']}, {record['num_classes']} classes, checked"
+    del record["architecture"]
+    text = f"{saved.source}: {record['model']}, {record['num_classes']} classes, checked"
     print_record(format_, record, text)

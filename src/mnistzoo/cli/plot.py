@@ -99,7 +99,7 @@ def accuracy_vs_parameters(
 
     results = load_results(folder)
     facts, text = plots.facts_of_summaries(results), _count(results, "run")
-    _finish(plots.accuracy_vs_params(results), output, facts, text, format_)
+    _finish(plots.accuracy_vs_parameters(results), output, facts, text, format_)
 
 
 @app.command(epilog="Example: mnistzoo plot confusion exp5 -o confusion.svg")

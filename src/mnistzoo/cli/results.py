@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from mnistzoo.training.metrics import Result
     from mnistzoo.training.summary import Summary
 
-HEADERS = ("model", "recipe", "seeds", "images", "accuracy", "range", "worst drop", "study")
-RUN_HEADERS = ("model", "recipe", "seed", "images", "accuracy", "NLL", "epochs", "worst drop")
+HEADERS = ("model", "recipe", "seeds", "split", "accuracy", "range", "worst drop", "documented")
+RUN_HEADERS = ("model", "recipe", "seed", "split", "accuracy", "NLL", "epochs", "worst drop")
 
 
 def results(
@@ -54,11 +54,11 @@ def print_results(found: Sequence[Result], format_: str, *, runs: bool = False) 
 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
-    architecture = ARCHITECTURES.get(summary.architecture)
+    architecture = ARCHITECTURES.get(summary.model)
     documented = architecture and architecture.documented_accuracy
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.2f}"
     return (
-        summary.architecture,
+        summary.model,
         summary.recipe,
         f"{summary.seeds}",
         summary.split,
@@ -71,7 +71,7 @@ def _cells(summary: Summary) -> tuple[str, ...]:
 
 def _run_cells(record: dict[str, Any]) -> tuple[str, ...]:
     return (
-        record["architecture"],
+        record["model"],
         record["recipe"],
         f"{record['seed']}",
         record["split"],

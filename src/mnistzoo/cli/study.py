@@ -124,4 +124,4 @@ def _draw(results: list[Result], output: Path) -> None:
 
     plots.save(plots.curves(results), output / "curves.png", plots.facts_of_runs(results))
     points, facts = output / "accuracy-vs-parameters.png", plots.facts_of_summaries(results)
-    plots.save(plots.accuracy_vs_params(results), points, facts)
+    plots.save(plots.accuracy_vs_parameters(results), points, facts)

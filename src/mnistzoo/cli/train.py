@@ -58,7 +58,8 @@ def train(
             return  # the first process writes the files and prints
     evaluated = f"{result.correct:,} of {result.total:,} {result.split} images correct"
     text = f"{model}, seed {seed}: {evaluated}. Weights and metrics.json are in {output}"
-    print_record(format_, to_builtins(result), text)
+    record = to_builtins(result)
+    print_record(format_, {"model": record.pop("architecture"), **record}, text)
 
 
 class _Bars:

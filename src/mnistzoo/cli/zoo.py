@@ -15,7 +15,7 @@ from mnistzoo.cli.source import check_names, title
 if TYPE_CHECKING:
     from mnistzoo.zoo import Row
 
-Column = Literal["name", "num_params", "macs", "footprint_mib", "receptive_field", "accuracy"]
+Column = Literal["model", "num_params", "macs", "footprint_mib", "receptive_field", "accuracy"]
 
 HEADERS = ("model", "parameters", "MACs", "memory (MiB)", "receptive field", "test accuracy")
 
@@ -23,7 +23,7 @@ HEADERS = ("model", "parameters", "MACs", "memory (MiB)", "receptive field", "te
 def list_(
     sort: Annotated[
         Column, typer.Option(help="Column to sort by: accuracy descending, others ascending.")
-    ] = "name",
+    ] = "model",
     format_: Format = "table",
 ) -> None:
     """List the models with their size, cost and accuracy."""
@@ -35,11 +35,11 @@ def list_(
 
 def _cells(row: Row) -> tuple[str, ...]:
     return (
-        title(row.name),
+        title(row.model),
         f"{row.num_params:,}",
         f"{row.macs:,}",
         f"{row.footprint_mib:.2f}",
-        f"{row.receptive_field} × {row.receptive_field}",
+        f"{row.receptive_field}×{row.receptive_field}",
         "-" if row.accuracy is None else f"{row.accuracy:.2%}",
     )
 
@@ -60,8 +60,7 @@ def verify(models: Names = None, format_: Format = "table") -> None:
         for name, mismatches in found.items()
     ]
     cells = [
-        (title(name), "; ".join(map(str, mismatches)) or "holds")
-        for name, mismatches in found.items()
+        (title(name), "; ".join(map(str, mismatches)) or "ok") for name, mismatches in found.items()
     ]
     print_records(format_, records, ("model", "manifest"), cells, text_columns=2)
     if any(found.values()):

@@ -149,6 +149,11 @@ class Evaluation:
     def reliability(self, bins: int = BINS) -> list[Bin]:
         """Return the images grouped by confidence into bins of equal width.
 
+        >>> probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+        >>> found = Evaluation(probabilities.log(), torch.tensor([0, 1, 1]))
+        >>> [(bin.high, bin.count, bin.correct) for bin in found.reliability(bins=4)]
+        [(0.25, 0, 0), (0.5, 0, 0), (0.75, 1, 1), (1.0, 2, 1)]
+
         Args:
             bins: Number of bins.
 
@@ -182,8 +187,13 @@ class Evaluation:
         """The indices of the misclassified images: int64, ascending."""
         return (self.predictions != self.labels).nonzero().flatten()
 
-    def without(self, indices: Sequence[int]) -> Evaluation:
+    def drop(self, indices: Sequence[int]) -> Evaluation:
         """Return the evaluation of all images but those with the given indices.
+
+        >>> probabilities = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]])
+        >>> found = Evaluation(probabilities.log(), torch.tensor([0, 1, 1]))
+        >>> found.errors.tolist(), found.drop([1]).accuracy
+        ([1], 1.0)
 
         Raises:
             InputError: There is no such image, or none would be left.

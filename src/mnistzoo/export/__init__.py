@@ -61,7 +61,7 @@ class Exported:
 
 def export(
     model: ConvNet,
-    out: str | os.PathLike[str],
+    output: str | os.PathLike[str],
     *,
     format: str | None = None,  # noqa: A002 - the option of the command has this name
     bits: int | None = None,
@@ -78,8 +78,8 @@ def export(
 
     Args:
         model: A pretrained or trained model.
-        out: The file to write. It is replaced in one step.
-        format: One of `FORMATS`. Default: the suffix of `out`.
+        output: The file to write. It is replaced in one step.
+        format: One of `FORMATS`. Default: the suffix of `output`.
         bits: Bits of a weight. 8 bits or 4 are calibrated on training images. Default: 32, or 8
             in a C header.
         title: Title of a page or a header. Default: the model's name.
@@ -97,7 +97,7 @@ def export(
     ...     export(exp1(pretrained=True), f"{folder}/exp1.onnx").format
     'onnx'
     """
-    name = format or Path(out).suffix.removeprefix(".")
+    name = format or Path(output).suffix.removeprefix(".")
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     bits = bits or BITS[name][0]
@@ -105,16 +105,16 @@ def export(
         allowed = " or ".join(map(str, BITS[name]))
         raise InputError(f"Expected {allowed} bits for the format {name!r}, got {bits}.")
     if name == "html":
-        return export_page([model], out, title=title)
+        return export_page([model], output, title=title)
     plain = _prepare(model)
     if name == "h":
-        return _export_header(plain, Path(out), bits, title or display_name(model))
+        return _export_header(plain, Path(output), bits, title or display_name(model))
     data = _encode(plain, name, bits)
-    return _write(out, data, name, bits)
+    return _write(output, data, name, bits)
 
 
 def export_page(
-    models: Sequence[ConvNet], out: str | os.PathLike[str], *, title: str | None = None
+    models: Sequence[ConvNet], output: str | os.PathLike[str], *, title: str | None = None
 ) -> Exported:
     """Write an HTML page to draw digits on, with one or several models to choose from.
 
@@ -122,7 +122,7 @@ def export_page(
 
     Args:
         models: Pretrained or trained models; the page opens with the first.
-        out: The file to write. It is replaced in one step.
+        output: The file to write. It is replaced in one step.
         title: Title of the page. Default: the first model's name.
 
     Raises:
@@ -142,7 +142,7 @@ def export_page(
     from mnistzoo.export.html import build_page
 
     plain = [_prepare(model) for model in models]
-    return _write(out, build_page(plain, title or display_name(models[0])), "html", 32)
+    return _write(output, build_page(plain, title or display_name(models[0])), "html", 32)
 
 
 def display_name(model: ConvNet) -> str:
@@ -150,11 +150,11 @@ def display_name(model: ConvNet) -> str:
     return ARCHITECTURES.get(model.architecture.name, model.architecture).display_name
 
 
-def _write(out: str | os.PathLike[str], data: bytes, name: str, bits: int) -> Exported:
-    return Exported(write_bytes(out, data), name, bits, len(data), sha256(data))
+def _write(output: str | os.PathLike[str], data: bytes, name: str, bits: int) -> Exported:
+    return Exported(write_bytes(output, data), name, bits, len(data), sha256(data))
 
 
-def _export_header(model: ConvNet, out: Path, bits: int, title: str) -> Exported:
+def _export_header(model: ConvNet, output: Path, bits: int, title: str) -> Exported:
     from dataclasses import replace
 
     from mnistzoo.data.mnist import mnist
@@ -165,8 +165,8 @@ def _export_header(model: ConvNet, out: Path, bits: int, title: str) -> Exported
     state_dict = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     images = mnist(train=True).images[:CALIBRATION_IMAGES].numpy()
     made = quantize(NumpyModel.from_state_dict(model.architecture, state_dict), images, bits)
-    header = build_header(made, out.stem, title, class_names(model.labels, model.num_classes))
-    done = _write(out, header.text.encode(), "h", bits)
+    header = build_header(made, output.stem, title, class_names(model.labels, model.num_classes))
+    done = _write(output, header.text.encode(), "h", bits)
     return replace(done, flash=header.flash, ram=header.ram)
 
 

@@ -38,8 +38,9 @@ def transforms() -> ImageTransform:
     are bool, or numbers from 0 to 1, 255 or 65,535: the smallest of these that no pixel exceeds.
     The digit may be darker or lighter than its background.
 
-    The image is converted to MNIST format (see `to_mnist`) and normalized. MNIST's own images, and
-    others in that format, are only normalized. The result is float32, shape `(1, 28, 28)`.
+    The image is converted to MNIST format (28×28, white on black, centered) and normalized. MNIST's
+    own images, and others in that format, are only normalized. The result is float32, shape
+    `(1, 28, 28)`.
 
     >>> import mnistzoo
     >>> image = mnistzoo.mnist(train=False).images[0]

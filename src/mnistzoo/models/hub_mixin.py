@@ -117,7 +117,13 @@ class HubMixin(nn.Module, ABC):
         """Write `config.json`, `model.safetensors` and a model card, `README.md`, to a folder.
 
         A card that its owner edited keeps its text. Its metadata is updated if it describes
-        other weights. See `mnistzoo.storage.model_folder` for the format.
+        other weights.
+
+        >>> import tempfile, mnistzoo
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     mnistzoo.exp5(pretrained=True).save_pretrained(folder)
+        ...     mnistzoo.from_pretrained(folder).architecture.name
+        'exp5'
 
         Args:
             folder: Created if it does not exist.

@@ -2,11 +2,11 @@
 
 from mnistzoo.plots.field import receptive_field
 from mnistzoo.plots.predictions import confusion, errors, errors_by_confidence, reliability
-from mnistzoo.plots.runs import accuracy_vs_params, curves, facts_of_runs, facts_of_summaries
+from mnistzoo.plots.runs import accuracy_vs_parameters, curves, facts_of_runs, facts_of_summaries
 from mnistzoo.plots.saving import save
 
 __all__ = [
-    "accuracy_vs_params",
+    "accuracy_vs_parameters",
     "confusion",
     "curves",
     "errors",

@@ -72,11 +72,15 @@ def curves(results: Iterable[Result]) -> Figure:
 
 def facts_of_runs(results: Iterable[Result]) -> dict[str, Any]:
     """Return the data that `curves` is drawn from, as JSON values."""
-    return {"runs": [[r.architecture, r.recipe.name, r.seed, r.correct] for r in results]}
+    runs = [
+        {"model": r.architecture, "recipe": r.recipe.name, "seed": r.seed, "correct": r.correct}
+        for r in results
+    ]
+    return {"runs": runs}
 
 
 def facts_of_summaries(results: Iterable[Result]) -> dict[str, Any]:
-    """Return the data that `accuracy_vs_params` is drawn from, as JSON values."""
+    """Return the data that `accuracy_vs_parameters` is drawn from, as JSON values."""
     return {"points": to_builtins(summarize(results))}
 
 
@@ -113,7 +117,7 @@ def _finish(left: Axes, right: Axes, recipe: str, runs: Sequence[Result]) -> Non
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def accuracy_vs_params(results: Iterable[Result]) -> Figure:
+def accuracy_vs_parameters(results: Iterable[Result]) -> Figure:
     """Draw accuracy by number of parameters, with the study's figures as hollow markers.
 
     Error bars are the standard deviation over seeds; a single seed has none.
@@ -129,7 +133,7 @@ def accuracy_vs_params(results: Iterable[Result]) -> Figure:
         if row.documented_accuracy is not None:
             _mark(axes, name, row.documented_accuracy, "none")
     for summary in summaries:
-        _mark(axes, summary.architecture, summary.mean, FILLS[summary.recipe], summary.sd)
+        _mark(axes, summary.model, summary.mean, FILLS[summary.recipe], summary.sd)
     spans = {name: _span(name, summaries) for name in ARCHITECTURES}
     for name, span in spans.items():
         _name(axes, name, span)
@@ -149,7 +153,7 @@ def _span(model: str, summaries: Sequence[Summary]) -> list[float]:
         summary.mean + sign * (summary.sd or 0.0)
         for summary in summaries
         for sign in (-1, 1)
-        if summary.architecture == model
+        if summary.model == model
     ]
     documented = ARCHITECTURES[model].documented_accuracy
     ends += [documented] if documented is not None else []

@@ -35,7 +35,8 @@ T = TypeVar("T")
 
 _OFFLINE = (
     "{repo_id} at {revision} is not in the cache, and offline mode forbids requests "
-    "(local_files_only, or HF_HUB_OFFLINE). Go online, once for a pull, each time for a push."
+    "(local_files_only, or HF_HUB_OFFLINE). Go online and try again. A pulled model then works "
+    "offline."
 )
 
 _BY_ERROR: tuple[tuple[type[Exception], str], ...] = (

@@ -48,7 +48,7 @@ class HubCommit:
         if _LFS_DIGEST.fullmatch(expected) and expected != sha256(data):
             raise WeightsError(
                 f"{path} differs from the Hub's file: expected SHA-256 {expected}, got "
-                f"{sha256(data)}. Pull it again with force_download=True (--force)."
+                f"{sha256(data)}. Pull it again with force_download=True (--force-download)."
             )
         return data
 

@@ -64,7 +64,7 @@ def parse_state_dict(data: bytes, source: str, *, expected_sha256: str | None = 
     if expected_sha256 not in (None, digest):
         raise WeightsError(
             f"{source} was altered: expected SHA-256 {expected_sha256}, got {digest}. "
-            "Install, save or download it again (force_download=True, or --force, for the Hub)."
+            "Install or save it again, or pull it with force_download=True (--force-download)."
         )
     header = int.from_bytes(data[:8], "little")
     if header > MAX_HEADER_BYTES:

@@ -41,34 +41,34 @@ OnEpoch = Callable[[Run, Epoch], object]
 
 def train(
     run: Run,
-    out: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
     *,
     on_batch: OnBatch = lambda run, count: None,
     on_epoch: OnEpoch = lambda run, epoch: None,
 ) -> Result:
-    """Train a run in the folder `out`, resuming from its checkpoint, and return the result.
+    """Train a run in a folder, resuming from its checkpoint, and return the result.
 
     A finished run leaves the model, which `from_pretrained` loads, and `metrics.json`. If the run
     has already finished there, its result is returned. A teacher is trained first, in a folder
-    inside `out`, unless it is there already.
+    inside `folder`, unless it is there already.
 
     After each epoch the model is evaluated on the test images or the held-out ones; nothing in the
     run depends on the outcome. If several processes train together, only rank 0 writes files.
 
     Args:
         run: What to train.
-        out: The folder, which is created if it is missing.
+        folder: Created if it is missing.
         on_batch: Called after each step with the run, or its teacher's, and the number of images.
         on_epoch: Called with the same run and the metrics of each epoch, including those of the
             checkpoint or the finished run.
 
     Raises:
-        TrainingError: The loss is no longer finite, another process is training in `out`, or
-            `out` or the teacher's folder holds another run or damaged files.
+        TrainingError: The loss is no longer finite, another process is training in `folder`,
+            or `folder` or the teacher's holds another run or damaged files.
         FileWriteError: The folder cannot be written.
         FileReadError, WeightsError: The teacher's folder is damaged.
     """
-    folder = Path(out)
+    folder = Path(folder)
     if result := finished_result(run, folder):
         for epoch in result.epochs:
             on_epoch(run, epoch)

@@ -71,27 +71,27 @@ def grid(
     return list(dict.fromkeys(runs))
 
 
-def remaining(runs: Iterable[Run], out: str | os.PathLike[str]) -> dict[Path, Run]:
-    """Return the runs that have no result in `out` yet, by the folders they are trained in.
+def remaining(runs: Iterable[Run], folder: str | os.PathLike[str]) -> dict[Path, Run]:
+    """Return the runs that have no result in `folder` yet, by the folders they are trained in.
 
-    A run is trained in `out/ARCHITECTURE-RECIPE-SEED`; its result is a JSON file of that name.
+    A run is trained in `folder/ARCHITECTURE-RECIPE-SEED`; its result is a JSON file of that name.
 
     Raises:
         InputError: Two of the runs, or of their teachers, would share a folder.
-        TrainingError: `out` holds results of another study.
+        TrainingError: `folder` holds results of another study.
         DataError: A result there is damaged.
-        FileWriteError: `out` cannot be written.
+        FileWriteError: `folder` cannot be written.
     """
-    out = Path(out)
-    folders = _folders(runs, out)
-    _folders((run.teacher for run in folders.values() if run.teacher), out)
+    study = Path(folder)
+    folders = _folders(runs, study)
+    _folders((run.teacher for run in folders.values() if run.teacher), study)
     conditions = {(run.architecture, run.recipe.name): _conditions(run) for run in folders.values()}
-    for path in result_paths(out):
+    for path in result_paths(study):
         _check_result(path, conditions)
-    for folder, run in folders.items():
-        if not _result_path(folder).exists() and finished_result(run, folder):
-            _publish(folder)  # interrupted between the run's metrics and the study's result
-    return {folder: run for folder, run in folders.items() if not _result_path(folder).exists()}
+    for path, run in folders.items():
+        if not _result_path(path).exists() and finished_result(run, path):
+            _publish(path)  # interrupted between the run's metrics and the study's result
+    return {path: run for path, run in folders.items() if not _result_path(path).exists()}
 
 
 def train_runs(
@@ -109,8 +109,8 @@ def train_runs(
     """
     if not folders:
         return
-    out = next(iter(folders)).parent
-    with locked(make_folder(out), wait=False):
+    study = next(iter(folders)).parent
+    with locked(make_folder(study), wait=False):
         failed = _train_teachers(folders, engine)
         yield from failed.items()
         left = {folder: run for folder, run in folders.items() if folder not in failed}
@@ -156,11 +156,11 @@ def _copy_teacher(source: Path, run: Run, folder: Path) -> TrainingError | None:
     return None
 
 
-def _folders(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
+def _folders(runs: Iterable[Run], study: Path) -> dict[Path, Run]:
     """Return the runs by the folders they are trained in."""
     folders: dict[Path, Run] = {}
     for run in runs:
-        folder = _run_folder(out, run)
+        folder = _run_folder(study, run)
         if folders.setdefault(folder, run) != run:
             raise InputError(
                 f"Expected one run for each architecture, recipe and seed, got two for "
@@ -169,8 +169,8 @@ def _folders(runs: Iterable[Run], out: Path) -> dict[Path, Run]:
     return folders
 
 
-def _run_folder(out: Path, run: Run) -> Path:
-    return out / f"{run.architecture}-{run.recipe.name}-{run.seed}"
+def _run_folder(study: Path, run: Run) -> Path:
+    return study / f"{run.architecture}-{run.recipe.name}-{run.seed}"
 
 
 def _result_path(folder: Path) -> Path:

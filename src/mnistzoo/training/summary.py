@@ -15,17 +15,17 @@ from mnistzoo.tables import Table
 from mnistzoo.training.metrics import Result
 
 COLUMNS = (
-    *("architecture", "recipe", "seed", "split", "correct", "total", "accuracy", "nll"),
+    *("model", "recipe", "seed", "split", "correct", "total", "accuracy", "nll"),
     *("epochs", "worst_drop", "seconds"),
 )
-"""The columns of the CSV: attributes of `Result`, with the recipe's name and number of epochs."""
+"""The columns of the CSV: the model, and attributes of `Result`; `epochs` is their number."""
 
 
 class Summary(Struct, frozen=True):
-    """The results of one architecture and recipe, summarized over the seeds.
+    """The results of one model and recipe, summarized over the seeds.
 
     Attributes:
-        architecture: The name that `get_model` takes.
+        model: The name that `get_model` takes.
         recipe: The recipe's name.
         split: "test" or "validation".
         seeds: Number of runs.
@@ -37,7 +37,7 @@ class Summary(Struct, frozen=True):
         nll: Mean of the negative log-likelihoods, in nats.
     """
 
-    architecture: str
+    model: str
     recipe: str
     split: str
     seeds: int
@@ -50,10 +50,10 @@ class Summary(Struct, frozen=True):
 
 
 def summarize(results: Iterable[Result]) -> list[Summary]:
-    """Return a summary for each architecture and recipe, sorted by both.
+    """Return a summary for each model and recipe, sorted by both.
 
     Raises:
-        InputError: Runs of one architecture and recipe differ in settings or in the images that
+        InputError: Runs of one model and recipe differ in settings or in the images that
             they were evaluated on, or a seed occurs twice.
     """
     groups = groupby(sorted(results, key=attrgetter("key")), key=lambda result: result.key[:2])
@@ -61,16 +61,17 @@ def summarize(results: Iterable[Result]) -> list[Summary]:
 
 
 def records(results: Iterable[Result]) -> list[dict[str, Any]]:
-    """Return the `COLUMNS` of each run, sorted by architecture, recipe and seed."""
+    """Return the `COLUMNS` of each run, sorted by model, recipe and seed."""
     return [
-        {column: getattr(result, column) for column in COLUMNS}
+        {"model": result.architecture}
+        | {column: getattr(result, column) for column in COLUMNS[1:]}
         | {"recipe": result.recipe.name, "epochs": len(result.epochs)}
         for result in sorted(results, key=attrgetter("key"))
     ]
 
 
 def to_csv(results: Iterable[Result]) -> str:
-    """Return runs as CSV, sorted by architecture, recipe and seed, below a line of `COLUMNS`."""
+    """Return runs as CSV, sorted by model, recipe and seed, below a line of `COLUMNS`."""
     return Table(COLUMNS, [list(record.values()) for record in records(results)]).to_csv()
 
 
@@ -79,7 +80,7 @@ def _summary(runs: Sequence[Result]) -> Summary:
     drops = [run.worst_drop for run in runs if run.worst_drop is not None]
     _check_repetitions(runs)
     return Summary(
-        architecture=first.architecture,
+        model=first.architecture,
         recipe=first.recipe.name,
         split=first.split,
         seeds=len(runs),

@@ -59,6 +59,27 @@ def _write_entry(write: Write, index: int, entry: int) -> Layout:
     return splice(layout, write.old, index, range(entry, entry + 1), write.shape)
 
 
+def _slice_scatter(call: Call) -> Layout | None:
+    index = positive(call["dim"], len(call.shape))
+    return _place(call, call.layout_of(call["src"]), index, _slice_range(call, index))
+
+
+def _select_scatter(call: Call) -> Layout | None:
+    index = positive(call["dim"], len(call.shape))
+    entry, layout = positive(call["index"], call.shape[index]), call.layout_of(call["src"])
+    if layout is not None:
+        layout = layout.with_dims((*layout.dims[:index], untracked(1), *layout.dims[index:]))
+    return _place(call, layout, index, range(entry, entry + 1))
+
+
+def _place(call: Call, layout: Layout | None, index: int, entries: range) -> Layout | None:
+    """Return the layout of the first argument with some entries along a dimension replaced."""
+    old = call.layout_of(call.args[0])
+    if layout is not None:
+        return splice(layout, old, index, entries, call.shape)
+    return old
+
+
 def _unbind(call: Call) -> list[Layout | None]:
     index = positive(call["dim"], len(call.source.dims))
     return [_entry(call.source, index, entry) for entry in range(len(call.out))]
@@ -136,6 +157,8 @@ def _diagonal(call: Call) -> Layout:
 OPERATORS = {
     "slice": Operator(_slice, write=_write_slice),
     "select": Operator(_select, write=_write_select),
+    "slice_scatter": Operator(_slice_scatter),
+    "select_scatter": Operator(_select_scatter),
     "unbind": Operator(_unbind, write=_write_unbind),
     "split split_with_sizes unsafe_split unsafe_split_with_sizes": (
         Operator(_split, write=_write_split)

@@ -190,6 +190,17 @@ def _col2im(call: Call) -> Layout:
     return _slide(layout, call.shape, kernels, transposed)
 
 
+def _unfold_backward(call: Call) -> Layout:
+    """Return the layout of overlapping frames added up, as `torch.istft` does."""
+    last = len(call.source.dims) - 1
+    layout = call.source.union_over(last)
+    layout = layout.with_dims(layout.dims[:last])
+    index = positive(call["dim"], last)
+    kernel = Kernel(call["size"], call["step"])
+    frames = dim_size(layout.dims[index])
+    return layout.apply({index: transposed(frames, call.shape[index], kernel)})
+
+
 OPERATORS = {
     "convolution": Operator(_convolution, macs=_convolution_macs, listed=True),
     "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d": (
@@ -203,6 +214,7 @@ OPERATORS = {
     "replication_pad1d replication_pad2d replication_pad3d": (
         Operator(_pad(_replicate), listed=True)
     ),
+    "unfold_backward": Operator(_unfold_backward),
     "unfold": Operator(_unfold, listed=True),
     "im2col": Operator(_im2col, listed=True),
     "col2im": Operator(_col2im, listed=True),

@@ -1,47 +1,29 @@
-"""Writes to a tensor, and the tensors that share its memory."""
+"""What a write to a tensor does to the tensors that share its memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, Write
+from mnistzoo.analysis.operators.base import Write
 from mnistzoo.analysis.operators.registry import after_write
-from mnistzoo.analysis.tracing.tensors import TensorRecord, TensorRecords
+from mnistzoo.analysis.tracing.records import MemoryWrite, TensorRecord
+from mnistzoo.analysis.tracing.tensors import TensorRecords
 
 
-def propagate_write(
-    records: TensorRecords,
-    target: TensorRecord,
-    layouts_of: Callable[[Call], list[Layout | None]],
-) -> None:
-    """Update the layouts of all tensors that share memory with one that was written to.
+def propagate_write(records: TensorRecords, target: TensorRecord) -> None:
+    """Update the layouts of the tensors that one written to is a view of.
+
+    Other views of the same memory are updated when they are read.
 
     Args:
         records: The records of the trace.
         target: The tensor that was written to, with its new layout.
-        layouts_of: Function from a call to the layouts of its results.
     """
-    bases = _update_bases(records, target)
-    for other in target.aliases:
-        if other.view and other not in bases and _overlap(other, target):
-            base, call, number = other.view
-            if base.layout is not None:
-                records.forget_values(other)
-                other.set_layout(layouts_of(call)[number])
-
-
-def _update_bases(records: TensorRecords, target: TensorRecord) -> list[TensorRecord]:
-    """Update the tensor that `target` is a view of, what that is a view of, and so on."""
-    bases, layout = [target], target.layout
-    while (view := bases[-1].view) is not None:
+    updated, layout = [target], target.layout
+    while (view := updated[-1].view) is not None:
+        records.refresh(view.base)
         if layout is not None:
             layout = after_write(Write(view.call, view.number, layout, view.base.layout))
             records.forget_values(view.base)
             view.base.set_layout(layout)
-        bases.append(view.base)
-    return bases
-
-
-def _overlap(one: TensorRecord, other: TensorRecord) -> bool:
-    return one.extent.start < other.extent.stop and other.extent.start < one.extent.stop
+        updated.append(view.base)
+    writes = target.memory.writes
+    writes.append(MemoryWrite(target.extent, frozenset(map(id, updated))))

@@ -37,7 +37,8 @@ class ConstantPolicy:
         """Return whether the values are kept. Parameters and large tensors lose theirs."""
         if isinstance(constant, nn.Parameter) or constant.numel() > MAX_ELEMENTS:
             return False
-        return not (self.floats_on_meta and constant.is_floating_point())
+        is_float = constant.is_floating_point() or constant.is_complex()
+        return not (self.floats_on_meta and is_float)
 
     def writable_copy(self, tensor: Tensor) -> Tensor:
         """Return a copy for a model to write to instead of a tensor of its own."""

@@ -28,6 +28,16 @@ def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZo
             f"({reason}). Analyze the model before it is quantized, compiled or exported, and "
             "give operators of your own a fake kernel (torch.library.register_fake)."
         )
+    if "nested" in reason.lower():
+        return UnknownOperatorError(
+            f"Nested tensors are not supported: {place} makes one ({reason}). Pad its sequences, "
+            "or analyze a part of the model."
+        )
+    if "flexattention" in reason.lower():
+        return UnknownOperatorError(
+            f"flex_attention is not supported: {place} calls it ({reason}). Replace it by "
+            "torch.nn.functional.scaled_dot_product_attention, which has the same MACs."
+        )
     if call and isinstance(call.module, nn.Embedding) and given.example.is_floating_point():
         return InputError(
             f"Expected integers for {place}, got floating-point numbers. Pass an example in place "

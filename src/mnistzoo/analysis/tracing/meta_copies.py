@@ -58,7 +58,7 @@ def _meta_copy(tensor: Tensor) -> Tensor:
         return UninitializedParameter(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # torch leaves its arguments out of its stubs
     if isinstance(tensor, UninitializedBuffer):
         return UninitializedBuffer(device="meta", dtype=tensor.dtype)  # type: ignore[call-arg] # as above
-    if not tensor.is_floating_point():
+    if not (tensor.is_floating_point() or tensor.is_complex()):
         return tensor  # control flow may read it
     data = torch.empty_like(tensor, device="meta")
     return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
+from mnistzoo.analysis.operators.registry import find_operator
 from mnistzoo.analysis.tracing.containers import tensors_of
 
 
@@ -29,6 +30,13 @@ def is_view(func: Any) -> bool:
 def is_random(func: Any) -> bool:
     """Return whether an operator draws random numbers."""
     return torch.Tag.nondeterministic_seeded in func.tags
+
+
+@cache
+def changes_geometry(func: Any) -> bool:
+    """Return whether an operator turns a tensor into a view of itself, as `transpose_` does."""
+    operator = find_operator(func)
+    return bool(torch.Tag.inplace_view in func.tags and operator and operator.write)
 
 
 @cache

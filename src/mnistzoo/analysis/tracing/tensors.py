@@ -2,92 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, meta_copy
+from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
+from mnistzoo.analysis.tracing.records import (
+    Memory,
+    TensorRecord,
+    View,
+    renamed,
+    storage_id,
+)
+from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.errors import AnalysisError
-
-
-@dataclass(slots=True, eq=False)
-class TensorRecord:
-    """What a trace knows about one tensor.
-
-    Attributes:
-        tensor: The tensor that the model holds.
-        value: The tensor that operators run on in its place: itself if an operator made it, or a
-            writable copy if it came from outside. On the meta device once its values are unknown.
-        aliases: Records of all tensors that share its memory, oldest first, in one shared list.
-        layout: Its layout. `None` if it does not depend on the input.
-        view: The call that made it a view of another tensor.
-    """
-
-    tensor: Tensor
-    value: Tensor
-    aliases: list[TensorRecord]
-    layout: Layout | None = None
-    view: View | None = None
-    _storage: int = 0
-    _meta: Tensor | None = None
-    _extent: range | None = None
-
-    def __post_init__(self) -> None:
-        self._storage = storage_id(self.tensor)
-
-    @property
-    def meta(self) -> Tensor:
-        """Its value on the meta device, always the same tensor."""
-        if self.value.is_meta:
-            return self.value
-        if self._meta is None:
-            self._meta = meta_copy(self.value)
-        return self._meta
-
-    @property
-    def is_stale(self) -> bool:
-        """Whether the model gave the tensor other memory, as `y.data = x` does."""
-        return storage_id(self.tensor) != self._storage
-
-    @property
-    def extent(self) -> range:
-        """Where in its storage the tensor begins and ends, in elements."""
-        if self._extent is None:
-            start = self.tensor.storage_offset()
-            steps = zip(self.tensor.shape, self.tensor.stride(), strict=True)
-            self._extent = range(start, start + sum((n - 1) * step for n, step in steps) + 1)
-        return self._extent
-
-    def set_layout(self, layout: Layout | None) -> None:
-        """Set the layout.
-
-        Raises:
-            AnalysisError: A rule returned a layout that does not fit the tensor.
-        """
-        shape = tuple(self.value.shape)
-        if layout is not None and (layout.shape != shape or not layout.is_valid()):
-            raise AnalysisError(f"Expected a layout of shape {shape}, got {layout.dims}.")
-        self.layout = layout
-
-
-class View(NamedTuple):
-    """How a view was made.
-
-    Attributes:
-        base: The record of the tensor that it is a view of.
-        call: The call that made it.
-        number: Its number among the results of the call.
-    """
-
-    base: TensorRecord
-    call: Call
-    number: int
 
 
 class TensorRecords:
@@ -101,7 +33,7 @@ class TensorRecords:
         self.policy = policy
         self._records: dict[int, TensorRecord] = {}
         self._alive: list[Tensor] = []  # no other tensor may take an id of theirs
-        self._aliases: dict[int, list[TensorRecord]] = {}
+        self._memories: dict[int, Memory] = {}
 
     def __contains__(self, tensor: object) -> bool:
         return id(tensor) in self._records
@@ -109,12 +41,12 @@ class TensorRecords:
     def layout_of(self, tensor: Any) -> Layout | None:
         """Return the layout of a tensor. `None` if it does not depend on the input."""
         record = self._records.get(id(tensor))
-        return record.layout if record else None
+        return self.refresh(record).layout if record else None
 
     def value_of(self, tensor: Tensor) -> Tensor:
         """Return the tensor that operators run on in place of another."""
         record = self._records.get(id(tensor))
-        return record.value if record else tensor
+        return self.refresh(record).value if record else tensor
 
     def find(self, tensor: Tensor) -> TensorRecord | None:
         """Return the record of a tensor, or `None` for one that comes from outside.
@@ -125,9 +57,20 @@ class TensorRecords:
         """
         record = self._records.get(id(tensor))
         if record and record.is_stale:
-            record.aliases.remove(record)
+            record.memory.records.remove(record)
             record = None
-        return record or self._recognize(tensor)
+        return self.refresh(record) if record else self._recognize(tensor)
+
+    def refresh(self, record: TensorRecord) -> TensorRecord:
+        """Update a view after writes to its memory, and return it."""
+        writes = record.memory.writes[record.seen_writes :]
+        record.seen_writes += len(writes)
+        if record.view and writes:
+            base = self.refresh(record.view.base)
+            if base.layout is not None and any(write.concerns(record) for write in writes):
+                self.forget_values(record)
+                record.set_layout(layouts_of(record.view.call)[record.view.number])
+        return record
 
     def argument(self, tensor: Tensor) -> TensorRecord:
         """Return the record of a tensor that an operator reads."""
@@ -149,6 +92,20 @@ class TensorRecords:
             if tensor is not base.value:  # a literal's view is itself
                 self._add(tensor, tensor, View(base, call, number))
 
+    def keep_geometry(self, record: TensorRecord) -> TensorRecord:
+        """Return a record of a tensor as it is, in place of its own in the views of it."""
+        views = [x for x in record.memory.records if x.view and x.view.base is record]
+        alias = torch.ops.aten.alias(record.value)
+        before = self._add(alias, alias, renamed(record.view, record, alias), record.layout)
+        for other in views:
+            self.refresh(other)
+            other.view = renamed(other.view, record, alias, before)
+        return before
+
+    def make_view(self, record: TensorRecord, view: View) -> None:
+        """Make a tensor, whose geometry has changed, a view of another."""
+        record.view, record._extent, record._meta = view, None, None
+
     def forget_values(self, record: TensorRecord) -> None:
         """Move a tensor to the meta device because its values are no longer known."""
         if not record.value.is_meta:
@@ -161,7 +118,8 @@ class TensorRecords:
         `as_subclass`, `nn.Parameter(x)` and `y.data = x` make such tensors.
         """
         storage = storage_id(tensor)
-        shared = [x for x in self._aliases.get(storage, ()) if storage_id(x.value) == storage]
+        records = self._memories.get(storage, Memory()).records
+        shared = [self.refresh(x) for x in records if storage_id(x.value) == storage]
         for base in reversed(shared):
             if _geometry(base.value) == _geometry(tensor):
                 args, alias = (base.tensor,), torch.ops.aten.alias.default
@@ -181,9 +139,9 @@ class TensorRecords:
         view: View | None = None,
         layout: Layout | None = None,
     ) -> TensorRecord:
-        aliases = view.base.aliases if view else self._aliases.get(storage_id(value), [])
-        record = TensorRecord(tensor, value, aliases, layout, view)
-        aliases.append(record)
+        known = self._memories.get(storage_id(value)) or Memory()
+        record = TensorRecord(tensor, value, view.base.memory if view else known, layout, view)
+        record.memory.records.append(record)
         self._register(record)
         return record
 
@@ -191,15 +149,7 @@ class TensorRecords:
         """Index a record by its tensor, by its value, and by the memory of its value."""
         self._records[id(record.tensor)] = self._records[id(record.value)] = record
         self._alive += (record.tensor, record.value)
-        self._aliases[storage_id(record.value)] = record.aliases
-
-
-def storage_id(tensor: Tensor) -> int:
-    """Return a number that only tensors with the same memory share, on the meta device too."""
-    if is_lazy(tensor) or tensor.layout != torch.strided:
-        return -id(tensor)
-    storage: int = tensor.untyped_storage()._cdata
-    return storage
+        self._memories[storage_id(record.value)] = record.memory
 
 
 def _geometry(tensor: Tensor) -> tuple[object, ...]:

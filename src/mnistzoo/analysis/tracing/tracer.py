@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, Operator, apply_rule, constant, elementwise
+from mnistzoo.analysis.operators.base import Call, Operator
 from mnistzoo.analysis.operators.registry import find_operator, plain_name
 from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleTracker
+from mnistzoo.analysis.tracing.records import TensorRecord, View
+from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.analysis.tracing.running import placed, run_on, run_on_meta
 from mnistzoo.analysis.tracing.schema import (
+    changes_geometry,
     is_composite,
     is_random,
     is_view,
@@ -28,7 +30,7 @@ from mnistzoo.analysis.tracing.schema import (
     written_names,
     written_tensors,
 )
-from mnistzoo.analysis.tracing.tensors import TensorRecord, TensorRecords
+from mnistzoo.analysis.tracing.tensors import TensorRecords
 from mnistzoo.errors import AnalysisError, UnknownOperatorError, ValuesNeededError
 
 
@@ -89,6 +91,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             args = (args[0], self._without_masks(args[1]), *args[2:])
         tensors = tensors_of([args, kwargs])
         records = [self.tensors.argument(tensor) for tensor in tensors]
+        if changes_geometry(func):
+            return self._change_geometry(func, args, kwargs)
         out = self._run(func, args, kwargs, records)
         call = self._call(func, args, kwargs, out, tensors)
         if writes_unreturned(func):
@@ -99,6 +103,19 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             self._follow(call)
         else:
             self._add_constants(call)
+        return out
+
+    def _change_geometry(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
+        """Run an operator such as `transpose_`: the tensor becomes a view of what it was."""
+        record = self.tensors.argument(args[0])
+        before = self.tensors.keep_geometry(record)
+        for tensor in {id(x): x for x in (record.tensor, record.value)}.values():
+            func(tensor, *args[1:], **kwargs)
+        args, out = (before.tensor, *args[1:]), record.tensor
+        call = self._call(func, args, kwargs, out, [before.tensor])
+        self.tensors.make_view(record, View(before, call, 0))
+        if record.layout is not None:
+            record.set_layout(layouts_of(call)[0])
         return out
 
     def _call(
@@ -144,7 +161,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
     def _follow(self, call: Call) -> None:
         """Give the results of a call their layouts, and update what it wrote to."""
-        layouts = self._layouts_of(call)
+        layouts = layouts_of(call)
         for tensor, layout in zip(tensors_of(call.out), layouts, strict=True):
             self.tensors.result(tensor).set_layout(layout)
         first = layouts[0] if layouts else None
@@ -152,7 +169,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             self.last_map = first
         self._add_row(call, first)
         for tensor in written_tensors(call):
-            propagate_write(self.tensors, self.tensors.argument(tensor), self._layouts_of)
+            propagate_write(self.tensors, self.tensors.argument(tensor))
 
     def _add_constants(self, call: Call) -> None:
         """Record results that do not depend on the input."""
@@ -160,23 +177,6 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             if self.tensors.find(tensor) is None:
                 self.tensors.result(tensor)
         self._add_row(call, None)
-
-    def _layouts_of(self, call: Call) -> list[Layout | None]:
-        """Return the layout of each result, by the operator's rule."""
-        made, operator = tensors_of(call.out), find_operator(call.func)
-        if not made:
-            return []
-        rule = operator.rule if operator else None
-        if rule is not constant and not any(x.ndim for x in (*call.tensors, *made)):
-            rule = elementwise  # on scalars, every operator is
-        if rule is None:
-            raise UnknownOperatorError(
-                "It has no rule. Register one: mnistzoo.analysis.register_operator."
-            )
-        layouts = apply_rule(rule, call, len(made))
-        if isinstance(layouts, list):
-            return layouts
-        return [layouts, *(_further_result(layouts, tensor) for tensor in made[1:])]
 
     def _add_row(self, call: Call, layout: Layout | None) -> None:
         """Add a row for a function that is listed or multiplies."""
@@ -217,10 +217,3 @@ def _fake(func: Any, operator: Operator | None, metas: Sequence[Tensor]) -> Any:
         return None
     made = operator.fake(*metas)
     return metas[0] if made is not None and written_names(func) else made
-
-
-def _further_result(layout: Layout | None, other: Tensor) -> Layout | None:
-    """Return the layout of a second result: the first one's if it fits, else all that is read."""
-    if layout is None or layout.shape == tuple(other.shape):
-        return layout
-    return expand(layout.union_all(), other.shape) if other.numel() else None

@@ -1,0 +1,148 @@
+"""One record per tensor: its layout, its values, its memory, and what it is a view of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.parameter import is_lazy
+
+from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators.base import Call, meta_copy
+from mnistzoo.analysis.tracing.containers import tensors_of
+from mnistzoo.errors import AnalysisError
+
+
+@dataclass(slots=True, eq=False)
+class TensorRecord:
+    """What a trace knows about one tensor.
+
+    Attributes:
+        tensor: The tensor that the model holds.
+        value: The tensor that operators run on in its place: itself if an operator made it, or a
+            writable copy if it came from outside. On the meta device once its values are unknown.
+        aliases: Records of all tensors that share its memory, oldest first, in one shared list.
+        layout: Its layout. `None` if it does not depend on the input.
+        view: The call that made it a view of another tensor.
+        seen_writes: How many of the writes to its memory its layout accounts for.
+    """
+
+    tensor: Tensor
+    value: Tensor
+    memory: Memory
+    layout: Layout | None = None
+    view: View | None = None
+    seen_writes: int = 0
+    _storage: int = 0
+    _meta: Tensor | None = None
+    _extent: range | None = None
+
+    def __post_init__(self) -> None:
+        self._storage = storage_id(self.tensor)
+        self.seen_writes = len(self.memory.writes)
+
+    @property
+    def meta(self) -> Tensor:
+        """Its value on the meta device, always the same tensor."""
+        if self.value.is_meta:
+            return self.value
+        if self._meta is None:
+            self._meta = meta_copy(self.value)
+        return self._meta
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the model gave the tensor other memory, as `y.data = x` does."""
+        return storage_id(self.tensor) != self._storage
+
+    @property
+    def extent(self) -> range:
+        """Where in its storage the tensor begins and ends, in elements."""
+        if self._extent is None:
+            start = self.tensor.storage_offset()
+            steps = zip(self.tensor.shape, self.tensor.stride(), strict=True)
+            self._extent = range(start, start + sum((n - 1) * step for n, step in steps) + 1)
+        return self._extent
+
+    def set_layout(self, layout: Layout | None) -> None:
+        """Set the layout.
+
+        Raises:
+            AnalysisError: A rule returned a layout that does not fit the tensor.
+        """
+        shape = tuple(self.value.shape)
+        if layout is not None and (layout.shape != shape or not layout.is_valid()):
+            raise AnalysisError(f"Expected a layout of shape {shape}, got {layout.dims}.")
+        self.layout = layout
+
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """The memory of a tensor and of its views.
+
+    Attributes:
+        records: The records of all tensors in it, oldest first.
+        writes: All writes to it, oldest first.
+    """
+
+    records: list[TensorRecord] = field(default_factory=list)
+    writes: list[MemoryWrite] = field(default_factory=list)
+
+
+class MemoryWrite(NamedTuple):
+    """A write to memory.
+
+    Attributes:
+        extent: Where it begins and ends, in elements.
+        updated: Ids of the records that account for it already.
+    """
+
+    extent: range
+    updated: frozenset[int]
+
+    def concerns(self, record: TensorRecord) -> bool:
+        """Return whether it may have changed what a tensor reads."""
+        one, other = self.extent, record.extent
+        overlaps = one.start < other.stop and other.start < one.stop
+        return overlaps and id(record) not in self.updated
+
+
+class View(NamedTuple):
+    """How a view was made.
+
+    Attributes:
+        base: The record of the tensor that it is a view of.
+        call: The call that made it.
+        number: Its number among the results of the call.
+    """
+
+    base: TensorRecord
+    call: Call
+    number: int
+
+
+def storage_id(tensor: Tensor) -> int:
+    """Return a number that only tensors with the same memory share, on the meta device too."""
+    if is_lazy(tensor) or tensor.layout != torch.strided:
+        return -id(tensor)
+    storage: int = tensor.untyped_storage()._cdata
+    return storage
+
+
+def renamed(
+    view: View | None, old: TensorRecord, new: Tensor, base: TensorRecord | None = None
+) -> View | None:
+    """Return how a view was made, with one tensor in the call replaced by another."""
+    if view is None:
+        return None
+
+    def swap(tensors: list[Tensor]) -> list[Tensor]:
+        return [new if x is old.tensor else x for x in tensors]
+
+    call, out = view.call, swap(tensors_of(view.call.out))
+    args = (*swap([call.args[0]]), *call.args[1:])
+    made = out[0] if isinstance(call.out, Tensor) else out
+    call = replace(call, args=args, out=made, tensors=swap(call.tensors))
+    return View(base or view.base, call, view.number)
