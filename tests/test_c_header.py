@@ -173,6 +173,20 @@ def test_text_cannot_end_the_comment(tmp_path, test_images):
     )
 
 
+@needs_compiler
+@pytest.mark.parametrize("dead", ["features.conv1.weight", "features.conv2.weight"])
+def test_channels_of_zeros(tmp_path, test_images, dead):
+    """A layer whose weights are all zero has answers like the reference's, and like the model's."""
+    model = mnistzoo.exp1(pretrained=True)
+    model.get_parameter(dead).data.zero_()
+    images = test_images.images[:10]
+    made = quantize(numpy_model(model), images.numpy())
+    text = build_header(made, "model", "exp1", DIGITS).text
+    assert_same(text, made, images.numpy(), tmp_path)
+    expected = model(normalize(images)).argmax(1).numpy()
+    np.testing.assert_array_equal(made.sums(images.numpy()).argmax(1), expected)
+
+
 @pytest.mark.parametrize(
     ("layers", "message"),
     [((Conv(4, padding=1), Pool()), "without padding"), ((Conv(4), Pool(), Pool()), "before each")],

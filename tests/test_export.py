@@ -453,3 +453,12 @@ def test_export_command(tmp_path):
     printed = invoke("export", str(tmp_path / "mine"), "-o", str(out))
     assert str(out) in printed.replace("\n", "")
     assert f"{out.stat().st_size:,}" in printed
+
+
+@pytest.mark.parametrize("model", [torch.nn.Conv2d(1, 2, 3), "exp5"])
+@pytest.mark.parametrize("suffix", ["onnx", "pt2", "html", "h"])
+def test_other_modules_are_refused(tmp_path, model, suffix):
+    """What is not a model of this library is refused by its type."""
+    with pytest.raises(InputError, match=f"got {type(model).__name__}"):
+        export(model, tmp_path / f"model.{suffix}")
+    assert list(tmp_path.iterdir()) == []

@@ -458,3 +458,9 @@ def test_outputs_that_are_not_finite_are_refused(test_images):
     nn.init.constant_(model.classifier.bias, float("nan"))
     with pytest.raises(InputError, match="finite"):
         model.predict(test_images.images[0])
+
+
+def test_pretrained_is_true_or_false():
+    """A path in place of a bool is refused, and the message names `from_pretrained`."""
+    with pytest.raises(InputError, match="from_pretrained"):
+        mnistzoo.exp5(pretrained="my.safetensors")

@@ -172,6 +172,11 @@ def _export_header(model: ConvNet, output: Path, bits: int, title: str) -> Expor
 
 def _prepare(model: ConvNet) -> ConvNet:
     """Return a float32 copy on the CPU, checked, with batch norm folded."""
+    if not isinstance(model, ConvNet):
+        raise InputError(
+            f"Expected a model of this library, got {type(model).__name__}. "
+            "Use torch.onnx.export or torch.export for other modules."
+        )
     made = plain_copy(model)
     made.check_architecture()
     wide = made.cpu().float()  # before folding, which rounds in half precision

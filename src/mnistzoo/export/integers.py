@@ -21,6 +21,10 @@ BYTE = 255
 """The largest activation."""
 
 MAX_SHIFT = 24
+"""Bits by which a sum is shifted at most: a channel of zeros has no scale of its own."""
+
+MAX_BIAS = 2**30
+"""The largest magnitude of a bias: with it, weights have half of the 32 bits left."""
 
 MAX_SUM = 2**31 - 1
 
@@ -139,7 +143,7 @@ def _stages(
     for row, following, maps in zip(rows, [*rows[1:], None], activations, strict=True):
         if isinstance(row, Conv):
             pool = following is not None and not isinstance(following, Conv)
-            yield next(layers), row, pool, float(maps.max())
+            yield next(layers), row, pool, float(maps.max()) or 1.0
     pools = [at for at, row in enumerate(rows) if not isinstance(row, Conv)]
     if any(at == 0 or not isinstance(rows[at - 1], Conv) for at in pools):
         raise InputError("Expected a convolution before each pool. Export to ONNX instead.")
@@ -158,16 +162,18 @@ def _quantize_conv(
 ) -> IntegerConv:
     """Quantize a convolution from activations of one scale to activations of scale `made`."""
     weight = layer.weight.T.astype(np.float64) * scale / made  # in units of the output's byte
-    top = np.maximum(np.abs(weight).max(axis=1), largest / 2.0**MAX_SHIFT)
-    shift = np.floor(np.log2(largest / top)).clip(0, MAX_SHIFT).astype(np.int32)
+    bias = layer.bias.astype(np.float64) / made
+    least = np.maximum(2.0**-MAX_SHIFT, np.abs(bias) / MAX_BIAS)
+    top = np.maximum(np.abs(weight).max(axis=1), largest * least)
+    shift = np.floor(np.log2(largest / top)).clip(0).astype(np.int32)
     factor = 2.0**shift
     integers = np.rint(weight * factor[:, None]).astype(np.int32).clip(-largest, largest)
-    bias = np.rint(layer.bias / made * factor)
-    bound = BYTE * np.abs(integers).sum(axis=1) + np.abs(bias) + factor
+    offset = np.rint(bias * factor)
+    bound = BYTE * np.abs(integers).sum(axis=1) + np.abs(offset) + factor
     if bound.max() > MAX_SUM:
         raise InputError("Expected sums within 32 bits. Export to ONNX instead.")
     kernels = integers.reshape(len(integers), -1, 3, 3).transpose(0, 2, 3, 1)
-    return IntegerConv(kernels.copy(), bias.astype(np.int32), shift, row.padding, pool)
+    return IntegerConv(kernels.copy(), offset.astype(np.int32), shift, row.padding, pool)
 
 
 def _with_classifier(

@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 import torch
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, NUM_CLASSES
-from mnistzoo.errors import ArgumentError, UnknownNameError
+from mnistzoo.errors import ArgumentError, InputError, UnknownNameError
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.tensors import load_into, to_arrays
 from mnistzoo.storage.manifest import pretrained_state_dict
@@ -63,12 +63,17 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
     Raises:
         UnknownNameError: There is no such model. The message suggests the nearest.
         ArgumentError: An option does not exist, such as torchvision's `weights`.
-        InputError: `num_classes` is not a positive integer.
+        InputError: `num_classes` is not a positive integer, or `pretrained` is not a bool.
         FileReadError: The weights are missing from the installation.
         WeightsError: The weights are not the published ones.
     """
     if not isinstance(name, str) or name not in BUILDABLE:
         raise UnknownNameError("model", name, ARCHITECTURES)
+    if not isinstance(pretrained, bool):
+        raise InputError(
+            f"Expected pretrained to be True or False, got {pretrained!r}. "
+            "Load weights of your own with mnistzoo.from_pretrained(folder)."
+        )
     model = ConvNet(BUILDABLE[name], num_classes=num_classes)
     if pretrained:
         state = pretrained_state_dict(name)
