@@ -34,9 +34,10 @@ def evaluate(
         model: A ConvNet, or any module that returns a row of logits, log-probabilities or
             probabilities for each image.
         dataset: A pair (images, labels) of tensors, arrays or lists, such as
-            `mnistzoo.mnist(train=False)`; see `mnistzoo.data.labeled.labeled_images` for the
-            shapes and ranges. Or whatever `mnistzoo.load_dataset` takes or returns; its classes
-            are matched to the model's by name.
+            `mnistzoo.mnist(train=False)`. Images have the shape `(N, 28, 28)` or
+            `(N, 1, 28, 28)`, light on dark, with pixels from 0 to 1, 255 or 65,535, or normalized
+            as by `mnistzoo.transforms()`. Or whatever `mnistzoo.load_dataset` takes or returns;
+            its classes are matched to the model's by name.
         on_batch: Called after each batch with the number of images in it.
 
     Raises:
