@@ -17,8 +17,8 @@ from mnistzoo.analysis.field import ReceptiveField as ReceptiveField
 from mnistzoo.analysis.operators import register_operator as register_operator
 from mnistzoo.analysis.roofline import Roofline as Roofline
 from mnistzoo.analysis.roofline import RooflineRow as RooflineRow
+from mnistzoo.analysis.row import Row as Row
 from mnistzoo.analysis.table import Analysis as Analysis
-from mnistzoo.analysis.table import Row as Row
 from mnistzoo.analysis.tracing.arguments import Inputs, read_arguments
 from mnistzoo.analysis.tracing.inputs import check_module
 from mnistzoo.analysis.tracing.trace import trace, trace_call

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from difflib import SequenceMatcher
 
-from mnistzoo.analysis.table import Analysis, Row
+from mnistzoo.analysis.row import Row
+from mnistzoo.analysis.table import Analysis
 
 Pair = tuple[Row | None, Row | None]
 

@@ -11,7 +11,8 @@ from mnistzoo.errors import UnknownNameError
 from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
-    from mnistzoo.analysis.table import Analysis, Row
+    from mnistzoo.analysis.row import Row
+    from mnistzoo.analysis.table import Analysis
 
 
 def to_table(analysis: Analysis, columns: Sequence[str]) -> Table:

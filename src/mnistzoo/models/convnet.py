@@ -15,7 +15,7 @@ from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architec
 from mnistzoo.errors import InputError
 from mnistzoo.models.folding import fuse
 from mnistzoo.models.hub_mixin import HubMixin
-from mnistzoo.models.layers import build_classifier, build_features
+from mnistzoo.models.layers import build_classifier, build_features, check_images
 from mnistzoo.models.tensors import to_tensors
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class ConvNet(HubMixin):
         torch.Size([2, 12, 3, 3])
         """
         if not is_scripting():
-            _check_images(images)
+            check_images(images)
         features: Tensor = self.features(images)
         return features
 
@@ -245,17 +245,4 @@ class ConvNet(HubMixin):
         return f"architecture={self.architecture.name!r}"
 
 
-def _check_images(images: Tensor) -> None:
-    if not images.is_floating_point():
-        raise InputError(
-            f"Expected normalized floating-point images, got {images.dtype}. "
-            "Use mnistzoo.transforms(), or pass images to model.predict()."
-        )
-    if images.ndim != 1 + len(INPUT_SHAPE) or images.shape[1:] != INPUT_SHAPE:
-        raise InputError(
-            f"Expected images of shape (N, 1, 28, 28), got {tuple(images.shape)}. "
-            "Add the batch and channel axes, or pass images of any size to model.predict()."
-        )
-
-
-torch.fx.wrap("_check_images")  # torch.fx cannot trace its conditions
+torch.fx.wrap("check_images")  # torch.fx cannot trace its conditions

@@ -1,10 +1,10 @@
-"""The layers of a `ConvNet`, built from a row of `architectures`."""
+"""The layers of a `ConvNet`, built from a row of `architectures`, and their input."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from mnistzoo.architectures import INPUT_SHAPE, Architecture, Conv
 from mnistzoo.errors import InputError
@@ -51,3 +51,21 @@ def build_classifier(num_features: int, num_classes: int) -> nn.Linear:
     if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 1:
         raise InputError(f"Expected num_classes to be a positive integer, got {num_classes!r}.")
     return nn.Linear(num_features, num_classes)
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is not a batch of normalized images.
+
+    Raises:
+        InputError: The images have another shape or are not floating point.
+    """
+    if not images.is_floating_point():
+        raise InputError(
+            f"Expected normalized floating-point images, got {images.dtype}. "
+            "Use mnistzoo.transforms(), or pass images to model.predict()."
+        )
+    if images.ndim != 1 + len(INPUT_SHAPE) or images.shape[1:] != INPUT_SHAPE:
+        raise InputError(
+            f"Expected images of shape (N, 1, 28, 28), got {tuple(images.shape)}. "
+            "Add the batch and channel axes, or pass images of any size to model.predict()."
+        )

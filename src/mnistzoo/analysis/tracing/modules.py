@@ -15,7 +15,7 @@ from torch.nn.modules.module import (
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.field import ReceptiveField
-from mnistzoo.analysis.table import Row
+from mnistzoo.analysis.row import Row
 from mnistzoo.analysis.tracing.containers import tensors_of
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.table import Row
+from mnistzoo.analysis.row import Row
 from mnistzoo.analysis.tracing.arguments import Arguments, read_arguments
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
 from mnistzoo.analysis.tracing.failures import explain
