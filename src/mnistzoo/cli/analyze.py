@@ -34,37 +34,41 @@ Inputs = Annotated[
     ),
 ]
 
+Of = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The input to compute receptive fields for.",
+        show_default="the first",
+    ),
+]
+BatchSize = Annotated[int, typer.Option(min=1, help="Inputs in a batch.")]
+ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Shapes are H,W,C or L,C.")]
+Layer = Annotated[str | None, typer.Option(help="Print the receptive field of this layer only.")]
+Memory = Annotated[
+    Literal["inference", "training"] | None,
+    typer.Option(help="Print the peak memory only. Training is without an optimizer's state."),
+]
+RooflineDevice = Annotated[
+    str | None,
+    typer.Option(
+        "--roofline",
+        metavar="DEVICE",
+        help="Print lower bounds on the time on this device: cpu, which measures this machine, "
+        "or A100, H100, H200.",
+    ),
+]
+
 
 def analyze(
     model: Annotated[str, any_model("MODEL")],
     inputs: Inputs = None,
-    of: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            help="The input to compute receptive fields for.",
-            show_default="the first",
-        ),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Inputs in a batch.")] = 1,
-    channels_last: Annotated[
-        bool, typer.Option("--channels-last", help="Shapes are H,W,C or L,C.")
-    ] = False,
-    layer: Annotated[
-        str | None, typer.Option(help="Print the receptive field of this layer only.")
-    ] = None,
-    memory: Annotated[
-        Literal["inference", "training"] | None,
-        typer.Option(help="Print the peak memory only. Training is without an optimizer's state."),
-    ] = None,
-    roofline: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DEVICE",
-            help="Print lower bounds on the time on this device: cpu, which measures this machine, "
-            "or A100, H100, H200.",
-        ),
-    ] = None,
+    of: Of = None,
+    batch_size: BatchSize = 1,
+    channels_last: ChannelsLast = False,
+    layer: Layer = None,
+    memory: Memory = None,
+    roofline: RooflineDevice = None,
     format_: Format = "table",
 ) -> None:
     """Analyze any PyTorch model, layer by layer.

@@ -24,21 +24,23 @@ HEADERS = (
 )
 OWN_HEADERS = ("model", "correct", "images", "accuracy", "95% interval", "NLL", "ECE")
 
+Confusion = Annotated[bool, typer.Option("--confusion", help="Also print confusion matrices.")]
+PerClass = Annotated[
+    bool, typer.Option("--per-class", help="Also print the accuracy of each class.")
+]
+Disputed = Annotated[
+    bool, typer.Option("--disputed", help="List predictions for the disputed images instead.")
+]
+
 
 def evaluate(
     models: Models = None,
     data: Data = None,
     style: StyleOption = None,
     strict: Strict = False,
-    confusion: Annotated[
-        bool, typer.Option("--confusion", help="Also print confusion matrices.")
-    ] = False,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Also print the accuracy of each class.")
-    ] = False,
-    disputed: Annotated[
-        bool, typer.Option("--disputed", help="List predictions for the disputed images instead.")
-    ] = False,
+    confusion: Confusion = False,
+    per_class: PerClass = False,
+    disputed: Disputed = False,
     format_: Format = "table",
 ) -> None:
     """Measure accuracy and calibration on the 10,000 test images, or on your own.

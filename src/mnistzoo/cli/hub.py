@@ -22,32 +22,43 @@ Token = Annotated[
     typer.Option(help="An access token.", show_default="HF_TOKEN, or the stored login"),
 ]
 
+Branch = Annotated[str | None, typer.Option(help="The branch to push to.", show_default="main")]
+Private = Annotated[bool, typer.Option("--private", help="Make a new repository private.")]
+CommitMessage = Annotated[
+    str | None, typer.Option(help="Title of the commit.", show_default="Upload with mnistzoo")
+]
+CreatePR = Annotated[
+    bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")
+]
+Accuracy = Annotated[
+    float | None,
+    typer.Option(min=0, max=1, help="Accuracy of your own weights, for the model card: 0 to 1."),
+]
+DatasetName = Annotated[
+    str | None, typer.Option(help="Dataset of that accuracy, by its name on the Hub.")
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="A folder for the files.", show_default="cache only"),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="The branch, tag or commit to pull.", show_default="main")
+]
+ForceDownload = Annotated[
+    bool, typer.Option("--force-download", help="Download again what is cached.")
+]
+
 
 def push(
     model: Model,
     repo_id: Repository,
-    revision: Annotated[
-        str | None, typer.Option(help="The branch to push to.", show_default="main")
-    ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
+    revision: Branch = None,
+    private: Private = False,
     token: Token = None,
-    commit_message: Annotated[
-        str | None, typer.Option(help="Title of the commit.", show_default="Upload with mnistzoo")
-    ] = None,
-    create_pr: Annotated[
-        bool, typer.Option("--create-pr", help="Open a pull request instead of committing.")
-    ] = False,
-    accuracy: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Accuracy of your own weights, for the model card: 0 to 1."
-        ),
-    ] = None,
-    dataset: Annotated[
-        str | None, typer.Option(help="Dataset of that accuracy, by its name on the Hub.")
-    ] = None,
+    commit_message: CommitMessage = None,
+    create_pr: CreatePR = False,
+    accuracy: Accuracy = None,
+    dataset: DatasetName = None,
     format_: Format = "table",
 ) -> None:
     """Push a model to the Hugging Face Hub.
@@ -108,17 +119,10 @@ def _check_renewable(card: str) -> None:
 
 def pull(
     repo_id: Repository,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="A folder for the files.", show_default="cache only"),
-    ] = None,
-    revision: Annotated[
-        str | None, typer.Option(help="The branch, tag or commit to pull.", show_default="main")
-    ] = None,
+    output: Folder = None,
+    revision: Revision = None,
     token: Token = None,
-    force_download: Annotated[
-        bool, typer.Option("--force-download", help="Download again what is cached.")
-    ] = False,
+    force_download: ForceDownload = False,
     format_: Format = "table",
 ) -> None:
     """Pull a model from the Hugging Face Hub, and check its digests."""

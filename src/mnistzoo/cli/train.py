@@ -18,15 +18,17 @@ if TYPE_CHECKING:
     from mnistzoo.training.metrics import Epoch
     from mnistzoo.training.run import Run
 
+RunFolder = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", help="Run folder for the checkpoint, the model and metrics.json."
+    ),
+]
+
 
 def train(
     model: Trainable,
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", help="Run folder for the checkpoint, the model and metrics.json."
-        ),
-    ],
+    output: RunFolder,
     recipe: Annotated[RecipeName, typer.Option(help="Training recipe.")] = RecipeName.record,
     seed: Seed = 0,
     epochs: Epochs = None,
