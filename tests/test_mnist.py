@@ -18,10 +18,10 @@ from mnistzoo.data.mnist import (
     TRAIN_IMAGES,
     TRAIN_LABELS,
     IDXFile,
-    normalize,
     read_idx,
 )
 from mnistzoo.errors import DataError, FileReadError, InputError
+from mnistzoo.images.transforms import normalize
 
 CANONICAL_MD5 = {
     TRAIN_IMAGES.name: "6bbc9ace898e44ae57da46a324031adb",

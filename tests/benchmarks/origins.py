@@ -48,7 +48,7 @@ def main() -> None:
         wanted = np.array(labels)[readable]
         shares = []
         for model in models:
-            predicted = [prediction.label for prediction in classify(model, shown)]
+            predicted = np.argmax(classify(model, shown), axis=1)
             shares.append(np.count_nonzero(predicted == wanted) / len(images))
         refused = readable.count(False)
         print(f"| {name} | {len(images)} | {refused} |", *[f"{share:.1%} |" for share in shares])
