@@ -209,7 +209,8 @@ OPERATORS = {
     "max_pool2d_with_indices max_pool3d_with_indices": (
         Operator(_pool, listed=True, fake=fakes.max_pool)
     ),
-    "avg_pool1d avg_pool2d avg_pool3d": Operator(_pool, listed=True, fake=fakes.avg_pool),
+    "avg_pool1d": Operator(_pool, listed=True),
+    "avg_pool2d avg_pool3d": Operator(_pool, listed=True, fake=fakes.avg_pool),
     "_adaptive_avg_pool2d _adaptive_avg_pool3d": (
         Operator(_adaptive_pool, listed=True, fake=fakes.resize)
     ),
