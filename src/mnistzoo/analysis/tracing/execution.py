@@ -61,7 +61,7 @@ def execute(
         UnknownOperatorError: An operator does not run without data.
         AnalysisError: The model does not.
     """
-    if is_lazy_module(module):
+    if is_lazy_module(module.modules()):
         raise InputError("Expected initialized parameters, got lazy ones. Call the model once.")
     calls = ModuleTracker(module, lambda _: None, batch_size)
     with preserve_module_state(module), _fake_tensors(calls, given):

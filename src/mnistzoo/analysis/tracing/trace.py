@@ -136,8 +136,9 @@ def trace(
 @torch.inference_mode(False)
 def trace_call(module: nn.Module, given: Arguments) -> Trace:
     """Send arguments without values through a module, as `trace` does."""
-    check_traceable(check_module(module))
-    if is_lazy_module(module):
+    parts = list(check_module(module).modules())
+    check_traceable(module, parts)
+    if is_lazy_module(parts):
         return _pass(module, given, floats_on_meta=True)
     try:
         return _pass(module, given)
@@ -173,7 +174,7 @@ def _pass(module: nn.Module, given: Arguments, floats_on_meta: bool = False) -> 
                 raise
             except Exception as error:
                 raise explain(error, calls, given) from error
-        return _result(module, calls, tracer, given.shape, stopped_at)
+        return _result(calls, tracer, given.shape, stopped_at)
 
 
 def _keep_output(calls: ModuleTracker, output: object) -> None:
@@ -213,7 +214,6 @@ def unfused_attention() -> Iterator[None]:
 
 
 def _result(
-    module: nn.Module,
     calls: ModuleTracker,
     tracer: LayoutTracer,
     shape: tuple[int, ...],
@@ -223,6 +223,4 @@ def _result(
     root = calls.outputs.get("")
     last_map = root if root is not None and root.axes() else tracer.last_map
     rows = (*calls.rows, *calls.uncalled_rows(None if stopped_at else tracer.tensors))
-    everywhere = module.named_modules(remove_duplicate=False)
-    paths = {path: calls.paths[id(part)] for path, part in everywhere}
-    return Trace(shape, rows, calls.outputs, last_map, paths, stopped_at)
+    return Trace(shape, rows, calls.outputs, last_map, calls.aliases, stopped_at)
