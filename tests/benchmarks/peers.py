@@ -39,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mnistzoo
 
-ROUNDS = 5
+ROUNDS = 3
 
 TOLERANCE = 0.02
 """Tools may also count biases. A count that is off by more is wrong."""

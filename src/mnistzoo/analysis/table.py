@@ -58,6 +58,10 @@ class Analysis(Sequence[Row]):
     stopped_at: str | None = None
     _costs: Costs | None = field(default=None, repr=False, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: everything but the model."""
+        return self.__dict__ | {"_costs": None}
+
     @overload
     def __getitem__(self, index: int) -> Row: ...
     @overload
@@ -153,8 +157,8 @@ class Analysis(Sequence[Row]):
     def _run(self) -> Costs:
         if self._costs is None:
             raise InputError(
-                "Expected an analysis that mnistzoo.analyze returned, got one made by hand. "
-                "Call mnistzoo.analyze."
+                "Expected an analysis that mnistzoo.analyze returned, got a copy or one made by "
+                "hand. Call mnistzoo.analyze."
             )
         return self._costs
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -108,18 +108,10 @@ class Trace:
 
 
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
-def trace(
-    module: nn.Module,
-    inputs: object,
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    of: str | None = None,
-    batch_size: int = 1,
-    channels_last: bool = False,
-) -> Trace:
+def trace(module: nn.Module, *inputs: Any, **options: Any) -> Trace:
     """Send inputs without values through a module, which is left as it was.
 
-    The arguments are those of `mnistzoo.analyze`.
+    The arguments are those of `mnistzoo.analyze` and `read_arguments`.
 
     Raises:
         InputError: The inputs are not valid, or the model refuses them.
@@ -127,10 +119,7 @@ def trace(
         UnknownOperatorError: An operator has no rule.
         AnalysisError: The model cannot be traced.
     """
-    given = read_arguments(
-        module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
-    )
-    return trace_call(module, given)
+    return trace_call(module, read_arguments(module, *inputs, **options))
 
 
 @torch.inference_mode(False)
