@@ -58,7 +58,9 @@ class _SavedTensors:
 
 
 def _has_storage(tensor: Tensor | None) -> TypeGuard[Tensor]:
-    return type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+    if tensor is None or type(tensor) not in (Tensor, nn.Parameter):
+        return False
+    return tensor.layout == torch.strided
 
 
 class _SavedContainers:
