@@ -69,7 +69,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _translate_os_errors(target):
+        with translate_os_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 file.write(data)
@@ -88,7 +88,7 @@ def move(path: Path, target: Path) -> None:
     Raises:
         FileWriteError: The folder cannot be written. Both files are then unchanged.
     """
-    with _translate_os_errors(target):
+    with translate_os_errors(target):
         path.replace(target)
 
 
@@ -98,7 +98,7 @@ def remove(path: Path) -> None:
     Raises:
         FileWriteError: The folder cannot be written.
     """
-    with _translate_os_errors(path):
+    with translate_os_errors(path):
         path.unlink(missing_ok=True)
 
 
@@ -109,13 +109,13 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         FileWriteError: It cannot be created.
     """
     folder = Path(path)
-    with _translate_os_errors(folder):
+    with translate_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @contextlib.contextmanager
-def _translate_os_errors(target: Path) -> Iterator[None]:
+def translate_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:

@@ -81,13 +81,13 @@ class NumpyModel:
 
     def predict(self, image: ImageLike) -> Prediction:
         """Classify the digit in an image, as `ConvNet.predict` does."""
-        return predict(self._classify, image, self.labels)
+        return predict(self.classify, image, self.labels)
 
     def read(self, image: ImageLike) -> list[Digit]:
         """Return every digit in an image, as `ConvNet.read` does."""
-        return read(self._classify, image, self.labels)
+        return read(self.classify, image, self.labels)
 
-    def _classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
+    def classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
         # one by one: a digit's numbers must not depend on the others
         logs = [self.log_probabilities(digit[None])[0].astype(np.float64) for digit in digits]
         return [(np.exp(row) / np.exp(row).sum()).tolist() for row in logs]

@@ -15,7 +15,7 @@ from mnistzoo.cli.console import print_records
 from mnistzoo.cli.options import Format, ModelOption
 from mnistzoo.cli.source import check, load_arrays
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
-from mnistzoo.images.suffixes import SUFFIXES
+from mnistzoo.images.folders import SUFFIXES, find_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -150,7 +150,7 @@ def _files(argument: str) -> list[str]:
         raise FileReadError("There is no such file. Check the path.")
     if not path.is_dir():
         return [argument]
-    files = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
+    files = list(find_images(path))
     if not files:
         raise ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
     return files
