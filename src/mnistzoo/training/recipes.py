@@ -22,6 +22,7 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
         translate: Shift along each axis, in pixels.
         zoom_probability: Probability of the study's zoom: the image is cropped to its central
             22×22 pixels and resized to 28×28.
+        flip_probability: Probability of a mirror image, left to right.
     """
 
     degrees: float = 0.0
@@ -29,6 +30,7 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
     shear: float = 0.0
     translate: float = 0.0
     zoom_probability: float = 0.0
+    flip_probability: float = 0.0
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
