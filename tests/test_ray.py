@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 import warm
-from mnistzoo.errors import ClusterError, InputError, MissingExtraError
+from mnistzoo.errors import InputError, MissingExtraError, TrainingError
 from mnistzoo.files import sha256
 from mnistzoo.training import runs
 from mnistzoo.training.metrics import parse_result, read_result
@@ -112,7 +112,7 @@ def test_other_addresses_are_refused(address):
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "[x]:1"])
 def test_an_address_without_a_cluster_is_refused(temporary, address):
     """If no cluster answers, that is an error at once, in one line."""
-    with pytest.raises(ClusterError, match=r"^There is no Ray cluster at .*ray start") as caught:
+    with pytest.raises(TrainingError, match=r"^There is no Ray cluster at .*ray start") as caught:
         next(run_on_ray({}, address=address))
     assert "\n" not in str(caught.value)
 

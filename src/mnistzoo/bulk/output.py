@@ -6,7 +6,7 @@ Beside `out.jsonl` stands `out.settings.json`, which states what its rows depend
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
+from mnistzoo.architectures import Style
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import locked, read_bytes, translate_os_errors, write_bytes
 from mnistzoo.records import Record, Sha256, parse_json, to_json
@@ -29,15 +29,17 @@ class Settings(Record, frozen=True):
 
     Attributes:
         images: The files and folders on the command line.
-        model: The model's name or folder.
-        sha256: Digest of its weights and labels.
-        show: Whether rows hold pixels.
+        weights: Digest of the model's weights.
+        labels: Names of its classes, or None if they are only numbered.
+        style: How images become 28×28 pixels.
+        show: Whether rows hold the model's input.
         library_version: The version of mnistzoo.
     """
 
     images: tuple[str, ...]
-    model: str
-    sha256: Sha256
+    weights: Sha256
+    labels: tuple[str, ...] | None
+    style: Style
     show: bool
     library_version: str
 
@@ -68,8 +70,8 @@ class Rows:
         place = int(np.searchsorted(self._keys, key))
         return place < len(self._keys) and self._keys[place] == key
 
-    def append(self, row: str) -> None:
-        """Append a row.
+    def append(self, row: str) -> str | None:
+        """Append a row, and return its error, if it has one, with the name of the file.
 
         Raises:
             FileWriteError: It cannot be written. What was written of it is dropped on resuming.
@@ -77,7 +79,11 @@ class Rows:
         with translate_os_errors(self._path):
             self._file.write(row.encode())
             self._file.flush()
-        self._count(_parse(row.encode()))
+        fields = _parse(row.encode())
+        self._count(fields)
+        if fields.error is None or fields.file in fields.error:
+            return fields.error
+        return f"{fields.file}: {fields.error}"
 
     def _read(self) -> Iterator[np.uint64]:
         """Yield the key of each complete row."""
@@ -134,7 +140,7 @@ def _check_settings(path: Path, settings: Settings) -> None:
     if different:
         raise InputError(
             f"{path} was written with other settings ({', '.join(different)}). Choose another "
-            f"file, or delete it to start again."
+            "file, or delete it to start again."
         )
 
 
@@ -163,5 +169,3 @@ def _key(name: str) -> np.uint64:
     """Return 64 bits for a name, so that a million names need 8 MB."""
     digest = blake2b(name.encode("utf8", "surrogatepass"), digest_size=8).digest()
     return np.uint64(int.from_bytes(digest, "little"))
-
-

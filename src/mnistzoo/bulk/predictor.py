@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mnistzoo.errors import MnistZooError
-from mnistzoo.images.prediction import predict
-from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.loading import open_image
+from mnistzoo.images.prediction import predict_pixels
+from mnistzoo.images.preprocessing import CONVERSIONS
 from mnistzoo.inference import NumpyModel
 
 CHUNK_FILES = 16
@@ -56,9 +58,20 @@ class Predictor:
     def _fields(self, file: File) -> dict[str, Any]:
         if isinstance(file.content, MnistZooError):
             raise file.content
-        pixels = to_mnist(file.name if file.content is None else file.content)
-        found = predict(self.model.classify, pixels, self.model.labels)
+        model = self.model
+        image = file.name if file.content is None else file.content
+        pixels = CONVERSIONS[model.style](image)
+        (found,) = predict_pixels(model.classify, [pixels], model.labels)
         return asdict(found) | ({"pixels": pixels.tolist()} if self.show else {})
+
+
+def read_file(name: str) -> File:
+    """Return a file with its content, to be predicted on another machine."""
+    try:
+        with open_image(Path(name)) as file:
+            return File(name, file.read())
+    except MnistZooError as error:
+        return File(name, error)
 
 
 def error_row(name: str, error: str) -> str:

@@ -12,7 +12,7 @@ import typer
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import progress
-from mnistzoo.cli.options import Epochs, Format, Holdout, Names, RecipeName
+from mnistzoo.cli.options import Epochs, Format, Holdout, Names, RayAddress, RecipeName
 from mnistzoo.cli.results import print_results
 from mnistzoo.cli.source import check_names
 from mnistzoo.training.recipes import MAX_SEED
@@ -40,10 +40,7 @@ def study(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Parallel runs on this machine.", show_default="1")
     ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Run on a Ray cluster instead: auto or HOST:PORT."),
-    ] = None,
+    ray: RayAddress = None,
     format_: Format = "table",
 ) -> None:
     """Train models × recipes × seeds, or resume an interrupted study.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from collections import deque
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import torch
 
 from mnistzoo.errors import InputError, MnistZooError, TrainingError
-from mnistzoo.processes import serve_parent, start_process
 from mnistzoo.training.run import Run
 from mnistzoo.training.runs import train
 from mnistzoo.training.study import RETRIES
@@ -39,7 +45,7 @@ def run_locally(
         while waiting or running:
             while waiting and len(running) < jobs:
                 folder, retries = waiting.popleft()
-                connection, process = start_process(_work, folders[folder], folder)
+                connection, process = _start(folders[folder], folder)
                 running[connection] = process, folder, retries
             ready = wait(list(running))
             for connection in [each for each in running if each in ready]:
@@ -55,9 +61,30 @@ def run_locally(
             process.join()
 
 
+def _start(run: Run, folder: Path) -> tuple[Connection, BaseProcess]:
+    """Start a process that trains a run; return the connection that it reports to, and it."""
+    context = _context()
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(run, folder, sender), daemon=True)
+    with _interrupts_blocked():
+        process.start()
+    sender.close()  # so that the connection closes when the process ends
+    return receiver, process
+
+
+def _context() -> Any:
+    """Return how to start processes: if possible, as forks of one that has imported torch."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def _work(run: Run, folder: Path, sender: Connection) -> None:
     """Train in a process of its own, and send None or the error message."""
-    serve_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked
+    Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
         train(run, folder)
@@ -83,3 +110,25 @@ def _outcome(connection: Connection, process: BaseProcess) -> tuple[bool, Traini
         connection.close()
     process.join()
     return done, error
+
+
+def _exit_with_parent() -> None:
+    """Exit when the study's process ends, so that a restarted study has no competitor."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Start processes that ignore Ctrl+C; a terminal sends it to all, and the study ends them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # in the block it would unblock them before the first fork
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
