@@ -48,7 +48,8 @@ class LocalWorkers:
     def wait(self) -> list[Task]:
         """Wait until a task ends; return those that have, without rows if the process ended."""
         busy = {each.connection: each for each in self._processes if each.task is not None}
-        found = [self._receive(busy[connection]) for connection in busy if connection in wait(busy)]
+        ready = wait(list(busy))
+        found = [self._receive(process) for each, process in busy.items() if each in ready]
         return [task for task in found if task is not None]
 
     def close(self) -> None:

@@ -68,9 +68,10 @@ def _check_images(images: list[str]) -> None:
     named: dict[Path, str] = {}
     for image in images:
         _check_image(image)
-        other = named.setdefault(Path(image).resolve(), image)
-        if other is not image:
+        path = Path(image).resolve()
+        if path in named:
             raise InputError(f"{image} is named twice. Name it once.")
+        named[path] = image
     for path, image in named.items():
         for parent in path.parents:
             if parent in named:
