@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.errors import InputError
+from mnistzoo.errors import ImageError, InputError
 from mnistzoo.images.grayscale import GrayLevels
 from mnistzoo.images.loading import is_tensor, load_grayscale
 
 if TYPE_CHECKING:
     from mnistzoo.images.components import Box
+    from mnistzoo.images.grouping import Group
     from mnistzoo.images.loading import ImageLike
+    from mnistzoo.images.segmentation import Foreground
+
+COARSE_SIDE = 256
+"""The one digit of an image is looked for at this longer side first, in pixels, since that is fast.
+Chosen, not measured."""
+
+MIN_DIGIT_LENGTH = 60
+"""A digit found at this length or longer, in pixels, is rendered from the smaller image: three of its
+pixels become one of MNIST's. Chosen, not measured."""
 
 _MAX_OFF_CENTER = 0.53
 """Greatest distance of an MNIST image's center of mass from pixel 14, along each axis, in pixels.
@@ -48,19 +59,31 @@ def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
     Raises:
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
-    from mnistzoo.images.components import find_components
-    from mnistzoo.images.grouping import main_digit
+    from mnistzoo.images.grayscale import average
     from mnistzoo.images.rendering import render
-    from mnistzoo.images.segmentation import segment
 
     _check_single(image)
     levels = load_grayscale(image).levels
     unchanged = _as_mnist(levels)
     if unchanged is not None:
         return unchanged
+    coarse = average(levels, COARSE_SIDE)
+    if coarse is not levels:
+        with suppress(ImageError):
+            foreground, digit = _find_main_digit(coarse)
+            if digit[0].length >= MIN_DIGIT_LENGTH:
+                return render(foreground, digit)
+    return render(*_find_main_digit(levels))
+
+
+def _find_main_digit(levels: GrayLevels) -> tuple[Foreground, Group]:
+    """Return the foreground of an image, and the components of its largest digit."""
+    from mnistzoo.images.components import find_components
+    from mnistzoo.images.grouping import main_digit
+    from mnistzoo.images.segmentation import segment
+
     foreground = segment(levels)
-    labeled, components = find_components(foreground)
-    return render(foreground, labeled, main_digit(components))
+    return foreground, main_digit(find_components(foreground))
 
 
 def to_gray(image: ImageLike) -> NDArray[np.uint8]:
@@ -108,10 +131,10 @@ def find_digits(image: ImageLike) -> list[DigitImage]:
 
     loaded = load_grayscale(image)
     foreground = segment(loaded.levels)
-    labeled, components = find_components(foreground)
+    components = find_components(foreground)
     scale = np.divide(loaded.size, foreground.mask.shape[::-1])
     return [
-        DigitImage(render(foreground, labeled, group), _scale_box(bounding_box(group), scale))
+        DigitImage(render(foreground, group), _scale_box(bounding_box(group), scale))
         for group in reading_order(group_digits(components))
     ]
 
