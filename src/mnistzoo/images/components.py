@@ -94,7 +94,9 @@ class Labels:
         chosen = 1 + np.flatnonzero(sides.max(1, initial=0) >= shortest)
         ordered = chosen[np.argsort(-self.areas[chosen], kind="stable")]
         return [
-            Component(label, (left, top, right, bottom), int(self.areas[label]), int(borders[label]))
+            Component(
+                label, (left, top, right, bottom), int(self.areas[label]), int(borders[label])
+            )
             for label, (left, top, right, bottom) in zip(
                 ordered.tolist(), self.boxes[ordered].tolist(), strict=True
             )

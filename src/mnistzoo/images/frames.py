@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mnistzoo.images.background import find_lines
 from mnistzoo.images.components import Component, Labels
-from mnistzoo.images.grayscale import GrayLevels, quantile, subsample
+from mnistzoo.images.grayscale import GrayLevels, quantiles, subsample
 
 MAX_FRAME = 1 / 8
 """Greatest thickness of a frame along the image's edges, as a share of the shorter side. This and
@@ -22,7 +22,10 @@ FRAME_SHARE = 0.75
 inside has it in less than 1 minus this share."""
 
 BOX_SHARE = 0.65
-"""A line of a box is straight along more than this share of its side."""
+"""Seen from outside, a box is straight along more than this share of each side."""
+
+BOX_LINE = 0.5
+"""A line of a box is not crossed along more than this share of its side."""
 
 MAX_BOX_THICKNESS = 1 / 8
 """Greatest thickness of a box's line, as a share of the box's shorter side."""
@@ -46,13 +49,14 @@ def remove_frame(levels: GrayLevels) -> GrayLevels:
     shape, limit = levels.shape, int(min(levels.shape) * MAX_FRAME)
     border = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
     inner = levels[limit : shape[0] - limit, limit : shape[1] - limit]
-    outside, inside = quantile(border, 0.5), quantile(subsample(inner), 0.5)
-    if limit == 0 or abs(outside - inside) < MIN_FRAME_CONTRAST:
+    if limit == 0:
+        return levels
+    (outside,), (inside,) = quantiles(border, 0.5), quantiles(subsample(inner), 0.5)
+    if abs(outside - inside) < MIN_FRAME_CONTRAST:
         return levels
     framed = np.abs(levels - outside) < np.abs(levels - inside)
     left, top, right, bottom = (
-        _frame_thickness(side, limit)
-        for side in (framed.T, framed, framed.T[::-1], framed[::-1])
+        _frame_thickness(side, limit) for side in (framed.T, framed, framed.T[::-1], framed[::-1])
     )
     if not (left and top and right and bottom):
         return levels
@@ -81,7 +85,7 @@ def find_boxes(mask: NDArray[np.bool_], labels: Labels, shortest: float) -> NDAr
         window = np.s_[top:bottom, left:right]
         thickness = _box_thickness(labels.pixels[window] == component.label)
         if thickness:
-            found = find_lines(mask[window], thickness, BOX_SHARE)
+            found = find_lines(mask[window], thickness, BOX_LINE)
             inside = Labels.from_mask(mask[window] & ~found)
             least = max(MIN_INSIDE * (bottom - top), 3 * thickness)
             if any(part.height >= least for part in inside.components()):

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from mnistzoo.images.loading import ImageLike
     from mnistzoo.images.segmentation import Foreground
 
-COARSE_SIDE = 256
-"""The one digit of an image is looked for at this longer side first, in pixels, since that is fast.
-Chosen, not measured."""
+COARSE_SIDE = 128
+"""The one digit of an image is first looked for in an image shrunk by a whole number, whose longer
+side has at least this many pixels: that is fast."""
 
-MIN_DIGIT_LENGTH = 60
-"""A digit found at this length or longer, in pixels, is rendered from the smaller image: three of its
-pixels become one of MNIST's. Chosen, not measured."""
+MIN_DIGIT_LENGTH = 40
+"""A digit found at this length or longer, in pixels, is rendered from the smaller image: two of its
+pixels become one of MNIST's."""
 
 _MAX_OFF_CENTER = 0.53
 """Greatest distance of an MNIST image's center of mass from pixel 14, along each axis, in pixels.
@@ -67,7 +67,8 @@ def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
     unchanged = _as_mnist(levels)
     if unchanged is not None:
         return unchanged
-    coarse = average(levels, COARSE_SIDE)
+    side = max(levels.shape)
+    coarse = average(levels, side / max(1, side // COARSE_SIDE))
     if coarse is not levels:
         with suppress(ImageError):
             foreground, digit = _find_main_digit(coarse)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mnistzoo.images.components import Component, bounding_box
-from mnistzoo.images.grayscale import GrayLevels, average, quantile
+from mnistzoo.images.grayscale import GrayLevels, average, quantiles
 from mnistzoo.images.segmentation import Foreground
 
 SIDE = 28
@@ -40,7 +40,9 @@ def render(foreground: Foreground, components: list[Component]) -> NDArray[np.ui
     margin = max(1, max(right - left, bottom - top) // BOX)
     window = np.s_[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin]
     labels = foreground.labels.pixels[window]
-    own = np.isin(labels, [component.label for component in components])
+    own = labels == components[0].label
+    for component in components[1:]:
+        own |= labels == component.label
     square = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
     near = (cv2.dilate(own.view(np.uint8), square) > 0) & ((labels == 0) | own)
     density = np.where(near, foreground.density[window], np.float32(0))
@@ -64,10 +66,10 @@ def _normalize_strokes(density: GrayLevels) -> GrayLevels:
     """
     density = cv2.copyMakeBorder(density, *4 * [2 * _SUPERSAMPLING], cv2.BORDER_CONSTANT)
     strong = density[density > 0.25]
-    share = density / (quantile(strong, 0.9) if strong.size else density.max())
+    share = density / (quantiles(strong, 0.9)[0] if strong.size else density.max())
     mask = share > 0.5
     depth = _distance(mask)
-    width = 4 * quantile(depth[mask], 0.5) / _SUPERSAMPLING
+    width = 4 * quantiles(depth[mask], 0.5)[0] / _SUPERSAMPLING
     wanted = float(np.clip(width, *STROKE_WIDTHS))
     gray = np.count_nonzero((share > 0.25) & (share < 0.75))
     blurred = gray > np.count_nonzero(mask) / 2
@@ -81,7 +83,7 @@ def _normalize_strokes(density: GrayLevels) -> GrayLevels:
 def _distance(mask: NDArray[np.bool_]) -> GrayLevels:
     """Return the distance of each pixel of the mask to the nearest one outside."""
     pixels = mask.view(np.uint8)
-    return np.asarray(cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_5))
+    return np.asarray(cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def _fit(digit: GrayLevels) -> GrayLevels:

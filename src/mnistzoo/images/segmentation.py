@@ -14,7 +14,7 @@ from mnistzoo.errors import ImageError
 from mnistzoo.images.background import find_ruled_lines, find_sheet
 from mnistzoo.images.components import PAGE_SIDE, Labels, no_foreground_error
 from mnistzoo.images.frames import find_boxes, remove_frame
-from mnistzoo.images.grayscale import SAMPLE, GrayLevels, average, quantile, subsample
+from mnistzoo.images.grayscale import SAMPLE, GrayLevels, average, quantiles, subsample
 
 MIN_CONTRAST = 0.02
 """Least contrast of foreground, as a share of the background's brightness. Chosen, not measured."""
@@ -131,7 +131,7 @@ def _typical_contrast(contrast: GrayLevels, least: float) -> tuple[float, float]
     candidates = contrast[contrast > max(least, MIN_CONTRAST)]
     if not candidates.size:
         raise no_foreground_error()
-    typical = quantile(candidates[:: 1 + len(candidates) // SAMPLE], 0.9)
+    (typical,) = quantiles(candidates[:: 1 + len(candidates) // SAMPLE], 0.9)
     return typical, max(typical / 2, least)
 
 
@@ -140,7 +140,7 @@ def _contrast(levels: GrayLevels) -> GrayLevels:
     if max(levels.shape) > 4 * _LIGHT_SIDE:  # smooths a photograph's noise, not thin strokes
         levels = _blur(levels, 0.8)
     sample = subsample(levels)
-    low, high = quantile(sample, 0.02), quantile(sample, 0.98)
+    low, high = quantiles(sample, 0.02, 0.98)
     even = _has_flat_background(sample, low, high) or _has_two_levels(sample, low, high)
     if max(levels.shape) <= EVEN_LIGHT_SIDE or even:
         middle = (low + high) / 2
@@ -222,6 +222,6 @@ def _background_statistics(contrast: GrayLevels) -> tuple[float, float]:
     In a normal distribution the first quartile lies 0.674 and the first twentieth 1.645 deviations
     below the median.
     """
-    low, quarter = quantile(contrast, 0.05), quantile(contrast, 0.25)
+    low, quarter = quantiles(contrast, 0.05, 0.25)
     noise = (quarter - low) / (1.645 - 0.674)
     return quarter + 0.674 * noise, noise
