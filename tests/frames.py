@@ -56,9 +56,8 @@ def page_with_a_box(digit: Pixels, rng: np.random.Generator) -> Pixels:
     """Return a page of 1000×800 pixels with a digit in a printed box at any place."""
     page = np.full((1000, 800), 255, np.uint8)
     top, left = int(rng.integers(20, 700)), int(rng.integers(20, 500))
-    page[top : top + 260, left : left + 260] = _boxed(digit, rng.uniform(0.6, 1.15), rng)[
-        10:270, 10:270
-    ]
+    boxed = _boxed(digit, rng.uniform(0.6, 1.15), rng)
+    page[top : top + 260, left : left + 260] = boxed[10:270, 10:270]
     return page
 
 
@@ -87,7 +86,6 @@ def _boxed(digit: Pixels, share: float, rng: np.random.Generator) -> Pixels:
     page = np.full((280, 280), 255, np.uint8)
     sides = [int(n) for n in rng.integers(170, 220, 2)]
     rectangle = cv2.boxPoints(((140, 140), sides, rng.uniform(-2, 2)))
-    cv2.polylines(
-        page, [np.int32(rectangle)], True, int(rng.integers(0, 100)), int(rng.integers(2, 7))
-    )
+    level, width = int(rng.integers(0, 100)), int(rng.integers(2, 7))
+    cv2.polylines(page, [np.int32(rectangle)], True, level, width)
     return np.minimum(page, _drawing(digit, 280, share * min(sides) / 280, rng))

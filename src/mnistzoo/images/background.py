@@ -71,7 +71,8 @@ def _find_horizontal_lines(
 ) -> NDArray[np.bool_]:
     width, tall = mask.shape[1], (thickness + 1) | 1
     pixels = mask.view(np.uint8)
-    thin = pixels - cv2.morphologyEx(pixels, cv2.MORPH_OPEN, np.ones((tall, 1), np.uint8))
+    opened = cv2.morphologyEx(pixels, cv2.MORPH_OPEN, np.ones((tall, 1), np.uint8))
+    thin = np.asarray(pixels - opened, np.uint8)
     if thin.max(0).mean() <= coverage:
         return np.zeros_like(mask)
     thin = _keep_flat(thin, 2 * thickness)
@@ -84,7 +85,7 @@ def _find_horizontal_lines(
     if at_side and across.any():
         ends = max(thickness, 1)
         lines = across | covered[:, :ends].any(1) | covered[:, -ends:].any(1)
-    return (thin > 0) & lines[joined]
+    return np.asarray((thin > 0) & lines[joined])
 
 
 def _keep_flat(thin: NDArray[np.uint8], min_width: int) -> NDArray[np.uint8]:
@@ -119,5 +120,5 @@ def find_sheet(labels: Labels) -> NDArray[np.bool_] | None:
         return None
     rim = 2 + max(largest.shape) // 100
     cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    border = {"borderType": cv2.BORDER_CONSTANT, "borderValue": 0}
-    return np.asarray(cv2.erode(filled, cross, iterations=rim, **border)) > 0
+    eroded = cv2.erode(np.pad(filled, 1), cross, iterations=rim)[1:-1, 1:-1]
+    return np.asarray(eroded > 0)

@@ -93,14 +93,14 @@ class Labels:
         sides = self.boxes[1:, 2:] - self.boxes[1:, :2]
         chosen = 1 + np.flatnonzero(sides.max(1, initial=0) >= shortest)
         ordered = chosen[np.argsort(-self.areas[chosen], kind="stable")]
-        return [
-            Component(
-                label, (left, top, right, bottom), int(self.areas[label]), int(borders[label])
-            )
-            for label, (left, top, right, bottom) in zip(
-                ordered.tolist(), self.boxes[ordered].tolist(), strict=True
-            )
-        ]
+        rows = zip(
+            ordered.tolist(),
+            map(tuple, self.boxes[ordered].tolist()),
+            self.areas[ordered].tolist(),
+            borders[ordered].tolist(),
+            strict=True,
+        )
+        return [Component(*row) for row in rows]
 
 
 def find_components(foreground: Foreground) -> list[Component]:
@@ -109,8 +109,6 @@ def find_components(foreground: Foreground) -> list[Component]:
     Raises:
         ImageError: No component is left.
     """
-    from mnistzoo.images.frames import drop_rings
-
     side = max(foreground.mask.shape)
     shortest = MIN_LENGTH_SHARE * side
     if foreground.contrast >= WEAK_CONTRAST:
@@ -120,7 +118,7 @@ def find_components(foreground: Foreground) -> list[Component]:
         raise no_foreground_error()
     if side >= PAGE_SIDE:
         components = drop_border_components(components, DIGIT_LENGTH * side)
-    return drop_rings(components, foreground.labels.pixels)
+    return components
 
 
 def drop_border_components(components: list[Component], shortest: float) -> list[Component]:

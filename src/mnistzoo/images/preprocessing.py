@@ -15,7 +15,7 @@ from mnistzoo.images.grayscale import GrayLevels
 from mnistzoo.images.loading import is_tensor, load_grayscale
 
 if TYPE_CHECKING:
-    from mnistzoo.images.components import Box
+    from mnistzoo.images.components import Box, Component
     from mnistzoo.images.grouping import Group
     from mnistzoo.images.loading import ImageLike
     from mnistzoo.images.segmentation import Foreground
@@ -79,12 +79,20 @@ def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
 
 def _find_main_digit(levels: GrayLevels) -> tuple[Foreground, Group]:
     """Return the foreground of an image, and the components of its largest digit."""
-    from mnistzoo.images.components import find_components
     from mnistzoo.images.grouping import main_digit
+
+    foreground, components = _find_foreground(levels)
+    return foreground, main_digit(components)
+
+
+def _find_foreground(levels: GrayLevels) -> tuple[Foreground, list[Component]]:
+    """Return the foreground of an image, and its components that may be parts of digits."""
+    from mnistzoo.images.components import find_components
+    from mnistzoo.images.frames import drop_rings
     from mnistzoo.images.segmentation import segment
 
     foreground = segment(levels)
-    return foreground, main_digit(find_components(foreground))
+    return foreground, drop_rings(find_components(foreground), foreground.labels.pixels)
 
 
 def to_gray(image: ImageLike) -> NDArray[np.uint8]:
@@ -125,14 +133,12 @@ def find_digits(image: ImageLike) -> list[DigitImage]:
     Raises:
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
-    from mnistzoo.images.components import bounding_box, find_components
+    from mnistzoo.images.components import bounding_box
     from mnistzoo.images.grouping import group_digits, reading_order
     from mnistzoo.images.rendering import render
-    from mnistzoo.images.segmentation import segment
 
     loaded = load_grayscale(image)
-    foreground = segment(loaded.levels)
-    components = find_components(foreground)
+    foreground, components = _find_foreground(loaded.levels)
     scale = np.divide(loaded.size, foreground.mask.shape[::-1])
     return [
         DigitImage(render(foreground, group), _scale_box(bounding_box(group), scale))

@@ -64,7 +64,7 @@ def _normalize_strokes(density: GrayLevels) -> GrayLevels:
     positive inside. Half of the pixels of a stroke w wide lie deeper than w / 4, and each level of
     the distance is the outline of a stroke of another width along the same path.
     """
-    density = cv2.copyMakeBorder(density, *4 * [2 * _SUPERSAMPLING], cv2.BORDER_CONSTANT)
+    density = np.pad(density, 2 * _SUPERSAMPLING)
     strong = density[density > 0.25]
     share = density / (quantiles(strong, 0.9)[0] if strong.size else density.max())
     mask = share > 0.5

@@ -209,9 +209,9 @@ def _estimate_light(levels: GrayLevels) -> GrayLevels:
     """
     small = average(levels, _LIGHT_SIDE)
     window = max(min(small.shape) // 2, max(small.shape) // 4) | 1
-    padded = cv2.copyMakeBorder(small, *4 * [window], cv2.BORDER_REPLICATE)
+    padded = np.pad(small, window, mode="edge")
     closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((window, window), np.uint8))
-    smooth = _blur(closed, window / 16)[window:-window, window:-window]
+    smooth = _blur(np.asarray(closed, np.float32), window / 16)[window:-window, window:-window]
     return np.asarray(cv2.resize(smooth, levels.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
