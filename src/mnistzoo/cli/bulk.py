@@ -123,10 +123,10 @@ def _workers(predictor: Predictor, jobs: int | None, ray: str | None) -> LocalWo
         return RayWorkers(predictor, ray)
     from mnistzoo.bulk.local_workers import LocalWorkers
 
-    return LocalWorkers(predictor, jobs or _count_cores())
+    return LocalWorkers(predictor, jobs or count_cores())
 
 
-def _count_cores() -> int:
+def count_cores() -> int:
     """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
