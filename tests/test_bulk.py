@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import time
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,14 @@ from mnistzoo.bulk.schedule import CHUNKS_AHEAD, RETRIES, predict_files
 from mnistzoo.cli import app
 from mnistzoo.errors import ClusterError, DataError, FileWriteError, InputError, MnistZooError
 from mnistzoo.inference import load_model
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forks():
+    """End the process that workers are forks of; it would end with this one only."""
+    yield
+    forkserver._forkserver._stop()
+    resource_tracker._resource_tracker._stop()
 
 
 def invoke(*args, status=0):

@@ -99,10 +99,10 @@ def test_a_node_is_killed_while_it_predicts(tmp_path, cluster, few):
     """With a node killed, each file has one row, in order: that of a run on this machine."""
     folder, out = tmp_path / "images", tmp_path / "x.jsonl"
     folder.mkdir()
-    for index in range(600):
+    for index in range(300):
         image = Image.fromarray(255 - few.images[index % 100].numpy())
         image.resize((200, 200)).save(folder / f"{index:03}.png")
-    (folder / "300.png").write_text("not an image")
+    (folder / "150.png").write_text("not an image")
     command = ["-m", "mnistzoo", "predict", folder, "-o", out, "--ray", cluster.address]
     program = warm.start(command)
     try:
@@ -111,17 +111,17 @@ def test_a_node_is_killed_while_it_predicts(tmp_path, cluster, few):
             time.sleep(0.01)
         raylet = cluster.list_all_nodes()[1].all_processes["raylet"][0].process
         os.kill(raylet.pid, signal.SIGKILL)
-        assert out.read_bytes().count(b"\n") < 600
+        assert out.read_bytes().count(b"\n") < 300
         printed, errors = program.communicate()
     finally:
         program.kill()
         program.communicate()
     assert program.returncode == 1, errors  # a file is not an image
-    assert printed == f"{out}: 600 files, 1 of them cannot be read\n"
+    assert printed == f"{out}: 300 files, 1 of them cannot be read\n"
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    files = [str(folder / f"{index:03}.png") for index in range(600)]
+    files = [str(folder / f"{index:03}.png") for index in range(300)]
     assert [row["file"] for row in rows] == files
-    assert [index for index, row in enumerate(rows) if "error" in row] == [300]
+    assert [index for index, row in enumerate(rows) if "error" in row] == [150]
     expected = Predictor(load_model("exp5")).rows(map(File, files[:20]))
     assert rows[:20] == [json.loads(line) for line in expected]
 
