@@ -6,11 +6,12 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
+import click
 import typer
 from typer.models import ArgumentInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
-from mnistzoo.training.recipes import MAX_SEED
+from mnistzoo.training.recipes import MAX_SEED, RECIPES
 
 FormatName = Literal["table", "json", "csv", "markdown"]
 
@@ -20,14 +21,6 @@ class StyleName(str, Enum):
 
     mnist = "mnist"
     plain = "plain"
-
-
-class RecipeName(str, Enum):
-    """The recipes of `mnistzoo.training.recipes`. Typer takes no lists of literals."""
-
-    documented = "documented"
-    record = "record"
-    fast = "fast"
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -114,12 +107,37 @@ Epochs = Annotated[
     int | None,
     typer.Option(min=1, help="Passes over the training images.", show_default="the recipe's"),
 ]
-Holdout = Annotated[
-    int,
+Validation = Annotated[
+    float | None,
     typer.Option(
         min=0,
-        max=59_999,
-        help="Hold out this many training images, from the end, and evaluate on them instead of "
-        "the test images.",
+        metavar="SHARE|COUNT",
+        help="Hold out training images, such as 0.1 of them or 5000 images, and evaluate on them "
+        "instead of the test images.  [default: 0.1 without test images, otherwise none]",
     ),
+]
+RecipeChoice = click.Choice(list(RECIPES))
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        click_type=RecipeChoice,
+        help="Training recipe.  [default: record, or fine-tune with pretrained features]",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change a setting of the recipe, such as learning_rate=0.01. Can be repeated.",
+    ),
+]
+Pretrained = Annotated[
+    bool,
+    typer.Option("--pretrained", help="Start from the zoo's features, with a new classifier."),
+]
+FreezeOption = Annotated[
+    Literal["features"] | None,
+    typer.Option("--freeze", help="Train only the classifier.", show_default=False),
 ]
