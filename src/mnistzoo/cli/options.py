@@ -6,7 +6,6 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal, cast
 
-import click
 import typer
 from typer.models import ArgumentInfo
 
@@ -30,6 +29,11 @@ def complete_model(incomplete: str) -> list[str]:
 
 def _complete_trainable(incomplete: str) -> list[str]:
     return [name for name in BUILDABLE if name.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Return the names of recipes that start with `incomplete`, for shell completion."""
+    return [name for name in RECIPES if name.startswith(incomplete)]
 
 
 _SOURCE = "A name from `mnistzoo list`, or a folder that `train` or `pull` wrote."
@@ -116,13 +120,21 @@ Validation = Annotated[
         "instead of the test images.  [default: 0.1 without test images, otherwise none]",
     ),
 ]
-RecipeChoice = click.Choice(list(RECIPES))
+RECIPE_HELP = (
+    f"Training recipe: {', '.join(RECIPES)}.  "
+    "[default: record, or fine-tune with pretrained features]"
+)
 RecipeName = Annotated[
     str | None,
+    typer.Option("--recipe", metavar="NAME", help=RECIPE_HELP, autocompletion=complete_recipe),
+]
+RecipeNames = Annotated[
+    list[str] | None,
     typer.Option(
         "--recipe",
-        click_type=RecipeChoice,
-        help="Training recipe.  [default: record, or fine-tune with pretrained features]",
+        metavar="NAME",
+        help=f"{RECIPE_HELP} Can be repeated.",
+        autocompletion=complete_recipe,
     ),
 ]
 Settings = Annotated[

@@ -19,7 +19,7 @@ from mnistzoo.cli.options import (
     FreezeOption,
     Names,
     Pretrained,
-    RecipeChoice,
+    RecipeNames,
     Settings,
     Strict,
     StyleOption,
@@ -44,15 +44,7 @@ def study(
     data: Data = None,
     style: StyleOption = None,
     strict: Strict = False,
-    recipes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--recipe",
-            click_type=RecipeChoice,
-            help="Training recipe. Can be repeated.  [default: record, or fine-tune with "
-            "pretrained features]",
-        ),
-    ] = None,
+    recipes: RecipeNames = None,
     settings: Settings = None,
     pretrained: Pretrained = False,
     freeze: FreezeOption = None,
