@@ -123,7 +123,8 @@ def _finish(left: Axes, right: Axes, recipe: str, runs: Sequence[Result]) -> Non
 def accuracy_vs_parameters(results: Iterable[Result]) -> Figure:
     """Draw accuracy by number of parameters, with the study's figures as hollow markers.
 
-    Runs on your own images are drawn without the study's figures, which are of MNIST. Error bars are the standard deviation over seeds; a single seed has none.
+    Runs on your own images are drawn without the study's figures, which are of MNIST. Error bars
+    are the standard deviation over seeds; a single seed has none.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
