@@ -29,6 +29,7 @@ MAX_BIAS = 2**30
 MAX_SUM = 2**31 - 1
 
 Ints = NDArray[np.int32]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,14 @@ def quantize(model: NumpyModel, images: NDArray[np.uint8], bits: int = 8) -> Int
     largest = 2 ** (bits - 1) - 1
     convolutions: list[IntegerConv] = []
     scale = 1.0
-    for layer, row, pool, top in _stages(model, images):
+    for layer, row, pool, top in stages(model, images):
         own = layer if convolutions else _on_bytes(layer)
         convolutions.append(_quantize_conv(own, row, pool, scale, top / BYTE, largest))
         scale = top / BYTE
     return _with_classifier(model, tuple(convolutions), scale, largest, bits, images)
 
 
-def _stages(
+def stages(
     model: NumpyModel, images: NDArray[np.uint8]
 ) -> Iterator[tuple[Layer, Conv, bool, float]]:
     """Yield each convolution, its row of data, whether a pool follows, its largest activation."""
@@ -163,17 +164,39 @@ def _quantize_conv(
     """Quantize a convolution from activations of one scale to activations of scale `made`."""
     weight = layer.weight.T.astype(np.float64) * scale / made  # in units of the output's byte
     bias = layer.bias.astype(np.float64) / made
-    least = np.maximum(2.0**-MAX_SHIFT, np.abs(bias) / MAX_BIAS)
-    top = np.maximum(np.abs(weight).max(axis=1), largest * least)
-    shift = np.floor(np.log2(largest / top)).clip(0).astype(np.int32)
+    shift = shifts(weight, bias, largest)
     factor = 2.0**shift
     integers = np.rint(weight * factor[:, None]).astype(np.int32).clip(-largest, largest)
     offset = np.rint(bias * factor)
-    bound = BYTE * np.abs(integers).sum(axis=1) + np.abs(offset) + factor
-    if bound.max() > MAX_SUM:
-        raise InputError("Expected sums within 32 bits. Export to ONNX instead.")
+    _check_sums(BYTE * np.abs(integers).sum(axis=1) + np.abs(offset) + factor)
     kernels = integers.reshape(len(integers), -1, 3, 3).transpose(0, 2, 3, 1)
     return IntegerConv(kernels.copy(), offset.astype(np.int32), shift, row.padding, pool)
+
+
+def shifts(weight: Floats, bias: Floats, largest: int) -> Ints:
+    """Return the shift of each output channel: 2**shift times its weights are rounded to integers.
+
+    Of two candidates it is the one with the smaller squared error: the largest shift at which all
+    weights fit, and the next, at which the largest weights are clipped and the others finer.
+
+    Args:
+        weight: In units of the output's byte, shape `(out, inputs)`.
+        bias: In the same unit, shape `(out,)`.
+        largest: The largest magnitude of an integer.
+    """
+    least = np.maximum(2.0**-MAX_SHIFT, np.abs(bias) / MAX_BIAS)
+    top = np.maximum(np.abs(weight).max(axis=1), largest * least)
+    fitting = np.floor(np.log2(largest / top)).clip(0).astype(np.int32)
+    finer = np.where(2.0 ** (fitting + 1) * least <= 1, fitting + 1, fitting)
+    better = _error(weight, finer, largest) < _error(weight, fitting, largest)
+    return np.where(better, finer, fitting)
+
+
+def _error(weight: Floats, shift: Ints, largest: int) -> Floats:
+    """Return the squared error of each output channel's weights as integers."""
+    factor = 2.0 ** shift[:, None]
+    rounded = np.rint(weight * factor).clip(-largest, largest) / factor
+    return np.asarray(((rounded - weight) ** 2).sum(axis=1))
 
 
 def _with_classifier(
@@ -191,12 +214,25 @@ def _with_classifier(
     channels = len(convolutions[-1].weight)
     side = int((integers.shape[1] // channels) ** 0.5)
     kernels = integers.reshape(-1, channels, side, side).transpose(0, 2, 3, 1).copy()
-    bias = np.rint(model.classifier.bias / unit).astype(np.int32)
-    if BYTE * np.abs(integers).sum(axis=1).max() + np.abs(bias).max() > MAX_SUM:
-        raise InputError("Expected sums within 32 bits. Export to ONNX instead.")
+    offset = np.rint(model.classifier.bias / unit)
+    _check_sums(BYTE * np.abs(integers).sum(axis=1) + np.abs(offset))
+    bias = offset.astype(np.int32)
     made = IntegerModel(bits, convolutions, kernels, bias, 0, unit)
     shift = max(int(np.abs(made.sums(images)).max()).bit_length() - 7, 0)
     return IntegerModel(bits, convolutions, kernels, bias, shift, unit * 2**shift)
+
+
+def _check_sums(bounds: Floats) -> None:
+    """Refuse sums that could overflow: the bounds of their magnitudes for any image.
+
+    Raises:
+        InputError: A bound exceeds 32 bits.
+    """
+    if bounds.max() > MAX_SUM:
+        raise InputError(
+            f"Expected sums within 32 bits, got up to {bounds.max():.3g} for some image. "
+            "Export to ONNX instead."
+        )
 
 
 def input_sides(model: IntegerModel) -> Iterator[int]:
