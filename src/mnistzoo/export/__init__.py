@@ -15,6 +15,7 @@ import torch
 from mnistzoo._version import __version__
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
+from mnistzoo.export.integers import CALIBRATION_IMAGES
 from mnistzoo.files import sha256, write_bytes
 from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
@@ -31,9 +32,6 @@ BITS: dict[str, tuple[int, ...]] = {
 
 FORMATS = tuple(BITS)
 """ONNX, a `torch.export` program, an ExecuTorch program, an HTML page, a C header."""
-
-CALIBRATION_IMAGES = 500
-"""The first training images, from which integer activations take their ranges."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ static int32_t @NAME@_dot(const uint8_t *weight, int start, const uint8_t *x, in
     const uint8_t *byte = weight + start / 2, *end = x + count;
     int32_t sum = 0;
     if (start % 2) sum += ((*byte++ >> 4) - 8) * *x++;
-    for (; end - x > 1; byte++, x += 2) sum += ((*byte & 15) - 8) * x[0] + ((*byte >> 4) - 8) * x[1];
+    for (; end - x > 1; byte++, x += 2)
+        sum += ((*byte & 15) - 8) * x[0] + ((*byte >> 4) - 8) * x[1];
     if (x < end) sum += ((*byte & 15) - 8) * *x;
     return sum;
 }""",

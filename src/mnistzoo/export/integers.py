@@ -7,15 +7,19 @@ shift is all it takes. Nothing saturates unseen: `quantize` bounds every sum by 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD, Conv
+from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD, Conv, Pool
 from mnistzoo.errors import InputError
 from mnistzoo.inference import Layer, NumpyModel
+
+CALIBRATION_IMAGES = 500
+"""The first training images, from which integer activations take their ranges."""
 
 BYTE = 255
 """The largest activation."""
@@ -128,26 +132,54 @@ def quantize(model: NumpyModel, images: NDArray[np.uint8], bits: int = 8) -> Int
     largest = 2 ** (bits - 1) - 1
     convolutions: list[IntegerConv] = []
     scale = 1.0
-    for layer, row, pool, top in stages(model, images):
-        own = layer if convolutions else _on_bytes(layer)
-        convolutions.append(_quantize_conv(own, row, pool, scale, top / BYTE, largest))
-        scale = top / BYTE
+    for stage in stages(model, images):
+        layer = stage.layer if convolutions else _on_bytes(stage.layer)
+        convolutions.append(_quantize_conv(layer, stage, scale, largest))
+        scale = stage.scale
     return _with_classifier(model, tuple(convolutions), scale, largest, bits, images)
 
 
-def stages(
-    model: NumpyModel, images: NDArray[np.uint8]
-) -> Iterator[tuple[Layer, Conv, bool, float]]:
-    """Yield each convolution, its row of data, whether a pool follows, its largest activation."""
+class Stage(NamedTuple):
+    """A convolution, its ReLU, and the pool behind it, before quantization.
+
+    Attributes:
+        layer: The convolution, in floating point.
+        padding: Rows and columns of zeros around its input.
+        pool: Whether a max pool follows.
+        scale: The activation that a byte of 1 stands for.
+    """
+
+    layer: Layer
+    padding: int
+    pool: bool
+    scale: float
+
+
+def stages(model: NumpyModel, images: NDArray[np.uint8]) -> list[Stage]:
+    """Return a stage for each convolution. The largest activation on `images` becomes 255.
+
+    Raises:
+        InputError: A pool does not follow a convolution, or the first convolution is padded.
+    """
     rows, layers = model.architecture.layers, iter(model.convolutions)
-    activations = model.activations(images)
-    for row, following, maps in zip(rows, [*rows[1:], None], activations, strict=True):
-        if isinstance(row, Conv):
-            pool = following is not None and not isinstance(following, Conv)
-            yield next(layers), row, pool, float(maps.max()) or 1.0
-    pools = [at for at, row in enumerate(rows) if not isinstance(row, Conv)]
-    if any(at == 0 or not isinstance(rows[at - 1], Conv) for at in pools):
-        raise InputError("Expected a convolution before each pool. Export to ONNX instead.")
+    _check_layers(rows)
+    return [
+        Stage(next(layers), row.padding, isinstance(following, Pool), _largest(maps) / BYTE)
+        for row, following, maps in zip(
+            rows, [*rows[1:], None], model.activations(images), strict=True
+        )
+        if isinstance(row, Conv)
+    ]
+
+
+def _largest(maps: NDArray[np.float32]) -> float:
+    return float(maps.max()) or 1.0  # a layer of zeros has no scale of its own
+
+
+def _check_layers(rows: Sequence[Conv | Pool]) -> None:
+    for before, row in zip([None, *rows], rows, strict=False):
+        if isinstance(row, Pool) and not isinstance(before, Conv):
+            raise InputError("Expected a convolution before each pool. Export to ONNX instead.")
     if isinstance(rows[0], Conv) and rows[0].padding:
         raise InputError("Expected a first convolution without padding. Export to ONNX instead.")
 
@@ -158,19 +190,17 @@ def _on_bytes(layer: Layer) -> Layer:
     return Layer(layer.weight / np.float32(BYTE * STD), bias)
 
 
-def _quantize_conv(
-    layer: Layer, row: Conv, pool: bool, scale: float, made: float, largest: int
-) -> IntegerConv:
-    """Quantize a convolution from activations of one scale to activations of scale `made`."""
-    weight = layer.weight.T.astype(np.float64) * scale / made  # in units of the output's byte
-    bias = layer.bias.astype(np.float64) / made
+def _quantize_conv(layer: Layer, stage: Stage, scale: float, largest: int) -> IntegerConv:
+    """Quantize the convolution of a stage, whose input has a scale of its own."""
+    weight = layer.weight.T.astype(np.float64) * scale / stage.scale  # in the output's bytes
+    bias = layer.bias.astype(np.float64) / stage.scale
     shift = shifts(weight, bias, largest)
     factor = 2.0**shift
     integers = np.rint(weight * factor[:, None]).astype(np.int32).clip(-largest, largest)
     offset = np.rint(bias * factor)
     _check_sums(BYTE * np.abs(integers).sum(axis=1) + np.abs(offset) + factor)
     kernels = integers.reshape(len(integers), -1, 3, 3).transpose(0, 2, 3, 1)
-    return IntegerConv(kernels.copy(), offset.astype(np.int32), shift, row.padding, pool)
+    return IntegerConv(kernels.copy(), offset.astype(np.int32), shift, stage.padding, stage.pool)
 
 
 def shifts(weight: Floats, bias: Floats, largest: int) -> Ints:
@@ -189,7 +219,7 @@ def shifts(weight: Floats, bias: Floats, largest: int) -> Ints:
     fitting = np.floor(np.log2(largest / top)).clip(0).astype(np.int32)
     finer = np.where(2.0 ** (fitting + 1) * least <= 1, fitting + 1, fitting)
     better = _error(weight, finer, largest) < _error(weight, fitting, largest)
-    return np.where(better, finer, fitting)
+    return np.asarray(np.where(better, finer, fitting))
 
 
 def _error(weight: Floats, shift: Ints, largest: int) -> Floats:
