@@ -13,7 +13,7 @@ from mnistzoo.architectures import Architecture, Conv, Pool
 from mnistzoo.errors import InputError
 from mnistzoo.export import export
 from mnistzoo.export.c_header import build_header
-from mnistzoo.export.integers import MAX_SUM, quantize
+from mnistzoo.export.integer_quantization import MAX_SUM, quantize
 from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import NumpyModel
 from mnistzoo.models.convnet import ConvNet

@@ -46,9 +46,9 @@ class Header:
     """A header and what it needs.
 
     Attributes:
-        text: the C code.
-        flash: bytes of weights, biases and shifts.
-        ram: bytes of state on the stack.
+        text: The C code.
+        flash: Bytes of weights, biases and shifts.
+        ram: Bytes of state on the stack.
     """
 
     text: str
@@ -60,10 +60,10 @@ def build_header(model: IntegerModel, name: str, title: str, labels: Sequence[st
     """Return the header of a model.
 
     Args:
-        model: in integers.
-        name: what its functions start with; made a C identifier.
-        title: the first line of its comment.
-        labels: the names of the classes.
+        model: The model in integers.
+        name: What its functions start with; made a C identifier.
+        title: The first line of its comment.
+        labels: The names of the classes.
     """
     name = identifier(name)
     *sides, last = input_sides(model)

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mnistzoo.architectures import MEAN, STD
-from mnistzoo.export.integers import BYTE, shifts, stages
+from mnistzoo.export.integer_quantization import shifts, stages
+from mnistzoo.export.integers import BYTE
 from mnistzoo.inference import NumpyModel
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.tensors import to_arrays
@@ -88,7 +89,7 @@ class FakeQuantized(nn.Module):
         """Return integer weights and biases, and their unit in logits."""
         layer = self.model.classifier
         weight = layer.weight * self.stages[-1].scale
-        unit = weight.detach().abs().max() / self.largest
+        unit = (weight.detach().abs().max() / self.largest).clamp(min=1e-30)
         one = torch.ones_like(unit)
         kernels = _straight_through(weight / unit, one, self.largest)
         return kernels, _straight_through(layer.bias / unit, one), unit

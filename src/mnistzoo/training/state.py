@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import TrainingError
-from mnistzoo.export.integers import CALIBRATION_IMAGES
+from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
