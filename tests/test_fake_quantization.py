@@ -48,18 +48,14 @@ def test_forward_computes_the_integers(name, bits, calibration, test_images):
 
 
 @pytest.mark.parametrize("name", ["exp1", "exp5"])
-def test_dequantized_weights_have_the_same_integers(name, calibration):
-    """Quantizing what the integers stand for gives them back, up to a power of two."""
-    model = mnistzoo.get_model(name, pretrained=True)
-    rounded = FakeQuantized(model, 4, calibration).dequantized()
-    once, twice = integers(model, 4, calibration), integers(rounded, 4, calibration)
-    kernels = [
-        [layer.weight / 2.0 ** layer.shift[:, None, None, None] for layer in made.convolutions]
-        for made in (once, twice)
-    ]
-    for first, second in zip(*kernels, strict=True):
-        np.testing.assert_array_equal(first, second)
-    np.testing.assert_array_equal(once.classifier, twice.classifier)
+def test_dequantized_weights_have_the_same_integers(name, calibration, test_images):
+    """On the same scales, the weights that integers stand for have these integers."""
+    module = FakeQuantized(mnistzoo.get_model(name, pretrained=True), 4, calibration)
+    again = FakeQuantized(module.dequantized(), 4, calibration)
+    again.stages = module.stages
+    images = normalize(test_images.images[:20])
+    with torch.no_grad():
+        torch.testing.assert_close(again(images), module(images), rtol=0, atol=1e-4)
 
 
 def test_gradients_pass_straight_through(calibration, test_images):
@@ -76,7 +72,8 @@ def test_gradients_pass_straight_through(calibration, test_images):
 
 
 def few_steps(**changes):
-    recipe = replace(get_recipe("four-bit", "exp1"), epochs=1, images=128, **changes)
+    """Return a run of one step on exp1 that is evaluated on held-out images."""
+    recipe = replace(get_recipe("four-bit", "exp1"), epochs=1, images=64, **changes)
     return Run("exp1", recipe, holdout=200)
 
 
@@ -91,7 +88,7 @@ def test_a_run_is_evaluated_as_its_header(tmp_path, train_images):
 
 
 def test_training_starts_from_the_pretrained_model(tmp_path):
-    """Few steps at a tiny learning rate leave the rounded pretrained weights."""
+    """A step at a tiny learning rate leave the rounded pretrained weights."""
     train_run(few_steps(learning_rate=1e-12, weight_decay=0.0), tmp_path)
     model = mnistzoo.exp1(pretrained=True)
     images = mnistzoo.mnist(train=True).images[:CALIBRATION_IMAGES].numpy()
