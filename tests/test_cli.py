@@ -98,7 +98,7 @@ client."""
 
 def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
     """Help, wrong usage and early errors import neither torch nor anything else that is slow."""
-    heavy = ("torch", "torchvision", "numpy", "scipy", "PIL", "matplotlib", "huggingface_hub")
+    heavy = ("torch", "torchvision", "numpy", "cv2", "PIL", "matplotlib", "huggingface_hub")
     code = (
         "import contextlib, io, json, os, shlex, sys; from mnistzoo.cli import main\n"
         "os.chdir(sys.argv[1]); lines, found = json.loads(sys.argv[2]), {}\n"

@@ -1,6 +1,5 @@
 """Training for a C header's integers, held to the integers themselves."""
 
-import numpy as np
 import pytest
 import torch
 from msgspec.structs import replace
