@@ -92,7 +92,7 @@ def export(
     ...     export(exp1(pretrained=True), f"{folder}/exp1.onnx").format
     'onnx'
     """
-    name, bits = _choose(format or Path(output).suffix.removeprefix("."), bits)
+    name, bits = _choose(format or Path(output).suffix.lower().removeprefix("."), bits)
     if name == "html":
         return export_page([model], output, title=title)
     plain = _prepare(model)
