@@ -66,7 +66,7 @@ FAST = {
     "evaluate --no-such-option": 2,
     "list --sort size": 2,
     "list --format yaml": 2,
-    "train exp1 -o x --recipe recrod": 2,
+    "train exp1 -o x --recipe recrod": 1,
     "train exp1 -o x --seed 4294967296": 2,
     "study exp1 -o x --jobs 1 --ray auto": 2,
     "export exp1 -o x.txt": 2,
