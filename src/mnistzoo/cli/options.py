@@ -28,6 +28,7 @@ class RecipeName(str, Enum):
     documented = "documented"
     record = "record"
     fast = "fast"
+    world = "world"
 
 
 def complete_model(incomplete: str) -> list[str]:

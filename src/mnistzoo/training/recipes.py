@@ -65,6 +65,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             then learns its output for the same augmented images in place of the labels (Hinton et
             al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
         temperature: The divisor of both models' logits before they are compared.
+        pretrained: Whether training starts from the shipped MNIST weights.
+        made_images: Number of images of `mnistzoo.data.world` that are trained on beside MNIST's.
     """
 
     name: str
@@ -85,6 +87,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     frozen_after: float = 1.0
     teacher: str | None = None
     temperature: float = 2.0
+    pretrained: bool = False
+    made_images: int = 0
 
 
 DOCUMENTED = Recipe(
@@ -156,6 +160,20 @@ convolutions take most of the time and have converged after 0.3 of the steps. Th
 no batch norm, which Muon needs here; `_CHOSEN` gives them two epochs of SGD, untuned.
 """
 
+WORLD = replace(
+    RECORD,
+    name="world",
+    epochs=8,
+    learning_rate=0.05,
+    teacher=None,
+    pretrained=True,
+    made_images=140_000,
+)
+"""The training of the weights named "world", for exp4 and exp5.
+
+It continues from the MNIST weights, on MNIST and the images of `mnistzoo.data.world`.
+"""
+
 _STRONGER = Augmentation(degrees=14.0, scale=0.14, shear=0.14, translate=2.1)
 """1.4 times the augmentation of `RECORD`."""
 
@@ -173,13 +191,14 @@ _CHOSEN = {
     ("record", "exp3"): replace(RECORD, learning_rate=0.03, epochs=40, augmentation=_STRONGER),
     ("record", "exp4"): replace(RECORD, learning_rate=0.03),
     ("record", TEACHER.name): replace(RECORD, epochs=14, augmentation=_STRONG, teacher=None),
+    ("world", "exp4"): replace(WORLD, learning_rate=0.02),
     ("fast", "exp1"): replace(_PLAIN, learning_rate=0.05),
     ("fast", "exp2"): replace(_PLAIN, learning_rate=0.03),
     ("fast", "exp3"): replace(_PLAIN, learning_rate=0.03),
     ("fast", "exp4"): replace(_PLAIN, learning_rate=0.03),
 }
 
-RECIPES = {recipe.name: recipe for recipe in (DOCUMENTED, RECORD, FAST)}
+RECIPES = {recipe.name: recipe for recipe in (DOCUMENTED, RECORD, FAST, WORLD)}
 
 
 def get_recipe(name: str, architecture: str) -> Recipe:

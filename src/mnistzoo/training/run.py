@@ -62,7 +62,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def num_images(self) -> int:
         """The number of images in an epoch."""
-        left = NUM_TRAIN - self.holdout
+        left = NUM_TRAIN - self.holdout + self.recipe.made_images
         return min(left, self.recipe.images or left)
 
     @property

@@ -13,6 +13,7 @@ import torch
 
 from mnistzoo._version import __version__
 from mnistzoo.data.mnist import Digits, mnist
+from mnistzoo.data.world import world
 from mnistzoo.evaluation import evaluate
 from mnistzoo.files import read_bytes, sha256
 from mnistzoo.models import from_pretrained
@@ -67,6 +68,7 @@ def train(
             or `folder` or the teacher's holds another run or damaged files.
         FileWriteError: The folder cannot be written.
         FileReadError, WeightsError: The teacher's folder is damaged.
+        DataError: The recipe makes images, and a font for them is not installed.
     """
     folder = Path(folder)
     if result := finished_result(run, folder):
@@ -82,6 +84,8 @@ def train(
 
 def _train(run: Run, folder: Path, on_batch: OnBatch, on_epoch: OnEpoch) -> None:
     training, held_out = load_split(run.holdout)
+    if run.recipe.made_images:
+        training = world(training, run.recipe.made_images, seed=run.seed)
     teacher, teacher_result = _teacher(run, folder, on_batch, on_epoch)
     trainer = Trainer(run, training, teacher)
     epochs, seconds = load_checkpoint(folder, trainer)

@@ -113,7 +113,9 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
 
 
 def _initialized(run: Run) -> ConvNet:
-    """Return a new model whose weights depend on the run's seed alone."""
+    """Return the pretrained model, or a new one whose weights depend on the run's seed alone."""
+    if run.recipe.pretrained:
+        return get_model(run.architecture, pretrained=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = get_model(run.architecture)
