@@ -60,7 +60,14 @@ def _bend(digits: Tensor, generator: Generator) -> Tensor:
 
 
 def _change_width(digits: Tensor, steps: int) -> Tensor:
-    """Move the outlines out or in by some pixels; digits that would dissolve keep theirs."""
+    """Move the outlines by some pixels; digits that would dissolve keep theirs."""
+    changed = _move_outlines(digits, steps)
+    kept = changed.sum((1, 2, 3)) > 0.5 * digits.sum((1, 2, 3))
+    return torch.where(kept[:, None, None, None], changed, digits)
+
+
+def _move_outlines(digits: Tensor, steps: int) -> Tensor:
+    """Move the outlines out by some pixels, or in by a negative number of pixels."""
     sign, changed = (1 if steps > 0 else -1), digits
     for step in range(abs(steps)):
         if step % 2:  # a square and a cross in turn approximate a disk
@@ -69,8 +76,7 @@ def _change_width(digits: Tensor, steps: int) -> Tensor:
             rows = F.max_pool2d(sign * changed, (3, 1), stride=1, padding=(1, 0))
             columns = F.max_pool2d(sign * changed, (1, 3), stride=1, padding=(0, 1))
             changed = sign * torch.maximum(rows, columns)
-    kept = changed.sum((1, 2, 3)) > 0.5 * digits.sum((1, 2, 3))
-    return torch.where(kept[:, None, None, None], changed, digits)
+    return changed
 
 
 def coarsen(digits: Tensor, generator: Generator) -> Tensor:
@@ -216,12 +222,11 @@ def _hollow(images: Tensor, generator: Generator) -> Tensor:
     """Keep only the outlines of the strokes."""
     large = enlarge((images.squeeze(1) * 255).to(torch.uint8))
     level = float(_draw(generator, 0.3, 0.7))
-    width = int(_draw(generator, 1, 3))
+    width = int(_draw(generator, 0, 3))
     solid = (large > level).float()
-    outer, inner = _change_width(solid, width), _change_width(solid, -width)
-    ring = outer - torch.where(inner < outer, inner, 0)
+    ring = _move_outlines(solid, width) - _move_outlines(solid, -1)
     margin = (CANVAS - round(SIDE * HEIGHT / BOX / 2) * 2) // 2
-    return F.interpolate(ring[..., margin:-margin, margin:-margin], size=SIDE, mode="area") * 1.3
+    return F.interpolate(ring[..., margin:-margin, margin:-margin], size=SIDE, mode="area") * 1.6
 
 
 DEGRADATIONS = {
