@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGES = (ROOT / "docs/results.md", ROOT / "README.md")
+PAGES = (ROOT / "docs/explanation/results.md", ROOT / "README.md")
 
 TABLE = re.compile(r"<!-- (mnistzoo .*) -->\n(?:\|.*\n)*<!-- end -->")
 FIGURE = re.compile(r"<!-- (mnistzoo plot .*) -->")

@@ -13,7 +13,13 @@ version = release = __version__
 html_title = f"mnistzoo {__version__}"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "generate"]
-exclude_patterns = ["_build", "_generated/parts", "_generated/root", "results"]
+exclude_patterns = [
+    "_build",
+    "_generated/parts",
+    "_generated/root",
+    "results",
+    "development/adding",
+]
 html_extra_path = ["_generated/root"]
 default_role = "code"
 

@@ -180,10 +180,10 @@ class Added:
 
     def __init__(self, folder):
         self.folder = folder
-        for part in ("src", "weights", "docs/_ext", "docs/adding"):
+        for part in ("src", "weights", "docs/_ext", "docs/development/adding"):
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("*.pyc"))
         source = folder / "src" / "mnistzoo" / "architectures.py"
-        row = (ROOT / "docs" / "adding" / "row.txt").read_text("utf8")
+        row = (ROOT / "docs" / "development" / "adding" / "row.txt").read_text("utf8")
         before, rows = source.read_text("utf8").split("_ROWS = (\n")
         own, after = rows.split("\n)\n", 1)
         source.write_text(f"{before}_ROWS = (\n{own}\n{row})\n{after}", encoding="utf8")
@@ -208,11 +208,11 @@ class Added:
 
 @pytest.fixture(scope="session")
 def added(tmp_path_factory):
-    """A copy of the package after the steps of `docs/adding.md`.
+    """A copy of the package after the steps of `docs/development/adding.md`.
 
     The row and the script are the page's own; training takes 500 images only, and no teacher.
     """
     made = Added(tmp_path_factory.mktemp("added"))
     made.commands("train exp6 --recipe documented --output runs/exp6-0 --epochs 1 --holdout 59500")
-    made.python("docs/adding/adopt.py", "exp6", "runs/exp6-0")
+    made.python("docs/development/adding/adopt.py", "exp6", "runs/exp6-0")
     return made

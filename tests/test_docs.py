@@ -18,7 +18,7 @@ from mnistzoo.cli import app
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_generated" not in p.parts)]
 OFFLINE = [page for page in PAGES if page.name != "hub.md"]  # tests/hub runs that one
 
 
@@ -41,7 +41,9 @@ def desk(tmp_path, monkeypatch, test_images):
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in OFFLINE if blocks(p, "python")], ids=lambda page: page.name
+    "page",
+    [p for p in OFFLINE if blocks(p, "python")],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_python_blocks_run(page, desk, capsys):
     """The Python blocks of a page run in order, and print what their comments say."""
@@ -64,7 +66,10 @@ def shell_lines():
     for page in PAGES:
         for block in blocks(page, "sh"):
             for line in block.splitlines():
-                yield pytest.param(shlex.split(line, comments=True), id=f"{page.name}: {line}"[:70])
+                yield pytest.param(
+                    shlex.split(line, comments=True),
+                    id=f"{page.parent.name}/{page.name}: {line}"[:70],
+                )
 
 
 @pytest.mark.parametrize("words", list(shell_lines()))
@@ -103,7 +108,7 @@ def test_which_one_is_answered_by_measured_numbers():
         (use, f"{row.model} · {row.title}", figure(row))
         for (use, row), figure in zip(best.items(), figures, strict=True)
     ]
-    page = (DOCS / "which.md").read_text(encoding="utf8")
+    page = (DOCS / "how-to" / "choose-a-model.md").read_text(encoding="utf8")
     assert re.findall(r"^\| (.*?) \| (exp\d .*?) \| (.*?) \|$", page, re.MULTILINE) == wanted
 
 
@@ -164,7 +169,7 @@ def test_the_house_is_what_its_imports_say():
 
 def questions():
     """Yield the rows of the table of questions in the page on design."""
-    page = (DOCS / "design.md").read_text("utf8")
+    page = (DOCS / "development" / "design.md").read_text("utf8")
     yield from re.findall(r"^\| (Where .*\?) \| `(.*)` \| `(.*)` \|$", page, re.MULTILINE)
 
 

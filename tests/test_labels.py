@@ -13,6 +13,7 @@ from mnistzoo.cli import app
 from mnistzoo.errors import InputError, WeightsError
 from mnistzoo.evaluation import Evaluation
 from mnistzoo.export import export, metadata
+from mnistzoo.inference import load_folder
 from mnistzoo.storage.model_folder import CARD, CONFIG
 
 NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -82,6 +83,31 @@ def test_exports_state_the_names(named, tmp_path):
     assert page.read_text("utf8").count("</script>") == page.read_text("utf8").count("<script")
     assert "seven" in header.read_text("utf8")
     assert "*/ int x;" not in header.read_text("utf8")
+
+
+@pytest.mark.parametrize("style", ["mnist", "plain"])
+def test_the_style_is_saved_with_the_model(named, tmp_path, style):
+    """Config and loaded models have the style; it is left out where it is MNIST's."""
+    named.style = style
+    named.save_pretrained(tmp_path)
+    stated = json.loads((tmp_path / CONFIG).read_text("utf8"))
+    assert stated.get("style", "mnist") == style
+    assert ("style" in stated) == (style == "plain")
+    assert mnistzoo.from_pretrained(tmp_path).fused().style == style
+    assert load_folder(tmp_path).style == style
+
+
+def test_a_wrong_style_is_refused(named, tmp_path):
+    """A style that does not exist is neither saved nor loaded."""
+    named.style = "plain"
+    named.save_pretrained(tmp_path)
+    path = tmp_path / CONFIG
+    path.write_text(path.read_text("utf8").replace('"plain"', '"fancy"'), encoding="utf8")
+    with pytest.raises(WeightsError, match="fancy"):
+        mnistzoo.from_pretrained(tmp_path)
+    named.style = "fancy"
+    with pytest.raises(InputError, match="style 'mnist' or 'plain', got 'fancy'"):
+        named.save_pretrained(tmp_path)
 
 
 def test_a_new_classifier_has_no_names(named):

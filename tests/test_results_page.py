@@ -1,4 +1,4 @@
-"""docs/results.md and docs/ablations.md: tables, figures and sentences match the results."""
+"""The pages Results and Ablations: tables, figures and sentences match the results."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from mnistzoo.training.metrics import load_results
 from mnistzoo.training.summary import summarize
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs/results.md").read_text(encoding="utf8")
+PAGE = (ROOT / "docs/explanation/results.md").read_text(encoding="utf8")
 
 TABLES = re.findall(r"<!-- mnistzoo (.*) -->\n((?:\|.*\n)*)<!-- end -->", PAGE)
 FIGURES = re.findall(r"<!-- mnistzoo (plot .*) -o (\S+) -->\n!\[.+\]\((.+)\)", PAGE)
@@ -55,7 +55,7 @@ def test_figures_show_the_current_numbers(invoke, tmp_path, command, path, link)
     """Each figure carries the numbers that its command draws now, and is a small file."""
     image = pytest.importorskip("PIL.Image")
     pytest.importorskip("matplotlib", reason="an extra of the package")
-    assert ROOT / path == ROOT / "docs" / link
+    assert ROOT / path == (ROOT / "docs" / "explanation" / link).resolve()
     facts = json.loads(invoke(f"{command} -o {tmp_path / 'figure.png'} --format json"))
     del facts["file"]
     with image.open(ROOT / path) as figure:
@@ -157,7 +157,9 @@ def test_the_page_of_ablations_states_the_noise():
     """The page says by how many images rows differ if only their seed differs."""
 
     def rows(name):
-        return csv.DictReader((ROOT / "docs" / name).read_text(encoding="utf8").splitlines())
+        return csv.DictReader(
+            (ROOT / "docs" / "development" / name).read_text(encoding="utf8").splitlines()
+        )
 
     found = defaultdict(list)
     for row in rows("ablations-teacher.csv"):
@@ -171,5 +173,5 @@ def test_the_page_of_ablations_states_the_noise():
         for row in rows("ablations-fast-later.csv")
     ]
     fast = max(max(counts) - min(counts) for counts in runs)
-    text = " ".join((ROOT / "docs/ablations.md").read_text(encoding="utf8").split())
+    text = " ".join((ROOT / "docs/development/ablations.md").read_text(encoding="utf8").split())
     assert f"differ by up to {apart} images, and {fast} for the recipe `fast`" in text

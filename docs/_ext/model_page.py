@@ -89,7 +89,8 @@ def _effective(name: str, model: ConvNet, folder: Path) -> str:
     effective(model, layer, folder / f"{name}-effective.svg")
     return (
         "The effective receptive field is the part that the last convolution's middle unit uses, "
-        "measured by its gradient over 100 images ([details](/receptive-fields.md)):\n\n"
+        "measured by its gradient over 100 images "
+        "([details](/explanation/receptive-fields.md#effective-receptive-fields)):\n\n"
         f"```sh\nmnistzoo plot receptive-field {name} --layer {layer}\n```\n\n"
         f"![Receptive field and effective receptive field of {layer}]({name}-effective.svg)\n"
     )
@@ -119,7 +120,7 @@ def _documented(name: str) -> str:
         return ""
     return (
         f"The study documents {accuracy:.2%}, measured on *training* images: see "
-        "[About the study](/study.md)."
+        "[About the study](/explanation/study.md)."
     )
 
 
@@ -127,7 +128,7 @@ def _origin(entry: Entry) -> str:
     facts = {
         "file": f"`{entry.file}`, {entry.bytes:,} bytes",
         "SHA-256": f"`{entry.sha256}`",
-        "recipe": f"[`{entry.recipe}`](/training.md), seed {entry.seed}",
+        "recipe": f"[`{entry.recipe}`](/reference/recipes.md), seed {entry.seed}",
         "versions": ", ".join(f"{name} {version}" for name, version in entry.versions.items()),
     }
     table = Table(("`mnistzoo verify`", ""), [*facts.items()], text_columns=2).to_markdown()

@@ -7,6 +7,7 @@ layer maps the flattened features to the classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 INPUT_SHAPE = (1, 28, 28)
 """Channels, height and width of the image that every model takes."""
@@ -15,6 +16,10 @@ NUM_CLASSES = 10
 
 MEAN, STD = 0.1307, 0.3081
 """Mean and standard deviation of the training pixels on a scale of 0 to 1, from the study."""
+
+Style = Literal["mnist", "plain"]
+"""How images become 28×28 pixels: "mnist" redraws the one character in MNIST format, "plain" only
+converts them to gray levels and scales them."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistzoo.architectures import BUILDABLE, MEAN, STD, Architecture, Conv
+from mnistzoo.architectures import BUILDABLE, MEAN, STD, Architecture, Conv, Style
 from mnistzoo.images.prediction import Digit, Prediction, predict, read
 from mnistzoo.storage.manifest import pretrained_state_dict
 from mnistzoo.storage.model_folder import read_folder, unpack
@@ -54,12 +54,14 @@ class NumpyModel:
         convolutions: one layer per convolution, from the input on.
         classifier: the linear layer.
         labels: names of the classes, or None if they are only numbered.
+        style: how images become 28×28 pixels.
     """
 
     architecture: Architecture
     convolutions: tuple[Layer, ...]
     classifier: Layer
     labels: tuple[str, ...] | None = None
+    style: Style = "mnist"
 
     @classmethod
     def from_state_dict(cls, architecture: Architecture, state: Mapping[str, Any]) -> NumpyModel:
@@ -128,7 +130,7 @@ def load_folder(folder: str | os.PathLike[str]) -> NumpyModel:
     """
     saved = unpack(read_folder(folder), os.fspath(folder))
     model = NumpyModel.from_state_dict(BUILDABLE[saved.config.architecture], saved.state_dict)
-    return replace(model, labels=saved.config.labels)
+    return replace(model, labels=saved.config.labels, style=saved.config.style)
 
 
 def _layer(state: Mapping[str, Any], name: str) -> Layer:

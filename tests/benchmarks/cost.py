@@ -1,6 +1,6 @@
 """Peak memory beside what PyTorch's profiler records, and lower bounds beside measured times.
 
-Run it by hand, on one thread, for one of the two tables of docs/memory.md:
+Run it by hand, on one thread, for one of the two tables of docs/explanation/memory-and-roofline.md:
 `OMP_NUM_THREADS=1 PYTHONPATH=tests python -m benchmarks.cost memory`
 `OMP_NUM_THREADS=1 PYTHONPATH=tests python -m benchmarks.cost time`
 """

@@ -1,9 +1,9 @@
 """Measure each exported file: bytes, accuracy on the test images, latency.
 
 Run by hand: `python tests/benchmarks/exported.py [MODEL]...`. It prints the tables of
-docs/export.md. All files of a model take turns on one thread, in short bursts, and the fastest
-burst of each counts, in processor time: other work on the machine disturbs that least. ExecuTorch
-is left out where it is not installed.
+docs/how-to/export.md. All files of a model take turns on one thread, in short bursts, and the
+fastest burst of each counts, in processor time: other work on the machine disturbs that least.
+ExecuTorch is left out where it is not installed.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""A model added as in `docs/adding.md` can be pushed and pulled."""
+"""A model added as in `docs/development/adding.md` can be pushed and pulled."""
 
 import json
 import os

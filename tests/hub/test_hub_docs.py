@@ -1,4 +1,4 @@
-"""The examples in docs/hub.md, run against the local server."""
+"""The examples in docs/how-to/hub.md, run against the local server."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(
-    r"^```python\n(.*?)^```", (ROOT / "docs" / "hub.md").read_text("utf8"), re.DOTALL | re.MULTILINE
+    r"^```python\n(.*?)^```",
+    (ROOT / "docs" / "how-to" / "hub.md").read_text("utf8"),
+    re.DOTALL | re.MULTILINE,
 )
 RUN = """
 import contextlib, io, os

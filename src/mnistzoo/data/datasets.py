@@ -13,12 +13,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mnistzoo.architectures import INPUT_SHAPE
+from mnistzoo.architectures import INPUT_SHAPE, Style
 from mnistzoo.data.idx import Split
 from mnistzoo.data.labeled import to_labels
 from mnistzoo.data.sources import (
     RawDataset,
-    Style,
     distinct,
     from_arrays,
     from_folder,

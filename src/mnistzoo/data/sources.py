@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from mnistzoo.architectures import Style
 from mnistzoo.data import idx
 from mnistzoo.data.idx import Split
 from mnistzoo.data.image_folder import find_image_folders
@@ -17,9 +18,6 @@ from mnistzoo.data.labeled import to_tensor
 from mnistzoo.errors import DataError, FileReadError, InputError
 from mnistzoo.files import is_dir
 from mnistzoo.images.grayscale import WHITES
-
-Style = Literal["mnist", "plain"]
-"""How images become 28×28 pixels: see `mnistzoo.load_dataset`."""
 
 
 class RawDataset(NamedTuple):

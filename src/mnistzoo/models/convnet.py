@@ -11,7 +11,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.jit import is_scripting  # type: ignore[attr-defined]  # public, untyped
 
-from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architecture
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architecture, Style
 from mnistzoo.errors import InputError
 from mnistzoo.models.folding import fuse
 from mnistzoo.models.hub_mixin import HubMixin
@@ -44,6 +44,8 @@ class ConvNet(HubMixin):
         classifier: A linear layer from the flattened features to the classes.
         num_features: Inputs of the classifier.
         labels: Names of the classes, or None if they are only numbered. Saved with the model.
+        style: How images become 28×28 pixels: "mnist" or "plain", see `mnistzoo.load_dataset`.
+            Saved with the model.
 
     Raises:
         InputError: `num_classes` is not a positive integer, or the image is too small for the
@@ -57,6 +59,7 @@ class ConvNet(HubMixin):
         super().__init__()
         self.architecture = architecture
         self.labels: Sequence[str] | None = None
+        self.style: Style = "mnist"
         self.features, self.num_features = build_features(architecture)
         self.classifier = build_classifier(self.num_features, num_classes)
 
@@ -231,7 +234,7 @@ class ConvNet(HubMixin):
         """Return the model that was saved, in evaluation mode and the default dtype."""
         model = cls.on_meta(BUILDABLE[saved.config.architecture], saved.config.num_classes)
         model.load_state_dict(to_tensors(saved.state_dict), assign=True)
-        model.labels = saved.config.labels
+        model.labels, model.style = saved.config.labels, saved.config.style
         return model.to(torch.get_default_dtype()).eval()
 
     @classmethod

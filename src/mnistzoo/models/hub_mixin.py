@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mnistzoo.architectures import BUILDABLE, Architecture
+from mnistzoo.architectures import BUILDABLE, Architecture, Style
 from mnistzoo.errors import HubError, InputError, WeightsError
 from mnistzoo.files import is_dir
 from mnistzoo.models.folding import is_reparametrized
@@ -31,10 +31,12 @@ class HubMixin(nn.Module, ABC):
     Attributes:
         architecture: The row of data that it is built from.
         labels: Names of the classes, or None if they are only numbered.
+        style: How images become 28×28 pixels.
     """
 
     architecture: Architecture
     labels: Sequence[str] | None
+    style: Style
 
     @property
     @abstractmethod
@@ -232,7 +234,7 @@ class HubMixin(nn.Module, ABC):
         self.check_architecture()
         arrays = to_arrays(self.state_dict())
         check_state_dict(self.architecture, self.num_classes, arrays, f"This {name}")
-        config, files = pack(name, self.num_classes, arrays, provenance, self.labels)
+        config, files = pack(name, self.num_classes, arrays, provenance, self.labels, self.style)
         return {**files, CARD: build_card(self, config, accuracy, dataset)}
 
 

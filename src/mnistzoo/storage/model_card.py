@@ -189,8 +189,8 @@ Every load checks the weights against the SHA-256 in `config.json`.
 _FILES = """## Files
 
 - `config.json`: `architecture`, `num_classes`, `mean` and `std` of the pixels on a scale of 0 to 1,
-  `sha256` of the weights, `library_version`, and `labels` if the classes have names. Exactly these
-  keys.
+  `sha256` of the weights, `library_version`, and `labels` if the classes have names, and `style` if
+  images are only converted to gray levels. Exactly these keys.
 - `model.safetensors`: the tensors, by the names of PyTorch's `state_dict`. No pickle, no code.
 
 """

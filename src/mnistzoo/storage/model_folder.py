@@ -10,13 +10,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args
 
 from msgspec import Meta
 
 from mnistzoo._version import __version__
-from mnistzoo.architectures import BUILDABLE, MEAN, STD
-from mnistzoo.errors import DataError, FileReadError, FileWriteError, WeightsError
+from mnistzoo.architectures import BUILDABLE, MEAN, STD, Style
+from mnistzoo.errors import DataError, FileReadError, FileWriteError, InputError, WeightsError
 from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
 from mnistzoo.labels import check_labels
 from mnistzoo.records import Record, Sha256, parse_json, to_json
@@ -46,6 +46,7 @@ class ModelConfig(Record, frozen=True, omit_defaults=True):
         sha256: Digest of `model.safetensors`.
         library_version: The version of mnistzoo that wrote the files.
         labels: Names of the classes. Left out if they are only numbered.
+        style: How images become 28×28 pixels. Left out for "mnist".
     """
 
     architecture: str
@@ -55,6 +56,7 @@ class ModelConfig(Record, frozen=True, omit_defaults=True):
     sha256: Sha256
     library_version: str
     labels: tuple[str, ...] | None = None
+    style: Style = "mnist"
 
     def __post_init__(self) -> None:
         if self.architecture not in BUILDABLE:
@@ -86,6 +88,7 @@ def pack(
     state_dict: Arrays,
     provenance: dict[str, Any] | None = None,
     labels: Sequence[str] | None = None,
+    style: Style = "mnist",
 ) -> tuple[ModelConfig, dict[str, bytes]]:
     """Return the config of a model, and its `config.json` and `model.safetensors`.
 
@@ -97,9 +100,10 @@ def pack(
         state_dict: The model's weights.
         provenance: JSON values about the training, stored in the weights file.
         labels: Names of the classes.
+        style: How images become 28×28 pixels.
 
     Raises:
-        InputError: The labels are not one for each class.
+        InputError: The labels are not one for each class, or there is no such style.
         WeightsError: The files could not be loaded again.
     """
     weights = find_shipped_file(architecture, state_dict)
@@ -110,8 +114,18 @@ def pack(
             f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
             "Use fewer classes."
         )
-    names = None if labels is None else tuple(labels)
-    config = ModelConfig(architecture, num_classes, MEAN, STD, sha256(weights), __version__, names)
+    if style not in get_args(Style):
+        raise InputError(f"Expected the style 'mnist' or 'plain', got {style!r}. Set model.style.")
+    config = ModelConfig(
+        architecture=architecture,
+        num_classes=num_classes,
+        mean=MEAN,
+        std=STD,
+        sha256=sha256(weights),
+        library_version=__version__,
+        labels=None if labels is None else tuple(labels),
+        style=style,
+    )
     files = {CONFIG: to_json(config), WEIGHTS: weights}
     if len(files[CONFIG]) > LIMITS[CONFIG]:
         raise WeightsError(

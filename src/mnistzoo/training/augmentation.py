@@ -48,4 +48,8 @@ def affine_maps(count: int, side: int, augmentation: Augmentation, generator: Ge
     shift = augmentation.translate * 2 / side
     row_x = torch.stack([cos * scale_x, (shear * cos - sin) * scale_y, shift_x * shift], dim=1)
     row_y = torch.stack([sin * scale_x, (shear * sin + cos) * scale_y, shift_y * shift], dim=1)
-    return torch.stack([row_x, row_y], dim=1)
+    maps = torch.stack([row_x, row_y], dim=1)
+    if augmentation.flip_probability:  # otherwise nothing is drawn: all past runs can be repeated
+        flipped = torch.rand(count, generator=generator) < augmentation.flip_probability
+        maps[flipped, :, 0] *= -1
+    return maps

@@ -22,6 +22,7 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
         translate: Shift along each axis, in pixels.
         zoom_probability: Probability of the study's zoom: the image is cropped to its central
             22×22 pixels and resized to 28×28.
+        flip_probability: Probability of a mirror image, left to right.
     """
 
     degrees: float = 0.0
@@ -29,6 +30,7 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
     shear: float = 0.0
     translate: float = 0.0
     zoom_probability: float = 0.0
+    flip_probability: float = 0.0
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,8 +131,8 @@ RECORD = Recipe(
 """The training of the shipped weights.
 
 Its settings were chosen on the last 10,000 training images, which those runs did not train on.
-docs/ablations.md has the tables, with a command for each row. Batch size, weight decay and the
-length of the EMA each helped exp5. The teacher then helped every model except exp1. Label
+docs/development/ablations.md has the tables, with a command for each row. Batch size, weight decay
+and the length of the EMA each helped exp5. The teacher then helped every model except exp1. Label
 smoothing, fading augmentation and Muon added nothing. `_CHOSEN` holds what differs by model: the
 length and weight decay of exp1 and the augmentation and length of exp3 were chosen the same way.
 """
@@ -154,10 +156,11 @@ FAST = Recipe(
 )
 """99% of the test images in little time: one pass over 48,000 training images, not augmented.
 
-It was tuned for exp5 on the last 10,000 training images; the table is in docs/ablations.md. In so
-few steps Muon did better than SGD at any batch size and learning rate tried. The first two
-convolutions take most of the time and have converged after 0.3 of the steps. The other models have
-no batch norm, which Muon needs here; `_CHOSEN` gives them two epochs of SGD, untuned.
+It was tuned for exp5 on the last 10,000 training images; the table is in
+docs/development/ablations.md. In so few steps Muon did better than SGD at any batch size and
+learning rate tried. The first two convolutions take most of the time and have converged after 0.3
+of the steps. The other models have no batch norm, which Muon needs here; `_CHOSEN` gives them two
+epochs of SGD, untuned.
 """
 
 WORLD = replace(
