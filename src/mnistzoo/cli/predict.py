@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
 import typer
 
 from mnistzoo.cli.console import print_records
-from mnistzoo.cli.options import Format, ModelOption
-from mnistzoo.cli.source import check, load_arrays
+from mnistzoo.cli.options import Format, ModelOption, Weights
+from mnistzoo.cli.source import check, load_arrays, with_weights
 from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
 from mnistzoo.images.suffixes import SUFFIXES
 
@@ -39,6 +39,7 @@ T = TypeVar("T")
 def predict(
     images: Images,
     model: ModelOption = "exp5",
+    weights: Weights = None,
     show: Annotated[
         bool, typer.Option("--show", help="Also print the model's 28×28 input.")
     ] = False,
@@ -54,7 +55,7 @@ def predict(
 
         return model.predict(source), to_mnist(source) if show else None
 
-    found, failed = _each(images, model, one)
+    found, failed = _each(images, with_weights(model, weights, reading=True), one)
     records = [
         {"file": name} | asdict(read) | ({} if pixels is None else {"pixels": pixels.tolist()})
         for name, (read, pixels) in found
@@ -70,13 +71,20 @@ def predict(
         raise typer.Exit(1)
 
 
-def read(images: Images, model: ModelOption = "exp5", format_: Format = "table") -> None:
+def read(
+    images: Images,
+    model: ModelOption = "exp5",
+    weights: Weights = None,
+    format_: Format = "table",
+) -> None:
     """Read every digit in each image, line by line.
 
     Boxes are in pixels. Images that cannot be read are reported on stderr, and the exit status is
     1.
     """
-    found, failed = _each(images, model, lambda model, source: model.read(source))
+    found, failed = _each(
+        images, with_weights(model, weights, reading=True), lambda model, source: model.read(source)
+    )
     digits = [(name, digit) for name, digits in found for digit in digits]
     records = [{"file": name} | asdict(digit) for name, digit in digits]
     cells = [

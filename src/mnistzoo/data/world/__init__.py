@@ -80,7 +80,8 @@ def _joined(parts: list[Digits]) -> Digits:
 def _enlarged(digits: Digits, generator: Generator) -> Canvases:
     """Yield MNIST images in random order, enlarged."""
     while True:
-        for chosen in torch.randperm(len(digits.labels), generator=generator).split(BATCH):
+        order = torch.randperm(len(digits.labels), generator=generator)
+        for chosen in torch.split(order, BATCH):
             yield enlarge(digits.images[chosen]), digits.labels[chosen]
 
 

@@ -48,12 +48,10 @@ def _bend(digits: Tensor, generator: Generator) -> Tensor:
     slant = _draw(generator, -SLANT, SLANT, count)
     stretch = _draw(generator, -ASPECT / 2, ASPECT / 2, count).exp()
     cos, sin, nil = angle.cos(), angle.sin(), torch.zeros(count)
-    maps = torch.stack(
-        [cos * stretch, (slant * cos - sin) / stretch, nil]
-        + [sin * stretch, (slant * sin + cos) / stretch, nil],
-        dim=1,
-    )
-    grid = F.affine_grid(maps.view(count, 2, 3) / _SHRINK, list(digits.shape), align_corners=False)
+    row_x = torch.stack([cos * stretch, (slant * cos - sin) / stretch, nil], dim=1)
+    row_y = torch.stack([sin * stretch, (slant * sin + cos) / stretch, nil], dim=1)
+    maps = torch.stack([row_x, row_y], dim=1)
+    grid = F.affine_grid(maps / _SHRINK, list(digits.shape), align_corners=False)
     bends = torch.randn(count, 2, 5, 5, generator=generator) * ELASTIC * 2
     smooth = F.interpolate(bends, size=digits.shape[-2:], mode="bicubic", align_corners=False)
     return F.grid_sample(digits, grid + smooth.permute(0, 2, 3, 1), align_corners=False)
@@ -94,17 +92,19 @@ def to_format(digits: Tensor) -> Tensor:
     As in `images.rendering`, the longer side of each digit's box is scaled to 20 pixels, and its
     center of mass moves to pixel 14.
     """
-    low, high = (torch.stack(ends, dim=1) for ends in zip(*map(_extent, (3, 2), 2 * [digits])))
+    (left, right), (top, bottom) = _extent(digits, 3), _extent(digits, 2)
+    low, high = torch.stack([left, top], dim=1), torch.stack([right, bottom], dim=1)
     half = (high - low).amax(1) / 2
-    steps = (torch.arange(BOX * _SUPERSAMPLING) + 0.5) / (BOX * _SUPERSAMPLING) * 2 - 1
+    side = BOX * _SUPERSAMPLING
+    steps = (torch.arange(side) + 0.5) / side * 2 - 1
     places = (low + high)[..., None] / 2 + half[:, None, None] * steps  # pixels, (N, 2, 80)
     x, y = (places * 2 / CANVAS - 1).unbind(1)
-    grid = torch.stack(torch.broadcast_tensors(x[:, None], y[..., None]), dim=-1)
+    grid = torch.stack([x[:, None].expand(-1, side, -1), y[..., None].expand(-1, -1, side)], dim=-1)
     boxes = F.avg_pool2d(F.grid_sample(digits, grid, align_corners=False), _SUPERSAMPLING)
     return _center((boxes.squeeze(1) * 255).round().to(torch.uint8))
 
 
-def _extent(axis: int, digits: Tensor) -> tuple[Tensor, Tensor]:
+def _extent(digits: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """Return the first and last pixel (exclusive) of each digit's foreground along an axis."""
     used = (digits > 0.5).any(5 - axis).squeeze(1).float()
     return used.argmax(1).float(), used.shape[1] - used.flip(1).argmax(1).float()

@@ -103,5 +103,5 @@ def draw(font: Font, digit: int) -> NDArray[np.uint8]:
     scale = HEIGHT / max(glyph.size)
     glyph = glyph.resize([max(1, round(side * scale)) for side in glyph.size])
     canvas = Image.new("L", (CANVAS, CANVAS))
-    canvas.paste(glyph, [(CANVAS - side) // 2 for side in glyph.size])
+    canvas.paste(glyph, ((CANVAS - glyph.width) // 2, (CANVAS - glyph.height) // 2))
     return np.asarray(canvas)

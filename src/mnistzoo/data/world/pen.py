@@ -65,7 +65,7 @@ def _smooth(points: Points) -> Points:
         - before
         + t * (2 * before - 5 * start + 4 * end - after + t * (3 * (start - end) + after - before))
     )
-    return np.r_[curve.reshape(-1, 2), points[-1:]]
+    return np.concatenate([curve.reshape(-1, 2), points[-1:]])
 
 
 def _draw_path(page: Image.Image, path: Points, width: float) -> None:
