@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.feature import canny
 
-from mnistzoo import get_model
+from mnistzoo import from_pretrained, get_model
 from mnistzoo.data.mnist import mnist
+from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 
 Levels = NDArray[np.float64]
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=list(read_manifest()))
     parser.add_argument("--count", type=int, default=10_000, help="the first test images")
     options = parser.parse_args()
-    models = [get_model(name, pretrained=True) for name in options.models]
+    models = [load(name) for name in options.models]
     digits = mnist(train=False)
     images, labels = digits.images[: options.count].numpy() / 255, digits.labels[: options.count]
     print("| corruption |", *[f"{name} |" for name in options.models])
@@ -46,6 +47,11 @@ def main() -> None:
         rows.append([accuracy(model, dataset) for model in models])
         print(f"| {name} |", *[f"{value:.2%} |" for value in rows[-1]], flush=True)
     print("| **mean** |", *[f"{value:.2%} |" for value in np.mean(rows, axis=0)])
+
+
+def load(source: str) -> ConvNet:
+    """Load shipped weights by name, or a folder."""
+    return from_pretrained(source) if "/" in source else get_model(source, pretrained=True)
 
 
 @torch.no_grad()

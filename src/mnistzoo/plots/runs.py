@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FILLS = {"record": "full", "documented": "left", "fast": "bottom"}
+FILLS = {"record": "full", "documented": "left", "fast": "bottom", "world": "right"}
 """How a marker is filled for each recipe. The study's figures are hollow."""
 
 LOWEST_LOSS = 1e-9
 """The loss shown for 0, which a logarithmic scale cannot show."""
 
-SIZES = {"full": 8, "left": 8, "bottom": 8, "none": 12}
+SIZES = {"full": 8, "left": 8, "bottom": 8, "right": 8, "none": 12}
 """Sizes of markers in points. A hollow one encloses a filled one of the same accuracy."""
 
 
