@@ -30,6 +30,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipes": parts.recipes,
     "modules": parts.modules,
     "commands": parts.commands,
+    "fonts": parts.fonts,
     "list": lambda: parts.printed("list", "--format", "markdown"),
 }
 
