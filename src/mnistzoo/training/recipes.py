@@ -166,11 +166,13 @@ epochs of SGD, untuned.
 WORLD = replace(
     RECORD,
     name="world",
-    epochs=8,
+    epochs=5,
     learning_rate=0.05,
+    frozen_convs=2,
+    frozen_after=0.3,
     teacher=None,
     pretrained=True,
-    made_images=140_000,
+    made_images=110_000,
 )
 """The training of the weights named "world", for exp4 and exp5.
 

@@ -25,14 +25,14 @@ from mnistzoo.data.world.forms import FORMS
 BATCH = 250
 """Images that are changed together: the width of their strokes changes alike."""
 
-DISTORTED, DRAWN, PRINTED = 0.22, 0.25, 0.17
+DISTORTED, DRAWN, PRINTED = 0.24, 0.32, 0.18
 """Shares of the made images: MNIST's under strong changes, the pen's, the fonts'. The others are
 degraded images."""
 
 KINDS = (*DEGRADATIONS, "light", "lines", "cover", "hollow")
 """The degradations in turn; the harder ones come twice."""
 
-COARSE = 0.15
+COARSE = 0.2
 """Share of the batches that are shown in few pixels."""
 
 Canvases = Iterator[tuple[Tensor, Tensor]]

@@ -15,8 +15,8 @@ CANVAS = 80
 HEIGHT = 48
 """Height of an unchanged digit on the canvas, in pixels."""
 
-WIDTHS = (2.6, 9.0)
-"""Least and greatest width of the pen, in pixels of the canvas: 1.1 to 3.8 pixels of MNIST's."""
+WIDTHS = (2.6, 11.0)
+"""Least and greatest width of the pen, in pixels of the canvas: 1.1 to 4.6 pixels of MNIST's."""
 
 WOBBLE = 0.035
 """Standard deviation of the points of a stroke, as a share of the digit's height."""
