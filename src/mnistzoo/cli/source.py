@@ -27,8 +27,7 @@ MAX_NAMED = 20
 
 def title(name: str) -> str:
     """Return a model's name with its title: "exp5 · Deep CNN + BatchNorm"."""
-    found = ARCHITECTURES.get(split_name(name)[0])
-    return f"{name} · {found.title}" if found and found.title else name
+    return ARCHITECTURES[name].display_name if name in ARCHITECTURES else name
 
 
 def known_names() -> list[str]:
