@@ -24,6 +24,7 @@ from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import COMMANDS, app, main
 from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import FormatName, RecipeName
+from mnistzoo.cli.source import known_names
 from mnistzoo.cli.zoo import Column
 from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
 from mnistzoo.training import runs
@@ -242,12 +243,12 @@ def test_every_format_holds_the_same(format_):
     """Table, JSON, CSV and Markdown have a row for each model, with its parameters."""
     text = invoke("list", "--format", format_)
     found = {
-        "table": lambda: [line.split()[0] for line in text.splitlines()[-5:]],
+        "table": lambda: [line.split()[0] for line in text.splitlines()[-len(known_names()) :]],
         "json": lambda: [row["model"] for row in json.loads(text)],
         "csv": lambda: [row["model"] for row in csv.DictReader(io.StringIO(text))],
         "markdown": lambda: [line.split()[1] for line in text.splitlines()[2:]],
     }[format_]()
-    assert found == list(ARCHITECTURES)
+    assert found == sorted(known_names())
     assert "17302" in text.replace(",", "")
 
 
@@ -438,6 +439,37 @@ def test_predict_reads_a_file(images):
     shown = invoke("predict", file, "--model", "exp4", "--show")
     assert " 7 " in shown
     assert "▄" in shown
+
+
+def test_weights_are_chosen_by_name(images, failed):
+    """Photographs are read with the world weights, `--weights` takes others, folders have none."""
+    file, as_json = images / "seven.png", ("--format", "json")
+    world = invoke("predict", file, *as_json)
+    assert invoke("predict", file, "--weights", "world", *as_json) == world
+    assert invoke("predict", file, "--model", "exp5.world", *as_json) == world
+    assert invoke("predict", file, "--weights", "mnist", *as_json) != world
+    assert invoke("read", file, *as_json) != invoke("read", file, "--weights", "mnist", *as_json)
+    of_exp1 = invoke("predict", file, "--model", "exp1", *as_json)
+    assert invoke("predict", file, "--model", "exp1", "--weights", "mnist", *as_json) == of_exp1
+    assert failed("predict", file, "--model", "exp1", "--weights", "world")[0] == 1
+    assert "exp5.world" in failed("evaluate", "exp5", "--weights", "wrld")[1]
+    assert "--weights" in failed("evaluate", images, "--weights", "world")[1]
+
+
+def test_a_page_has_the_weights_for_drawings(tmp_path):
+    """An HTML file is made with the world weights, other files with MNIST's, unless one says so."""
+    files = {
+        "a.html": (),
+        "b.html": ("--weights", "world"),
+        "c.html": ("--weights", "mnist"),
+        "d.h": (),
+        "e.h": ("--weights", "mnist"),
+    }
+    for name, options in files.items():
+        invoke("export", "exp5", "-o", tmp_path / name, *options)
+    a, b, c, d, e = ((tmp_path / name).read_bytes() for name in files)
+    assert a == b != c
+    assert d == e
 
 
 def test_predict_answers_for_the_images_it_can_read(images):
