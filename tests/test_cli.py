@@ -99,7 +99,7 @@ client."""
 
 def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
     """Help, wrong usage and early errors import neither torch nor anything else that is slow."""
-    heavy = ("torch", "torchvision", "numpy", "scipy", "PIL", "matplotlib", "huggingface_hub")
+    heavy = ("torch", "torchvision", "numpy", "cv2", "PIL", "matplotlib", "huggingface_hub")
     code = (
         "import contextlib, io, json, os, shlex, sys; from mnistzoo.cli import main\n"
         "os.chdir(sys.argv[1]); lines, found = json.loads(sys.argv[2]), {}\n"
@@ -247,6 +247,7 @@ def test_every_format_holds_the_same(format_):
         "json": lambda: [row["model"] for row in json.loads(text)],
         "csv": lambda: [row["model"] for row in csv.DictReader(io.StringIO(text))],
         "markdown": lambda: [line.split()[1] for line in text.splitlines()[2:]],
+        "latex": lambda: [line.split()[0] for line in text.splitlines()[6:-3]],
     }[format_]()
     assert found == sorted(known_names())
     assert "17302" in text.replace(",", "")
@@ -282,6 +283,7 @@ def test_a_receptive_field_has_its_size_in_every_format(format_):
 def test_the_confusion_matrix_is_in_every_format(format_):
     """Markdown has a table of its own for it, as the terminal has."""
     shown = {"table": "predicted label", "markdown": "\n\n| true label | 0 |"}
+    shown["latex"] = "true label & 0 &"
     printed = invoke("evaluate", "exp1", "--confusion", "--format", format_)
     assert shown.get(format_, "confusion") in printed
 
@@ -605,6 +607,18 @@ def test_output_that_cannot_be_written(arguments):
     assert done.stderr.count("\n") == 1
 
 
+def test_an_analysis_to_a_depth_and_folded():
+    """`--depth` adds up inner layers in every format, and `--fold` shows repetitions once."""
+    options = ("analyze", "torchvision:resnet18", "--depth", 1)
+    layers = json.loads(invoke(*options, "--format", "json"))["layers"]
+    rows = list(csv.DictReader(io.StringIO(invoke(*options, "--format", "csv"))))
+    assert [int(row["macs"]) for row in rows] == [layer["macs"] for layer in layers]
+    assert "layer4" in invoke(*options)
+    assert "layer4.0" not in invoke(*options, "--format", "latex")
+    assert "× 2" in invoke("analyze", "torchvision:resnet18", "--fold")
+    invoke("analyze", "exp1", "--depth", 0, status=2)
+
+
 def test_memory_and_time_of_a_model(failed):
     """`--memory` prints the peak, and `--roofline` lower bounds, for a batch too."""
     analysis = mnistzoo.exp5().summary()
@@ -624,11 +638,12 @@ def test_memory_and_time_of_a_model(failed):
 def test_two_models_side_by_side():
     """Layers with the same path share a row, and others have one of their own."""
     rows = list(csv.DictReader(io.StringIO(invoke("compare", "exp4", "exp5", "--format", "csv"))))
-    assert [row["layer"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
-    assert [row["layer"] for row in rows if row["MACs: exp4"] == "-"] == [
+    assert [row["path"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
+    assert [row["path"] for row in rows if row["one_macs"] == ""] == [
         f"features.bn{number}" for number in range(1, 8)
     ]
-    assert sum(int(row["parameters: exp5"] or 0) for row in rows) == 17302
+    assert sum(int(row["other_num_params"]) for row in rows) == 17302
+    assert json.loads(rows[-1]["one_receptive_field"])["size"] == [26, 26]
     table = invoke("compare", "exp4", "exp5", "--format", "markdown")
     for name in ("exp4", "exp5"):
         peak = mnistzoo.get_model(name).summary().peak_memory()
