@@ -129,9 +129,12 @@ def optical(size: int) -> Callable[[Generator], Iterator[tuple[Pixels, int, str]
 
 
 def flagged_ones(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
-    """Yield 500 1s without a foot; the flag is 25 to 80 % as long as the stem."""
+    """Yield 500 1s without a foot.
+
+    The flag is 25 to 80 % as long as the stem, and at least 38° steep.
+    """
     for _ in range(500):
-        length, angle = rng.uniform(0.25, 0.8), np.radians(rng.uniform(28, 62))
+        length, angle = rng.uniform(0.25, 0.8), np.radians(rng.uniform(28, 52))
         top, lean = (0.0, 0.0), rng.uniform(-0.15, 0.25)
         flag = (-length * np.sin(angle), length * np.cos(angle))
         lines = [[flag, top, (-lean, 1.0)]]
