@@ -23,10 +23,11 @@ from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import COMMANDS, app, main
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import FormatName, RecipeName
+from mnistzoo.cli.options import FormatName
+from mnistzoo.cli.source import known_names
 from mnistzoo.cli.zoo import Column
 from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
-from mnistzoo.training import runs
+from mnistzoo.training import loop
 from mnistzoo.training.recipes import RECIPES
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
@@ -66,7 +67,7 @@ FAST = {
     "evaluate --no-such-option": 2,
     "list --sort size": 2,
     "list --format yaml": 2,
-    "train exp1 -o x --recipe recrod": 2,
+    "train exp1 -o x --recipe recrod": 1,
     "train exp1 -o x --seed 4294967296": 2,
     "study exp1 -o x --jobs 1 --ray auto": 2,
     "export exp1 -o x.txt": 2,
@@ -74,6 +75,8 @@ FAST = {
     "evaluate exp1 --style plain": 2,
     "evaluate exp1 --data x --disputed": 2,
     "evaluate exp1 --data no/folder": 1,
+    "evaluate exp1 --data ''": 2,
+    "predict - -": 2,
     "evaluate exp1 --data x --style fancy": 2,
     "plot confusion exp1 --style plain": 2,
     "analyze exp6": 1,
@@ -98,7 +101,7 @@ client."""
 
 def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
     """Help, wrong usage and early errors import neither torch nor anything else that is slow."""
-    heavy = ("torch", "torchvision", "numpy", "scipy", "PIL", "matplotlib", "huggingface_hub")
+    heavy = ("torch", "torchvision", "numpy", "cv2", "PIL", "matplotlib", "huggingface_hub")
     code = (
         "import contextlib, io, json, os, shlex, sys; from mnistzoo.cli import main\n"
         "os.chdir(sys.argv[1]); lines, found = json.loads(sys.argv[2]), {}\n"
@@ -167,7 +170,7 @@ def test_options_have_one_spelling():
     seen = {}
     for names, command in commands():
         for parameter in command.params:
-            if parameter.name in ("output", "format_", "epochs", "holdout", "token", "model"):
+            if parameter.name in ("output", "format_", "epochs", "validation", "token", "model"):
                 seen.setdefault(parameter.name, set()).add(tuple(parameter.opts))
         assert not {"--json", "--csv", "--markdown", "--out"} & {
             option for parameter in command.params for option in parameter.opts
@@ -180,7 +183,7 @@ def test_options_have_one_spelling():
 def test_choices_are_those_of_the_library():
     """The columns, recipes and commands offered are those that exist."""
     assert get_args(Column) == zoo.COLUMNS
-    assert [recipe.value for recipe in RecipeName] == list(RECIPES)
+    assert f"Training recipe: {', '.join(RECIPES)}." in " ".join(invoke("train", "--help").split())
     assert set(COMMANDS) | {"plot"} == {names[0] for names, _ in commands()}
 
 
@@ -242,12 +245,13 @@ def test_every_format_holds_the_same(format_):
     """Table, JSON, CSV and Markdown have a row for each model, with its parameters."""
     text = invoke("list", "--format", format_)
     found = {
-        "table": lambda: [line.split()[0] for line in text.splitlines()[-5:]],
+        "table": lambda: [line.split()[0] for line in text.splitlines()[-len(known_names()) :]],
         "json": lambda: [row["model"] for row in json.loads(text)],
         "csv": lambda: [row["model"] for row in csv.DictReader(io.StringIO(text))],
         "markdown": lambda: [line.split()[1] for line in text.splitlines()[2:]],
+        "latex": lambda: [line.split()[0] for line in text.splitlines()[6:-3]],
     }[format_]()
-    assert found == list(ARCHITECTURES)
+    assert found == sorted(known_names())
     assert "17302" in text.replace(",", "")
 
 
@@ -281,6 +285,7 @@ def test_a_receptive_field_has_its_size_in_every_format(format_):
 def test_the_confusion_matrix_is_in_every_format(format_):
     """Markdown has a table of its own for it, as the terminal has."""
     shown = {"table": "predicted label", "markdown": "\n\n| true label | 0 |"}
+    shown["latex"] = "true label & 0 &"
     printed = invoke("evaluate", "exp1", "--confusion", "--format", format_)
     assert shown.get(format_, "confusion") in printed
 
@@ -305,7 +310,8 @@ def test_list_is_sorted():
     accuracies = [row["accuracy"] for row in by_accuracy]
     assert accuracies == sorted(accuracies, reverse=True)
     by_size = json.loads(invoke("list", "--sort", "num_params", "--format", "json"))
-    assert [row["model"] for row in by_size] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
+    sizes = [row["model"] for row in by_size if "." not in row["model"]]
+    assert sizes == ["exp4", "exp5", "exp1", "exp3", "exp2"]
 
 
 def test_evaluate_agrees_with_the_manifest():
@@ -338,7 +344,7 @@ def test_interrupted_training_says_what_it_kept_and_resumes(
     tmp_path, small_mnist, failed, monkeypatch
 ):
     """Ctrl+C during the second epoch exits 130; the same command then trains the other two."""
-    evaluate, calls = runs.evaluate, []
+    evaluate, calls = loop.evaluate, []
 
     def interrupted(*args):
         calls.append(args)
@@ -346,14 +352,14 @@ def test_interrupted_training_says_what_it_kept_and_resumes(
             signal.raise_signal(signal.SIGINT)
         return evaluate(*args)
 
-    monkeypatch.setattr(runs, "evaluate", interrupted)
+    monkeypatch.setattr(loop, "evaluate", interrupted)
     command = ["train", "exp1", "--epochs", "3", "-o", tmp_path]
     status, err = failed(*command)
     assert status == 130
     last = err.splitlines()[-1]
     assert f"{tmp_path} keeps 1 of 3 epochs of exp1. Run the same command again" in last
     calls.clear()
-    monkeypatch.setattr(runs, "evaluate", lambda *args: calls.append(args) or evaluate(*args))
+    monkeypatch.setattr(loop, "evaluate", lambda *args: calls.append(args) or evaluate(*args))
     invoke(*command)
     assert len(calls) == 2 + 1  # the epochs that were left, and the result
 
@@ -362,17 +368,17 @@ def test_an_interrupted_study_says_what_it_kept(tmp_path, small_mnist, failed, m
     """Ctrl+C during the second run exits 130; the same command then trains that run only."""
     trained = []
 
-    def engine(folders, *, jobs):
+    def engine(folders, *, jobs, inputs):
         for folder, run in folders.items():
             if len(trained) == 1:
                 trained.append("interrupted")
                 signal.raise_signal(signal.SIGINT)
-            runs.train(run, folder)
+            loop.train_run(run, folder)
             trained.append(folder.name)
             yield folder, None
 
     monkeypatch.setattr("mnistzoo.training.local_engine.run_locally", engine)
-    settings = ["--epochs", "1", "--holdout", "50", "-o", tmp_path]
+    settings = ["--epochs", "1", "--validation", "50", "-o", tmp_path]
     command = ["study", "exp1", "--seed", "0", "--seed", "1", *settings]
     status, err = failed(*command)
     assert status == 130
@@ -440,6 +446,33 @@ def test_predict_reads_a_file(images):
     assert "▄" in shown
 
 
+def test_weights_are_chosen_by_name(images, failed):
+    """Photographs are read with the world weights, `--weights` takes others, folders have none."""
+    file, as_json = images / "seven.png", ("--format", "json")
+    world = invoke("predict", file, *as_json)
+    assert invoke("predict", file, "--weights", "world", *as_json) == world
+    assert invoke("predict", file, "--model", "exp5.world", *as_json) == world
+    assert invoke("predict", file, "--weights", "mnist", *as_json) != world
+    assert invoke("read", file, *as_json) != invoke("read", file, "--weights", "mnist", *as_json)
+    of_exp1 = invoke("predict", file, "--model", "exp1", *as_json)
+    assert invoke("predict", file, "--model", "exp1", "--weights", "mnist", *as_json) == of_exp1
+    assert failed("predict", file, "--model", "exp1", "--weights", "world")[0] == 1
+    assert "exp5.world" in failed("evaluate", "exp5", "--weights", "wrld")[1]
+    assert "--weights" in failed("evaluate", images, "--weights", "world")[1]
+
+
+def test_a_page_has_the_weights_for_drawings(tmp_path):
+    """Pages have the world weights, other files MNIST's, unless `--weights` says so."""
+
+    def made(name, *options):
+        invoke("export", "exp5", "-o", tmp_path / name, *options)
+        return (tmp_path / name).read_bytes()
+
+    page, header = made("x.html"), made("x.h")
+    assert made("x.html", "--weights", "world") == page != made("x.html", "--weights", "mnist")
+    assert made("x.h", "--weights", "mnist") == header != made("x.h", "--weights", "world")
+
+
 def test_predict_answers_for_the_images_it_can_read(images):
     """Good files get their rows on stdout, bad ones a line each on stderr; the status is 1."""
     (images / "text.png").write_text("not an image")
@@ -465,7 +498,7 @@ def test_predict_takes_a_folder_and_standard_input(images):
     (row,) = json.loads(invoke("predict", "-", "--format", "json", input=data))
     assert (row["file"], row["label"]) == ("-", 7)
     (images / "empty").mkdir()
-    invoke("predict", images / "empty", status=1)
+    assert invoke("predict", images / "empty", "--format", "json", status=1) == "[]\n"
     invoke("predict", "-", input=b"", status=1)
 
 
@@ -573,6 +606,18 @@ def test_output_that_cannot_be_written(arguments):
     assert done.stderr.count("\n") == 1
 
 
+def test_an_analysis_to_a_depth_and_folded():
+    """`--depth` adds up inner layers in every format, and `--fold` shows repetitions once."""
+    options = ("analyze", "torchvision:resnet18", "--depth", 1)
+    layers = json.loads(invoke(*options, "--format", "json"))["layers"]
+    rows = list(csv.DictReader(io.StringIO(invoke(*options, "--format", "csv"))))
+    assert [int(row["macs"]) for row in rows] == [layer["macs"] for layer in layers]
+    assert "layer4" in invoke(*options)
+    assert "layer4.0" not in invoke(*options, "--format", "latex")
+    assert "× 2" in invoke("analyze", "torchvision:resnet18", "--fold")
+    invoke("analyze", "exp1", "--depth", 0, status=2)
+
+
 def test_memory_and_time_of_a_model(failed):
     """`--memory` prints the peak, and `--roofline` lower bounds, for a batch too."""
     analysis = mnistzoo.exp5().summary()
@@ -592,11 +637,12 @@ def test_memory_and_time_of_a_model(failed):
 def test_two_models_side_by_side():
     """Layers with the same path share a row, and others have one of their own."""
     rows = list(csv.DictReader(io.StringIO(invoke("compare", "exp4", "exp5", "--format", "csv"))))
-    assert [row["layer"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
-    assert [row["layer"] for row in rows if row["MACs: exp4"] == "-"] == [
+    assert [row["path"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
+    assert [row["path"] for row in rows if row["one_macs"] == ""] == [
         f"features.bn{number}" for number in range(1, 8)
     ]
-    assert sum(int(row["parameters: exp5"] or 0) for row in rows) == 17302
+    assert sum(int(row["other_num_params"]) for row in rows) == 17302
+    assert json.loads(rows[-1]["one_receptive_field"])["size"] == [26, 26]
     table = invoke("compare", "exp4", "exp5", "--format", "markdown")
     for name in ("exp4", "exp5"):
         peak = mnistzoo.get_model(name).summary().peak_memory()

@@ -14,12 +14,12 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"plots", "zoo"},
-    {"export", "training"},
-    {"evaluation"},
+    {"training"},
+    {"bulk", "evaluation", "export"},
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis"},
-    {"architectures", "files", "labels", "records", "tables"},
+    {"architectures", "cluster", "files", "labels", "processes", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""
@@ -27,7 +27,7 @@ LAYERS = [
 ANALYSIS_LAYERS = [
     {"effective", "cost"},
     {"tracing"},
-    {"operators", "rendering", "row", "table", "comparison", "roofline", "devices"},
+    {"operators", "rendering", "row", "blocks", "table", "comparison", "roofline", "devices"},
     {"field"},
     {"algebra"},
 ]
@@ -124,7 +124,7 @@ def test_the_version_is_the_distribution_s():
 
 def test_importing_is_cheap(new_python):
     """Importing the models opens no data, weights or socket, and no package that is not needed."""
-    heavy = "torchvision", "huggingface_hub", "PIL", "scipy", "rich", "typer", "matplotlib"
+    heavy = "torchvision", "huggingface_hub", "PIL", "cv2", "rich", "typer", "matplotlib"
     out = new_python(
         "import sys, torch, safetensors.torch\n"
         "seen = []\n"

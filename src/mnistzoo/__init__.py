@@ -1,14 +1,17 @@
 """Five small MNIST models with verified weights, and exact analysis of any PyTorch model.
 
-Names are imported on first use, so that `mnistzoo --help` does not import torch.
+Names are imported on first use, so that `mnistzoo --help` does not import torch. Little else is
+imported here, since Ctrl+C is handled only once `mnistzoo.__main__` runs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 from mnistzoo._version import __version__ as __version__
 
+TYPE_CHECKING = False  # type checkers take it for true, and `typing` takes long to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from mnistzoo import analysis as analysis
     from mnistzoo import errors as errors
     from mnistzoo import export as export
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
     from mnistzoo.models import from_pretrained as from_pretrained
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
+    from mnistzoo.training.train import train as train
 
 _MODULES = ("analysis", "errors", "export", "models", "plots")
 
@@ -57,6 +61,7 @@ _HOMES = {
         *("from_pretrained", "get_model", "list_models"),
     ),
     "images.prediction": ("Digit", "Prediction"),
+    "training.train": ("train",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -66,6 +71,8 @@ __all__ = ["__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
         if name in _MODULES:
             return import_module(f"mnistzoo.{name}")
         if name in _HOME:

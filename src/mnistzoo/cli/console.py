@@ -1,13 +1,16 @@
-"""How commands print: results to stdout in one of four formats, progress to stderr."""
+"""How commands print: results to stdout in one of several formats, progress to stderr."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnistzoo.tables import Table, csv_cell, records_to_csv
+from mnistzoo.tables import Table, csv_cell
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -28,18 +31,25 @@ def print_records(
 ) -> None:
     """Print one row per record.
 
-    JSON and CSV hold the records as they are. The table and Markdown hold `cells`, of which the
-    first `text_columns` align left.
+    JSON and CSV hold the records as they are. Readable formats hold `cells`, of which the first
+    `text_columns` align left.
     """
-    readable = Table(headers, list(cells), text_columns=text_columns)
+    table = Table(headers, list(cells), text_columns=text_columns, records=records)
+    print_formatted(format_, table, records)
+
+
+def print_formatted(format_: str, table: Table, value: object) -> None:
+    """Print a table, or `value` as JSON."""
     if format_ == "json":
-        print_json(records)
+        print_json(value)
     elif format_ == "csv":
-        sys.stdout.write(records_to_csv(records))
+        sys.stdout.write(table.to_csv())
     elif format_ == "markdown":
-        sys.stdout.write(readable.to_markdown())
+        sys.stdout.write(table.to_markdown())
+    elif format_ == "latex":
+        sys.stdout.write(table.to_latex())
     else:
-        print_table(readable)
+        print_table(table)
 
 
 def _is_nested(value: object) -> bool:
@@ -51,7 +61,7 @@ def _is_nested(value: object) -> bool:
 def print_record(format_: str, record: Record, text: str) -> None:
     """Print a single result: `text` in the table format, otherwise the record.
 
-    Markdown leaves out nested values.
+    Markdown and LaTeX leave out nested values.
     """
     if format_ == "table":
         print(text)
@@ -71,6 +81,38 @@ def print_json(value: Any) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table at the width of the terminal, or wider to avoid breaking words and numbers."""
+    if not _print_simple(table):
+        _print_rich(table)
+
+
+def _print_simple(table: Table) -> bool:
+    """Print a table as it is and return True, unless it needs more than padding to fit.
+
+    This prints what rich would, without importing it.
+    """
+    terminal = sys.stdout.isatty()
+    if table.caption or (terminal and os.name != "posix"):
+        return False
+    header, body = table.to_lines()
+    width = shutil.get_terminal_size().columns if terminal else MIN_WIDTH
+    lines = [*header, *body]
+    if any(len(line) > width or not _is_narrow(line) for line in lines):
+        return False
+    if terminal:
+        header = [f"\x1b[1m{line}\x1b[0m" for line in header]
+    print("\n".join(map(str.rstrip, (*header, *body))))
+    return True
+
+
+def _is_narrow(line: str) -> bool:
+    """Return whether each character takes one column of a terminal."""
+    return line.isascii() or not any(
+        unicodedata.east_asian_width(character) in "WF" or unicodedata.combining(character)
+        for character in line
+    )
+
+
+def _print_rich(table: Table) -> None:
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)

@@ -12,8 +12,16 @@ import typer
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import print_records, progress
-from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption
-from mnistzoo.cli.source import check, check_data, load, load_data, title
+from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption, Weights
+from mnistzoo.cli.source import (
+    check,
+    check_data,
+    load,
+    load_data,
+    style_for,
+    title,
+    with_weights,
+)
 
 if TYPE_CHECKING:
     from mnistzoo.evaluation import Evaluation
@@ -35,6 +43,7 @@ Disputed = Annotated[
 
 def evaluate(
     models: Models = None,
+    weights: Weights = None,
     data: Data = None,
     style: StyleOption = None,
     strict: Strict = False,
@@ -56,7 +65,8 @@ def evaluate(
         raise typer.BadParameter("--style and --strict need --data.")
     if data is not None and disputed:
         raise typer.BadParameter("--disputed applies to MNIST only. Leave out --data.")
-    found = _evaluate(models, data, style, strict)
+    names = [with_weights(name, weights) for name in models or ARCHITECTURES]
+    found = _evaluate(names, data, style, strict)
     if disputed:
         _print_disputed(found, format_)
         return
@@ -70,7 +80,7 @@ def evaluate(
         for name, result in found.items()
     ]
     print_records(format_, records, headers, map(cells, records))
-    for name, result in found.items() if format_ in ("table", "markdown") else ():
+    for name, result in () if format_ in ("json", "csv") else found.items():
         if per_class:
             _print_per_class(name, result, format_)
         if confusion:
@@ -78,9 +88,9 @@ def evaluate(
 
 
 def _evaluate(
-    models: list[str] | None, data: Path | None, style: StyleName | None, strict: bool
+    models: list[str], data: Path | None, style: StyleName | None, strict: bool
 ) -> dict[str, Evaluation]:
-    names = list(dict.fromkeys(models or ARCHITECTURES))
+    names = list(dict.fromkeys(models))
     for name in names:
         check(name)
     check_data(data)
@@ -88,10 +98,15 @@ def _evaluate(
     from mnistzoo.evaluation import evaluate
 
     loaded = {name: load(name) for name in names}
-    dataset = mnist(train=False) if data is None else load_data(data, style, strict=strict)
+    styles = {name: style_for(model, style) for name, model in loaded.items()}
+    datasets = {
+        style: mnist(train=False) if data is None else load_data(data, style, strict=strict)
+        for style in dict.fromkeys(styles.values() if data else [None])
+    }
     found = {}
     with progress("images") as bar:
         for name, model in loaded.items():
+            dataset = datasets[styles[name] if data else None]
             task = bar.add_task(name, total=len(dataset.labels))
             found[name] = evaluate(model, dataset, on_batch=partial(bar.advance, task))
     return found
@@ -202,5 +217,6 @@ def _print_below(
     heading: str, headers: Sequence[str], rows: Sequence[Sequence[str]], format_: str
 ) -> None:
     """Print another table, which has no records, below the first."""
-    print(f"\n{heading}" + "\n" * (format_ == "markdown"))
+    comment = "% " * (format_ == "latex")
+    print(f"\n{comment}{heading}" + "\n" * (format_ == "markdown"))
     print_records(format_, [], headers, rows)

@@ -9,16 +9,8 @@ from typing import Annotated
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Format, Model
-from mnistzoo.cli.source import load
-
-SUFFIXES = (".onnx", ".pt2", ".pte", ".html", ".h")
-
-
-def _check_suffix(output: Path) -> Path:
-    if output.suffix not in SUFFIXES:
-        raise typer.BadParameter(f"Expected a file that ends in {', '.join(SUFFIXES)}.")
-    return output
+from mnistzoo.cli.options import Format, Model, Weights, check_suffix
+from mnistzoo.cli.source import load, with_weights
 
 
 def export(
@@ -27,11 +19,12 @@ def export(
         Path,
         typer.Option(
             *("--output", "-o"),
-            callback=_check_suffix,
+            callback=check_suffix(".onnx", ".pt2", ".pte", ".html", ".h"),
             help="The file to write: .onnx, .pt2 (torch.export), .pte (ExecuTorch), .html (a page "
             "to draw on) or .h (a C header).",
         ),
     ],
+    weights: Weights = None,
     bits: Annotated[
         int | None,
         typer.Option(
@@ -46,6 +39,7 @@ def export(
     format_: Format = "table",
 ) -> None:
     """Write a model for another runtime."""
+    model = with_weights(model, weights, reading=output.suffix == ".html")
     loaded = load(model)
     from mnistzoo.export import export
 

@@ -50,6 +50,7 @@ class Trace:
             in a model twice.
         stopped_at: The operator that needed values, and the layer that called it; `None` if the
             model returned.
+        blocks: A row for each module with inner modules, by path: its last call.
     """
 
     input_shape: tuple[int, ...]
@@ -58,6 +59,7 @@ class Trace:
     last_map: Layout | None
     paths: dict[str, str]
     stopped_at: str | None
+    blocks: dict[str, Row]
 
     def layout(self, layer: str | None) -> Layout:
         """Return the layout of a layer's output, or of the last feature map.
@@ -163,7 +165,7 @@ def _pass(module: nn.Module, given: Arguments, floats_on_meta: bool = False) -> 
                 raise
             except Exception as error:
                 raise explain(error, calls, given) from error
-        return _result(calls, tracer, given.shape, stopped_at)
+        return _result(module, calls, tracer, given.shape, stopped_at)
 
 
 def _keep_output(calls: ModuleTracker, output: object) -> None:
@@ -203,6 +205,7 @@ def unfused_attention() -> Iterator[None]:
 
 
 def _result(
+    module: nn.Module,
     calls: ModuleTracker,
     tracer: LayoutTracer,
     shape: tuple[int, ...],
@@ -212,4 +215,10 @@ def _result(
     root = calls.outputs.get("")
     last_map = root if root is not None and root.axes() else tracer.last_map
     rows = (*calls.rows, *calls.uncalled_rows(None if stopped_at else tracer.tensors))
-    return Trace(shape, rows, calls.outputs, last_map, calls.aliases, stopped_at)
+    uncalled = {
+        path: Row(path, type(part).__name__, (), 0, 0, None)
+        for path, part in module.named_modules(remove_duplicate=False)
+        if part._modules
+    }
+    blocks = uncalled | calls.blocks
+    return Trace(shape, rows, calls.outputs, last_map, calls.aliases, stopped_at, blocks)
