@@ -67,6 +67,13 @@ ModelOption = Annotated[
     typer.Option("--model", metavar="MODEL", help=_SOURCE, autocompletion=complete_model),
 ]
 
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", metavar="NAME", help="Weights of a model of the zoo: mnist or world."
+    ),
+]
+
 
 def any_model(name: str) -> ArgumentInfo:
     """Return an argument that names a model of any library."""
