@@ -279,9 +279,10 @@ _CHOSEN = {
     ("fast", "exp4"): replace(_PLAIN, learning_rate=0.03),
 }
 
-_ALL = (DOCUMENTED, RECORD, FAST, WORLD, FINE_TUNE, FASHION, FOUR_BIT)
-
-RECIPES = {recipe.name: recipe for recipe in _ALL}
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (DOCUMENTED, RECORD, FAST, WORLD, FINE_TUNE, FASHION, FOUR_BIT)
+}
 
 
 def default_recipe(pretrained: bool) -> str:

@@ -151,10 +151,7 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
 
 
 def _initialized(run: Run, features: Mapping[str, Tensor] | None) -> ConvNet:
-    """Return the pretrained model, or a new one.
-
-    A new one's weights depend on the run's seed and initial features alone.
-    """
+    """Return the pretrained model, or a new one made from the seed and the initial features."""
     if run.recipe.pretrained:
         return get_model(run.architecture, pretrained=True)
     with torch.random.fork_rng(devices=[]):
