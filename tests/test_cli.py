@@ -67,7 +67,7 @@ FAST = {
     "evaluate --no-such-option": 2,
     "list --sort size": 2,
     "list --format yaml": 2,
-    "train exp1 -o x --recipe recrod": 2,
+    "train exp1 -o x --recipe recrod": 1,
     "train exp1 -o x --seed 4294967296": 2,
     "study exp1 -o x --jobs 1 --ray auto": 2,
     "export exp1 -o x.txt": 2,
@@ -75,6 +75,8 @@ FAST = {
     "evaluate exp1 --style plain": 2,
     "evaluate exp1 --data x --disputed": 2,
     "evaluate exp1 --data no/folder": 1,
+    "evaluate exp1 --data ''": 2,
+    "predict - -": 2,
     "evaluate exp1 --data x --style fancy": 2,
     "plot confusion exp1 --style plain": 2,
     "analyze exp6": 1,
@@ -496,7 +498,7 @@ def test_predict_takes_a_folder_and_standard_input(images):
     (row,) = json.loads(invoke("predict", "-", "--format", "json", input=data))
     assert (row["file"], row["label"]) == ("-", 7)
     (images / "empty").mkdir()
-    invoke("predict", images / "empty", status=1)
+    assert invoke("predict", images / "empty", "--format", "json", status=1) == "[]\n"
     invoke("predict", "-", input=b"", status=1)
 
 

@@ -54,8 +54,8 @@ def train_run(
     has already finished there, its result is returned. A teacher is trained first, in a folder
     inside `folder`, unless it is there already.
 
-    After each epoch the model is evaluated on the test images or the held-out ones; nothing in the
-    run depends on the outcome. If several processes train together, only rank 0 writes files.
+    After each epoch the model is evaluated; nothing in the run depends on the outcome. If several
+    processes train together, only rank 0 writes files.
 
     Args:
         run: What to train.
@@ -63,8 +63,7 @@ def train_run(
         inputs: The images of `run.dataset`, and the features with the digest `run.initial`.
             Default: MNIST, and shipped features.
         on_batch: Called after each step with the run, or its teacher's, and the number of images.
-        on_epoch: Called with the same run and the metrics of each epoch, including those of the
-            checkpoint or the finished run.
+        on_epoch: Called with the same run and the metrics of each epoch, including past ones.
 
     Raises:
         TrainingError: The loss is no longer finite, another process is training in `folder`,
