@@ -19,13 +19,15 @@ LAYERS = [
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis"},
-    {"architectures", "files", "labels", "records", "tables"},
+    {"architectures", "files", "labels", "pages", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""
 
 ANALYSIS_LAYERS = [
-    {"effective", "cost"},
+    {"cost"},
+    {"report"},
+    {"effective"},
     {"tracing"},
     {"operators", "rendering", "row", "blocks", "table", "comparison", "roofline", "devices"},
     {"field"},
