@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -10,7 +11,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
-from mnistzoo.training.recipes import MAX_SEED
+from mnistzoo.training.recipes import MAX_SEED, RECIPES
 
 FormatName = Literal["table", "json", "csv", "markdown", "latex"]
 
@@ -22,14 +23,6 @@ class StyleName(str, Enum):
     plain = "plain"
 
 
-class RecipeName(str, Enum):
-    """The recipes of `mnistzoo.training.recipes`. Typer takes no lists of literals."""
-
-    documented = "documented"
-    record = "record"
-    fast = "fast"
-
-
 def complete_model(incomplete: str) -> list[str]:
     """Return the names of models that start with `incomplete`, for shell completion."""
     return [name for name in ARCHITECTURES if name.startswith(incomplete)]
@@ -37,6 +30,11 @@ def complete_model(incomplete: str) -> list[str]:
 
 def _complete_trainable(incomplete: str) -> list[str]:
     return [name for name in BUILDABLE if name.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Return the names of recipes that start with `incomplete`, for shell completion."""
+    return [name for name in RECIPES if name.startswith(incomplete)]
 
 
 _SOURCE = "A name from `mnistzoo list`, or a folder that `train` or `pull` wrote."
@@ -83,6 +81,17 @@ def any_model(name: str) -> ArgumentInfo:
     )
 
 
+def check_suffix(*suffixes: str) -> Callable[[Path | None], Path | None]:
+    """Return a callback that refuses an output file with another suffix."""
+
+    def check(output: Path | None) -> Path | None:
+        if output is not None and output.suffix.lower() not in suffixes:
+            raise typer.BadParameter(f"Expected a file that ends in {' or '.join(suffixes)}.")
+        return output
+
+    return check
+
+
 Format = Annotated[
     FormatName, typer.Option("--format", help="How to print the result; csv and json hold data.")
 ]
@@ -111,17 +120,56 @@ StyleOption = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail at the first image that cannot be read.")
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="Run on a Ray cluster instead: auto or HOST:PORT."
+    ),
+]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the run.")]
 Epochs = Annotated[
     int | None,
     typer.Option(min=1, help="Passes over the training images.", show_default="the recipe's"),
 ]
-Holdout = Annotated[
-    int,
+Validation = Annotated[
+    float | None,
     typer.Option(
         min=0,
-        max=59_999,
-        help="Hold out this many training images, from the end, and evaluate on them instead of "
-        "the test images.",
+        metavar="SHARE|COUNT",
+        help="Hold out training images, such as 0.1 of them or 5000 images, and evaluate on them "
+        "instead of the test images.  [default: 0.1 without test images, otherwise none]",
     ),
+]
+RECIPE_HELP = (
+    f"Training recipe: {', '.join(RECIPES)}.  "
+    "[default: record, or fine-tune with pretrained features]"
+)
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME", help=RECIPE_HELP, autocompletion=complete_recipe),
+]
+RecipeNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help=f"{RECIPE_HELP} Can be repeated.",
+        autocompletion=complete_recipe,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change a setting of the recipe, such as learning_rate=0.01. Can be repeated.",
+    ),
+]
+Pretrained = Annotated[
+    bool,
+    typer.Option("--pretrained", help="Start from the zoo's features, with a new classifier."),
+]
+FreezeOption = Annotated[
+    Literal["features"] | None,
+    typer.Option("--freeze", help="Train only the classifier.", show_default=False),
 ]

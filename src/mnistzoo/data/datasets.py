@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE, Style
@@ -26,18 +25,13 @@ from mnistzoo.data.sources import (
 )
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
 from mnistzoo.files import sha256
-from mnistzoo.images.preprocessing import to_gray, to_mnist
+from mnistzoo.images.preprocessing import CONVERSIONS
 
 Source: TypeAlias = Any
 """What `load_dataset` takes."""
 
 OnImage = Callable[[int, int], object]
 """Called with the number of images read so far, and the total."""
-
-_CONVERSIONS: dict[Style, Callable[[Any], NDArray[np.uint8]]] = {
-    "mnist": to_mnist,
-    "plain": to_gray,
-}
 
 
 class Skipped(NamedTuple):
@@ -61,12 +55,14 @@ class ImageDataset:
         labels: int64, shape `(N,)`: indices into `classes`.
         classes: The name of each class.
         skipped: The images that could not be read.
+        style: How the images became 28×28 pixels.
     """
 
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    style: Style = "plain"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,6 +72,10 @@ class ImageDataset:
         """The SHA-256 of the classes, labels and images, as 64 hexadecimal digits."""
         tensors = [tensor.contiguous().numpy().tobytes() for tensor in (self.labels, self.images)]
         return sha256(b"\0".join(["\0".join(self.classes).encode(), *tensors]))
+
+    def take(self, indices: Tensor) -> ImageDataset:
+        """Return the images at some indices (int64), with all classes."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
 def load_dataset(
@@ -158,12 +158,14 @@ def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> I
     if isinstance(images, Tensor):
         if style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:
             on_image(total, total)
-            return ImageDataset(images, torch.tensor(found.labels), found.classes or ())
+            return ImageDataset(
+                images, torch.tensor(found.labels), found.classes or (), style=style
+            )
         images = ((f"image {index}", image / 255) for index, image in enumerate(images))
     kept, pixels, skipped = [], [], []
     for index, (name, image) in enumerate(images):
         try:
-            pixels.append(_CONVERSIONS[style](image))
+            pixels.append(CONVERSIONS[style](image))
             kept.append(found.labels[index])
         except (ImageError, FileReadError) as error:
             if strict:
@@ -181,4 +183,4 @@ def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> I
         classes = tuple(map(str, numbers))
         _check_classes(classes)
     converted = torch.from_numpy(np.stack(pixels))
-    return ImageDataset(converted, torch.tensor(labels), classes, tuple(skipped))
+    return ImageDataset(converted, torch.tensor(labels), classes, tuple(skipped), style)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import socket
+import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,18 +10,17 @@ from typing import Any
 
 import torch
 
-from mnistzoo.errors import InputError, MissingExtraError, MnistZooError, TrainingError
+from mnistzoo.cluster import connect
+from mnistzoo.errors import MnistZooError, TrainingError
+from mnistzoo.training.folder import is_finished, read_run, teacher_folder, write_run
+from mnistzoo.training.inputs import Inputs
+from mnistzoo.training.loop import train_run
 from mnistzoo.training.run import Run
-from mnistzoo.training.run_folder import is_finished, read_run, teacher_folder, write_run
-from mnistzoo.training.runs import train
 from mnistzoo.training.study import RETRIES
-
-CONNECT_SECONDS = 10.0
-"""How long a cluster may take to answer; Ray itself tries for minutes, then ends the process."""
 
 
 def run_on_ray(
-    folders: Mapping[Path, Run], *, address: str
+    folders: Mapping[Path, Run], *, address: str, inputs: Inputs | None = None
 ) -> Iterator[tuple[Path, TrainingError | None]]:
     """Train runs on a Ray cluster, one CPU each, as an `Engine` of a study.
 
@@ -33,17 +31,20 @@ def run_on_ray(
     Args:
         folders: The runs by their folders on this machine.
         address: "auto" or "HOST:PORT", of a cluster that has this machine as a node.
+        inputs: What the runs read, sent to each node once. Default: MNIST.
 
     Raises:
         MissingExtraError: Ray is not installed.
         InputError: The address has another form.
-        TrainingError: There is no cluster at the address.
+        ClusterError: There is no cluster at the address.
     """
-    ray = _connect(address)
+    ray = connect(address)
     try:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(train_remotely)
+        sent = ray.put(pickle.dumps(inputs))
         pending = {
-            task.remote(run, teacher_files(run, folder)): folder for folder, run in folders.items()
+            task.remote(run, sent, teacher_files(run, folder)): folder
+            for folder, run in folders.items()
         }
         while pending:
             done, _ = ray.wait(list(pending))
@@ -51,27 +52,6 @@ def run_on_ray(
             yield folder, _fetch(ray, done[0], folder)
     finally:
         ray.shutdown()
-
-
-def _connect(address: str) -> Any:
-    """Return the module `ray`, connected to a cluster."""
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("A study on a Ray cluster", "ray") from error
-    host, _, port = address.rpartition(":")
-    if address != "auto" and not (host and "/" not in host and port.isdecimal()):
-        raise InputError(f"Expected a cluster's address, auto or HOST:PORT, got {address!r}.")
-    try:
-        if address != "auto":
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise TrainingError(
-            f"There is no Ray cluster at {address} with this machine as a node: "
-            f"{str(error).splitlines()[0]}. Start one with `ray start`."
-        ) from error
-    return ray
 
 
 def teacher_files(run: Run, folder: Path) -> dict[str, bytes] | None:
@@ -82,15 +62,23 @@ def teacher_files(run: Run, folder: Path) -> dict[str, bytes] | None:
     return read_run(source) if is_finished(source) else None
 
 
-def train_remotely(run: Run, teacher: dict[str, bytes] | None = None) -> dict[str, bytes] | str:
-    """Train a run on a node and return the files of its folder, or the error message."""
+def train_remotely(
+    run: Run, inputs: bytes, teacher: dict[str, bytes] | None = None
+) -> dict[str, bytes] | str:
+    """Train a run on a node and return the files of its folder, or the error message.
+
+    Args:
+        run: What to train.
+        inputs: The pickled inputs of the run.
+        teacher: The files of its teacher; None to train the teacher first, if the run has one.
+    """
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="mnistzoo-") as name:
         folder = Path(name)
         try:
             if run.teacher and teacher:
                 write_run(teacher_folder(run.teacher, folder), teacher)
-            train(run, folder)
+            train_run(run, folder, pickle.loads(inputs))
         except MnistZooError as error:
             return str(error)
         return read_run(folder)
