@@ -74,6 +74,8 @@ FAST = {
     "evaluate exp1 --style plain": 2,
     "evaluate exp1 --data x --disputed": 2,
     "evaluate exp1 --data no/folder": 1,
+    "evaluate exp1 --data ''": 2,
+    "predict - -": 2,
     "evaluate exp1 --data x --style fancy": 2,
     "plot confusion exp1 --style plain": 2,
     "analyze exp6": 1,
@@ -467,7 +469,7 @@ def test_predict_takes_a_folder_and_standard_input(images):
     (row,) = json.loads(invoke("predict", "-", "--format", "json", input=data))
     assert (row["file"], row["label"]) == ("-", 7)
     (images / "empty").mkdir()
-    invoke("predict", images / "empty", status=1)
+    assert invoke("predict", images / "empty", "--format", "json", status=1) == "[]\n"
     invoke("predict", "-", input=b"", status=1)
 
 

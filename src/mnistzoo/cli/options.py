@@ -99,10 +99,19 @@ Results = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="A folder with the results (*.json) of finished runs."),
 ]
+
+
+def _folder(value: str) -> Path:
+    if not value:
+        raise typer.BadParameter("Expected a folder, got an empty name.")
+    return Path(value)
+
+
 Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
+        parser=_folder,
         metavar="FOLDER",
         help="A folder with a subfolder of images for each class, or with IDX files.  "
         "[default: MNIST]",

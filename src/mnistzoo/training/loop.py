@@ -54,8 +54,8 @@ def train_run(
     has already finished there, its result is returned. A teacher is trained first, in a folder
     inside `folder`, unless it is there already.
 
-    After each epoch the model is evaluated on the test images or the held-out ones; nothing in the
-    run depends on the outcome. If several processes train together, only rank 0 writes files.
+    After each epoch the model is evaluated; nothing in the run depends on the outcome. If several
+    processes train together, only rank 0 writes files.
 
     Args:
         run: What to train.
@@ -63,8 +63,7 @@ def train_run(
         inputs: The images of `run.dataset`, and the features with the digest `run.initial`.
             Default: MNIST, and shipped features.
         on_batch: Called after each step with the run, or its teacher's, and the number of images.
-        on_epoch: Called with the same run and the metrics of each epoch, including those of the
-            checkpoint or the finished run.
+        on_epoch: Called with the same run and the metrics of each epoch, including past ones.
 
     Raises:
         TrainingError: The loss is no longer finite, another process is training in `folder`,
@@ -95,12 +94,12 @@ def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: 
         start = time.perf_counter()
         loss, accuracy = train_epoch(state, partial(on_batch, run))
         seconds += time.perf_counter() - start
-        evaluated = evaluate(state.result, inputs.evaluation).accuracy
+        evaluated = evaluate(state.evaluated, inputs.evaluation).accuracy
         epochs.append(Epoch(state.epoch, loss, accuracy, evaluated))
         save_checkpoint(folder, state, epochs, seconds)
         on_epoch(run, epochs[-1])
     if rank() == 0:
-        evaluation = evaluate(state.result, inputs.evaluation)
+        evaluation = evaluate(state.evaluated, inputs.evaluation)
         save_result(folder, state, evaluation, teacher_result, seconds, epochs)
 
 
@@ -128,7 +127,7 @@ def train_epoch(
         TrainingError: The loss is no longer finite.
     """
     run, recipe = state.run, state.recipe
-    state.train_mode()
+    state.start_epoch()
     generator = Generator().manual_seed(run.seed * SEED_STRIDE + state.epoch)
     order = torch.randperm(len(state.labels), generator=generator)[: state.num_images]
     mine = slice(rank(), None, world_size())

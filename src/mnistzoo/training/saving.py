@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -112,8 +113,8 @@ def save_result(
     Raises:
         FileWriteError: The folder cannot be written.
     """
-    run, model = state.run, state.result
-    _save_model(folder, run, model, evaluation.accuracy)
+    run = state.run
+    _save_model(folder, run, state.result, evaluation.accuracy)
     result = Result(
         architecture=run.architecture,
         recipe=run.recipe,
@@ -126,9 +127,7 @@ def save_result(
         correct=evaluation.correct,
         total=evaluation.total,
         nll=evaluation.nll,
-        per_class=tuple(
-            ClassResult(row.name, row.correct, row.total) for row in evaluation.per_class
-        ),
+        per_class=tuple(ClassResult(**asdict(row)) for row in evaluation.per_class),
         dtype=str(state.dtype).removeprefix("torch."),
         processes=world_size(),
         threads=torch.get_num_threads(),
@@ -145,8 +144,9 @@ def save_result(
 def _save_model(folder: Path, run: Run, model: ConvNet, accuracy: float) -> None:
     """Write the trained model, with a card that states its accuracy on MNIST's test images."""
     shipped = find_shipped_file(run.architecture, to_arrays(model.state_dict())) is not None
-    # a shipped model's card knows its accuracy
-    stated = run.split == "test" and run.dataset is None and not shipped
+    # a shipped model's card knows its accuracy, and the accuracy of a C header is not the model's
+    known = shipped or run.recipe.bits is not None
+    stated = run.split == "test" and run.dataset is None and not known
     provenance = {
         "network": run.architecture,  # part of the file, and so of the digests of all past runs
         "recipe": run.recipe.name,
