@@ -11,6 +11,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
+from mnistzoo.errors import UnknownNameError
 from mnistzoo.training.recipes import MAX_SEED, RECIPES
 
 FormatName = Literal["table", "json", "csv", "markdown", "latex"]
@@ -65,6 +66,13 @@ Trainable = Annotated[
 ModelOption = Annotated[
     str,
     typer.Option("--model", metavar="MODEL", help=_SOURCE, autocompletion=complete_model),
+]
+
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", metavar="NAME", help="Weights of a model of the zoo: mnist, world or four-bit."
+    ),
 ]
 
 
@@ -153,9 +161,25 @@ RECIPE_HELP = (
     f"Training recipe: {', '.join(RECIPES)}.  "
     "[default: record, or fine-tune with pretrained features]"
 )
+
+
+def _check_recipes(names: str | list[str] | None) -> str | list[str] | None:
+    """Refuse unknown recipes before torch is imported."""
+    for name in [names] if isinstance(names, str) else names or ():
+        if name not in RECIPES:
+            raise UnknownNameError("recipe", name, RECIPES)
+    return names
+
+
 RecipeName = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME", help=RECIPE_HELP, autocompletion=complete_recipe),
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help=RECIPE_HELP,
+        callback=_check_recipes,
+        autocompletion=complete_recipe,
+    ),
 ]
 RecipeNames = Annotated[
     list[str] | None,
@@ -163,6 +187,7 @@ RecipeNames = Annotated[
         "--recipe",
         metavar="NAME",
         help=f"{RECIPE_HELP} Can be repeated.",
+        callback=_check_recipes,
         autocompletion=complete_recipe,
     ),
 ]
