@@ -275,8 +275,8 @@ def test_processes_that_do_not_start_are_an_error(folder):
 class RandomWorkers:
     """Finishes tasks in any order, and loses some."""
 
-    def __init__(self, seed, taken):
-        self.random, self.running, self.taken, self.starts = random.Random(seed), [], taken, {}
+    def __init__(self, seed):
+        self.random, self.running, self.starts = random.Random(seed), [], {}
 
     def count(self):
         """Return a number that changes."""
@@ -301,7 +301,7 @@ def test_rows_are_in_order_and_files_read_late(seed):
     """In whatever order tasks end, rows are in the order of the files, few of which are taken."""
     taken = []
     files = (taken.append(index) or File(str(index)) for index in range(1000))
-    workers = RandomWorkers(seed, taken)
+    workers = RandomWorkers(seed)
     for count, row in enumerate(predict_files(files, workers)):
         if row != str(count):
             assert json.loads(row)["file"] == str(count)

@@ -1,4 +1,4 @@
-"""Training for a C header's integers, held to the integers themselves."""
+"""Quantization-aware training, compared with the integers of a C header."""
 
 import pytest
 import torch
@@ -77,7 +77,7 @@ def few_steps(**changes):
 
 
 def test_a_run_is_evaluated_as_its_header(tmp_path, train_images):
-    """A run's accuracy is that of the exported integers, and its card states no accuracy."""
+    """A run's accuracy is that of the exported integers."""
     result = train_run(few_steps(), tmp_path)
     model = mnistzoo.from_pretrained(tmp_path)
     made = integers(model, 4, train_images.images[:CALIBRATION_IMAGES].numpy())
@@ -87,7 +87,7 @@ def test_a_run_is_evaluated_as_its_header(tmp_path, train_images):
 
 
 def test_training_starts_from_the_pretrained_model(tmp_path):
-    """A step at a tiny learning rate leave the rounded pretrained weights."""
+    """A step at a tiny learning rate leaves the rounded pretrained weights."""
     train_run(few_steps(learning_rate=1e-12, weight_decay=0.0), tmp_path)
     model = mnistzoo.exp1(pretrained=True)
     images = mnistzoo.mnist(train=True).images[:CALIBRATION_IMAGES].numpy()

@@ -16,7 +16,7 @@ from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.errors import DataError, InputError, TrainingError
 from mnistzoo.storage.state_dict import read_metadata, read_state_dict
 from mnistzoo.training import inputs, loop
-from mnistzoo.training.inputs import Splits, count_held_out, order_by_share
+from mnistzoo.training.inputs import Splits, count_held_out, stratified_order
 from mnistzoo.training.metrics import read_result
 from mnistzoo.training.recipes import FINE_TUNE, get_recipe
 from mnistzoo.training.run import Run, shipped_digest
@@ -71,7 +71,7 @@ def test_a_model_learns_the_classes_of_a_dataset(letters):
 
 @pytest.mark.slow
 def test_fine_tuning_learns(letters):
-    """From shipped features nearly all images are read; from frozen random ones they are not."""
+    """From shipped features, nearly all held-out images are classified correctly."""
     model, result = mnistzoo.train("exp5", letters, pretrained=True)
     assert result.accuracy > 0.9
     assert model.predict(letters.images[0]).name == letters.classes[letters.labels[0]]
@@ -232,7 +232,7 @@ def test_splits_must_agree(letters):
 def test_each_class_has_its_share_of_the_held_out_images():
     """Any number of them has the share of each class, off by less than one; the rest is kept."""
     labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
-    order = order_by_share(labels)
+    order = stratified_order(labels)
     assert sorted(order.tolist()) == list(range(100))
     for count in (10, 33, 90):
         counts = labels[order[:count]].bincount(minlength=3)

@@ -19,8 +19,9 @@ from mnistzoo.training import loop, optim, state
 from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.loop import train_epoch
 from mnistzoo.training.muon import orthogonal
-from mnistzoo.training.recipes import Augmentation, get_recipe
+from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
+from mnistzoo.training.settings import Augmentation
 from mnistzoo.training.state import TrainingState
 
 BOUND = st.floats(0, 1)

@@ -51,7 +51,7 @@ def desk(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow  # it trains
-def test_the_page_leads_to_a_network_that_reads_the_letters(desk):
+def test_the_page_leads_to_a_model_that_reads_the_letters(desk):
     """Every command of the page runs as it stands; the result reads letters, and is one file."""
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text("utf8"), re.DOTALL | re.M)
     printed = {}

@@ -34,7 +34,7 @@ def test_the_set_depends_on_the_seed_alone(few):
     assert changed > 0.99
 
 
-def test_made_images_are_in_mnist_format(few):
+def test_synthetic_images_are_in_mnist_format(few):
     """All but the degraded ones are 20 pixels long, with the center of mass at pixel 14."""
     images = world(few, 4 * BATCH).images[500:-BATCH].numpy()
     used = images > 0
@@ -91,15 +91,15 @@ def test_missing_fonts_are_named(monkeypatch, tmp_path):
         world(mnist(train=False), 1000)
 
 
-def test_fonts_for_evaluation_are_left_out():
-    """No font is both trained on and evaluated on, and all are."""
+def test_fonts_for_evaluation_are_held_out():
+    """Each font is either trained on or evaluated on."""
     assert not set(fonts.LEFT_OUT) & set(fonts.TRAINING)
     assert sorted((*fonts.LEFT_OUT, *fonts.TRAINING)) == sorted(fonts.FONTS)
     assert len({font.file for font in fonts.FONTS}) == len(fonts.FONTS)
 
 
 def test_a_font_draws_ten_digits():
-    """Ten different digits, each in the middle of the canvas."""
+    """A font draws ten different digits, in black and white, on the canvas."""
     font = fonts.Font(str(DEJAVU), "", "")
     drawn = np.stack([fonts.draw(font, digit) for digit in range(10)])
     assert len(np.unique(drawn, axis=0)) == 10

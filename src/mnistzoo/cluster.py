@@ -12,6 +12,11 @@ CONNECT_SECONDS = 10.0
 """How long a cluster may take to answer; Ray itself tries for minutes, then ends the process."""
 
 
+def last_line(error: Exception) -> str:
+    """Return the last line of an error of Ray, which says what failed after the tracebacks."""
+    return str(error).strip().splitlines()[-1].strip()
+
+
 def connect(address: str) -> Any:
     """Return the module `ray`, connected to a cluster.
 

@@ -11,7 +11,7 @@ PALETTE = (files("mnistzoo") / "palette.css").read_text("utf8")
 
 
 def fill(template: str, parts: Mapping[str, str]) -> str:
-    """Return a template with the parts that it names between at signs.
+    """Return a template with each name between at signs replaced by its part.
 
     >>> fill("<title>@TITLE@</title>", {"TITLE": "exp5"})
     '<title>exp5</title>'

@@ -1,4 +1,4 @@
-"""Worker processes: started quickly, deaf to Ctrl+C, and ended with the process they work for."""
+"""Worker processes that start quickly, ignore Ctrl+C, and end with the process they work for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _context(module: str) -> Any:
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that ignore Ctrl+C: a terminal sends it to all, and the first ends them."""
+    """Block Ctrl+C, which a terminal sends to all processes, while some start."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return

@@ -113,10 +113,8 @@ def verify(name: str) -> list[Mismatch]:
     manifest = read_manifest()
     if name not in manifest:
         raise UnknownNameError("pretrained model", name, manifest)
-    stated, computed = (
-        asdict(manifest[name]),
-        asdict(build_entry(name, FOLDER / manifest[name].file)),
-    )
+    stated = asdict(manifest[name])
+    computed = asdict(build_entry(name, FOLDER / manifest[name].file))
     return [
         Mismatch(field, stated[field], computed[field])
         for field in stated

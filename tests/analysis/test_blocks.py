@@ -112,7 +112,7 @@ def test_a_module_that_is_called_again():
 
 
 @pytest.mark.parametrize("depth", [0, -1, 1.0, "2", True])
-def test_depths_that_are_not(depth):
-    """A depth is an integer of at least 1."""
+def test_invalid_depths_are_refused(depth):
+    """Anything but an integer of at least 1 is an error."""
     with pytest.raises(InputError, match="Expected depth as an integer of at least 1"):
         mnistzoo.exp1().summary().to_table(depth=depth)

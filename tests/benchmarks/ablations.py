@@ -38,8 +38,9 @@ from mnistzoo.models.convnet import ConvNet
 from mnistzoo.training import loop, optim
 from mnistzoo.training.inputs import mnist_inputs
 from mnistzoo.training.loop import train_epoch, train_run
-from mnistzoo.training.recipes import RECORD, Augmentation, Recipe, get_recipe
+from mnistzoo.training.recipes import RECORD, get_recipe
 from mnistzoo.training.run import Run
+from mnistzoo.training.settings import Augmentation, Recipe
 from mnistzoo.training.state import TrainingState
 
 HOLDOUT = 10_000

@@ -1,10 +1,10 @@
-"""Time, memory and correctness of `analyze` beside other tools, on twelve networks.
+"""Time, memory and correctness of `analyze` beside other tools, on twelve models.
 
 Run it by hand on Linux, on a quiet machine and one thread, in about ten minutes:
 `pip install torchinfo ptflops calflops fvcore thop torchview torchscan`
 `OMP_NUM_THREADS=1 python tests/benchmarks/peers.py docs/comparison.csv`
 
-Each network has a process of its own. Tools take turns in it, after one call each to warm up. Time
+Each model has a process of its own. Tools take turns in it, after one call each to warm up. Time
 is the median of the processor time; memory is what the process grows by. MACs are held to
 PyTorch's own counter with attention written out, parameters to `numel`, receptive fields of the
 last convolution to those of `analyze`, which the tests hold to gradients.

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.feature import canny
 
-from mnistzoo import from_pretrained, get_model
+from mnistzoo.architectures import MEAN, STD
+from mnistzoo.cli.source import load
 from mnistzoo.data.mnist import mnist
-from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 
 Levels = NDArray[np.float64]
@@ -49,16 +49,11 @@ def main() -> None:
     print("| **mean** |", *[f"{value:.2%} |" for value in np.mean(rows, axis=0)])
 
 
-def load(source: str) -> ConvNet:
-    """Load shipped weights by name, or a folder."""
-    return from_pretrained(source) if "/" in source else get_model(source, pretrained=True)
-
-
 @torch.no_grad()
 def accuracy(model: torch.nn.Module, dataset: tuple[torch.Tensor, torch.Tensor]) -> float:
     """Return the fraction classified correctly. A light background is not an error here."""
     images, labels = dataset
-    normalized = (images[:, None] / 255 - 0.1307) / 0.3081
+    normalized = (images[:, None] / 255 - MEAN) / STD
     predicted = torch.cat([model(batch).argmax(1) for batch in normalized.split(500)])
     return float((predicted == labels).float().mean())
 
@@ -69,7 +64,7 @@ def shot_noise(images: Levels, rng: Generator) -> Levels:
 
 
 def impulse_noise(images: Levels, rng: Generator) -> Levels:
-    """Set 17 % of the pixels to black or white."""
+    """Set 17% of the pixels to black or white."""
     chosen, white = rng.random(images.shape) < 0.17, rng.random(images.shape) < 0.5
     return np.where(chosen, white, images)
 
@@ -113,7 +108,7 @@ def shear(images: Levels, rng: Generator) -> Levels:
 
 
 def scale(images: Levels, rng: Generator) -> Levels:
-    """Shrink to 70 %."""
+    """Shrink to 70%."""
     return _warp(images, [(1 / 0.7, 0, 0, 1 / 0.7)] * len(images))
 
 

@@ -27,8 +27,9 @@ from torchvision.datasets import MNIST
 import mnistzoo
 from mnistzoo.data.mnist import FILES, Digits
 from mnistzoo.training.loop import train_epoch
-from mnistzoo.training.recipes import Recipe, get_recipe
+from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
+from mnistzoo.training.settings import Recipe
 from mnistzoo.training.state import TrainingState
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0

@@ -1,6 +1,6 @@
-"""Accuracy on digits of origins that training has not seen: `python tests/benchmarks/world.py`.
+"""Accuracy on digits of unseen origins: `python tests/benchmarks/world.py`.
 
-- Fonts that `mnistzoo.data.world` leaves out of training, under five conditions.
+- Fonts that `mnistzoo.data.world` holds out of training, under five conditions.
 - scikit-learn's digits, as 8×8 pixels and enlarged to 64×64.
 - 1s with a flag and crossed 7s, constructed here from straight lines and arcs.
 
@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.datasets import load_digits
 
-from mnistzoo import from_pretrained, get_model
+from mnistzoo.cli.source import load
 from mnistzoo.data.world.fonts import FOLDER, LEFT_OUT, Font, check_installed
 from mnistzoo.errors import ImageError
 from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.models.classify import classify
-from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 
 Pixels = NDArray[np.uint8]
@@ -55,11 +54,6 @@ def main() -> None:
             print([f"{names[i]}: {labels[i]} as {predicted[i]}" for i in wrong])
 
 
-def load(source: str) -> ConvNet:
-    """Load shipped weights by name, or a folder."""
-    return from_pretrained(source) if "/" in source else get_model(source, pretrained=True)
-
-
 def convert(image: Pixels) -> Pixels:
     """Return the model's input; an image without a digit counts as an error."""
     try:
@@ -69,7 +63,7 @@ def convert(image: Pixels) -> Pixels:
 
 
 def fonts(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
-    """Yield every digit of the fonts left out, under each condition."""
+    """Yield every digit of the held-out fonts, under each condition."""
     check_installed(LEFT_OUT)
     for font in LEFT_OUT:
         for digit in range(10):
@@ -131,7 +125,7 @@ def optical(size: int) -> Callable[[Generator], Iterator[tuple[Pixels, int, str]
 def flagged_ones(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
     """Yield 500 1s without a foot.
 
-    The flag is 25 to 80 % as long as the stem, and at least 38° steep.
+    The flag is 25 to 80% as long as the stem, and at least 38° steep.
     """
     for _ in range(500):
         length, angle = rng.uniform(0.25, 0.8), np.radians(rng.uniform(28, 52))
@@ -154,7 +148,7 @@ def crossed_sevens(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
 
 
 def write(lines: list[list[Point]], rng: Generator) -> Pixels:
-    """Draw lines of dark ink on light paper, with a pen 2 to 9 % as wide as the digit is high."""
+    """Draw dark lines on a light background, with a pen 2 to 9% as wide as the digit is high."""
     page = Image.new("L", (4 * SIDE, 4 * SIDE), 235)
     pen, pencil = round(rng.uniform(0.02, 0.09) * 320), ImageDraw.Draw(page)
     for line in lines:

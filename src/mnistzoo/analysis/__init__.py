@@ -50,7 +50,7 @@ def analyze(
             by name, each a shape or a tensor. Token IDs are an example of integers of shape
             `(N, length)`, and have fields along the sequence.
         kwargs: Other arguments of the model by name, passed as they are, such as flags and lists.
-        of: Name of the input to compute receptive fields for; default: the first. Tensors among
+        of: Name of the input to compute receptive fields for. Default: the first. Tensors among
             the others keep their values.
         batch_size: Number of inputs in a batch, where `inputs` has shapes. Rows are for one.
         channels_last: Whether that input has shape `(N, height, width, channels)` or
@@ -110,7 +110,7 @@ def receptive_field(
         module: As for `analyze`.
         inputs: As for `analyze`.
         layer: Path of a module, such as `"layer4"` or `"features.28"`, or `""` for the model's
-            output; default: the last feature map, which has more than one unit along an axis.
+            output. Default: the last feature map, which has more than one unit along an axis.
         kwargs: As for `analyze`.
         of: As for `analyze`.
         batch_size: As for `analyze`.

@@ -1,4 +1,4 @@
-"""What needs the model again after its analysis: memory, time, and the report with images."""
+"""Costs that take another run of the model: memory, time, and the report with images."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Cost:
         image, effective = None, {}
         if images is not None:
             given = self.given.with_example(images)
-            effective = effective_fields(self.module, given, _telling(analysis.blocks()))
+            effective = effective_fields(self.module, given, _informative_layers(analysis.blocks()))
             channels = 1 if given.channels is None else given.channels
             image = images[0].movedim(channels - 1, 0)
         return to_html(analysis, title or type(self.module).__name__, image, effective)
@@ -65,17 +65,17 @@ class Cost:
         return batch_size
 
 
-def _telling(block: Block) -> dict[str, None]:
+def _informative_layers(block: Block) -> dict[str, None]:
     """Return paths of layers that change the field, and of modules that hold inner ones.
 
-    Normalization and activation are left out: each takes a backward pass, and has the window of
-    the layer before.
+    Normalization and activation layers are left out: each would take a backward pass, and has the
+    window of the layer before it.
     """
     seen: set[object] = set()
     found: dict[str, None] = {}
     for child in block.children:
         if child.children:
-            found |= _telling(child) | {child.row.path: None}
+            found |= _informative_layers(child) | {child.row.path: None}
         elif child.row.receptive_field not in seen:
             found[child.row.path] = None
         seen.add(child.row.receptive_field)

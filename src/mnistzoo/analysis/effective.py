@@ -77,7 +77,7 @@ def effective_receptive_field(
             For a model with several inputs: a tuple or a dictionary of tensors.
         layer: Path of a module whose output is a map of shape `(N, channels, *axes)`.
         kwargs: Other arguments of the model by name, for these images.
-        of: Name of the input that holds the images; default: the first.
+        of: Name of the input that holds the images. Default: the first.
         channels_last: Whether the images have shape `(N, *axes, channels)`.
 
     Raises:

@@ -20,9 +20,9 @@ class Operation:
     Attributes:
         path: Path of the module that called it.
         kind: Class of that module.
-        caller: Tells the module's calls from each other.
+        caller: Identifies the call of the module.
         macs: Multiply-accumulates, biases not counted.
-        bytes_moved: What it reads and writes at least, if everything is moved once.
+        bytes_moved: Lower bound on the bytes it reads and writes: everything is moved once.
         dtype: What it computes in, such as "float32".
     """
 
@@ -36,15 +36,15 @@ class Operation:
 
 @dataclass(frozen=True)
 class RooflineRow:
-    """What a call of a module runs itself, inner modules not counted.
+    """One call of a module, without its inner modules.
 
     Attributes:
         path: The module's path, as in `named_modules`.
         kind: Class of the module.
         macs: Multiply-accumulates, biases not counted.
-        bytes_moved: What its operators read and write at least.
+        bytes_moved: Lower bound on the bytes that its operators read and write.
         seconds: Lower bound on its time.
-        bound_by: What most of `seconds` is: "compute" or "memory".
+        bound_by: "compute" or "memory", whichever takes most of `seconds`.
     """
 
     path: str
@@ -110,7 +110,7 @@ class Roofline(Tabular[RooflineRow]):
 
     @property
     def bound_by(self) -> Bound:
-        """What most of `seconds` is: "compute" or "memory"."""
+        """What takes most of `seconds`: "compute" or "memory"."""
         compute = sum(row.seconds for row in self.rows if row.bound_by == "compute")
         return "compute" if 2 * compute >= self.seconds else "memory"
 

@@ -29,7 +29,7 @@ FLOAT32_BYTES = 4
 
 
 class Costs(Protocol):
-    """Computes what needs the model that was analyzed."""
+    """Costs that take another run of the model."""
 
     def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int:
         """Return the peak memory in bytes."""
@@ -108,8 +108,8 @@ class Analysis(Tabular[Row]):
         one operator is not counted. PyTorch's fused transformer layers count as their parts.
 
         Args:
-            training: Count a forward and backward pass; default: a forward pass without gradients.
-            batch_size: Number of inputs in the batch; default: as analyzed.
+            training: Count a forward and backward pass. Default: a forward pass without gradients.
+            batch_size: Number of inputs in the batch. Default: as analyzed.
             optimizer_state: Numbers that the optimizer keeps for each trained parameter, such as 1
                 for SGD with momentum and 2 for Adam.
 
@@ -137,7 +137,7 @@ class Analysis(Tabular[Row]):
 
         Args:
             device: Such as `Device("cpu")`, which measures this machine, or `Device("A100")`.
-            batch_size: Number of inputs in the batch; default: as analyzed.
+            batch_size: Number of inputs in the batch. Default: as analyzed.
 
         Raises:
             InputError: The device has no figure for the model's dtype, or the model rejects the
@@ -162,7 +162,7 @@ class Analysis(Tabular[Row]):
             images: Images to compute effective receptive fields from, as
                 `effective_receptive_field` takes them. The first one is shown. Default: the page
                 has theoretical fields only, over any image that is opened in it.
-            title: Title of the page; default: the class of the model.
+            title: Title of the page. Default: the class of the model.
 
         Raises:
             InputError: The images are not a batch of images, or another input is only a shape.
@@ -196,7 +196,7 @@ class Analysis(Tabular[Row]):
         """Return the rows as a tree of modules.
 
         Args:
-            depth: Levels of modules; default: all. Rows of the last level are totals.
+            depth: Levels of modules. Default: all. Rows of the last level are totals.
 
         Raises:
             InputError: `depth` is not a positive integer.
@@ -237,11 +237,11 @@ class Analysis(Tabular[Row]):
         """Return the rows as a table of text, with the totals as its caption.
 
         Args:
-            columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all but
+            columns: Names of columns, such as `"layer"` and `"receptive field"`. Default: all but
                 those of bytes.
-            depth: Levels of modules to show; default: all. Deeper ones are added up, and the row
+            depth: Levels of modules to show. Default: all. Deeper ones are added up, and the row
                 has the output of the module's last call.
-            fold: Show blocks once that repeat one after another, with their number.
+            fold: Show consecutive repeated blocks once, with their number.
 
         Raises:
             UnknownNameError: There is no such column. The message suggests the nearest.

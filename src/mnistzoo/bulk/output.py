@@ -136,16 +136,13 @@ def _check_settings(path: Path, settings: Settings) -> None:
             "delete it."
         )
     before = parse_json(read_bytes(stated, limit=MAX_SETTINGS), Settings)
-    different = [name for name in Settings.__struct_fields__ if _differ(before, settings, name)]
+    names = Settings.__struct_fields__
+    different = [name for name in names if getattr(before, name) != getattr(settings, name)]
     if different:
         raise InputError(
             f"{path} was written with other settings ({', '.join(different)}). Choose another "
             "file, or delete it to start again."
         )
-
-
-def _differ(one: Settings, other: Settings, name: str) -> bool:
-    return bool(getattr(one, name) != getattr(other, name))
 
 
 def _settings_path(path: Path) -> Path:

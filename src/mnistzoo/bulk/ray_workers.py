@@ -10,7 +10,7 @@ from typing import Any
 
 from mnistzoo.bulk.predictor import File, Predictor
 from mnistzoo.bulk.schedule import RETRIES, Task
-from mnistzoo.cluster import connect
+from mnistzoo.cluster import connect, last_line
 from mnistzoo.errors import ClusterError
 
 
@@ -47,10 +47,9 @@ class RayWorkers:
         try:
             task.rows = self._ray.get(reference)
         except (errors.RayTaskError, errors.RuntimeEnvSetupError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
             raise ClusterError(
-                f"The cluster cannot predict: {reason}. Install the same version of mnistzoo on "
-                "every node."
+                f"The cluster cannot predict: {last_line(error)}. Install the same version of "
+                "mnistzoo on every node."
             ) from error
         except errors.RayError:
             pass  # the process or its node was lost

@@ -42,7 +42,7 @@ ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Shapes are 
 Depth = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Levels of modules to show. Deeper ones are added up.", show_default="all"
+        min=1, help="Levels of modules to show. Deeper ones are summed.", show_default="all"
     ),
 ]
 Fold = Annotated[bool, typer.Option("--fold", help="Show repeated blocks once, with their number.")]

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
+from mnistzoo.errors import FileReadError, ImageError, InputError
 from mnistzoo.images.folders import SUFFIXES, find_images
 
 STDIN = "-"
@@ -48,13 +48,12 @@ def image_files(argument: str) -> Iterator[str]:
         )
     path = Path(argument)
     try:
-        if not argument or not path.exists():
-            raise FileReadError("There is no such file. Check the path.")
+        found = bool(argument) and path.exists()
     except (OSError, ValueError) as error:  # the name is too long, or holds a null character
-        if isinstance(error, MnistZooError):
-            raise
         reason = getattr(error, "strerror", None) or error
         raise FileReadError(f"{reason}. Check the path.") from error
+    if not found:
+        raise FileReadError("There is no such file. Check the path.")
     if not path.is_dir():
         yield argument
         return

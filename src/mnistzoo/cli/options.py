@@ -59,7 +59,7 @@ Trainable = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name from `mnistzoo list`, or teacher.",
+        help="A name from `mnistzoo list`, teacher, or a folder to start from.",
         autocompletion=_complete_trainable,
     ),
 ]

@@ -147,9 +147,8 @@ def load_splits(folder: Path, style: StyleName | None, *, strict: bool = False) 
     from mnistzoo.training.inputs import Splits
 
     train = load_data(folder, style, split="train", strict=strict)
-    if not has_splits(folder):
-        return Splits(train, None)
-    return Splits(train, load_data(folder, style, split="test", strict=strict))
+    test = load_data(folder, style, split="test", strict=strict) if has_splits(folder) else None
+    return Splits(train, test)
 
 
 def style_for(model: ConvNet, style: StyleName | None) -> StyleName | None:

@@ -28,8 +28,7 @@ from mnistzoo.cli.options import (
 )
 from mnistzoo.cli.results import print_results
 from mnistzoo.cli.source import check_data, check_names, load_splits
-from mnistzoo.training.recipes import MAX_SEED
-from mnistzoo.training.settings import default_recipe
+from mnistzoo.training.recipes import MAX_SEED, default_recipe
 
 if TYPE_CHECKING:
     from mnistzoo.training.inputs import Inputs

@@ -58,8 +58,8 @@ def train(
 ) -> None:
     """Train a model on MNIST or on your own images, or resume an interrupted run.
 
-    A folder for MODEL stands for the features of the model in it. Under `torchrun`, all processes
-    train one model together.
+    If MODEL is a folder, training starts from the features of the model in it. Under `torchrun`,
+    all processes train one model together.
     """
     if data is None and (style or strict):
         raise typer.BadParameter("--style and --strict need --data.")

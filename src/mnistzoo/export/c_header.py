@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mnistzoo._version import __version__
 from mnistzoo.export.integers import IntegerModel, input_sides
+from mnistzoo.pages import fill
 
 NUMBERS_A_LINE = 20
 
@@ -90,11 +91,10 @@ def build_header(model: IntegerModel, name: str, title: str, labels: Sequence[st
         "ARRAYS": _arrays(model, name),
         "TABLE": _table(model, name, sides, offsets),
         "WEIGHT": TYPES[model.bits],
-        "DOT": DOTS[model.bits].replace("@NAME@", name),
+        "DOT": fill(DOTS[model.bits], {"NAME": name}),
     }
     source = (files("mnistzoo.export") / "c" / "model.h").read_text("utf8")
-    text = re.sub("@([A-Z_]+)@", lambda match: parts[match[1]], source)
-    return Header(text, flash, ram)
+    return Header(fill(source, parts), flash, ram)
 
 
 def identifier(name: str) -> str:

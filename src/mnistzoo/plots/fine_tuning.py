@@ -21,8 +21,8 @@ Points = dict[str, list[dict[str, Any]]]
 def fine_tuning(results: Iterable[Result]) -> Figure:
     """Draw accuracy by number of training images: from pretrained features, and from scratch.
 
-    A solid line with filled markers starts from pretrained features, a dashed one with hollow
-    markers from random weights. Error bars are 95% intervals.
+    Lines are solid and markers filled for runs from pretrained features; lines are dashed and
+    markers hollow for runs from random weights. Error bars are 95% intervals.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -30,7 +30,7 @@ def fine_tuning(results: Iterable[Result]) -> Figure:
     """
     lines = facts_of_fine_tuning(results)
     if not lines:
-        raise InputError("Expected the results of one run or more, got none.")
+        raise InputError("Expected the results of one run or more, got none. Pass some.")
     figure = new_figure(6.4, 4.2)
     axes = figure.subplots()
     for name, points in lines.items():
@@ -46,10 +46,8 @@ def fine_tuning(results: Iterable[Result]) -> Figure:
 
 
 def _line(axes: Axes, name: str, points: list[dict[str, Any]]) -> None:
-    pretrained, style = (
-        name.endswith("pretrained features"),
-        style_of(name.split(",", maxsplit=1)[0]),
-    )
+    style = style_of(name.partition(",")[0])
+    pretrained = name.endswith("pretrained features")
     values = [clip(point["accuracy"]) for point in points]
     lows, highs = zip(*(map(clip, point["interval"]) for point in points), strict=True)
     axes.errorbar(

@@ -100,7 +100,7 @@ def with_retries(call: Callable[[], T], statuses: frozenset[int]) -> T:
     while True:
         try:
             return call()
-        except Exception as error:
+        except Exception as error:  # the client and its HTTP library raise many kinds
             late = time.monotonic() + pause > started + RETRY_SECONDS
             if late or _status(error) not in statuses:
                 raise
@@ -126,7 +126,7 @@ def translate_hub_errors(repo_id: str, revision: str | None) -> Iterator[None]:
         yield
     except MnistZooError:
         raise
-    except Exception as error:
+    except Exception as error:  # as above
         raise HubError(_explain(_cause(error), repo_id, revision or "main")) from error
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from mnistzoo.training.recipes import Augmentation
+from mnistzoo.training.settings import Augmentation
 
 CROP = 22 / 28
 """The share of each side that the study's center crop keeps."""

@@ -1,4 +1,4 @@
-"""Training for a C header's integers: the model as `export.integers` runs it, with gradients."""
+"""Quantization-aware training: a model rounded as `export.integers` runs it, with gradients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class FakeQuantized(nn.Module):
 
     The forward pass computes the header's integers in float32, which holds them exactly. The
     backward pass takes the derivative of rounding to be 1 (the straight-through estimator: Bengio
-    et al. 2013, arXiv:1308.3432). Batch norm uses its running statistics, which stay.
+    et al. 2013, arXiv:1308.3432). Batch norm uses its running statistics and does not update them.
 
     Args:
         model: The model, whose parameters are trained.

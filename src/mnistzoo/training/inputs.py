@@ -18,7 +18,7 @@ from mnistzoo.labels import check_labels
 from mnistzoo.training.run import NUM_TRAIN, DatasetInfo
 
 DEFAULT_VALIDATION = 0.1
-"""The share of the training images that is held out of a dataset without a test split."""
+"""The fraction of the training images held out of a dataset without a test split."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ class Splits(NamedTuple):
 
         Args:
             validation: A fraction below 1, or a number of images. Default: none with a test split,
-                else a tenth.
+                else `DEFAULT_VALIDATION`.
 
         Raises:
             InputError: It is negative, not a whole number, or leaves no images to train on.
@@ -90,7 +90,7 @@ class Splits(NamedTuple):
         """
         if holdout == 0 and self.test is not None:
             return Inputs(self.train, self.test, features)
-        order = order_by_share(self.train.labels)
+        order = stratified_order(self.train.labels)
         held_out, kept = order[:holdout].sort().values, order[holdout:].sort().values
         missing = set(range(len(self.train.classes))) - set(self.train.labels[kept].tolist())
         if missing:
@@ -103,7 +103,7 @@ class Splits(NamedTuple):
 
 
 def count_held_out(validation: float, num_train: int) -> int:
-    """Return a number of images, given as a fraction below 1 of all of them or as it is.
+    """Return the number of images that a fraction below 1, or a number, stands for.
 
     >>> count_held_out(0.1, 500), count_held_out(20, 500)
     (50, 20)
@@ -120,11 +120,11 @@ def count_held_out(validation: float, num_train: int) -> int:
     return int(count)
 
 
-def order_by_share(labels: Tensor) -> Tensor:
-    """Return indices in a fixed random order whose every beginning has the share of each class.
+def stratified_order(labels: Tensor) -> Tensor:
+    """Return indices in a fixed random order in which every prefix is stratified by class.
 
     >>> labels = torch.tensor([0] * 8 + [1] * 4)
-    >>> labels[order_by_share(labels)[:6]].bincount()
+    >>> labels[stratified_order(labels)[:6]].bincount()
     tensor([4, 2])
 
     Args:
@@ -156,7 +156,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(splits: Splits | None, validation: float | None) -> Prepared:
-    """Hold training images out of a dataset, or of MNIST, as `Splits.count_held_out` says.
+    """Hold out training images of a dataset or of MNIST, as `Splits.count_held_out` says.
 
     Raises:
         InputError: The number is out of range, or a class has a name that cannot be saved.
@@ -178,11 +178,11 @@ def mnist_inputs(holdout: int) -> Inputs:
     return Inputs(digits.take(places[:end]), digits.take(places[end:]))
 
 
-def add_made_images(inputs: Inputs, count: int, seed: int) -> Inputs:
-    """Add images that `mnistzoo.data.world` makes from the training images, if `count` is not 0.
+def add_synthetic_images(inputs: Inputs, count: int, seed: int) -> Inputs:
+    """Add synthetic images, which `mnistzoo.data.world` makes, to the training images.
 
     Raises:
-        DataError: A font for them is not installed.
+        DataError: A font that they need is not installed.
     """
     if not count:
         return inputs

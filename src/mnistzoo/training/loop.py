@@ -22,7 +22,7 @@ from mnistzoo.training import optim
 from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.distributed import all_sum, barrier, rank, world_size
 from mnistzoo.training.folder import METRICS, finished_result, teacher_folder
-from mnistzoo.training.inputs import Inputs, add_made_images, mnist_inputs
+from mnistzoo.training.inputs import Inputs, add_synthetic_images, mnist_inputs
 from mnistzoo.training.metrics import Epoch, Result, TeacherResult, read_result
 from mnistzoo.training.run import Run
 from mnistzoo.training.saving import (
@@ -84,7 +84,7 @@ def train_run(
 
 
 def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: OnEpoch) -> None:
-    inputs = add_made_images(inputs, run.recipe.made_images, run.seed)
+    inputs = add_synthetic_images(inputs, run.recipe.synthetic_images, run.seed)
     teacher, teacher_result = _teacher(run, folder, inputs, on_batch, on_epoch)
     state = TrainingState(run, inputs.training, teacher, inputs.features)
     epochs, seconds = load_checkpoint(folder, state)

@@ -15,8 +15,8 @@ from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes
 from mnistzoo.records import Count, Record, Sha256, parse_json
-from mnistzoo.training.recipes import Recipe
 from mnistzoo.training.run import DatasetInfo, Freeze, Run, Split
+from mnistzoo.training.settings import Recipe
 
 MAX_METRICS_BYTES = 2**22
 """Larger metrics files are not read; one of 30 epochs has 5 kB."""

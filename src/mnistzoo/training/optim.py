@@ -12,7 +12,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.training.muon import Muon
-from mnistzoo.training.recipes import Recipe
+from mnistzoo.training.settings import Recipe
 
 WARMUP = 0.15
 """The share of a one-cycle schedule in which the learning rate rises."""

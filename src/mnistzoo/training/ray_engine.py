@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from mnistzoo.cluster import connect
+from mnistzoo.cluster import connect, last_line
 from mnistzoo.errors import MnistZooError, TrainingError
 from mnistzoo.training.folder import is_finished, read_run, teacher_folder, write_run
 from mnistzoo.training.inputs import Inputs
@@ -89,8 +89,9 @@ def _fetch(ray: Any, task: Any, folder: Path) -> TrainingError | None:
     try:
         value = ray.get(task)
     except ray.exceptions.RayError as error:
-        reason = str(error).strip().splitlines()[-1].strip()
-        return TrainingError(f"The run failed on the cluster: {reason}. Start the study again.")
+        return TrainingError(
+            f"The run failed on the cluster: {last_line(error)}. Start the study again."
+        )
     if isinstance(value, str):
         return TrainingError(value)
     write_run(folder, value)

@@ -1,113 +1,15 @@
-"""Training recipes, as frozen records."""
+"""The training recipes, as data."""
 
 from __future__ import annotations
 
-from sys import float_info
-from typing import Annotated, Literal
-
-from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from mnistzoo.architectures import TEACHER
 from mnistzoo.errors import UnknownNameError
+from mnistzoo.training.settings import Augmentation, Recipe
 
 MAX_SEED = 2**32 - 1
 """The largest seed that every random generator takes."""
-
-Positive = Annotated[int, Meta(ge=1)]
-Rate = Annotated[float, Meta(gt=0, le=float_info.max)]
-Bound = Annotated[float, Meta(ge=0, le=float_info.max)]
-Fraction = Annotated[float, Meta(ge=0, le=1)]
-
-
-class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
-    """A random affine map for each image. Every magnitude is uniform between ± its bound.
-
-    Attributes:
-        degrees: Rotation.
-        scale: Relative change of size, independent for each axis.
-        shear: Horizontal shear, as a slope.
-        translate: Shift along each axis, in pixels.
-        zoom_probability: Probability of the study's zoom: the image is cropped to its central
-            22×22 pixels and resized to 28×28.
-        flip_probability: Probability of a mirror image, left to right.
-    """
-
-    degrees: Bound = 0.0
-    scale: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    shear: Bound = 0.0
-    translate: Bound = 0.0
-    zoom_probability: Fraction = 0.0
-    flip_probability: Fraction = 0.0
-
-
-class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model is trained by SGD.
-
-    Attributes:
-        name: The name that `--recipe` takes.
-        epochs: Number of epochs.
-        batch_size: Images in each step.
-        learning_rate: The highest learning rate of the schedule.
-        nesterov: Whether momentum is Nesterov's.
-        weight_decay: Weight decay of parameters with two or more axes, except those that Muon
-            trains. Biases and batch norm have none.
-        one_cycle: Whether the learning rate rises to `learning_rate` along a cosine and falls to
-            nearly zero along another (Smith and Topin 2018, arXiv:1708.07120). Otherwise it is
-            divided by ten after 15 epochs.
-        label_smoothing: Share of the label that is spread over all classes; has no effect with a
-            teacher.
-        ema_decay: Decay in each step of the EMA of the weights, which is then the trained model;
-            None for no EMA. In a short run it decays faster: see `optim.limit_decay`.
-        augmentation: The augmentation of the training images.
-        he_init: Whether convolutions are initialized as in He et al. 2015 (arXiv:1502.01852),
-            which keeps the variance through ReLUs. Without it, and without batch norm, seven
-            layers start out dead. Otherwise torch's default initialization.
-        momentum: Momentum of SGD; 0.9 in the study.
-        muon_lr: The highest learning rate of convolution weights under `muon.Muon`; None trains
-            them by SGD like all other parameters.
-        images: Number of training images in an epoch, drawn anew each time; None for all.
-        frozen_convs: Number of first convolutions, with their batch norm, that stop learning
-            early, because they converge first (Brock et al. 2017, arXiv:1706.04983). This saves
-            their backward pass.
-        frozen_after: The share of all steps after which they stop learning.
-        teacher: Architecture of the teacher. It is trained first, on the same images; the student
-            then learns its output for the same augmented images in place of the labels (Hinton et
-            al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
-        temperature: The divisor of both models' logits before they are compared.
-        pretrained: Whether training starts from the shipped MNIST weights.
-        made_images: Number of images of `mnistzoo.data.world` that are trained on beside MNIST's.
-        bits: Bits of the weights in the C header that the model is trained for: its weights and
-            activations are rounded as there, and it is evaluated so. The teacher is the pretrained
-            model. None trains for floating point.
-    """
-
-    name: str
-    epochs: Positive
-    batch_size: Positive
-    learning_rate: Rate
-    nesterov: bool
-    weight_decay: Bound
-    one_cycle: bool
-    label_smoothing: Fraction
-    ema_decay: Fraction | None
-    augmentation: Augmentation
-    he_init: bool
-    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
-    muon_lr: Rate | None = None
-    images: Positive | None = None
-    frozen_convs: Annotated[int, Meta(ge=0)] = 0
-    frozen_after: Fraction = 1.0
-    teacher: str | None = None
-    temperature: Rate = 2.0
-    pretrained: bool = False
-    made_images: Annotated[int, Meta(ge=0)] = 0
-    bits: Literal[8, 4] | None = None
-
-    def epoch_size(self, num_images: int) -> int:
-        """Return the number of images in an epoch, of so many training images."""
-        return min(num_images, self.images or num_images)
-
 
 DOCUMENTED = Recipe(
     name="documented",
@@ -170,7 +72,7 @@ FAST = Recipe(
     frozen_convs=2,
     frozen_after=0.3,
 )
-"""99% of the test images in little time: one pass over 48,000 training images, not augmented.
+"""99% test accuracy in little time: one pass over 48,000 training images, not augmented.
 
 It was tuned for exp5 on the last 10,000 training images; the table is in
 docs/development/ablations.md. In so few steps Muon did better than SGD at any batch size and
@@ -188,7 +90,7 @@ WORLD = replace(
     frozen_after=0.3,
     teacher=None,
     pretrained=True,
-    made_images=110_000,
+    synthetic_images=110_000,
 )
 """The training of the weights named "world", for exp4 and exp5.
 
@@ -208,7 +110,7 @@ FINE_TUNE = Recipe(
     augmentation=Augmentation(degrees=10.0, scale=0.1, shear=0.1, translate=1.5),
     he_init=True,
 )
-"""Training on your own images from features that were trained before.
+"""Training on your own images from trained features.
 
 Its learning rate was chosen for exp5 on held-out training images of scikit-learn's digits.
 """
@@ -227,10 +129,10 @@ FASHION = Recipe(
     he_init=True,
     muon_lr=0.05,
 )
-"""Images that are no handwriting, from random weights: mirror images and small shifts.
+"""Training on images other than handwriting, from random weights, with flips and small shifts.
 
-It was tried, not tuned, for exp5 on the last 10,000 training images of Fashion-MNIST. `_CHOSEN`
-trains the models without batch norm by SGD, untried.
+It was tried for exp5 on the last 10,000 training images of Fashion-MNIST, and not tuned. `_CHOSEN`
+trains the models without batch norm by SGD, which was not tried.
 """
 
 FOUR_BIT = Recipe(
@@ -251,7 +153,7 @@ FOUR_BIT = Recipe(
 )
 """The training of the weights named "four-bit", for C headers with weights of 4 bits.
 
-It continues from the MNIST weights, for a few thousand images at a time.
+It continues from the MNIST weights, for two epochs of 20,000 images.
 """
 
 _STRONGER = Augmentation(degrees=14.0, scale=0.14, shear=0.14, translate=2.1)
@@ -300,3 +202,8 @@ def get_recipe(name: str, architecture: str) -> Recipe:
     if name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
     return _CHOSEN.get((name, architecture), RECIPES[name])
+
+
+def default_recipe(pretrained: bool) -> str:
+    """Return the name of the recipe for a run that names none."""
+    return FINE_TUNE.name if pretrained else RECORD.name

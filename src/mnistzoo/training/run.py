@@ -12,8 +12,8 @@ from mnistzoo.architectures import BUILDABLE, NUM_CLASSES, Style
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.records import Count, Sha256
 from mnistzoo.storage.manifest import read_manifest
-from mnistzoo.training.recipes import MAX_SEED, Recipe, get_recipe
-from mnistzoo.training.settings import check_recipe
+from mnistzoo.training.recipes import MAX_SEED, get_recipe
+from mnistzoo.training.settings import Recipe, check_recipe
 
 NUM_TRAIN, NUM_TEST = 60_000, 10_000
 """The numbers of images in MNIST; `data.mnist` has them too, but imports torch."""
@@ -21,7 +21,7 @@ NUM_TRAIN, NUM_TEST = 60_000, 10_000
 Split = Literal["test", "validation"]
 
 Freeze = Literal["features"]
-"""The part of a model that does not learn."""
+"""The part of a model that is not trained."""
 
 
 def shipped_digest(architecture: str) -> str:
@@ -67,11 +67,11 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             2³² − 1.
         holdout: Number of training images that are held out. The model is evaluated on them, and
             the test images are never read. MNIST's are the last ones; those of other datasets are
-            drawn at random, with the share of each class.
+            drawn at random, stratified by class.
         dataset: The dataset; None for MNIST.
         initial: SHA-256 of the weights whose features the training starts from; None for random
             weights.
-        freeze: "features" if only the classifier learns.
+        freeze: "features" if only the classifier is trained.
 
     Raises:
         UnknownNameError: There is no such architecture.
@@ -118,7 +118,10 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 "weights, got another dataset. Use another recipe."
             )
         if self.freeze and self.initial is None:
-            raise InputError("Expected pretrained features to freeze, got random ones.")
+            raise InputError(
+                "Expected pretrained features to freeze, got random ones. Start from pretrained "
+                "ones, or train all layers."
+            )
 
     @property
     def num_train(self) -> int:
@@ -128,8 +131,8 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def num_images(self) -> int:
         """The number of images in an epoch."""
-        made = self.recipe.made_images
-        return self.recipe.epoch_size(self.num_train - self.holdout + made)
+        synthetic = self.recipe.synthetic_images
+        return self.recipe.epoch_size(self.num_train - self.holdout + synthetic)
 
     @property
     def num_classes(self) -> int:
@@ -148,7 +151,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def repeated(self) -> Run:
-        """The run with seed 0: equal for runs that differ in nothing but the seed."""
+        """The run with seed 0: equal for runs that differ only in their seed."""
         return replace(self, seed=0)
 
     @property

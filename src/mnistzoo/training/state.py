@@ -105,7 +105,7 @@ class TrainingState:
         self.model.train()
         if self.run.freeze:
             self.model.features.eval()
-        if self.recipe.bits:  # with the activations' present ranges
+        if self.recipe.bits:  # calibrate anew, since the ranges of activations change
             self.forward = _parallel(self._rounded(self.model))
 
     def freeze_convs(self, step: int) -> None:

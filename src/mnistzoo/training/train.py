@@ -25,13 +25,13 @@ from mnistzoo.storage.state_dict import serialize_state_dict
 from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare
 from mnistzoo.training.loop import train_run
 from mnistzoo.training.metrics import Epoch, Result
-from mnistzoo.training.recipes import Recipe, get_recipe
+from mnistzoo.training.recipes import default_recipe, get_recipe
 from mnistzoo.training.run import Freeze, Run, shipped_digest
-from mnistzoo.training.settings import change_settings, default_recipe
+from mnistzoo.training.settings import Recipe, change_settings
 
 
 class Trained(NamedTuple):
-    """What `mnistzoo.train` returns.
+    """The trained model and its result.
 
     Attributes:
         model: The trained model, in evaluation mode.
@@ -60,9 +60,9 @@ def train(
 ) -> Trained:
     """Train a model on labeled images.
 
-    The model has a class for each of the dataset's, named as there. It is evaluated after each
-    epoch, on the test split or on held-out training images. Nothing depends on the outcome: the
-    result is the model after the last epoch.
+    The model has the classes of the dataset. It is evaluated after each epoch, on the test split or
+    on held-out training images. No epoch is selected by accuracy: the result is the model after the
+    last one.
 
     >>> import mnistzoo
     >>> images, labels = mnistzoo.mnist(train=True)
@@ -72,17 +72,17 @@ def train(
     (20, 'validation', ('0', '1', '2'))
 
     Args:
-        model: One of `mnistzoo.list_models()`, or a model, whose features are the initial ones.
+        model: One of `mnistzoo.list_models()`, or a model to start from, which is not changed.
         dataset: The images: whatever `mnistzoo.load_dataset` takes or returns.
         test: The test images. Default: the test split of `dataset`, if it is a folder with splits.
-        recipe: A recipe, or its name. Default: "fine-tune" for initial features that are given,
-            otherwise "record".
-        output: The run folder, which keeps the model, and from which an interrupted run resumes.
-            Default: nothing is kept.
+        recipe: A recipe, or its name. Default: "fine-tune" when training starts from trained
+            features, otherwise "record".
+        output: The run folder. It keeps the model, and an interrupted run resumes from it.
+            Default: a temporary folder.
         pretrained: Start from the shipped features. The classifier is always new.
-        freeze: "features" to train only the classifier; batch norm then keeps its statistics.
-        validation: Training images to hold out and to evaluate on, with the share of each class:
-            a fraction below 1 or a number of images. Default: none with test images, else 0.1.
+        freeze: "features" to train only the classifier. Batch norm then keeps its statistics.
+        validation: Training images to hold out for evaluation, stratified by class: a fraction
+            below 1 or a number of images. Default: none with test images, else 0.1.
         epochs: Number of epochs. Default: that of the recipe.
         seed: Seed of the initial weights, the order of the images and the augmentation.
         style: See `mnistzoo.load_dataset`. It is saved with the model.
@@ -140,7 +140,7 @@ def plan(
     epochs: int | None,
     seed: int,
 ) -> tuple[Run, Inputs | None]:
-    """Return the run that options of `train` describe, and its inputs, which MNIST may lack.
+    """Return the run that the options of `train` describe, and its inputs: None for MNIST.
 
     The dataset is MNIST if `splits` is None. `settings` are changes to the recipe, each
     `FIELD=VALUE`. Other options and errors are those of `train`.

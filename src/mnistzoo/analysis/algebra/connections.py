@@ -37,7 +37,7 @@ class Connections:
         Args:
             inputs: As in `Connections`.
             stride: Of the window.
-            unclipped: The units that an infinite map would provide; default: `inputs`.
+            unclipped: The units that an infinite map would provide. Default: `inputs`.
         """
         exact = Fraction(stride)
         reads = inputs if unclipped is None else unclipped

@@ -1,4 +1,4 @@
-"""A training set of digits as people anywhere write them, made from MNIST, a pen and fonts."""
+"""A training set of digits as people around the world write them: MNIST and synthetic images."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ from mnistzoo.data.world.distortions import (
 from mnistzoo.data.world.forms import FORMS
 
 BATCH = 250
-"""Images that are changed together: the width of their strokes changes alike."""
+"""Images that are distorted together. The width of their strokes changes by the same amount."""
 
 DISTORTED, DRAWN, PRINTED = 0.24, 0.32, 0.18
-"""Shares of the made images: MNIST's under strong changes, the pen's, the fonts'. The others are
-degraded images."""
+"""Shares of the synthetic images: distorted MNIST images, digits drawn by the pen, digits of fonts.
+The rest are degraded images."""
 
 KINDS = (*DEGRADATIONS, "light", "lines", "cover", "hollow")
-"""The degradations in turn; the harder ones come twice."""
+"""The degradations, applied in turn. The harder ones come twice."""
 
 COARSE = 0.2
-"""Share of the batches that are shown in few pixels."""
+"""Share of the batches that are reduced to a low resolution."""
 
 Canvases = Iterator[tuple[Tensor, Tensor]]
 """Batches of canvases, float of shape `(N, 1, CANVAS, CANVAS)`, and labels."""
 
 
 def world(digits: Digits, count: int, *, seed: int = 0) -> Digits:
-    """Make the training set: MNIST's own images, then `count` made ones, all in MNIST format.
+    """Make the training set: the MNIST images, then `count` synthetic ones, all in MNIST format.
 
     Equal arguments give equal images on the same machine with the same versions of torch and
     Pillow.
 
     Args:
         digits: The MNIST images to use.
-        count: Number of made images, rounded down to a multiple of `BATCH`.
+        count: Number of synthetic images, rounded down to a multiple of `BATCH`.
         seed: Seed of every random change.
 
     Raises:
@@ -86,7 +86,7 @@ def _enlarged(digits: Digits, generator: Generator) -> Canvases:
 
 
 def _drawn(rng: np.random.Generator) -> Canvases:
-    """Yield digits that the pen draws: as many of each digit, of its forms at random."""
+    """Yield digits that the pen draws: each digit equally often, in random forms."""
     forms = [[form for form in FORMS if form.digit == digit] for digit in range(10)]
     while True:
         chosen = [group[rng.integers(len(group))] for group in forms * (BATCH // len(forms))]
@@ -95,7 +95,7 @@ def _drawn(rng: np.random.Generator) -> Canvases:
 
 
 def _printed(rng: np.random.Generator) -> Canvases:
-    """Yield digits of the training fonts, at random."""
+    """Yield random digits of the training fonts."""
     glyphs = np.stack([fonts.draw(font, digit) for font in fonts.TRAINING for digit in range(10)])
     while True:
         chosen = rng.integers(len(glyphs), size=BATCH)

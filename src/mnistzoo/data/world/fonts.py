@@ -1,4 +1,4 @@
-"""Digits of handwriting fonts, drawn from fonts that are installed. None is shipped."""
+"""Digits rendered in installed handwriting fonts. No font is shipped."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ truetype/yusei-magic/YuseiMagic-Regular.ttf fonts-yusei-magic OFL-1.1
 """
 
 FONTS = tuple(Font(*row.split(" ", 2)) for row in _ROWS.strip().splitlines())
-"""Every font, sorted by file; each is a family of its own."""
+"""Every font, sorted by file. No two are of one family."""
 
 LEFT_OUT = FONTS[1::4]
-"""The fonts that the training set leaves out, every fourth; they are for evaluation."""
+"""Every fourth font, held out for evaluation."""
 
 TRAINING = tuple(font for font in FONTS if font not in LEFT_OUT)
 """The fonts of the training set."""
@@ -95,7 +95,7 @@ def check_installed(fonts: Sequence[Font]) -> None:
 
 
 def draw(font: Font, digit: int) -> NDArray[np.uint8]:
-    """Return a digit in the middle of the canvas: uint8, shape `(CANVAS, CANVAS)`."""
+    """Return a digit centered on the canvas: uint8, shape `(CANVAS, CANVAS)`."""
     style = ImageFont.truetype(FOLDER / font.file, 2 * CANVAS)
     page = Image.new("L", (6 * CANVAS, 6 * CANVAS))
     ImageDraw.Draw(page).text((CANVAS, CANVAS), str(digit), 255, style)

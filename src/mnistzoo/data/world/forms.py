@@ -1,7 +1,7 @@
 """Handwritten forms of the digits, as data: the path of the pen, stroke by stroke.
 
-They are the forms that schools in Europe, Asia and the Americas teach and adults make of them, many
-of which MNIST lacks. They were drawn up for this library from their descriptions; no handwriting
+These are the forms that schools in Europe, Asia and the Americas teach, and what adults make of
+them. MNIST lacks many of them. They were written for this library from descriptions; no handwriting
 was traced.
 """
 

@@ -1,4 +1,4 @@
-"""A pen that draws the forms of digits, never twice alike."""
+"""A pen that draws the forms of digits with random variation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEIGHT = 48
 """Height of an unchanged digit on the canvas, in pixels."""
 
 WIDTHS = (2.6, 11.0)
-"""Least and greatest width of the pen, in pixels of the canvas: 1.1 to 4.6 pixels of MNIST's."""
+"""Smallest and largest width of the pen, in pixels of the canvas: 1.1 to 4.6 pixels of MNIST's."""
 
 WOBBLE = 0.035
 """Standard deviation of the points of a stroke, as a share of the digit's height."""
@@ -29,7 +29,7 @@ Points = NDArray[np.float64]
 
 
 def draw(form: Form, rng: Generator) -> NDArray[np.uint8]:
-    """Return a digit in the middle of the canvas: uint8, shape `(CANVAS, CANVAS)`.
+    """Return a digit centered on the canvas: uint8, shape `(CANVAS, CANVAS)`.
 
     The width of the pen and every point of the form are random.
     """
