@@ -18,7 +18,7 @@ LAYERS = [
     {"evaluation"},
     {"data", "inference", "models"},
     {"storage", "images"},
-    {"analysis"},
+    {"analysis", "forward"},
     {"architectures", "files", "labels", "records", "tables"},
     {"errors", "_version"},
 ]

@@ -59,9 +59,11 @@ def predict(
         {"file": name} | asdict(read) | ({} if pixels is None else {"pixels": pixels.tolist()})
         for name, (read, pixels) in found
     ]
-    cells = [(name, read.name, f"{read.probability:.1%}") for name, (read, _) in found]
+    cells = [
+        (name, read.name, f"{read.probability:.1%}", _remark(read)) for name, (read, _) in found
+    ]
     if found:
-        print_records(format_, records, ("file", "class", "probability"), cells)
+        print_records(format_, records, ("file", "class", "probability", "remark"), cells)
     for name, (_, pixels) in found if format_ == "table" else ():
         if pixels is not None:
             print(name)
@@ -70,24 +72,39 @@ def predict(
         raise typer.Exit(1)
 
 
-def read(images: Images, model: ModelOption = "exp5", format_: Format = "table") -> None:
+def read(
+    images: Images,
+    model: ModelOption = "exp5",
+    keep_all: Annotated[
+        bool, typer.Option("--all", help="Also show what is not a digit, such as letters.")
+    ] = False,
+    format_: Format = "table",
+) -> None:
     """Read every digit in each image, line by line.
 
     Boxes are in pixels. Images that cannot be read are reported on stderr, and the exit status is
     1.
     """
-    found, failed = _each(images, model, lambda model, source: model.read(source))
+    found, failed = _each(
+        images, model, lambda model, source: model.read(source, keep_all=keep_all)
+    )
     digits = [(name, digit) for name, digits in found for digit in digits]
     records = [{"file": name} | asdict(digit) for name, digit in digits]
     cells = [
-        (name, digit.name, f"{digit.probability:.1%}", *map(str, digit.box))
+        (name, digit.name, f"{digit.probability:.1%}", *map(str, digit.box), _remark(digit))
         for name, digit in digits
     ]
-    headers = ("file", "class", "probability", "left", "top", "right", "bottom")
+    headers = ("file", "class", "probability", "left", "top", "right", "bottom", "remark")
     if found:
         print_records(format_, records, headers, cells)
     if failed:
         raise typer.Exit(1)
+
+
+def _remark(read: Prediction) -> str:
+    if read.is_digit is False:
+        return "not a digit"
+    return "may be several" if getattr(read, "touching", False) else ""
 
 
 def _each(

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import nn
 
 from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
+from mnistzoo.images.detector import DETECTOR, WEIGHTS
 from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
 
@@ -38,11 +40,19 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
         "TITLE": html.escape(title),
         "STYLE": (source / "page.css").read_text("utf8"),
         "MODELS": _inert(json.dumps([_record(model) for model in models], ensure_ascii=False)),
+        "DETECTOR": _inert(json.dumps(_record(_detector()))),
         "SCRIPT": "".join((source / name).read_text("utf8") for name in SCRIPTS),
     }
     text = (source / "page.html").read_text("utf8")
     head, *rest = text.split("@")
     return "".join([head, *(parts.get(part, part) for part in rest)]).encode()
+
+
+def _detector() -> ConvNet:
+    """Return the model that tells digits from everything else."""
+    model = ConvNet(DETECTOR, 2)
+    model.load_state_dict(load_file(WEIGHTS))
+    return model.eval().fused()
 
 
 def _inert(text: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnistzoo.errors import InputError, MnistZooError
+from mnistzoo.images.detector import digit_log_odds
 from mnistzoo.images.preprocessing import find_digits, to_mnist
 from mnistzoo.labels import class_names
 
@@ -31,12 +32,15 @@ class Prediction:
         probability: Its probability.
         probabilities: Those of all classes, in order. They sum to 1.
         name: Name of the class: its number, if the model has no `labels`.
+        is_digit: Whether the image shows a digit, rather than a letter, a shape or anything else.
+            None if the model's classes are not the ten digits.
     """
 
     label: int
     probability: float
     probabilities: tuple[float, ...]
     name: str
+    is_digit: bool | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,39 @@ class Digit(Prediction):
     Attributes:
         box: Left, top, right and bottom of its foreground, in pixels of the image turned upright.
             The right and bottom edges are exclusive.
+        touching: Whether it may be several digits that touch and could not be split.
     """
 
     box: tuple[int, int, int, int]
+    touching: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Reading(Sequence[Digit]):
+    """The digits of an image in reading order: a sequence of `Digit`.
+
+    Attributes:
+        rows: The digits of each line, from the top.
+    """
+
+    rows: tuple[tuple[Digit, ...], ...]
+
+    @property
+    def text(self) -> str:
+        """The lines, separated by newlines; longer names of classes are separated by spaces."""
+        names = [[digit.name for digit in row] for row in self.rows]
+        space = " " if any(len(name) > 1 for row in names for name in row) else ""
+        return "\n".join(space.join(row) for row in names)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.rows))
+
+    @overload
+    def __getitem__(self, index: int) -> Digit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Digit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Digit | tuple[Digit, ...]:
+        return tuple(digit for row in self.rows for digit in row)[index]
 
 
 @overload
@@ -87,35 +121,64 @@ def _load_item(index: int, image: ImageLike) -> NDArray[np.uint8]:
 
 
 def read(
-    classify: Classifier, image: ImageLike, labels: Sequence[str] | None = None
-) -> list[Digit]:
+    classify: Classifier,
+    image: ImageLike,
+    labels: Sequence[str] | None = None,
+    *,
+    keep_all: bool = False,
+) -> Reading:
     """Return every digit in one image, in reading order: line by line, left to right.
 
     A digit is a connected component of the foreground, together with smaller components beside it
-    that belong to it, such as the bar of a 5. Digits that touch are read as one. Specks, dots and
-    lines much lower than the digits are skipped.
+    that belong to it, such as the bar of a 5. Digits that touch are split where that is plainly
+    better than not to. Specks, dots and lines much lower than the digits are skipped, and so is
+    what is not a digit, unless `keep_all` is set.
 
     Raises:
         ImageError, FileReadError, InputError: See `transforms()`.
     """
-    digits = find_digits(image)
-    predictions = _predictions(classify, [digit.pixels for digit in digits], labels)
-    return [
-        Digit(**asdict(prediction), box=digit.box)
-        for prediction, digit in zip(predictions, digits, strict=True)
-    ]
+
+    def score(pixels: NDArray[np.uint8]) -> float:
+        confidence = float(np.max(classify([pixels])[0]))
+        return float(np.log(confidence) - np.logaddexp(0, -digit_log_odds(pixels)))
+
+    rows = []
+    for line in find_digits(image, None if not _are_digits(labels) else score):
+        predictions = _predictions(classify, [digit.pixels for digit in line], labels)
+        row = [
+            Digit(**asdict(prediction), box=digit.box, touching=digit.touching)
+            for prediction, digit in zip(predictions, line, strict=True)
+            if keep_all or prediction.is_digit is not False
+        ]
+        rows.append(tuple(row))
+    return Reading(tuple(row for row in rows if row))
+
+
+def _are_digits(labels: Sequence[str] | None) -> bool:
+    return labels is None or tuple(labels) == class_names(None, 10)
 
 
 def _predictions(
     classify: Classifier, digits: list[NDArray[np.uint8]], labels: Sequence[str] | None
 ) -> list[Prediction]:
-    return [_prediction(probabilities, labels) for probabilities in classify(digits)]
+    return [
+        _prediction(probabilities, pixels, labels)
+        for pixels, probabilities in zip(digits, classify(digits), strict=True)
+    ]
 
 
-def _prediction(probabilities: list[float], labels: Sequence[str] | None) -> Prediction:
+def _prediction(
+    probabilities: list[float], pixels: NDArray[np.uint8], labels: Sequence[str] | None
+) -> Prediction:
     if not np.isfinite(probabilities).all():
         raise InputError(
             "Expected a model with finite outputs, got NaN. Check its weights, or use float32."
         )
     label, names = int(np.argmax(probabilities)), class_names(labels, len(probabilities))
-    return Prediction(label, probabilities[label], tuple(probabilities), names[label])
+    return Prediction(
+        label,
+        probabilities[label],
+        tuple(probabilities),
+        names[label],
+        is_digit=digit_log_odds(pixels) >= 0 if names == class_names(None, 10) else None,
+    )
