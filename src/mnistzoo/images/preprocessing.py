@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mnistzoo.images.grouping import Group
     from mnistzoo.images.loading import ImageLike
     from mnistzoo.images.segmentation import Foreground
-    from mnistzoo.images.splitting import Score
+    from mnistzoo.images.splitting import Part, Score
 
 COARSE_SIDE = 128
 """The one digit of an image is first looked for in an image shrunk by a whole number, whose longer
@@ -140,9 +140,7 @@ def find_digits(image: ImageLike, score: Score | None = None) -> list[list[Digit
     Raises:
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
-    from mnistzoo.images.components import bounding_box
     from mnistzoo.images.grouping import group_digits, reading_lines
-    from mnistzoo.images.rendering import render
     from mnistzoo.images.splitting import Part, split
 
     loaded = load_grayscale(image)
@@ -153,17 +151,12 @@ def find_digits(image: ImageLike, score: Score | None = None) -> list[list[Digit
         parts = [Part(foreground, group) for group in line]
         if score is not None:
             parts = [piece for part in parts for piece in split(part, score)]
-        lines.append(
-            [
-                DigitImage(
-                    render(part.foreground, part.components),
-                    _scale_box(bounding_box(part.components), scale),
-                    part.touching,
-                )
-                for part in parts
-            ]
-        )
+        lines.append([_digit_image(part, scale) for part in parts])
     return lines
+
+
+def _digit_image(part: Part, scale: NDArray[np.float64]) -> DigitImage:
+    return DigitImage(part.render(), _scale_box(part.box, scale), part.touching)
 
 
 def _scale_box(box: Box, scale: NDArray[np.float64]) -> Box:

@@ -7,15 +7,15 @@ of how well each piece reads as one digit decides which of them are made.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistzoo.images.components import Component, bounding_box
+from mnistzoo.images.components import Box, Component, bounding_box
 from mnistzoo.images.grayscale import GrayLevels
-from mnistzoo.images.rendering import render
+from mnistzoo.images.rendering import BOX, render
 from mnistzoo.images.segmentation import Foreground
 
 Score = Callable[[NDArray[np.uint8]], float]
@@ -50,81 +50,88 @@ class Part:
     """One digit, or several that could not be told apart.
 
     Attributes:
-        foreground: The foreground that it was found in.
+        foreground: The foreground that it was found in, perhaps cropped.
         components: Its components there.
+        offset: Where the foreground's left and top are in the whole image.
         touching: Whether it may be several digits.
     """
 
     foreground: Foreground
     components: list[Component]
+    offset: tuple[int, int] = (0, 0)
     touching: bool = False
+
+    @property
+    def box(self) -> Box:
+        """Where it is in the whole image."""
+        left, top, right, bottom = bounding_box(self.components)
+        x, y = self.offset
+        return left + x, top + y, right + x, bottom + y
+
+    def render(self) -> NDArray[np.uint8]:
+        """Return it in MNIST format."""
+        return render(self.foreground, self.components)
 
 
 def split(whole: Part, score: Score) -> list[Part]:
     """Return the digits that touch in a part, from left to right, or the part itself."""
-    left, top, right, bottom = bounding_box(whole.components)
+    left, top, right, bottom = whole.box
     height, width = bottom - top, right - left
-    unsplit = score(_pixels(whole))
+    unsplit = score(whole.render())
     if width < MIN_WIDTH * height or (unsplit >= SURE and width <= height):
         return [whole]
-    own = np.isin(whole.foreground.labels.pixels, [part.label for part in whole.components])
-    seams = find_seams(own[top:bottom, left:right])
-    columns = np.arange(left, right)
-    regions = sum((columns >= left + seam[:, None]).astype(int) for seam in seams)
-    found, best = _best_split(whole, own, (left, top, right, bottom), regions, len(seams), score)
-    if len(found) < 2 or best <= unsplit:
+    alone = _crop(whole)
+    pieces, best = _best_split(alone, score)
+    if len(pieces) < 2 or best <= unsplit:
         return [whole]
-    return found if best > unsplit + MARGIN else [Part(whole.foreground, whole.components, True)]
+    return pieces if best > unsplit + MARGIN else [replace(whole, touching=True)]
 
 
-def _best_split(
-    whole: Part,
-    own: NDArray[np.bool_],
-    box: tuple[int, int, int, int],
-    regions: NDArray[np.int_] | int,
-    count: int,
-    score: Score,
-) -> tuple[list[Part], float]:
+def _crop(whole: Part) -> Part:
+    """Return the part without other components, on a background just large enough."""
+    left, top, right, bottom = whole.box
+    margin = 1 + max(right - left, bottom - top) // BOX
+    x, y = max(left - margin, 0), max(top - margin, 0)
+    window = np.s_[y : bottom + margin, x : right + margin]
+    labels = whole.foreground.labels.pixels[window]
+    own = np.isin(labels, [component.label for component in whole.components])
+    density = np.where((labels > 0) & ~own, np.float32(0), whole.foreground.density[window])
+    foreground = Foreground(density, own, whole.foreground.contrast)
+    return Part(foreground, foreground.labels.components(), (x, y))
+
+
+def _best_split(alone: Part, score: Score) -> tuple[list[Part], float]:
     """Return the pieces with the greatest total score, by dynamic programming over the seams."""
+    mask = alone.foreground.mask
+    seams, regions = find_seams(mask), np.zeros(mask.shape, np.int64)
+    for seam in seams:
+        regions += np.arange(mask.shape[1]) >= seam[:, None]
     best: list[tuple[float, list[Part]]] = [(0.0, [])]
-    for stop in range(1, count + 2):
+    for stop in range(1, len(seams) + 2):
         options: list[tuple[float, list[Part]]] = [(-np.inf, [])]
-        for start in range(stop):
-            piece = _piece(whole, own, box, (regions >= start) & (regions < stop))
-            if piece is not None and np.isfinite(best[start][0]):
-                total, before = best[start]
-                options.append((total + score(_pixels(piece)), [*before, piece]))
+        for start, (total, before) in enumerate(best):
+            piece = _piece(alone, (regions >= start) & (regions < stop))
+            if piece is not None and np.isfinite(total):
+                options.append((total + score(piece.render()), [*before, piece]))
         best.append(max(options, key=lambda option: option[0]))
     return best[-1][1], best[-1][0]
 
 
-def _pixels(part: Part) -> NDArray[np.uint8]:
-    return render(part.foreground, part.components)
-
-
-def _piece(
-    whole: Part,
-    own: NDArray[np.bool_],
-    box: tuple[int, int, int, int],
-    chosen: NDArray[np.bool_],
-) -> Part | None:
-    """Return the part of the whole inside the chosen pixels of its box, or None if too narrow."""
-    left, top, right, bottom = box
-    mask, others = np.zeros_like(own), whole.foreground.mask.copy()
-    mask[top:bottom, left:right] = own[top:bottom, left:right] & chosen
-    others[mask] = False
-    width = np.flatnonzero(mask.any(0))
-    height = bottom - top
-    if not width.size or not MIN_PIECE <= (np.ptp(width) + 1) / height <= MAX_PIECE:
+def _piece(alone: Part, chosen: NDArray[np.bool_]) -> Part | None:
+    """Return the part inside the chosen pixels, or None if it is too narrow or too wide."""
+    mask = alone.foreground.mask & chosen
+    columns, height = np.flatnonzero(mask.any(0)), bounding_box(alone.components)
+    share = (np.ptp(columns) + 1) / (height[3] - height[1]) if columns.size else 0
+    if not MIN_PIECE <= share <= MAX_PIECE:
         return None
-    density = np.where(others, np.float32(0), whole.foreground.density)
-    foreground = Foreground(density, mask, whole.foreground.contrast)
+    density = np.where(chosen, alone.foreground.density, np.float32(0))
+    foreground = Foreground(density, mask, alone.foreground.contrast)
     components = foreground.labels.components()
-    largest = components[0].area
-    return Part(foreground, [part for part in components if part.area >= 0.03 * largest])
+    parts = [part for part in components if part.area >= 0.03 * components[0].area]
+    return Part(foreground, parts, alone.offset)
 
 
-def find_seams(mask: NDArray[np.bool_]) -> list[NDArray[np.int_]]:
+def find_seams(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     """Return seams that cross little foreground, from left to right: a column for each row.
 
     The cost of the cheapest seam to each column of the last row has local minima; these seams are
@@ -135,7 +142,7 @@ def find_seams(mask: NDArray[np.bool_]) -> list[NDArray[np.int_]]:
     small = cv2.resize(mask.astype(np.float32), (columns, _ROWS), interpolation=cv2.INTER_AREA)
     total, steps = _cheapest_seams(small)
     least = max(1, round(MIN_PIECE * _ROWS))
-    seams: list[NDArray[np.int_]] = []
+    seams: list[NDArray[np.int64]] = []
     for end in np.argsort(total, kind="stable").tolist():
         seam = [end]
         for row in steps[:0:-1]:
@@ -149,13 +156,13 @@ def find_seams(mask: NDArray[np.bool_]) -> list[NDArray[np.int_]]:
         if len(seams) == 8:
             break
     rows = np.minimum(np.arange(height) * _ROWS // height, _ROWS - 1)
-    scaled = [np.rint((path[rows] + 0.5) * width / columns).astype(int) for path in seams]
+    scaled = [np.rint((path[rows] + 0.5) * width / columns).astype(np.int64) for path in seams]
     return sorted(scaled, key=lambda path: float(path.mean()))
 
 
-def _cheapest_seams(cost: GrayLevels) -> tuple[GrayLevels, NDArray[np.int_]]:
+def _cheapest_seams(cost: GrayLevels) -> tuple[GrayLevels, NDArray[np.int64]]:
     """Return the cost of the cheapest seam to each column of the last row, and its last steps."""
-    total, steps = cost[0], np.zeros(cost.shape, int)
+    total, steps = cost[0], np.zeros(cost.shape, np.int64)
     for row in range(1, len(cost)):
         beside = np.pad(total, 1, constant_values=np.inf)
         options = np.stack([total, beside[:-2] + _SIDESTEP, beside[2:] + _SIDESTEP])
