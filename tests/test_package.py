@@ -15,11 +15,11 @@ LAYERS = [
     {"cli"},
     {"plots", "zoo"},
     {"export", "training"},
-    {"evaluation"},
+    {"bulk", "evaluation"},
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis", "forward"},
-    {"architectures", "files", "labels", "records", "tables"},
+    {"architectures", "cluster", "files", "labels", "processes", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistzoo.architectures import BUILDABLE, Architecture, Style
+from mnistzoo.files import sha256
 from mnistzoo.forward import Floats, Layer, classify, feature_maps, log_softmax, read_layers
 from mnistzoo.images.prediction import Prediction, Reading, predict, read
 from mnistzoo.storage.manifest import pretrained_state_dict
@@ -28,6 +29,7 @@ class NumpyModel:
         architecture: the row of data that it is built from.
         convolutions: one layer per convolution, from the input on.
         classifier: the linear layer.
+        sha256: digest of the state dict.
         labels: names of the classes, or None if they are only numbered.
         style: how images become 28×28 pixels.
     """
@@ -35,13 +37,15 @@ class NumpyModel:
     architecture: Architecture
     convolutions: tuple[Layer, ...]
     classifier: Layer
+    sha256: str
     labels: tuple[str, ...] | None = None
     style: Style = "mnist"
 
     @classmethod
     def from_state_dict(cls, architecture: Architecture, state: Mapping[str, Any]) -> NumpyModel:
         """Fold a state dict of arrays into a model."""
-        return cls(architecture, *read_layers(architecture, state))
+        weights = sha256(b"".join(state[name].tobytes() for name in sorted(state)))
+        return cls(architecture, *read_layers(architecture, state), weights)
 
     def log_probabilities(self, images: NDArray[np.uint8]) -> Floats:
         """Return log-probabilities, shape `(N, num_classes)`.
@@ -54,13 +58,14 @@ class NumpyModel:
 
     def predict(self, image: ImageLike) -> Prediction:
         """Classify the digit in an image, as `ConvNet.predict` does."""
-        return predict(self._classify, image, self.labels)
+        return predict(self.classify, image, self.labels, self.style)
 
     def read(self, image: ImageLike, *, keep_all: bool = False) -> Reading:
         """Return every digit in an image, as `ConvNet.read` does."""
-        return read(self._classify, image, self.labels, keep_all=keep_all)
+        return read(self.classify, image, self.labels, self.style, keep_all=keep_all)
 
-    def _classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
+    def classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
+        """Return the probabilities of digits in MNIST format, each uint8 of shape `(28, 28)`."""
         # one by one: a digit's numbers must not depend on the others
         logs = [self.log_probabilities(digit[None])[0].astype(np.float64) for digit in digits]
         return [(np.exp(row) / np.exp(row).sum()).tolist() for row in logs]

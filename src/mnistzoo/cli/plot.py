@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Data, Format, Model, Results, StyleName, StyleOption
+from mnistzoo.cli.options import Data, Format, Model, Results, StyleName, StyleOption, check_suffix
 from mnistzoo.cli.source import check, check_data, load, load_data, title
 
 if TYPE_CHECKING:
@@ -22,19 +22,12 @@ app = typer.Typer(
     help="Draw figures.", no_args_is_help=True, epilog="Example: mnistzoo plot errors exp5"
 )
 
-SUFFIXES = (".png", ".pdf", ".svg")
-
-
-def _check_suffix(output: Path) -> Path:
-    if output.suffix.lower() not in SUFFIXES:
-        raise typer.BadParameter(f"Expected a file that ends in {', '.join(SUFFIXES)}.")
-    return output
-
-
 Output = Annotated[
     Path,
     typer.Option(
-        *("--output", "-o"), callback=_check_suffix, help="The file to write: .png, .pdf or .svg."
+        *("--output", "-o"),
+        callback=check_suffix(".png", ".pdf", ".svg"),
+        help="The file to write: .png, .pdf or .svg.",
     ),
 ]
 

@@ -97,7 +97,7 @@ def export(
     ...     export(exp1(pretrained=True), f"{folder}/exp1.onnx").format
     'onnx'
     """
-    name = format or Path(output).suffix.removeprefix(".")
+    name = format or Path(output).suffix.lower().removeprefix(".")
     if name not in FORMATS:
         raise UnknownNameError("format", name, FORMATS)
     bits = bits or BITS[name][0]

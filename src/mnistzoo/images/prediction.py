@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistzoo.architectures import Style
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.images.detector import digit_log_odds
-from mnistzoo.images.preprocessing import find_digits, to_mnist
+from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, find_digits
 from mnistzoo.labels import class_names
 
 if TYPE_CHECKING:
@@ -87,16 +88,23 @@ class Reading(Sequence[Digit]):
 
 @overload
 def predict(
-    classify: Classifier, image: list[Any] | tuple[Any, ...], labels: Sequence[str] | None = ...
+    classify: Classifier,
+    image: list[Any] | tuple[Any, ...],
+    labels: Sequence[str] | None = ...,
+    style: Style = ...,
 ) -> list[Prediction]: ...
 @overload
 def predict(
-    classify: Classifier, image: ImageLike, labels: Sequence[str] | None = ...
+    classify: Classifier,
+    image: ImageLike,
+    labels: Sequence[str] | None = ...,
+    style: Style = ...,
 ) -> Prediction: ...
 def predict(
     classify: Classifier,
     image: ImageLike | list[Any] | tuple[Any, ...],
     labels: Sequence[str] | None = None,
+    style: Style = "mnist",
 ) -> Prediction | list[Prediction]:
     """Classify the digit in one image, or in each image of a list or tuple.
 
@@ -104,17 +112,18 @@ def predict(
         ImageError, FileReadError, InputError: See `transforms()`. In a list, the message names
             the image. An empty list is an `InputError`.
     """
+    convert = CONVERSIONS[style]
     if not isinstance(image, list | tuple):
-        return _predictions(classify, [to_mnist(image)], labels)[0]
+        return predict_pixels(classify, [convert(image)], labels, style)[0]
     if not image:
         raise InputError("Expected at least one image, got an empty list.")
-    digits = [_load_item(index, item) for index, item in enumerate(image)]
-    return _predictions(classify, digits, labels)
+    pixels = [_convert_item(convert, index, item) for index, item in enumerate(image)]
+    return predict_pixels(classify, pixels, labels, style)
 
 
-def _load_item(index: int, image: ImageLike) -> NDArray[np.uint8]:
+def _convert_item(convert: Conversion, index: int, image: ImageLike) -> NDArray[np.uint8]:
     try:
-        return to_mnist(image)
+        return convert(image)
     except MnistZooError as error:
         path = f" ({os.fspath(image)})" if isinstance(image, str | os.PathLike) else ""
         raise type(error)(f"Image {index}{path}: {error}") from error
@@ -124,6 +133,7 @@ def read(
     classify: Classifier,
     image: ImageLike,
     labels: Sequence[str] | None = None,
+    style: Style = "mnist",
     *,
     keep_all: bool = False,
 ) -> Reading:
@@ -135,8 +145,14 @@ def read(
     what is not a digit, unless `keep_all` is set.
 
     Raises:
-        ImageError, FileReadError, InputError: See `transforms()`.
+        ImageError, FileReadError, InputError: See `transforms()`. A model in plain style, which
+            needs one object per image, is an `InputError`.
     """
+    if style != "mnist":
+        raise InputError(
+            "Expected a model of handwriting, got one in plain style, for which a page cannot be "
+            "taken apart. Cut the image into one image for each object, and use predict."
+        )
 
     def score(pixels: NDArray[np.uint8]) -> float:
         confidence = float(np.max(classify([pixels])[0]))
@@ -144,7 +160,7 @@ def read(
 
     rows = []
     for line in find_digits(image, None if not _are_digits(labels) else score):
-        predictions = _predictions(classify, [digit.pixels for digit in line], labels)
+        predictions = predict_pixels(classify, [digit.pixels for digit in line], labels)
         row = [
             Digit(**asdict(prediction), box=digit.box, touching=digit.touching)
             for prediction, digit in zip(predictions, line, strict=True)
@@ -155,30 +171,34 @@ def read(
 
 
 def _are_digits(labels: Sequence[str] | None) -> bool:
+    """Return whether the classes may be the ten digits; without labels, a model may have others."""
     return labels is None or tuple(labels) == class_names(None, 10)
 
 
-def _predictions(
-    classify: Classifier, digits: list[NDArray[np.uint8]], labels: Sequence[str] | None
+def predict_pixels(
+    classify: Classifier,
+    images: list[NDArray[np.uint8]],
+    labels: Sequence[str] | None,
+    style: Style = "mnist",
 ) -> list[Prediction]:
+    """Classify images that are converted already, each uint8 of shape `(28, 28)`."""
+    digits = style == "mnist" and _are_digits(labels)
     return [
-        _prediction(probabilities, pixels, labels)
-        for pixels, probabilities in zip(digits, classify(digits), strict=True)
+        _prediction(probabilities, labels, digit_log_odds(pixels) >= 0 if digits else None)
+        for pixels, probabilities in zip(images, classify(images), strict=True)
     ]
 
 
 def _prediction(
-    probabilities: list[float], pixels: NDArray[np.uint8], labels: Sequence[str] | None
+    probabilities: list[float], labels: Sequence[str] | None, is_digit: bool | None
 ) -> Prediction:
     if not np.isfinite(probabilities).all():
         raise InputError(
             "Expected a model with finite outputs, got NaN. Check its weights, or use float32."
         )
     label, names = int(np.argmax(probabilities)), class_names(labels, len(probabilities))
+    if len(names) != 10:
+        is_digit = None
     return Prediction(
-        label,
-        probabilities[label],
-        tuple(probabilities),
-        names[label],
-        is_digit=digit_log_odds(pixels) >= 0 if names == class_names(None, 10) else None,
+        label, probabilities[label], tuple(probabilities), names[label], is_digit=is_digit
     )

@@ -211,7 +211,7 @@ class ConvNet(HubMixin):
         from mnistzoo.images.prediction import predict
         from mnistzoo.models.classify import classify
 
-        return predict(partial(classify, self), image, self.labels)
+        return predict(partial(classify, self), image, self.labels, self.style)
 
     def read(self, image: ImageLike, *, keep_all: bool = False) -> Reading:
         """Return every digit in an image, in reading order, with its box in pixels.
@@ -231,7 +231,7 @@ class ConvNet(HubMixin):
         from mnistzoo.images.prediction import read
         from mnistzoo.models.classify import classify
 
-        return read(partial(classify, self), image, self.labels, keep_all=keep_all)
+        return read(partial(classify, self), image, self.labels, self.style, keep_all=keep_all)
 
     @classmethod
     def from_saved(cls, saved: SavedModel) -> Self:
