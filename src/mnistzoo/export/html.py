@@ -50,7 +50,7 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
 
 def _detector() -> ConvNet:
     """Return the model that tells digits from everything else."""
-    model = ConvNet(DETECTOR, 2)
+    model = ConvNet(DETECTOR, num_classes=2)
     model.load_state_dict(load_file(WEIGHTS))
     return model.eval().fused()
 
