@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from mnistzoo.architectures import Architecture, Conv, Pool
 from mnistzoo.forward import Layer, classify, feature_maps, read_layers
 
-DETECTOR = Architecture("detector", (Conv(8), Pool(), Conv(16), Pool(), Conv(32)))
-"""6,466 parameters and two classes: anything else, and a digit."""
+DETECTOR = Architecture(
+    "detector", (Conv(12), Pool(), Conv(24), Pool(), Conv(32)), batch_norm=True
+)
+"""Two classes: anything else, and a digit."""
 
 WEIGHTS = Path(__file__).with_name("detector.safetensors")
 """Where its weights are; they come with the package."""
