@@ -140,7 +140,7 @@ def find_seams(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
     height, width = mask.shape
     columns = max(4, round(width * _ROWS / height))
     small = cv2.resize(mask.astype(np.float32), (columns, _ROWS), interpolation=cv2.INTER_AREA)
-    total, steps = _cheapest_seams(small)
+    total, steps = _cheapest_seams(np.asarray(small, np.float32))
     least = max(1, round(MIN_PIECE * _ROWS))
     seams: list[NDArray[np.int64]] = []
     for end in np.argsort(total, kind="stable").tolist():
