@@ -22,7 +22,7 @@ Score = Callable[[NDArray[np.uint8]], float]
 """Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns the log-probability that
 it shows one digit, and that this is the digit which the model reads."""
 
-MIN_WIDTH = 0.45
+MIN_WIDTH = 0.6
 """Least width of digits that may touch, as a share of their height."""
 
 MIN_PIECE = 0.12
