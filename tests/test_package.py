@@ -19,13 +19,15 @@ LAYERS = [
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis", "forward"},
-    {"architectures", "cluster", "files", "labels", "processes", "records", "tables"},
+    {"architectures", "cluster", "files", "labels", "pages", "processes", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""
 
 ANALYSIS_LAYERS = [
-    {"effective", "cost"},
+    {"cost"},
+    {"report"},
+    {"effective"},
     {"tracing"},
     {"operators", "rendering", "row", "blocks", "table", "comparison", "roofline", "devices"},
     {"field"},

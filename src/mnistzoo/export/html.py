@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
@@ -22,6 +21,7 @@ from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
 from mnistzoo.images.detector import DETECTOR, WEIGHTS
 from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.pages import PALETTE, fill, to_inert_json
 
 SCRIPTS = ("preprocess.js", "model.js", "page.js")
 
@@ -38,14 +38,12 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
     source = files("mnistzoo.export") / "page"
     parts = {
         "TITLE": html.escape(title),
-        "STYLE": (source / "page.css").read_text("utf8"),
-        "MODELS": _inert(json.dumps([_record(model) for model in models], ensure_ascii=False)),
-        "DETECTOR": _inert(json.dumps(_record(_detector()))),
+        "STYLE": PALETTE + (source / "page.css").read_text("utf8"),
+        "MODELS": to_inert_json([_record(model) for model in models]),
+        "DETECTOR": to_inert_json(_record(_detector())),
         "SCRIPT": "".join((source / name).read_text("utf8") for name in SCRIPTS),
     }
-    text = (source / "page.html").read_text("utf8")
-    head, *rest = text.split("@")
-    return "".join([head, *(parts.get(part, part) for part in rest)]).encode()
+    return fill((source / "page.html").read_text("utf8"), parts).encode()
 
 
 def _detector() -> ConvNet:
@@ -53,11 +51,6 @@ def _detector() -> ConvNet:
     model = ConvNet(DETECTOR, num_classes=2)
     model.load_state_dict(load_file(WEIGHTS))
     return model.eval().fused()
-
-
-def _inert(text: str) -> str:
-    """Return JSON that cannot end the script element around it."""
-    return text.replace("<", "\\u003c")
 
 
 def _record(model: ConvNet) -> dict[str, Any]:

@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 from mnistzoo.architectures import Architecture, Conv, Pool
 from mnistzoo.forward import Layer, classify, feature_maps, read_layers
 
-DETECTOR = Architecture(
-    "detector", (Conv(12), Pool(), Conv(24), Pool(), Conv(32)), batch_norm=True
-)
+DETECTOR = Architecture("detector", (Conv(12), Pool(), Conv(24), Pool(), Conv(32)), batch_norm=True)
 """Two classes: anything else, and a digit."""
 
 WEIGHTS = Path(__file__).with_name("detector.safetensors")
