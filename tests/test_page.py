@@ -160,23 +160,6 @@ def test_drawn_with_the_mouse_erased_and_cleared(opened):
     wait_for(opened, "Draw one digit")
 
 
-def test_what_is_not_a_digit_is_reported(opened):
-    """A letter's strokes are "Not a digit"; a 7 is one."""
-    from selenium.webdriver.common.action_chains import ActionChains
-
-    board, pen = opened.find_element("id", "board"), ActionChains(opened)
-    for x in (-70, 70):
-        pen.move_to_element_with_offset(board, x, -90).click_and_hold().move_by_offset(0, 180)
-        pen.release()
-    pen.move_to_element_with_offset(board, -70, 0).click_and_hold().move_by_offset(140, 0)
-    pen.release().perform()
-    wait_for(opened, "Not a digit")
-    opened.find_element("id", "clear").click()
-    draw_seven(opened)
-    wait_for(opened, "reads 7")
-    assert "Not a digit" not in opened.find_element("id", "status").text
-
-
 def test_drawn_with_the_keyboard(opened):
     """Arrow keys and space draw a vertical stroke, which is a 1."""
     from selenium.webdriver.common.keys import Keys

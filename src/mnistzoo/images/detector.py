@@ -25,7 +25,7 @@ WEIGHTS = Path(__file__).with_name("detector.safetensors")
 def digit_log_odds(image: NDArray[np.uint8]) -> float:
     """Return the log-odds that an image shows a digit; from 0 on it counts as one.
 
-    They are shifted so that 99% of held-out digits reach 0.
+    They are shifted so that about 99% of held-out digits reach 0.
 
     Args:
         image: In MNIST format, uint8 of shape `(28, 28)`.

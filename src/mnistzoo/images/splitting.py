@@ -22,7 +22,7 @@ Score = Callable[[NDArray[np.uint8]], float]
 """Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns the log-probability that
 it shows one digit, and that this is the digit which the model reads."""
 
-MIN_WIDTH = 0.6
+MIN_WIDTH = 0.5
 """Least width of digits that may touch, as a share of their height."""
 
 MIN_PIECE = 0.12
@@ -31,10 +31,10 @@ MIN_PIECE = 0.12
 MAX_PIECE = 1.4
 """Greatest width of a piece, as a share of the height."""
 
-SURE = -0.1
+SURE = -0.02
 """Components that read as one digit with this score or more, and are not wider than high, stay."""
 
-MARGIN = 1.0
+MARGIN = 0.1
 """How much better the pieces of a split have to score than the whole. This and the bounds above
 were chosen on lines made from training images: `python tests/benchmarks/reading.py --tune`."""
 
