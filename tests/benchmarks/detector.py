@@ -18,9 +18,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from mnistzoo.data.world import fonts, world
-from mnistzoo.data.world.distortions import distort, to_format
-from mnistzoo.data.world.pen import CANVAS
 from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save_file
@@ -30,6 +27,9 @@ from torch.nn import functional as F
 
 from mnistzoo.data.labeled import Digits
 from mnistzoo.data.mnist import mnist
+from mnistzoo.data.world import fonts, world
+from mnistzoo.data.world.distortions import distort, to_format
+from mnistzoo.data.world.pen import CANVAS
 from mnistzoo.errors import ImageError
 from mnistzoo.images.detector import DETECTOR, WEIGHTS
 from mnistzoo.images.preprocessing import to_mnist
