@@ -246,6 +246,7 @@ def test_every_format_holds_the_same(format_):
         "json": lambda: [row["model"] for row in json.loads(text)],
         "csv": lambda: [row["model"] for row in csv.DictReader(io.StringIO(text))],
         "markdown": lambda: [line.split()[1] for line in text.splitlines()[2:]],
+        "latex": lambda: [line.split()[0] for line in text.splitlines()[6:-3]],
     }[format_]()
     assert found == list(ARCHITECTURES)
     assert "17302" in text.replace(",", "")
@@ -281,6 +282,7 @@ def test_a_receptive_field_has_its_size_in_every_format(format_):
 def test_the_confusion_matrix_is_in_every_format(format_):
     """Markdown has a table of its own for it, as the terminal has."""
     shown = {"table": "predicted label", "markdown": "\n\n| true label | 0 |"}
+    shown["latex"] = "true label & 0 &"
     printed = invoke("evaluate", "exp1", "--confusion", "--format", format_)
     assert shown.get(format_, "confusion") in printed
 
@@ -573,6 +575,18 @@ def test_output_that_cannot_be_written(arguments):
     assert done.stderr.count("\n") == 1
 
 
+def test_an_analysis_to_a_depth_and_folded():
+    """`--depth` adds up inner layers in every format, and `--fold` shows repetitions once."""
+    options = ("analyze", "torchvision:resnet18", "--depth", 1)
+    layers = json.loads(invoke(*options, "--format", "json"))["layers"]
+    rows = list(csv.DictReader(io.StringIO(invoke(*options, "--format", "csv"))))
+    assert [int(row["macs"]) for row in rows] == [layer["macs"] for layer in layers]
+    assert "layer4" in invoke(*options)
+    assert "layer4.0" not in invoke(*options, "--format", "latex")
+    assert "× 2" in invoke("analyze", "torchvision:resnet18", "--fold")
+    invoke("analyze", "exp1", "--depth", 0, status=2)
+
+
 def test_memory_and_time_of_a_model(failed):
     """`--memory` prints the peak, and `--roofline` lower bounds, for a batch too."""
     analysis = mnistzoo.exp5().summary()
@@ -592,11 +606,12 @@ def test_memory_and_time_of_a_model(failed):
 def test_two_models_side_by_side():
     """Layers with the same path share a row, and others have one of their own."""
     rows = list(csv.DictReader(io.StringIO(invoke("compare", "exp4", "exp5", "--format", "csv"))))
-    assert [row["layer"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
-    assert [row["layer"] for row in rows if row["MACs: exp4"] == "-"] == [
+    assert [row["path"] for row in rows] == [row.path for row in mnistzoo.exp5().summary()]
+    assert [row["path"] for row in rows if row["one_macs"] == ""] == [
         f"features.bn{number}" for number in range(1, 8)
     ]
-    assert sum(int(row["parameters: exp5"] or 0) for row in rows) == 17302
+    assert sum(int(row["other_num_params"]) for row in rows) == 17302
+    assert json.loads(rows[-1]["one_receptive_field"])["size"] == [26, 26]
     table = invoke("compare", "exp4", "exp5", "--format", "markdown")
     for name in ("exp4", "exp5"):
         peak = mnistzoo.get_model(name).summary().peak_memory()

@@ -27,7 +27,7 @@ LAYERS = [
 ANALYSIS_LAYERS = [
     {"effective", "cost"},
     {"tracing"},
-    {"operators", "rendering", "row", "table", "comparison", "roofline", "devices"},
+    {"operators", "rendering", "row", "blocks", "table", "comparison", "roofline", "devices"},
     {"field"},
     {"algebra"},
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections import defaultdict
 from html.parser import HTMLParser
 
@@ -41,6 +42,30 @@ def test_markdown_reads_back_to_the_cells():
     assert lines[1] == ["---", "---", "---:", "---:"]
     assert lines[2:] == [[cell.replace("|", "\\|") for cell in row] for row in CELLS]
     assert caption == f"{TABLE.caption}\n"
+
+
+def test_csv_holds_the_records():
+    """A table with records writes those: names, plain numbers, and JSON for lists."""
+    records = [{"path": "a", "share": 0.07, "size": [3, 3]}, {"path": "", "share": None, "size": 1}]
+    table = Table(("layer", "share"), [("a", "7 %"), ("", "-")], records=records)
+    rows = list(csv.DictReader(io.StringIO(table.to_csv())))
+    assert rows[0] == {"path": "a", "share": "0.07", "size": "[3, 3]"}
+    assert rows[1] == {"path": "", "share": "", "size": "1"}
+    assert "7 %" in table.to_markdown()
+
+
+def test_latex_reads_back_to_the_cells():
+    """Between the rules of booktabs there is a line per row, and special characters are escaped."""
+    text = Table(TABLE.columns, TABLE.rows, r"50% of $x_1^2$ & {a}~\b").to_latex()
+    head, body = (part.split("\n")[1:-1] for part in re.split(r"\\(?:mid|bottom)rule", text)[:2])
+    rows = [line.removesuffix(r" \\").split(" & ") for line in (*head[-1:], *body)]
+    assert rows == [
+        [cell.replace("%", r"\%") for cell in row] for row in [list(TABLE.columns), *CELLS]
+    ]
+    assert r"\begin{tabular}{lrrr}" in text
+    escaped = r"50\% of \$x\_1\textasciicircum{}2\$ \& \{a\}\textasciitilde{}\textbackslash{}b"
+    assert rf"\caption{{{escaped}}}" in text
+    assert "caption" not in Table(TABLE.columns, TABLE.rows).to_latex()
 
 
 def test_text_is_aligned():

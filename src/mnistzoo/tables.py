@@ -6,9 +6,10 @@ import csv
 import html
 import io
 import json
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -16,13 +17,24 @@ if TYPE_CHECKING:
 MAX_UNWRAPPED = 30
 """In a terminal, only longer cells are wrapped. The name and title of a model fit."""
 
+LATEX = {
+    "\\": r"\textbackslash{}",
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "µ": r"\textmu{}",
+}
+"""Characters that LaTeX reads as commands. It prints the others as they are, × and – included."""
+
+R = TypeVar("R")
+
 
 @dataclass(frozen=True, repr=False)
 class Table:
     """Rows of cells under named columns.
 
     A cell is text, a number, or `None` for an empty one. Readable formats group the digits of
-    whole numbers by thousands; CSV does not.
+    whole numbers by thousands; CSV holds data.
 
     Attributes:
         columns: Names of the columns.
@@ -30,6 +42,8 @@ class Table:
         caption: A line below the table, for example its totals. CSV leaves it out.
         text_columns: Number of leading columns that align left. The others hold numbers and align
             right.
+        records: The rows as data, for CSV: values by names, the same in each. Lists and
+            dictionaries become JSON in a cell. `None`: the cells are data.
 
     >>> table = Table(("model", "parameters"), [("exp4", 17054), ("exp5", 17302)])
     >>> table
@@ -46,11 +60,16 @@ class Table:
     rows: Sequence[Sequence[object]]
     caption: str = ""
     text_columns: int = 1
+    records: Sequence[Mapping[str, object]] | None = None
 
     def to_csv(self) -> str:
-        """Return the table as comma-separated values, header first."""
+        """Return the table's data as comma-separated values, header first."""
+        lines: list[Sequence[object]] = [self.columns, *self.rows]
+        if self.records is not None:
+            names = list(self.records[0]) if self.records else []
+            lines = [names, *(list(map(csv_cell, record.values())) for record in self.records)]
         file = io.StringIO()
-        csv.writer(file, lineterminator="\n").writerows([self.columns, *self.rows])
+        csv.writer(file, lineterminator="\n").writerows(lines)
         return file.getvalue()
 
     def to_markdown(self) -> str:
@@ -59,6 +78,20 @@ class Table:
         cells = [[cell.replace("|", "\\|") for cell in row] for row in self.cells()]
         table = "".join(f"| {' | '.join(row)} |\n" for row in (self.columns, ruler, *cells))
         return f"{table}\n{self.caption}\n" if self.caption else table
+
+    def to_latex(self) -> str:
+        """Return the table as LaTeX, its caption below. It needs the package booktabs."""
+        alignment = ("l" * self.text_columns).ljust(len(self.columns), "r")
+        head, *body = [
+            "".join([" & ".join(map(_latex, row)), r" \\", "\n"])
+            for row in (self.columns, *self.cells())
+        ]
+        caption = f"\\caption{{{_latex(self.caption)}}}\n" if self.caption else ""
+        return (
+            f"\\begin{{table}}\n\\centering\n\\begin{{tabular}}{{{alignment}}}\n\\toprule\n"
+            f"{head}\\midrule\n{''.join(body)}\\bottomrule\n\\end{{tabular}}\n"
+            f"{caption}\\end{{table}}\n"
+        )
 
     def cells(self) -> list[list[str]]:
         """Return the rows as readable text."""
@@ -111,15 +144,55 @@ class Table:
     __repr__ = __str__
 
 
-def records_to_csv(records: Sequence[Mapping[str, object]]) -> str:
-    """Return records with the same keys as CSV, header first. Lists and dicts become JSON.
+class Tabular(Sequence[R]):
+    """Sequence of rows that prints as a table in a terminal and in a notebook.
 
-    >>> print(records_to_csv([{"layer": "conv1", "size": [3, 3]}]), end="")
-    layer,size
-    conv1,"[3, 3]"
+    Attributes:
+        rows: The rows.
     """
-    rows = [[csv_cell(value) for value in record.values()] for record in records]
-    return Table(list(records[0]) if records else [], rows).to_csv()
+
+    rows: tuple[R, ...]
+
+    @abstractmethod
+    def to_table(self) -> Table:
+        """Return the rows as a table of text."""
+
+    @abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return rows and totals as JSON values."""
+
+    def to_csv(self) -> str:
+        """Return the rows as comma-separated values: data, header first."""
+        return self.to_table().to_csv()
+
+    def to_markdown(self) -> str:
+        """Return the rows as a Markdown table, followed by the totals."""
+        return self.to_table().to_markdown()
+
+    def to_latex(self) -> str:
+        """Return the rows as a LaTeX table with the totals as its caption."""
+        return self.to_table().to_latex()
+
+    @overload
+    def __getitem__(self, index: int) -> R: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[R]: ...
+    def __getitem__(self, index: int | slice) -> R | Sequence[R]:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def _repr_html_(self) -> str:
+        return self.to_table()._repr_html_()
+
+    def __rich__(self) -> RichTable:
+        return self.to_table().__rich__()
+
+    def __str__(self) -> str:
+        return str(self.to_table())
+
+    __repr__ = __str__
 
 
 def csv_cell(value: object) -> object:
@@ -131,3 +204,7 @@ def _text(cell: object) -> str:
     if cell is None:
         return ""
     return f"{cell:,}" if type(cell) is int else str(cell)
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(character, character) for character in text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 
 import pytest
@@ -43,11 +45,20 @@ def test_totals_are_sums():
     assert [layer["path"] for layer in record["layers"]] == [row.path for row in roofline]
 
 
+def test_csv_is_data():
+    """CSV has plain numbers in bytes and seconds, which add up to the totals."""
+    roofline = exp5().summary().roofline(DEVICE)
+    rows = list(csv.DictReader(io.StringIO(roofline.to_csv())))
+    assert [row["path"] for row in rows] == [row.path for row in roofline]
+    assert sum(int(row["bytes_moved"]) for row in rows) == roofline.bytes_moved
+    assert sum(float(row["lower_bound_seconds"]) for row in rows) == pytest.approx(roofline.seconds)
+
+
 def test_the_table_says_lower_bound():
     """No format says latency, which is more."""
     roofline = exp5().summary().roofline(Device("A100"))
     for text in (str(roofline), roofline.to_csv(), roofline.to_markdown(), roofline._repr_html_()):
-        assert "lower bound" in text
+        assert "lower bound" in text.replace("_", " ")
         assert "latency" not in text
     assert "NVIDIA A100 data sheet" in str(roofline)
 

@@ -9,6 +9,8 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.comparison import Comparison as Comparison
+from mnistzoo.analysis.comparison import compare as compare
 from mnistzoo.analysis.cost import Cost
 from mnistzoo.analysis.devices import Device as Device
 from mnistzoo.analysis.effective import EffectiveReceptiveField as EffectiveReceptiveField
@@ -83,7 +85,9 @@ def analyze(
     layouts = (None, None) if found.stopped_at else (found.last_map, found.outputs.get(""))
     cost = Cost(module, given)
     last, output = map(_field_of, layouts)
-    return Analysis(found.rows, found.input_shape, last, output, found.stopped_at, cost)
+    return Analysis(
+        found.rows, found.input_shape, last, output, found.stopped_at, cost, found.blocks
+    )
 
 
 def _field_of(layout: Layout | None) -> ReceptiveField | None:

@@ -14,18 +14,36 @@ if TYPE_CHECKING:
     from mnistzoo.analysis.row import Row
     from mnistzoo.analysis.table import Analysis
 
+Cell = str | int | None
 
-def to_table(analysis: Analysis, columns: Sequence[str]) -> Table:
+
+def to_table(analysis: Analysis, lines: Sequence[Sequence[Row]], columns: Sequence[str]) -> Table:
     """Return some columns of an analysis, with its totals as the caption.
+
+    Args:
+        analysis: The analysis.
+        lines: What each line shows: a row, or the same row of repeated blocks.
+        columns: Names of columns.
 
     Raises:
         UnknownNameError: There is no such column. The message suggests the nearest.
     """
     if unknown := [column for column in columns if column not in COLUMNS]:
         raise UnknownNameError("column", unknown[0], COLUMNS)
-    cells = [[COLUMNS[column](row) for column in columns] for row in analysis.rows]
-    text = list(takewhile(("layer", "kind", "output shape").__contains__, columns))
-    return Table(columns, cells, totals(analysis), len(text))
+    cells = [[_cell(column, line) for column in columns] for line in lines]
+    text = len(list(takewhile(TEXT_COLUMNS.__contains__, columns)))
+    if any(len(line) > 1 for line in lines):
+        columns = [*columns[:text], "repeats", *columns[text:]]
+        for row, line in zip(cells, lines, strict=True):
+            row.insert(text, f"× {len(line)}" if len(line) > 1 else None)
+    records = [row.to_dict() for line in lines for row in line]
+    return Table(columns, cells, totals(analysis), text, records)
+
+
+def _cell(column: str, line: Sequence[Row]) -> Cell:
+    """Return the cell of a line. Receptive fields may grow from one repetition to the next."""
+    first, last = COLUMNS[column](line[0]), COLUMNS[column](line[-1])
+    return first if column == "layer" or first == last else f"{first} to {last}"
 
 
 def totals(analysis: Analysis) -> str:
@@ -68,7 +86,7 @@ def _local(row: Row, name: str) -> str | None:
     return str(numbers[0]) if len(set(numbers)) == 1 else times(numbers)
 
 
-COLUMNS: dict[str, Callable[[Row], str | int | None]] = {
+COLUMNS: dict[str, Callable[[Row], Cell]] = {
     "layer": lambda row: row.path,
     "kind": lambda row: row.kind,
     "output shape": _output_shape,
@@ -80,4 +98,7 @@ COLUMNS: dict[str, Callable[[Row], str | int | None]] = {
     "output bytes": lambda row: row.output_bytes or None,
     "parameter bytes": lambda row: row.param_bytes or None,
 }
+TEXT_COLUMNS = ("layer", "kind", "output shape")
 DEFAULT_COLUMNS = tuple(column for column in COLUMNS if not column.endswith("bytes"))
+NARROW_COLUMNS = DEFAULT_COLUMNS[:-2]
+"""The columns that fit a terminal: without stride and padding."""

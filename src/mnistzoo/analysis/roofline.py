@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal
 
 from mnistzoo.analysis.devices import Device
-from mnistzoo.tables import Table
-
-if TYPE_CHECKING:
-    from rich.table import Table as RichTable
+from mnistzoo.tables import Table, Tabular
 
 Bound = Literal["compute", "memory"]
 
@@ -62,9 +59,21 @@ class RooflineRow:
         """Arithmetic intensity: multiply-accumulates per byte moved."""
         return self.macs / self.bytes_moved if self.bytes_moved else 0.0
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return {
+            "path": self.path,
+            "kind": self.kind,
+            "macs": self.macs,
+            "bytes_moved": self.bytes_moved,
+            "intensity": self.intensity,
+            "lower_bound_seconds": self.seconds,
+            "bound_by": self.bound_by,
+        }
+
 
 @dataclass(frozen=True, repr=False)
-class Roofline(Sequence[RooflineRow]):
+class Roofline(Tabular[RooflineRow]):
     """Lower bounds on a model's time on a device. It prints as a table.
 
     Attributes:
@@ -83,16 +92,6 @@ class Roofline(Sequence[RooflineRow]):
         calls = groupby(operations, key=lambda operation: id(operation.caller))
         rows = [_row(list(part), device) for _, part in calls]
         return cls(tuple(rows), device, batch_size)
-
-    @overload
-    def __getitem__(self, index: int) -> RooflineRow: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[RooflineRow]: ...
-    def __getitem__(self, index: int | slice) -> RooflineRow | Sequence[RooflineRow]:
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def macs(self) -> int:
@@ -116,7 +115,7 @@ class Roofline(Sequence[RooflineRow]):
         return "compute" if 2 * compute >= self.seconds else "memory"
 
     def to_dict(self) -> dict[str, Any]:
-        """Return rows and totals in types that JSON has."""
+        """Return rows and totals as JSON values."""
         return {
             "device": self.device.name,
             "source": self.device.source,
@@ -125,43 +124,14 @@ class Roofline(Sequence[RooflineRow]):
             "bytes_moved": self.bytes_moved,
             "lower_bound_seconds": self.seconds,
             "bound_by": self.bound_by,
-            "layers": [
-                {
-                    "path": row.path,
-                    "kind": row.kind,
-                    "macs": row.macs,
-                    "bytes_moved": row.bytes_moved,
-                    "intensity": row.intensity,
-                    "lower_bound_seconds": row.seconds,
-                    "bound_by": row.bound_by,
-                }
-                for row in self.rows
-            ],
+            "layers": [row.to_dict() for row in self.rows],
         }
 
     def to_table(self) -> Table:
         """Return the rows as a table of text, with the totals as its caption."""
-        cells = [
-            [
-                row.path,
-                row.kind,
-                row.macs or None,
-                row.bytes_moved,
-                f"{row.intensity:.1f}" if row.macs else None,
-                f"{row.seconds * 1e6:.3g}",
-                row.bound_by,
-            ]
-            for row in self.rows
-        ]
-        return Table(COLUMNS, cells, self._totals(), 2)
-
-    def to_csv(self) -> str:
-        """Return the rows as comma-separated values, header first."""
-        return self.to_table().to_csv()
-
-    def to_markdown(self) -> str:
-        """Return the rows as a Markdown table, followed by the totals."""
-        return self.to_table().to_markdown()
+        cells = [[cell(row) for cell in COLUMNS.values()] for row in self.rows]
+        records = [row.to_dict() for row in self.rows]
+        return Table(tuple(COLUMNS), cells, self._totals(), 2, records)
 
     def _totals(self) -> str:
         return (
@@ -170,22 +140,16 @@ class Roofline(Sequence[RooflineRow]):
             f"{self.macs:,} MACs, {self.bytes_moved:,} bytes moved"
         )
 
-    def _repr_html_(self) -> str:
-        return self.to_table()._repr_html_()
 
-    def __rich__(self) -> RichTable:
-        return self.to_table().__rich__()
-
-    def __str__(self) -> str:
-        return str(self.to_table())
-
-    __repr__ = __str__
-
-
-COLUMNS = (
-    *("layer", "kind", "MACs", "bytes moved", "MACs per byte"),
-    *("lower bound (µs)", "bound by"),
-)
+COLUMNS: dict[str, Callable[[RooflineRow], str | int | None]] = {
+    "layer": lambda row: row.path,
+    "kind": lambda row: row.kind,
+    "MACs": lambda row: row.macs or None,
+    "bytes moved": lambda row: row.bytes_moved,
+    "MACs per byte": lambda row: f"{row.intensity:.1f}" if row.macs else None,
+    "lower bound (µs)": lambda row: f"{row.seconds * 1e6:.3g}",
+    "bound by": lambda row: row.bound_by,
+}
 
 
 def _row(operations: Sequence[Operation], device: Device) -> RooflineRow:

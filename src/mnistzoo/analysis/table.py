@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mnistzoo.analysis import rendering
+from mnistzoo.analysis.blocks import Block, to_tree
+from mnistzoo.analysis.blocks import fold as folded
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.row import Row
 from mnistzoo.errors import InputError
-from mnistzoo.tables import Table, records_to_csv
+from mnistzoo.tables import Table, Tabular
 
 if TYPE_CHECKING:
-    from rich.table import Table as RichTable
-
     from mnistzoo.analysis.devices import Device
     from mnistzoo.analysis.roofline import Roofline
 
@@ -34,7 +34,7 @@ class Costs(Protocol):
 
 
 @dataclass(frozen=True, repr=False)
-class Analysis(Sequence[Row]):
+class Analysis(Tabular[Row]):
     """Layers of a model with shapes, parameters, MACs and receptive fields.
 
     It is a sequence of rows. It prints as a table in a terminal and in a notebook.
@@ -56,17 +56,8 @@ class Analysis(Sequence[Row]):
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
     stopped_at: str | None = None
-    _costs: Costs | None = field(default=None, repr=False, compare=False)
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | Sequence[Row]:
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
+    _costs: Costs | None = field(default=None, compare=False)
+    _modules: Mapping[str, Row] = field(default_factory=dict, compare=False)
 
     @property
     def num_params(self) -> int:
@@ -158,8 +149,28 @@ class Analysis(Sequence[Row]):
             )
         return self._costs
 
-    def to_dict(self) -> dict[str, Any]:
+    def blocks(self, depth: int | None = None) -> Block:
+        """Return the rows as a tree of modules.
+
+        Args:
+            depth: Levels of modules; default: all. Rows of the last level are totals.
+
+        Raises:
+            InputError: `depth` is not a positive integer.
+
+        >>> import mnistzoo
+        >>> [block.row.path for block in mnistzoo.exp1().summary().blocks().children]
+        ['features', 'classifier']
+        """
+        if depth is not None and (type(depth) is not int or depth < 1):
+            raise InputError(f"Expected depth as an integer of at least 1, got {depth!r}.")
+        return to_tree(self.rows, self._modules).pruned(depth)
+
+    def to_dict(self, *, depth: int | None = None) -> dict[str, Any]:
         """Return rows and totals as JSON values.
+
+        Args:
+            depth: As for `to_table`.
 
         >>> import mnistzoo
         >>> record = mnistzoo.exp1().summary().to_dict()
@@ -176,44 +187,33 @@ class Analysis(Sequence[Row]):
             "receptive_field": last and last.to_dict(),
             "output_receptive_field": output and output.to_dict(),
             "stopped_at": self.stopped_at,
-            "layers": [row.to_dict() for row in self.rows],
+            "layers": [row.to_dict() for (row,) in self._lines(depth, fold=False)],
         }
 
-    def to_table(self, *columns: str) -> Table:
+    def to_table(self, *columns: str, depth: int | None = None, fold: bool = False) -> Table:
         """Return the rows as a table of text, with the totals as its caption.
-
-        >>> import mnistzoo
-        >>> table = mnistzoo.exp1().summary().to_table("layer", "parameters")
-        >>> table.rows[0]
-        ['features.conv1', 60]
 
         Args:
             columns: Names of columns, such as `"layer"` and `"receptive field"`; default: all but
                 those of bytes.
+            depth: Levels of modules to show; default: all. Deeper ones are added up, and the row
+                has the output of the module's last call.
+            fold: Show blocks once that repeat one after another, with their number.
 
         Raises:
             UnknownNameError: There is no such column. The message suggests the nearest.
+            InputError: `depth` is not a positive integer.
+
+        >>> import mnistzoo
+        >>> table = mnistzoo.exp1().summary().to_table("layer", "parameters", depth=1)
+        >>> table.rows
+        [['features', 830], ['classifier', 20170]]
         """
-        return rendering.to_table(self, columns or rendering.DEFAULT_COLUMNS)
+        lines = self._lines(depth, fold)
+        return rendering.to_table(self, lines, columns or rendering.DEFAULT_COLUMNS)
 
-    def to_csv(self) -> str:
-        """Return the rows as comma-separated values: those of `Row.to_dict`, header first.
-
-        Shapes and receptive fields are JSON.
-        """
-        return records_to_csv([row.to_dict() for row in self.rows])
-
-    def to_markdown(self) -> str:
-        """Return the rows as a Markdown table, followed by the totals."""
-        return self.to_table().to_markdown()
-
-    def _repr_html_(self) -> str:
-        return self.to_table()._repr_html_()
-
-    def __rich__(self) -> RichTable:
-        return self.to_table().__rich__()
-
-    def __str__(self) -> str:
-        return str(self.to_table())
-
-    __repr__ = __str__
+    def _lines(self, depth: int | None, fold: bool) -> list[tuple[Row, ...]]:
+        if fold:
+            return list(folded([self.blocks(depth)]))
+        rows = self.rows if depth is None else self.blocks(depth).leaves()
+        return [(row,) for row in rows]

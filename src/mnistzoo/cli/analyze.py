@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnistzoo.cli.console import print_json, print_record, print_table
+from mnistzoo.cli.console import print_formatted, print_record
 from mnistzoo.cli.libraries import default_inputs, load, token_ids
 from mnistzoo.cli.options import Format, any_model
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnistzoo.analysis import Analysis, ReceptiveField, Roofline
-    from mnistzoo.tables import Table
-
-
-COLUMNS = ("layer", "kind", "output shape", "parameters", "MACs", "receptive field")
-"""The columns that fit a terminal. Markdown has all columns."""
-
+    from mnistzoo.analysis import ReceptiveField
+    from mnistzoo.tables import Tabular
 
 Inputs = Annotated[
     list[str] | None,
@@ -44,6 +38,13 @@ Of = Annotated[
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Inputs in a batch.")]
 ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Shapes are H,W,C or L,C.")]
+Depth = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Levels of modules to show. Deeper ones are added up.", show_default="all"
+    ),
+]
+Fold = Annotated[bool, typer.Option("--fold", help="Show repeated blocks once, with their number.")]
 Layer = Annotated[str | None, typer.Option(help="Print the receptive field of this layer only.")]
 Memory = Annotated[
     Literal["inference", "training"] | None,
@@ -66,6 +67,8 @@ def analyze(
     of: Of = None,
     batch_size: BatchSize = 1,
     channels_last: ChannelsLast = False,
+    depth: Depth = None,
+    fold: Fold = False,
     layer: Layer = None,
     memory: Memory = None,
     roofline: RooflineDevice = None,
@@ -74,7 +77,7 @@ def analyze(
     """Analyze any PyTorch model, layer by layer.
 
     Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint.
-    Markdown also has strides and paddings; CSV and JSON hold the numbers as data.
+    Markdown and LaTeX also have strides and paddings; CSV and JSON hold the numbers as data.
     """
     if sum(option is not None for option in (layer, memory, roofline)) > 1:
         raise typer.BadParameter("Expected one of --layer, --memory and --roofline.")
@@ -91,19 +94,18 @@ def analyze(
     if memory is not None:
         _print_memory(found.peak_memory(memory == "training"), format_)
     elif roofline is not None:
-        bounds = found.roofline(analysis.Device(roofline))
-        _print(bounds, bounds.to_table(), format_)
+        print_tabular(found.roofline(analysis.Device(roofline)), format_)
     else:
-        _print(found, found.to_table(*COLUMNS), format_)
+        from mnistzoo.analysis.rendering import NARROW_COLUMNS
+
+        columns = NARROW_COLUMNS if format_ == "table" else ()
+        table = found.to_table(*columns, depth=depth, fold=fold)
+        print_formatted(format_, table, found.to_dict(depth=depth))
 
 
-def _print(found: Analysis | Roofline, table: Table, format_: str) -> None:
-    if format_ == "json":
-        print_json(found.to_dict())
-    elif format_ in ("csv", "markdown"):
-        sys.stdout.write(found.to_csv() if format_ == "csv" else found.to_markdown())
-    else:
-        print_table(table)
+def print_tabular(found: Tabular[Any], format_: str) -> None:
+    """Print an analysis, a roofline or a comparison."""
+    print_formatted(format_, found.to_table(), found.to_dict() if format_ == "json" else None)
 
 
 def _print_memory(peak: int, format_: str) -> None:

@@ -1,4 +1,4 @@
-"""How commands print: results to stdout in one of four formats, progress to stderr."""
+"""How commands print: results to stdout in one of several formats, progress to stderr."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnistzoo.tables import Table, csv_cell, records_to_csv
+from mnistzoo.tables import Table, csv_cell
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -28,18 +28,25 @@ def print_records(
 ) -> None:
     """Print one row per record.
 
-    JSON and CSV hold the records as they are. The table and Markdown hold `cells`, of which the
-    first `text_columns` align left.
+    JSON and CSV hold the records as they are. Readable formats hold `cells`, of which the first
+    `text_columns` align left.
     """
-    readable = Table(headers, list(cells), text_columns=text_columns)
+    table = Table(headers, list(cells), text_columns=text_columns, records=records)
+    print_formatted(format_, table, records)
+
+
+def print_formatted(format_: str, table: Table, value: object) -> None:
+    """Print a table, or `value` as JSON."""
     if format_ == "json":
-        print_json(records)
+        print_json(value)
     elif format_ == "csv":
-        sys.stdout.write(records_to_csv(records))
+        sys.stdout.write(table.to_csv())
     elif format_ == "markdown":
-        sys.stdout.write(readable.to_markdown())
+        sys.stdout.write(table.to_markdown())
+    elif format_ == "latex":
+        sys.stdout.write(table.to_latex())
     else:
-        print_table(readable)
+        print_table(table)
 
 
 def _is_nested(value: object) -> bool:
@@ -51,7 +58,7 @@ def _is_nested(value: object) -> bool:
 def print_record(format_: str, record: Record, text: str) -> None:
     """Print a single result: `text` in the table format, otherwise the record.
 
-    Markdown leaves out nested values.
+    Markdown and LaTeX leave out nested values.
     """
     if format_ == "table":
         print(text)

@@ -70,7 +70,7 @@ def evaluate(
         for name, result in found.items()
     ]
     print_records(format_, records, headers, map(cells, records))
-    for name, result in found.items() if format_ in ("table", "markdown") else ():
+    for name, result in () if format_ in ("json", "csv") else found.items():
         if per_class:
             _print_per_class(name, result, format_)
         if confusion:
@@ -202,5 +202,6 @@ def _print_below(
     heading: str, headers: Sequence[str], rows: Sequence[Sequence[str]], format_: str
 ) -> None:
     """Print another table, which has no records, below the first."""
-    print(f"\n{heading}" + "\n" * (format_ == "markdown"))
+    comment = "% " * (format_ == "latex")
+    print(f"\n{comment}{heading}" + "\n" * (format_ == "markdown"))
     print_records(format_, [], headers, rows)

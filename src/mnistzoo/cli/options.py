@@ -12,7 +12,7 @@ from typer.models import ArgumentInfo
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.training.recipes import MAX_SEED
 
-FormatName = Literal["table", "json", "csv", "markdown"]
+FormatName = Literal["table", "json", "csv", "markdown", "latex"]
 
 
 class StyleName(str, Enum):
@@ -83,7 +83,9 @@ def any_model(name: str) -> ArgumentInfo:
     )
 
 
-Format = Annotated[FormatName, typer.Option("--format", help="How to print the result.")]
+Format = Annotated[
+    FormatName, typer.Option("--format", help="How to print the result; csv and json hold data.")
+]
 Results = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="A folder with the results (*.json) of finished runs."),

@@ -134,8 +134,8 @@ class Operator:
         needs_values: Whether the result, or its shape, depends on values.
         write: For an operator that returns views, function from a `Write` to the layout of the
             whole tensor after it; `None` if writes are not supported.
-        fake: Function from the tensors of a call to its result on the meta device, quicker than
-            torch's own; it returns `None` for tensors that it does not cover.
+        fake: Function with the operator's own arguments, to its result on the meta device, quicker
+            than torch's own; it returns `None` for arguments that it does not cover.
     """
 
     rule: Rule

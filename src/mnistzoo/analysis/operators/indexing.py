@@ -13,6 +13,7 @@ from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, positive, read_all
 from mnistzoo.analysis.operators.slicing import entries_of
 
@@ -155,7 +156,7 @@ def _deform_conv_macs(call: Call) -> int:
 
 OPERATORS = {
     "index_select": Operator(_index_select),
-    "embedding": Operator(_embedding),
+    "embedding": Operator(_embedding, fake=fakes.embedding),
     "index": Operator(_index),
     "gather take_along_dim": Operator(_gather),
     "take": Operator(read_all),

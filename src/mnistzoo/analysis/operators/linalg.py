@@ -9,6 +9,7 @@ from torch import Tensor
 from mnistzoo.analysis.algebra.factors import untracked
 from mnistzoo.analysis.algebra.joins import matmul, union
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, read_all
 
 
@@ -19,6 +20,14 @@ def _matmul(call: Call) -> Layout | None:
 
 def _macs(one: Tensor, other: Tensor) -> int:
     return prod(one.shape) * int(other.shape[-1])
+
+
+def _matmul_macs(call: Call) -> int:
+    return _macs(call.args[0], call["mat2"])
+
+
+def _addmm_macs(call: Call) -> int:
+    return _macs(*call.args[1:3])
 
 
 def _addmm(call: Call) -> Layout | None:
@@ -61,8 +70,9 @@ def _sum_over(layout: Layout, summed: list[int]) -> Layout:
 
 
 OPERATORS = {
-    "mm bmm": Operator(_matmul, macs=lambda call: _macs(call.args[0], call["mat2"])),
-    "addmm baddbmm": Operator(_addmm, macs=lambda call: _macs(*call.args[1:3])),
+    "mm bmm": Operator(_matmul, macs=_matmul_macs, fake=fakes.matmul),
+    "addmm": Operator(_addmm, macs=_addmm_macs, fake=fakes.addmm),
+    "baddbmm": Operator(_addmm, macs=_addmm_macs),
     "mv dot": Operator(_matvec),
     "_cdist_forward _euclidean_dist": Operator(_distances),
     "_trilinear": Operator(_trilinear),

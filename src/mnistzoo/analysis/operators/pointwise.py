@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, Operator, constant, elementwise, meta_copy
-
-
-def same_shape(first: Tensor, *others: Tensor) -> Tensor | None:
-    """Return an empty result if all arguments have one shape and dtype."""
-    alike = all(x.shape == first.shape and x.dtype == first.dtype for x in others)
-    return meta_copy(first) if alike else None
+from mnistzoo.analysis.operators import fakes
+from mnistzoo.analysis.operators.base import Call, Operator, constant, elementwise
 
 
 def _fill(call: Call) -> Layout | None:
@@ -29,10 +22,9 @@ UNNAMED = Operator(elementwise)
 """The record of an operator that torch tags as pointwise, and no table names."""
 
 OPERATORS = {
-    # quick on the meta device, as most models call them most
-    "relu sigmoid silu gelu hardswish hardsigmoid hardtanh tanh leaky_relu elu mul add sub": (
-        Operator(elementwise, fake=same_shape)
-    ),
+    "relu sigmoid silu gelu hardswish hardsigmoid hardtanh tanh leaky_relu elu mul add sub div "
+    "neg abs exp sqrt rsqrt": Operator(elementwise, fake=fakes.pointwise),
+    "clone": Operator(elementwise, fake=fakes.clone),
     # not tagged as pointwise by torch; in 2.6, some only in their in-place form
     "celu selu mish threshold rrelu_with_noise log_sigmoid_forward _prelu_kernel "
     "dropout native_dropout where masked_fill clamp nan_to_num ldexp rsub floor_divide "

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
 
 from mnistzoo.analysis.algebra.factors import untracked
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import (
     Call,
     Operator,
     dims_of,
     elementwise,
-    meta_copy,
     positive,
     read_all,
 )
-from mnistzoo.analysis.operators.pointwise import same_shape
 
 
 def _reduce(call: Call) -> Layout:
@@ -82,33 +80,29 @@ def _batch_norm(call: Call) -> Layout | None:
     return _normalize(call, (index for index in dims if index != 1))
 
 
-def _batch_norm_result(first: Tensor, *others: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-    if any(x.shape != first.shape[1:2] for x in others):
-        return None
-    nothing = torch.empty(0, device="meta")
-    return meta_copy(first), nothing, nothing
-
-
 def _renorm(call: Call) -> Layout:
     kept, dims = positive(call["dim"], len(call.shape)), range(len(call.shape))
     return call.source.spread_over(index for index in dims if index != kept)
 
 
 OPERATORS = {
-    "mean": Operator(_reduce, listed=True),
-    "sum nansum prod amax amin max min aminmax argmax argmin any all var std var_mean std_mean "
+    "mean": Operator(_reduce, listed=True, fake=fakes.reduction),
+    "sum": Operator(_reduce, fake=fakes.reduction),
+    "nansum prod amax amin max min aminmax argmax argmin any all var std var_mean std_mean "
     "median nanmedian mode kthvalue count_nonzero logsumexp norm linalg_vector_norm": (
         Operator(_reduce)
     ),
     "mse_loss l1_loss smooth_l1_loss huber_loss soft_margin_loss "
     "binary_cross_entropy binary_cross_entropy_with_logits": Operator(_loss),
-    "_softmax _log_softmax _safe_softmax": Operator(_spread, fake=same_shape),
+    "_softmax _log_softmax": Operator(_spread, fake=fakes.softmax),
+    "_safe_softmax": Operator(_spread),
     "sort cumsum cumprod cummax cummin logcumsumexp": Operator(_spread),
     "topk": Operator(_topk),
     "_fft_r2c _fft_c2c _fft_c2r": Operator(_fourier),
-    "native_layer_norm _fused_rms_norm": Operator(_layer_norm),
+    "native_layer_norm": Operator(_layer_norm, fake=fakes.layer_norm),
+    "_fused_rms_norm": Operator(_layer_norm),
     "native_group_norm": Operator(_group_norm),
-    "native_batch_norm": Operator(_batch_norm, fake=_batch_norm_result),
+    "native_batch_norm": Operator(_batch_norm, fake=fakes.batch_norm),
     "_native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
     "miopen_batch_norm _batch_norm_with_update _batch_norm_no_update": Operator(_batch_norm),
     "renorm": Operator(_renorm),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from mnistzoo.analysis.algebra.connections import Connections, Ints
 from mnistzoo.analysis.algebra.factors import dim_size
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, Rule, last_dims
 
 Mode = Callable[[int, int, Fraction, bool], tuple[Ints, Ints]]
@@ -135,4 +136,6 @@ _MODES = {
     "_upsample_bicubic2d_aa": _cubic_aa,
 }
 
-OPERATORS = {names: Operator(_resize(mode), listed=True) for names, mode in _MODES.items()}
+OPERATORS = {
+    names: Operator(_resize(mode), listed=True, fake=fakes.resize) for names, mode in _MODES.items()
+}

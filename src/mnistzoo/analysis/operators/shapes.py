@@ -10,6 +10,7 @@ from mnistzoo.analysis.algebra.connections import Connections, Kernel, sliding
 from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, elementwise, positive
 from mnistzoo.errors import UnknownOperatorError
 
@@ -167,7 +168,7 @@ OPERATORS = {
     "as_strided": Operator(_as_strided),
     "flip": Operator(_flip),
     "rot90": Operator(_rot90),
-    "roll": Operator(_roll),
+    "roll": Operator(_roll, fake=fakes.roll),
     "pixel_shuffle": Operator(_pixel_shuffle),
     "pixel_unshuffle": Operator(_pixel_unshuffle),
     "channel_shuffle native_channel_shuffle": Operator(_channel_shuffle),

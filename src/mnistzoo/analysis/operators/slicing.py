@@ -8,6 +8,7 @@ from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import concatenate, splice, union
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, positive
 
 
@@ -164,7 +165,7 @@ OPERATORS = {
         Operator(_split, write=_write_split)
     ),
     "glu": Operator(_glu),
-    "cat": Operator(_cat),
+    "cat": Operator(_cat, fake=fakes.cat),
     "stack": Operator(_stack),
     "repeat": Operator(_repeat),
     "diagonal": Operator(_diagonal),

@@ -20,6 +20,7 @@ from mnistzoo.analysis.algebra.connections import (
 from mnistzoo.analysis.algebra.factors import dim_size, untracked
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, Rule, last_dims, positive
 from mnistzoo.errors import AnalysisError
 
@@ -202,13 +203,18 @@ def _unfold_backward(call: Call) -> Layout:
 
 
 OPERATORS = {
-    "convolution": Operator(_convolution, macs=_convolution_macs, listed=True),
-    "max_pool2d_with_indices max_pool3d_with_indices avg_pool1d avg_pool2d avg_pool3d": (
-        Operator(_pool, listed=True)
+    "convolution": Operator(
+        _convolution, macs=_convolution_macs, listed=True, fake=fakes.convolution
     ),
-    "_adaptive_avg_pool2d _adaptive_avg_pool3d adaptive_max_pool2d adaptive_max_pool3d": (
-        Operator(_adaptive_pool, listed=True)
+    "max_pool2d_with_indices max_pool3d_with_indices": (
+        Operator(_pool, listed=True, fake=fakes.max_pool)
     ),
+    "avg_pool1d": Operator(_pool, listed=True),
+    "avg_pool2d avg_pool3d": Operator(_pool, listed=True, fake=fakes.avg_pool),
+    "_adaptive_avg_pool2d _adaptive_avg_pool3d": (
+        Operator(_adaptive_pool, listed=True, fake=fakes.resize)
+    ),
+    "adaptive_max_pool2d adaptive_max_pool3d": Operator(_adaptive_pool, listed=True),
     "constant_pad_nd": Operator(_pad(clip_to_padding), listed=True),
     "reflection_pad1d reflection_pad2d reflection_pad3d": Operator(_pad(_reflect), listed=True),
     "replication_pad1d replication_pad2d replication_pad3d": (

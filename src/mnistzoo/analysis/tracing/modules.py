@@ -58,6 +58,7 @@ class ModuleTracker:
             itself.
         paths: Path of each module by its id. The first one if there are several.
         outputs: For each path, the layout of what the module's last call returned.
+        blocks: For each module that called inner ones, by path: its last call as a row.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class ModuleTracker:
         self.stack: list[ModuleCall] = []
         self.rows: list[Row] = []
         self.outputs: dict[str, Layout | None] = {}
+        self.blocks: dict[str, Row] = {}
         self._counted: set[int] = set()
         self._fields: dict[int, tuple[Layout, ReceptiveField]] = {}
 
@@ -141,14 +143,15 @@ class ModuleTracker:
         tensor, layout = self.set_output(call.path, output)
         if not call.has_inner_calls:
             del self.rows[call.first_row :]  # a layer has one row, its functions have none
-        own = _parameters_of(module)
+        own, kind = _parameters_of(module), type(module).__name__
+        macs = 0 if call.has_inner_calls else self._per_input(call.macs)
+        shape = () if tensor is None else self._without_batch(tensor)
+        (count, size), field = self._count(own), self._field_of(layout)
+        made = self._per_input(_bytes_of(tensors_of(output)))
+        row = Row(call.path, kind, shape, count, macs, field, bool(own), 0, made, size)
+        if call.has_inner_calls:
+            self.blocks[call.path] = row
         if own or not call.has_inner_calls:
-            kind = type(module).__name__
-            macs = 0 if call.has_inner_calls else self._per_input(call.macs)
-            shape = () if tensor is None else self._without_batch(tensor)
-            (count, size), field = self._count(own), self._field_of(layout)
-            made = self._per_input(_bytes_of(tensors_of(output)))
-            row = Row(call.path, kind, shape, count, macs, field, bool(own), 0, made, size)
             self.rows.append(row)
 
     def _per_input(self, count: int) -> int:

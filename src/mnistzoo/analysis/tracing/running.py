@@ -26,8 +26,14 @@ def placed(kwargs: dict[str, Any], device: torch.device) -> dict[str, Any]:
 
 def run_on(func: Any, args: Any, kwargs: dict[str, Any], tensors: Sequence[Tensor]) -> Any:
     """Run an operator with the tensors among its arguments replaced, in their order."""
+    args, kwargs = replaced(args, kwargs, tensors)
+    return func(*args, **kwargs)
+
+
+def replaced(args: Any, kwargs: dict[str, Any], tensors: Sequence[Tensor]) -> Any:
+    """Return arguments with the tensors among them replaced, in their order."""
     rest = iter(tensors)
-    return func(*_replaced(args, rest), **_replaced(kwargs, rest))
+    return _replaced(args, rest), _replaced(kwargs, rest)
 
 
 def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:

@@ -50,6 +50,7 @@ class Trace:
             in a model twice.
         stopped_at: The operator that needed values, and the layer that called it; `None` if the
             model returned.
+        blocks: A row for each module with inner modules, by path: its last call.
     """
 
     input_shape: tuple[int, ...]
@@ -58,6 +59,7 @@ class Trace:
     last_map: Layout | None
     paths: dict[str, str]
     stopped_at: str | None
+    blocks: dict[str, Row]
 
     def layout(self, layer: str | None) -> Layout:
         """Return the layout of a layer's output, or of the last feature map.
@@ -223,6 +225,12 @@ def _result(
     root = calls.outputs.get("")
     last_map = root if root is not None and root.axes() else tracer.last_map
     rows = (*calls.rows, *calls.uncalled_rows(None if stopped_at else tracer.tensors))
-    everywhere = module.named_modules(remove_duplicate=False)
+    everywhere = list(module.named_modules(remove_duplicate=False))
     paths = {path: calls.paths[id(part)] for path, part in everywhere}
-    return Trace(shape, rows, calls.outputs, last_map, paths, stopped_at)
+    uncalled = {
+        path: Row(path, type(part).__name__, (), 0, 0, None)
+        for path, part in everywhere
+        if part._modules
+    }
+    blocks = uncalled | calls.blocks
+    return Trace(shape, rows, calls.outputs, last_map, paths, stopped_at, blocks)

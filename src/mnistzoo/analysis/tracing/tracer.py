@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, Operator
+from mnistzoo.analysis.operators.fakes import is_filled_float
 from mnistzoo.analysis.operators.registry import find_operator, plain_name
 from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
@@ -20,7 +21,7 @@ from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.analysis.tracing.records import TensorRecord, View
 from mnistzoo.analysis.tracing.rules import layouts_of
-from mnistzoo.analysis.tracing.running import placed, run_on, run_on_meta
+from mnistzoo.analysis.tracing.running import placed, replaced, run_on, run_on_meta
 from mnistzoo.analysis.tracing.schema import (
     changes_geometry,
     is_composite,
@@ -52,6 +53,11 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         self.last_map: Layout | None = None
         self.stopped_at: str | None = None
         self._calls: ModuleTracker | None = None
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Return `False`: torch would import its compiler, to keep it from compiling the tracer."""
+        return False
 
     @contextmanager
     def reporting_to(self, calls: ModuleTracker) -> Iterator[None]:
@@ -139,14 +145,12 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         self, func: Any, args: Any, kwargs: dict[str, Any], records: list[TensorRecord]
     ) -> Any:
         """Return the operator's result, on the meta device if any argument is there."""
-        operator = find_operator(func)
-        values = [record.value for record in records]
+        operator, values = find_operator(func), [record.value for record in records]
         if is_random(func) or any(value.is_meta for value in values):
             _refuse_values(func, operator, values)
             self._forget_written(func, args, kwargs)
             metas, kwargs = [record.meta for record in records], placed(kwargs, META)
-            fast = _fake(func, operator, metas)
-            return run_on(func, args, kwargs, metas) if fast is None else fast
+            return _run_fake(func, operator, *replaced(args, kwargs, metas))
         if "device" in kwargs or _may_outgrow(func, operator, values):
             made = run_on_meta(func, args, kwargs, [record.meta for record in records])
             if not all(map(self.tensors.policy.keeps, tensors_of(made))):
@@ -209,11 +213,13 @@ def _may_outgrow(func: Any, operator: Operator | None, values: Sequence[Tensor])
     return any(value.numel() > SAFE_ELEMENTS for value in values)
 
 
-def _fake(func: Any, operator: Operator | None, metas: Sequence[Tensor]) -> Any:
-    """Return the result by the operator's own fake, faster than torch does, or `None`."""
-    if not operator or not operator.fake or not metas or "out" in written_names(func):
-        return None
-    if not metas[0].is_floating_point() or not metas[0].is_contiguous():
-        return None
-    made = operator.fake(*metas)
-    return metas[0] if made is not None and written_names(func) else made
+def _run_fake(func: Any, operator: Operator | None, args: Any, kwargs: dict[str, Any]) -> Any:
+    """Return an operator's result on the meta device, by its own fake if that covers the call."""
+    written = written_names(func)
+    if operator and operator.fake and "out" not in written and is_filled_float(args):
+        made = operator.fake(*args, **kwargs)
+        if made is not None and not written:
+            return made
+        if made is not None and made.shape == args[0].shape:
+            return args[0]
+    return func(*args, **kwargs)
