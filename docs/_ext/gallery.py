@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
 import torch
-import torchvision.models
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -21,6 +21,7 @@ from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.execution import execute
 from mnistzoo.analysis.tracing.memory import LiveMemory
 from mnistzoo.images.transforms import normalize
+from mnistzoo.plots.style import BACKGROUND
 from scene import landscape
 
 NETWORKS = (
@@ -31,6 +32,8 @@ NETWORKS = (
 """Twelve models of torchvision, by year."""
 
 SHAPE = (3, 224, 224)
+
+torchvision: Any = import_module("torchvision.models")  # it ships no type hints
 
 
 class Theme(NamedTuple):
@@ -68,7 +71,7 @@ def _plain(axes: Axes, theme: Theme) -> None:
 
 def _analyze(name: str) -> Analysis:
     extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
-    return mnistzoo.analyze(torchvision.models.get_model(name, **extra), SHAPE)
+    return mnistzoo.analyze(torchvision.get_model(name, **extra), SHAPE)
 
 
 def receptive_fields(theme: Theme) -> Figure:
@@ -105,6 +108,30 @@ def _window(axes: Axes, field: ReceptiveField, theme: Theme) -> None:
     axes.set_ylim(112 + reach, 112 - reach)
 
 
+def stages(theme: Theme) -> Figure:
+    """Draw the receptive field of each stage of ResNet-50, one inside the other."""
+    figure = _figure(3.2, 3.3)
+    figure.patch.set(alpha=1, facecolor=BACKGROUND)
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.imshow(landscape(), extent=(0, 224, 224, 0))
+    rows = {row.path: row.receptive_field for row in _analyze("resnet50")}
+    for path in ("conv1", "layer1.2", "layer2.3", "layer3.5", "layer4.2"):
+        field = rows[f"{path}.relu" if "." in path else path]
+        assert field is not None
+        size, name = field.size[0], path.partition(".")[0]
+        box = Rectangle((112 - size / 2, 112 - size / 2), size, size, fill=False)
+        box.set(edgecolor=theme.accents[1], linewidth=1.6)
+        axes.add_patch(box)
+        if size > 30:
+            place = (112, 112 - size / 2 - 3)
+            white = {"facecolor": BACKGROUND, "alpha": 0.8, "linewidth": 0, "pad": 1.5}
+            axes.text(*place, f"{name} {field}", fontsize=7.5, ha="center", va="bottom", bbox=white)
+    axes.set_xlim(112 - 220, 112 + 220)
+    axes.set_ylim(112 + 218, 112 - 240)
+    return figure
+
+
 class Timeline(LiveMemory):
     """The bytes that are alive after each call of an operator."""
 
@@ -120,7 +147,7 @@ class Timeline(LiveMemory):
 
 def memory(theme: Theme) -> Figure:
     """Draw the memory of a training step of ResNet-50 on 32 images, operator by operator."""
-    model = torchvision.models.resnet50()
+    model = torchvision.resnet50()
     images = torch.zeros(1, *SHAPE)
     given, passes = Arguments((images,), {}, images, 1), []
     for training in (False, True):
@@ -207,6 +234,7 @@ def _spread(maps: list[tuple[str, torch.Tensor]], count: int) -> list[tuple[str,
 
 FIGURES: dict[str, Callable[[Theme], Figure]] = {
     "receptive-fields": receptive_fields,
+    "stages": stages,
     "memory": memory,
     "roofline": roofline,
     "feature-maps": feature_maps,

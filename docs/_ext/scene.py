@@ -22,7 +22,8 @@ def noise(length: int, roughness: float, generator: np.random.Generator) -> Arra
     amplitudes = np.where(frequencies > 0, np.maximum(frequencies, 1) ** -(2 - roughness), 0)
     phases = np.exp(2j * np.pi * generator.random(len(frequencies)))
     line: Array = np.fft.irfft(amplitudes * phases, length)
-    return line / np.abs(line).max()
+    highest: float = np.abs(line).max()
+    return line / highest
 
 
 def landscape(pixels: int = 448, seed: int = 7) -> Array:
