@@ -129,7 +129,7 @@ def few(test_images):
 @pytest.fixture
 def small_mnist(monkeypatch, few):
     """Let runs train on 100 images in place of MNIST."""
-    monkeypatch.setattr("mnistzoo.training.runs.mnist", lambda train: few)
+    monkeypatch.setattr("mnistzoo.training.inputs.mnist", lambda train: few)
 
 
 @pytest.fixture
@@ -213,6 +213,8 @@ def added(tmp_path_factory):
     The row and the script are the page's own; training takes 500 images only, and no teacher.
     """
     made = Added(tmp_path_factory.mktemp("added"))
-    made.commands("train exp6 --recipe documented --output runs/exp6-0 --epochs 1 --holdout 59500")
+    made.commands(
+        "train exp6 --recipe documented --output runs/exp6-0 --epochs 1 --validation 59500"
+    )
     made.python("docs/development/adding/adopt.py", "exp6", "runs/exp6-0")
     return made

@@ -18,7 +18,7 @@ from dying import deaths, killed_after_bytes
 from mnistzoo import MnistZooError, exp1, exp5
 from mnistzoo.data.mnist import Digits
 from mnistzoo.export import export
-from mnistzoo.training import runs
+from mnistzoo.training import inputs, loop
 from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
 
@@ -75,16 +75,18 @@ def save_midway(folder: Path) -> list[list[object]]:
 def train(folder: Path) -> list[list[object]]:
     """Kill a run at each step; report the model then, and where resuming ends."""
     few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist(train=False)))
-    runs.mnist = lambda train: few
+    inputs.mnist = lambda train: few
     recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=20)
     run = Run("exp1", recipe)
-    whole = runs.train(run, folder / "whole")
+    whole = loop.train_run(run, folder / "whole")
     models = {"whole": mnistzoo.from_pretrained(folder / "whole")}
     outcomes = []
-    for number, step in deaths(lambda number: runs.train(run, folder / str(number))):
+    for number, step in deaths(lambda number: loop.train_run(run, folder / str(number))):
         here = folder / str(number)
         after, finished, trained = held(here, models), (here / "metrics.json").exists(), []
-        again = runs.train(run, here, on_batch=lambda _, count, seen=trained: seen.append(count))
+        again = loop.train_run(
+            run, here, on_batch=lambda _, count, seen=trained: seen.append(count)
+        )
         same = again.sha256 == whole.sha256 and held(here, models) == "whole"
         outcomes.append([step, after, finished, len(trained), same])
     return outcomes

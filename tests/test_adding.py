@@ -59,7 +59,7 @@ def test_it_predicts_is_drawn_and_exported(added, tmp_path, test_images):
 def test_it_is_studied(added, tmp_path):
     """A study trains it, and its figures include it."""
     study = ["study", "exp6", "-o", str(tmp_path), "--recipe", "fast", "--seed", "0"]
-    settings = ["--epochs", "1", "--holdout", "59500", "--format", "json"]
+    settings = ["--epochs", "1", "--validation", "59500", "--format", "json"]
     (printed,) = added.commands(shlex.join([*study, *settings]))
     assert [row["model"] for row in json.loads(printed)] == ["exp6"]
     drawn = {path.name for path in tmp_path.glob("*.png")}

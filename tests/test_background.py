@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 
 from mnistzoo.data.mnist import mnist
-from mnistzoo.images.background import find_ruled_lines, find_sheet
+from mnistzoo.images.background import find_ruled_lines
+from mnistzoo.images.background import find_sheet as find_sheet_of
+from mnistzoo.images.components import Labels
 
 WIDTH = 256
 """In an image this wide, a line has at most 4 pixels and covers more than 128 columns."""
+
+
+def find_sheet(mask):
+    """Return the sheet of a mask, or None."""
+    return find_sheet_of(Labels.from_mask(mask))
 
 
 def mask_of(*boxes):

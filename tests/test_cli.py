@@ -23,10 +23,10 @@ from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import COMMANDS, app, main
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import FormatName, RecipeName
+from mnistzoo.cli.options import FormatName
 from mnistzoo.cli.zoo import Column
 from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
-from mnistzoo.training import runs
+from mnistzoo.training import loop
 from mnistzoo.training.recipes import RECIPES
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results"
@@ -98,7 +98,7 @@ client."""
 
 def test_help_and_errors_import_nothing_heavy(new_python, tmp_path):
     """Help, wrong usage and early errors import neither torch nor anything else that is slow."""
-    heavy = ("torch", "torchvision", "numpy", "scipy", "PIL", "matplotlib", "huggingface_hub")
+    heavy = ("torch", "torchvision", "numpy", "cv2", "PIL", "matplotlib", "huggingface_hub")
     code = (
         "import contextlib, io, json, os, shlex, sys; from mnistzoo.cli import main\n"
         "os.chdir(sys.argv[1]); lines, found = json.loads(sys.argv[2]), {}\n"
@@ -167,7 +167,7 @@ def test_options_have_one_spelling():
     seen = {}
     for names, command in commands():
         for parameter in command.params:
-            if parameter.name in ("output", "format_", "epochs", "holdout", "token", "model"):
+            if parameter.name in ("output", "format_", "epochs", "validation", "token", "model"):
                 seen.setdefault(parameter.name, set()).add(tuple(parameter.opts))
         assert not {"--json", "--csv", "--markdown", "--out"} & {
             option for parameter in command.params for option in parameter.opts
@@ -180,7 +180,7 @@ def test_options_have_one_spelling():
 def test_choices_are_those_of_the_library():
     """The columns, recipes and commands offered are those that exist."""
     assert get_args(Column) == zoo.COLUMNS
-    assert [recipe.value for recipe in RecipeName] == list(RECIPES)
+    assert f"Training recipe: {', '.join(RECIPES)}." in " ".join(invoke("train", "--help").split())
     assert set(COMMANDS) | {"plot"} == {names[0] for names, _ in commands()}
 
 
@@ -340,7 +340,7 @@ def test_interrupted_training_says_what_it_kept_and_resumes(
     tmp_path, small_mnist, failed, monkeypatch
 ):
     """Ctrl+C during the second epoch exits 130; the same command then trains the other two."""
-    evaluate, calls = runs.evaluate, []
+    evaluate, calls = loop.evaluate, []
 
     def interrupted(*args):
         calls.append(args)
@@ -348,14 +348,14 @@ def test_interrupted_training_says_what_it_kept_and_resumes(
             signal.raise_signal(signal.SIGINT)
         return evaluate(*args)
 
-    monkeypatch.setattr(runs, "evaluate", interrupted)
+    monkeypatch.setattr(loop, "evaluate", interrupted)
     command = ["train", "exp1", "--epochs", "3", "-o", tmp_path]
     status, err = failed(*command)
     assert status == 130
     last = err.splitlines()[-1]
     assert f"{tmp_path} keeps 1 of 3 epochs of exp1. Run the same command again" in last
     calls.clear()
-    monkeypatch.setattr(runs, "evaluate", lambda *args: calls.append(args) or evaluate(*args))
+    monkeypatch.setattr(loop, "evaluate", lambda *args: calls.append(args) or evaluate(*args))
     invoke(*command)
     assert len(calls) == 2 + 1  # the epochs that were left, and the result
 
@@ -364,17 +364,17 @@ def test_an_interrupted_study_says_what_it_kept(tmp_path, small_mnist, failed, m
     """Ctrl+C during the second run exits 130; the same command then trains that run only."""
     trained = []
 
-    def engine(folders, *, jobs):
+    def engine(folders, *, jobs, inputs):
         for folder, run in folders.items():
             if len(trained) == 1:
                 trained.append("interrupted")
                 signal.raise_signal(signal.SIGINT)
-            runs.train(run, folder)
+            loop.train_run(run, folder)
             trained.append(folder.name)
             yield folder, None
 
     monkeypatch.setattr("mnistzoo.training.local_engine.run_locally", engine)
-    settings = ["--epochs", "1", "--holdout", "50", "-o", tmp_path]
+    settings = ["--epochs", "1", "--validation", "50", "-o", tmp_path]
     command = ["study", "exp1", "--seed", "0", "--seed", "1", *settings]
     status, err = failed(*command)
     assert status == 130

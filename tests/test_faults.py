@@ -15,7 +15,7 @@ from mnistzoo.cli import app
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import FileWriteError, TrainingError
 from mnistzoo.export import export
-from mnistzoo.training import runs
+from mnistzoo.training import inputs, loop
 from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
 
@@ -143,7 +143,7 @@ def test_a_read_only_disk_is_named(small_disk, pair):
         lambda: new.save_pretrained(disk / "net"),
         lambda: new.save_pretrained(disk / "other"),
         lambda: export(new, disk / "exp1.onnx"),
-        lambda: runs.train(few, disk, on_batch=pytest.fail),
+        lambda: loop.train_run(few, disk, on_batch=pytest.fail),
     ):
         with pytest.raises(FileWriteError, match="Choose a writable folder"):
             write()
@@ -153,13 +153,13 @@ def test_a_read_only_disk_is_named(small_disk, pair):
 def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
     """The last checkpoint stays, and the run resumes from it once there is room."""
     few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist(train=False)))
-    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    monkeypatch.setattr(inputs, "mnist", lambda train: few)
     run = Run("exp1", replace(get_recipe("record", "exp1"), epochs=2, batch_size=20))
     disk, seen = small_disk(2000), []
     with pytest.raises(FileWriteError, match="No space left on device"):
-        runs.train(run, disk, on_epoch=lambda *_: fill(disk, 0))
+        loop.train_run(run, disk, on_epoch=lambda *_: fill(disk, 0))
     (disk / "ballast").unlink()
-    metrics = runs.train(run, disk, on_batch=lambda _, count: seen.append(count))
+    metrics = loop.train_run(run, disk, on_batch=lambda _, count: seen.append(count))
     assert len(seen) == 2
     names = sorted(path.name for path in disk.iterdir())
     assert names == ["README.md", "config.json", "metrics.json", "model.safetensors"]
@@ -171,11 +171,11 @@ def test_a_disk_that_fills_up_during_training(small_disk, monkeypatch):
 def test_a_damaged_run_is_named(name, content, tmp_path, monkeypatch):
     """A file that no run wrote is an error that names it; it is not overwritten."""
     few = Digits(*(tensor[:40] for tensor in mnistzoo.mnist(train=False)))
-    monkeypatch.setattr(runs, "mnist", lambda train: few)
+    monkeypatch.setattr(inputs, "mnist", lambda train: few)
     (tmp_path / name).write_bytes(content)
     run = Run("exp1", replace(get_recipe("record", "exp1"), epochs=1))
     with pytest.raises(TrainingError, match=rf"{name} in .* is not what the run wrote"):
-        runs.train(run, tmp_path)
+        loop.train_run(run, tmp_path)
     assert (tmp_path / name).read_bytes() == content
 
 

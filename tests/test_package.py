@@ -124,7 +124,7 @@ def test_the_version_is_the_distribution_s():
 
 def test_importing_is_cheap(new_python):
     """Importing the models opens no data, weights or socket, and no package that is not needed."""
-    heavy = "torchvision", "huggingface_hub", "PIL", "scipy", "rich", "typer", "matplotlib"
+    heavy = "torchvision", "huggingface_hub", "PIL", "cv2", "rich", "typer", "matplotlib"
     out = new_python(
         "import sys, torch, safetensors.torch\n"
         "seen = []\n"

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw
 
 import mnistzoo
 from browser import browser, needs_browser
+from frames import MAKERS as FRAMES
 from mnistzoo.export.html import build_page
 from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.images.transforms import normalize
@@ -43,6 +44,8 @@ image.src = url;
 """
 
 NAMES = mnistzoo.list_models()
+
+ORIGINS = ["coarse", "pencil", "ruled paper", "graph paper", "on a table", *FRAMES]
 
 
 def fused(name, **options):
@@ -120,11 +123,11 @@ def test_drawings_are_preprocessed_as_by_the_library(opened):
         assert np.abs(np.reshape(found, (28, 28)) - to_mnist(image)).max() <= 8
 
 
-@pytest.mark.parametrize("name", ["coarse", "pencil", "ruled paper", "graph paper", "on a table"])
+@pytest.mark.parametrize("name", ORIGINS)
 def test_photographs_are_preprocessed_as_by_the_library(opened, name):
     """Uneven light, ruled lines and the desk around a sheet come out as `transforms()` has them."""
     digit = mnistzoo.mnist(train=True).images[3].numpy()
-    image = Image.fromarray(MAKERS[name](digit, np.random.default_rng(0)))
+    image = Image.fromarray((MAKERS | FRAMES)[name](digit, np.random.default_rng(0)))
     found = opened.execute_async_script(PREPROCESS, data_url(image))
     assert np.abs(np.reshape(found, (28, 28)) - to_mnist(image)).max() <= 8
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -15,10 +16,13 @@ from msgspec.structs import replace
 import warm
 from mnistzoo.errors import InputError, MissingExtraError, TrainingError
 from mnistzoo.files import sha256
-from mnistzoo.training import runs
+from mnistzoo.training import loop
 from mnistzoo.training.metrics import parse_result, read_result
 from mnistzoo.training.ray_engine import run_on_ray, teacher_files, train_remotely
 from mnistzoo.training.study import grid, remaining
+
+NO_INPUTS = pickle.dumps(None)
+"""Runs read MNIST by themselves."""
 
 
 @pytest.fixture
@@ -57,7 +61,7 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     """
     out = tmp_path / "out"
     made = grid(["exp1"], ["record"], [0, 1], epochs=1, holdout=59_900)
-    options = ["exp1", "--seed", "0", "--seed", "1", "--epochs", "1", "--holdout", "59900"]
+    options = ["exp1", "--seed", "0", "--seed", "1", "--epochs", "1", "--validation", "59900"]
     command = ["-W", "error", "-m", "mnistzoo", "study", "-o", out, *options]
     study = warm.start([*command, "--format", "json", "--ray", cluster.address])
     try:
@@ -85,7 +89,7 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     assert [result.run for result in results] == made
     assert len(list(temporary.glob("mnistzoo-*"))) <= 1  # of the task that was killed
     assert remaining(made, out) == {}
-    assert runs.train(made[0], tmp_path / "alone").sha256 == results[0].sha256
+    assert loop.train_run(made[0], tmp_path / "alone").sha256 == results[0].sha256
 
 
 def test_files_go_to_a_node_and_back(tmp_path, small_mnist):
@@ -93,10 +97,10 @@ def test_files_go_to_a_node_and_back(tmp_path, small_mnist):
     (run,) = grid(["exp1"], ["record"], [0], epochs=1)
     run = replace(run, recipe=replace(run.recipe, teacher="exp1"))
     assert teacher_files(run, tmp_path) is None
-    files = train_remotely(run)
+    files = train_remotely(run, NO_INPUTS)
     assert files.keys() == {"README.md", "config.json", "metrics.json", "model.safetensors"}
-    made = runs.train(run.teacher, tmp_path / "exp1")
-    again = train_remotely(run, teacher_files(run, tmp_path))
+    made = loop.train_run(run.teacher, tmp_path / "exp1")
+    again = train_remotely(run, NO_INPUTS, teacher_files(run, tmp_path))
     teacher = parse_result(again["metrics.json"], "metrics").teacher
     assert teacher.sha256 == parse_result(files["metrics.json"], "metrics").teacher.sha256
     assert teacher.seconds == made.seconds  # to the last digit

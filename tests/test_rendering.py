@@ -14,8 +14,7 @@ from strokes import SEVEN, overlap, photograph, strokes
 def rendered(mask):
     """Return the main digit of a page in MNIST format, from 0 to 1."""
     foreground = segment(photograph(mask, 0.9, 0.8))
-    labeled, components = find_components(foreground)
-    return render(foreground, labeled, main_digit(components)) / 255
+    return render(foreground, main_digit(find_components(foreground))) / 255
 
 
 def stroke_width(image):
@@ -68,12 +67,12 @@ def test_other_components_are_left_out():
     """Only the given components are rendered, even if others lie inside their box."""
     mask = strokes(240, 200, [*SEVEN, [(60, 150), (80, 150)]], 9)
     foreground = segment(photograph(mask, 0.9, 0.8))
-    labeled, components = find_components(foreground)
+    components = find_components(foreground)
     assert [c.area for c in components] == sorted((c.area for c in components), reverse=True)
     assert len(components) == 2
-    alone = render(foreground, labeled, components[:1]) / 255
+    alone = render(foreground, components[:1]) / 255
     assert np.abs(alone - rendered(strokes(240, 200, SEVEN, 9))).max() < 0.05
-    assert np.abs(render(foreground, labeled, components) / 255 - alone).max() > 0.5
+    assert np.abs(render(foreground, components) / 255 - alone).max() > 0.5
 
 
 @pytest.mark.parametrize(

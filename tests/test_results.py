@@ -37,11 +37,21 @@ def test_results_are_read_as_written(tmp_path):
 
 @pytest.mark.parametrize("path", sorted(COMMITTED.rglob("*.json")), ids=lambda path: path.stem)
 def test_committed_results_are_what_is_written(path):
-    """Each committed file has the name of its run, and the bytes that its result is written as."""
+    """Each committed file has the name of its run, and says what its result is written as.
+
+    Settings that are newer than the file have their defaults.
+    """
     run = read_result(path)
     assert path.stem == f"{run.architecture}-{run.recipe.name}-{run.seed}"
     assert run.split == "test"
-    assert path.read_bytes() == to_json(run)
+    assert within(json.loads(path.read_bytes()), json.loads(to_json(run)))
+
+
+def within(old, new):
+    """Tell whether values are the same, apart from keys that the old one lacks."""
+    if isinstance(old, dict):
+        return all(key in new and within(old[key], new[key]) for key in old)
+    return old == new
 
 
 def test_summaries_are_those_of_the_statistics_module():

@@ -17,11 +17,11 @@ from mnistzoo.evaluation import evaluate
 from mnistzoo.files import sha256
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.storage.state_dict import read_metadata, read_state_dict
-from mnistzoo.training import runs, trainer
+from mnistzoo.training import inputs, loop, state
 from mnistzoo.training.metrics import read_result
 from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
-from mnistzoo.training.trainer import Trainer
+from mnistzoo.training.state import TrainingState
 
 FILES = ["README.md", "config.json", "metrics.json", "model.safetensors"]
 
@@ -37,8 +37,8 @@ def finished(run, few, tmp_path_factory):
     """Train the run, and return its folder and the epochs that were reported."""
     folder, seen = tmp_path_factory.mktemp("runs") / "finished", []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "mnist", lambda train: few)
-        runs.train(
+        patch.setattr(inputs, "mnist", lambda train: few)
+        loop.train_run(
             run, folder, on_epoch=lambda run, row: seen.append((run.architecture, row.epoch))
         )
     return folder, seen
@@ -61,7 +61,7 @@ def test_a_teacher_is_a_run_of_its_own(run, finished, tmp_path, small_mnist):
     folder, seen = finished
     assert seen == [("exp1", 1), ("exp1", 2), ("exp5", 1), ("exp5", 2)]
     assert sorted(path.name for path in (folder / "exp1").iterdir()) == FILES
-    alone = runs.train(run.teacher, tmp_path)
+    alone = loop.train_run(run.teacher, tmp_path)
     recorded = read_result(folder / "metrics.json").teacher
     assert recorded.sha256 == alone.sha256
     assert recorded.sha256 == sha256((folder / "exp1" / "model.safetensors").read_bytes())
@@ -77,9 +77,9 @@ def test_an_interrupted_run_resumes_to_the_same_digest(run, finished, tmp_path, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        runs.train(run, tmp_path, on_epoch=interrupt)
+        loop.train_run(run, tmp_path, on_epoch=interrupt)
     seen = []
-    resumed = runs.train(
+    resumed = loop.train_run(
         run, tmp_path, on_epoch=lambda run, row: seen.append((run.architecture, row.epoch))
     )
     assert seen[-2:] == [("exp5", 1), ("exp5", 2)]
@@ -95,20 +95,20 @@ def test_two_runs_in_one_folder(run, tmp_path, small_mnist):
 
     def try_again(*_):
         with pytest.raises(TrainingError, match="Another process is training in"):
-            runs.train(alone, tmp_path, on_batch=pytest.fail)
+            loop.train_run(alone, tmp_path, on_batch=pytest.fail)
         refused.append(True)
 
-    first = runs.train(alone, tmp_path, on_epoch=try_again)
+    first = loop.train_run(alone, tmp_path, on_epoch=try_again)
     assert len(refused) == 2
-    assert runs.train(alone, tmp_path, on_batch=pytest.fail) == first
+    assert loop.train_run(alone, tmp_path, on_batch=pytest.fail) == first
 
 
 def test_a_run_that_ends_in_the_shipped_weights(tmp_path, small_mnist, monkeypatch):
     """A run with the shipped weights writes the shipped file, and a card with its accuracy."""
     shipped = mnistzoo.exp1(pretrained=True)
-    monkeypatch.setattr(Trainer, "result", property(lambda self: shipped))
+    monkeypatch.setattr(TrainingState, "result", property(lambda self: shipped))
     recipe = replace(get_recipe("record", "exp1"), epochs=1)
-    assert runs.train(Run("exp1", recipe), tmp_path).sha256 == read_manifest()["exp1"].sha256
+    assert loop.train_run(Run("exp1", recipe), tmp_path).sha256 == read_manifest()["exp1"].sha256
     assert f"{read_manifest()['exp1'].accuracy:.2%}" in (tmp_path / "README.md").read_text()
 
 
@@ -122,7 +122,7 @@ def test_a_folder_of_another_run_is_refused(run, finished):
         (replace(run, recipe=replace(recipe, augmentation=turned)), "degrees 10.0, not 5.0."),
     ):
         with pytest.raises(TrainingError, match=message):
-            runs.train(other, finished[0])
+            loop.train_run(other, finished[0])
 
 
 CHANGES = {
@@ -148,17 +148,17 @@ def test_changed_files_are_refused(run, finished, tmp_path, small_mnist, part, n
     what = name if name == "metrics.json" else "The model"
     refused = f"{what} in {path.parent} is not what the run wrote there. Delete the folder"
     with pytest.raises(TrainingError, match=refused):
-        runs.train(run, folder)
+        loop.train_run(run, folder)
     if name != "metrics.json":
         path.unlink()
         with pytest.raises(TrainingError, match=refused):
-            runs.train(run, folder)
+            loop.train_run(run, folder)
 
 
 def test_a_folder_that_cannot_be_written_is_refused(run):
     """The run fails before its first step."""
     with pytest.raises(FileWriteError, match="Choose a writable folder"):
-        runs.train(run.teacher, Path("/proc/mnistzoo"), on_batch=pytest.fail)
+        loop.train_run(run.teacher, Path("/proc/mnistzoo"), on_batch=pytest.fail)
 
 
 def test_a_holdout_never_reads_the_test_images(monkeypatch):
@@ -168,8 +168,9 @@ def test_a_holdout_never_reads_the_test_images(monkeypatch):
         assert train
         return mnistzoo.mnist(train=True)
 
-    monkeypatch.setattr(runs, "mnist", training_only)
-    training, held_out = runs.load_split(10_000)
+    monkeypatch.setattr(inputs, "mnist", training_only)
+    read = inputs.mnist_inputs(10_000)
+    training, held_out = read.training, read.evaluation
     everything = mnistzoo.mnist(train=True)
     assert torch.equal(torch.cat([training.images, held_out.images]), everything.images)
     assert torch.equal(torch.cat([training.labels, held_out.labels]), everything.labels)
@@ -184,16 +185,16 @@ import msgspec
 import torch
 
 from mnistzoo.data.mnist import Digits, mnist
-from mnistzoo.training import runs, trainer
+from mnistzoo.training import inputs, loop, state
 from mnistzoo.training.distributed import process_group
 from mnistzoo.training.run import Run
 
-trainer.autocast_dtype = lambda device: torch.float32
+state.autocast_dtype = lambda device: torch.float32
 few = Digits(*(tensor[:100] for tensor in mnist(train=False)))
-runs.mnist = lambda train: few
+inputs.mnist = lambda train: few
 run = msgspec.json.decode(sys.argv[1], type=Run)
 with process_group():
-    runs.train(run, Path(sys.argv[2]))
+    loop.train_run(run, Path(sys.argv[2]))
 """
 
 
@@ -204,7 +205,7 @@ def test_two_processes_train_one_model(few, tmp_path, small_mnist, monkeypatch):
     batch of one image more for one of them. A convolution that is frozen halfway changes nothing.
     Both train the teacher and learn from the file that the first one wrote.
     """
-    monkeypatch.setattr(trainer, "autocast_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(state, "autocast_dtype", lambda device: torch.float32)
     recipe = replace(get_recipe("record", "exp1"), epochs=2, batch_size=97, teacher="exp1")
     run = Run("exp1", replace(recipe, frozen_convs=1, frozen_after=0.5))
     assert len(few.labels) % run.recipe.batch_size == 3
@@ -221,7 +222,7 @@ def test_two_processes_train_one_model(few, tmp_path, small_mnist, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert "FutureWarning" not in done.stderr
     alone, together = (
-        runs.train(run, tmp_path / "alone"),
+        loop.train_run(run, tmp_path / "alone"),
         read_result(tmp_path / "together" / "metrics.json"),
     )
     assert (alone.processes, together.processes) == (1, 2)

@@ -189,12 +189,13 @@ def test_components_are_connected_and_not_noise():
     mask[20:120, 30:40] = mask[120:140, 40:50] = True
     mask[150:156, 70] = True
     mask[180:185, 70:75] = True
-    labeled, found = find_components(segment(photograph(mask, 0.9, 0.8)))
+    foreground = segment(photograph(mask, 0.9, 0.8))
+    found = find_components(foreground)
     assert [(component.box, component.area) for component in found] == [
         ((30, 20, 50, 140), 1200),
         ((70, 150, 71, 156), 6),
     ]
-    assert np.count_nonzero(labeled == found[0].label) == 1200
+    assert np.count_nonzero(foreground.labels.pixels == found[0].label) == 1200
 
 
 @pytest.mark.parametrize(
@@ -205,4 +206,4 @@ def test_a_dark_border_is_dropped_from_a_page(side, length, count):
     mask = np.zeros((side, side), bool)
     mask[:, :3] = True
     mask[50 : 50 + length, 60:65] = True
-    assert len(find_components(Foreground(mask.astype(np.float32), mask, 1.0))[1]) == count
+    assert len(find_components(Foreground(mask.astype(np.float32), mask, 1.0))) == count

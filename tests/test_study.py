@@ -28,7 +28,7 @@ from mnistzoo.errors import (
 )
 from mnistzoo.files import sha256
 from mnistzoo.storage.state_dict import read_state_dict
-from mnistzoo.training import recipes, runs
+from mnistzoo.training import inputs, loop, recipes
 from mnistzoo.training.local_engine import run_locally
 from mnistzoo.training.metrics import Result, read_result
 from mnistzoo.training.study import grid, remaining, train_runs
@@ -39,10 +39,10 @@ COMMAND = """
 from msgspec.structs import replace
 
 from mnistzoo.data.mnist import Digits, mnist
-from mnistzoo.training import recipes, runs
+from mnistzoo.training import inputs, loop, recipes
 
 few = Digits(*(tensor[:200] for tensor in mnist(train=False)))
-runs.mnist = lambda train: few
+inputs.mnist = lambda train: few
 diverging = replace(recipes.RECORD, learning_rate=1e30, teacher=None)
 recipes._CHOSEN["record", "exp2"] = diverging
 
@@ -62,7 +62,7 @@ def start(tmp_path):
     started = []
 
     def start(out, *options):
-        command = ["-W", "error", script, "study", "-o", out, "--holdout", "100", *options]
+        command = ["-W", "error", script, "study", "-o", out, "--validation", "100", *options]
         started.append(warm.start(command))
         return started[-1]
 
@@ -172,9 +172,9 @@ def test_an_interrupted_study_resumes(tmp_path, start, monkeypatch, test_images)
         drawn = json.loads(image.info["Description"])["runs"]
     assert [(run["model"], run["seed"]) for run in drawn] == [("exp1", 0), ("exp1", 1)]
     more = Digits(*(tensor[:200] for tensor in test_images))
-    monkeypatch.setattr(runs, "mnist", lambda train: more)
+    monkeypatch.setattr(inputs, "mnist", lambda train: more)
     result = read_result(out / "exp1-record-1.json")
-    assert runs.train(result.run, tmp_path / "alone").sha256 == result.sha256
+    assert loop.train_run(result.run, tmp_path / "alone").sha256 == result.sha256
 
 
 def test_a_grid_has_each_run_once():
@@ -286,7 +286,7 @@ def engine(monkeypatch):
         for folder, run in folders.items():
             trained.append(folder.name)
             try:
-                runs.train(run, folder)
+                loop.train_run(run, folder)
             except TrainingError as error:
                 yield folder, error
             else:
@@ -313,7 +313,7 @@ def test_a_teacher_is_trained_once(tmp_path, small_mnist, engine):
     for result in results.values():
         assert result.teacher.sha256 == teacher.sha256
         assert result.teacher.seconds == teacher.seconds
-    alone = runs.train(made[1], tmp_path / "alone")
+    alone = loop.train_run(made[1], tmp_path / "alone")
     assert results[tmp_path / "exp5-record-0"].sha256 == alone.sha256
 
 
@@ -336,14 +336,14 @@ def test_a_teacher_of_another_study(tmp_path, small_mnist, engine):
     (shorter,), (longer,) = (with_teacher("exp5", epochs=n) for n in (1, 2))
     other, place = grid(["exp2"], ["fast"], [0], epochs=1)[0], tmp_path / "exp1-record-0"
     folders = {tmp_path / "exp5-record-0": longer, tmp_path / "exp2-fast-0": other}
-    runs.train(shorter.teacher, place)
+    loop.train_run(shorter.teacher, place)
     outcomes = dict(train_runs(folders, train))
     assert trained == ["exp2-fast-0"]
     assert isinstance(outcomes[tmp_path / "exp2-fast-0"], Result)
     error = str(outcomes[tmp_path / "exp5-record-0"])
     assert "exp1-record-0 holds another run, with epochs 1, not 2" in error
     shutil.rmtree(place)
-    runs.train(longer.teacher, place)
+    loop.train_run(longer.teacher, place)
     (place / "config.json").unlink()
     ((_, error),) = train_runs({tmp_path / "exp5-record-0": longer}, train)
     assert "is not what the run wrote there" in str(error)

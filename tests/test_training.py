@@ -15,13 +15,13 @@ import mnistzoo
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError, TrainingError, UnknownNameError
 from mnistzoo.evaluation import evaluate
-from mnistzoo.training import optim, steps, trainer
+from mnistzoo.training import loop, optim, state
 from mnistzoo.training.augmentation import affine_maps, warp
+from mnistzoo.training.loop import train_epoch
 from mnistzoo.training.muon import orthogonal
 from mnistzoo.training.recipes import Augmentation, get_recipe
 from mnistzoo.training.run import Run
-from mnistzoo.training.steps import train_epoch
-from mnistzoo.training.trainer import Trainer
+from mnistzoo.training.state import TrainingState
 
 BOUND = st.floats(0, 1)
 
@@ -95,7 +95,9 @@ def test_documented_recipe_is_the_studys():
 
 def test_documented_rate_drops_after_epoch_15(few):
     """The learning rate is 0.01 for 15 epochs, then a tenth of it."""
-    trainer = Trainer(Run("exp1", get_recipe("documented", "exp1")), Digits(*(t[:8] for t in few)))
+    trainer = TrainingState(
+        Run("exp1", get_recipe("documented", "exp1")), Digits(*(t[:8] for t in few))
+    )
     rates = []
     for _ in range(17):
         rates.append(trainer.optimizer.param_groups[0]["lr"])
@@ -132,7 +134,10 @@ def test_an_unknown_recipe_is_refused():
         ({"holdout": -5}, "a holdout of 0 to 59,999 of the 60,000"),
         ({"holdout": 60_000}, "a holdout of 0 to 59,999 of the 60,000"),
         ({"seed": 2**32}, "a seed from 0 to 4294967295"),
-        ({"recipe": replace(get_recipe("fast", "exp1"), epochs=0)}, "one epoch or more, got 0"),
+        (
+            {"recipe": replace(get_recipe("fast", "exp1"), epochs=0)},
+            "epochs of the recipe: Expected `int` >= 1",
+        ),
         ({"architecture": "exp6"}, "Did you mean"),
     ],
 )
@@ -165,7 +170,7 @@ def test_muon_orthogonalizes(rows, columns, seed):
 
 def test_muon_keeps_the_norm_of_kernels(few):
     """After a step each kernel has the norm √out_channels, and all parameters have changed."""
-    trainer = Trainer(Run("exp5", replace(get_recipe("fast", "exp5"), batch_size=100)), few)
+    trainer = TrainingState(Run("exp5", replace(get_recipe("fast", "exp5"), batch_size=100)), few)
     before = parameters(trainer)
     train_epoch(trainer)
     for name, parameter in parameters(trainer).items():
@@ -176,10 +181,10 @@ def test_muon_keeps_the_norm_of_kernels(few):
 
 def test_an_epoch_takes_the_recipes_number_of_images(few, monkeypatch):
     """An epoch trains on 128 of 150 images, each once, and the next one on others."""
-    trainer = Trainer(Run("exp1", replace(get_recipe("fast", "exp1"), images=128)), few)
-    taken, step = [], steps.train_step
+    trainer = TrainingState(Run("exp1", replace(get_recipe("fast", "exp1"), images=128)), few)
+    taken, step = [], loop.train_step
     monkeypatch.setattr(
-        steps,
+        loop,
         "train_step",
         lambda trainer, indices, *others: taken.append(indices) or step(trainer, indices, *others),
     )
@@ -194,7 +199,7 @@ def test_an_epoch_takes_the_recipes_number_of_images(few, monkeypatch):
 def test_frozen_convolutions_stop_learning(few, run):
     """The first two keep their weights after half of the steps, even if training is resumed."""
     recipe = replace(run.recipe, epochs=3, frozen_convs=2, frozen_after=0.5)
-    trainer, resumed = (Trainer(replace(run, recipe=recipe), few) for _ in range(2))
+    trainer, resumed = (TrainingState(replace(run, recipe=recipe), few) for _ in range(2))
     train_epoch(trainer)
     train_epoch(trainer)
     resumed.load_state_dict(copy.deepcopy(trainer.state_dict()))
@@ -226,7 +231,7 @@ def test_frozen_convolutions_stop_learning(few, run):
 def test_bfloat16_is_used_where_it_is_faster(monkeypatch, able, expected):
     """Training uses bfloat16 with AMX, or with AVX-512 BF16 on non-Intel processors."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
-    assert trainer.autocast_dtype(torch.device("cpu")) == expected
+    assert state.autocast_dtype(torch.device("cpu")) == expected
 
 
 @pytest.mark.parametrize("distill", [False, True])
@@ -240,7 +245,7 @@ def test_training_learns(few, distill):
         recipe = replace(recipe, teacher="exp5")
         digits = Digits(few.images, (few.labels + 1) % 10)
         teacher = mnistzoo.exp5(pretrained=True)
-    trainer = Trainer(Run("exp1", recipe), digits, teacher)
+    trainer = TrainingState(Run("exp1", recipe), digits, teacher)
     for _ in range(recipe.epochs):
         train_epoch(trainer)
     assert evaluate(trainer.result, few).accuracy > 0.8
@@ -250,7 +255,7 @@ def test_the_seed_alone_determines_the_weights(few, run):
     """Runs of one seed end in the same bits, other seeds in others; torch's generator stays."""
 
     def weights(seed):
-        trainer = Trainer(replace(run, seed=seed), few)
+        trainer = TrainingState(replace(run, seed=seed), few)
         train_epoch(trainer)
         return trainer.result.state_dict()
 
@@ -265,8 +270,9 @@ def test_the_seed_alone_determines_the_weights(few, run):
 
 def test_the_ema_is_torchs(few, run):
     """After each step the EMA has the bits of `AveragedModel`, and batch norm's own counters."""
-    training = Trainer(run, few)
-    model, average = training.model, get_ema_multi_avg_fn(run.recipe.ema_decay)
+    training = TrainingState(run, few)
+    decay = optim.limit_decay(run.recipe, training.steps)
+    model, average = training.model, get_ema_multi_avg_fn(decay)
     expected = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
     training.optimizer.register_step_post_hook(lambda *_: expected.update_parameters(model))
     train_epoch(training)
@@ -280,17 +286,17 @@ def test_the_ema_is_torchs(few, run):
 
 def test_divergence_is_an_error(few, run):
     """A loss that is no longer finite ends the run, and the error names epoch and step."""
-    trainer = Trainer(replace(run, recipe=replace(run.recipe, learning_rate=1e30)), few)
+    trainer = TrainingState(replace(run, recipe=replace(run.recipe, learning_rate=1e30)), few)
     with pytest.raises(TrainingError, match=r"exp5 is nan in epoch 1, step \d of 3"):
         train_epoch(trainer)
 
 
 def test_each_process_needs_an_image_of_each_batch(few, monkeypatch):
     """A last batch smaller than the number of processes is refused before training."""
-    monkeypatch.setattr(trainer, "world_size", lambda: 2)
+    monkeypatch.setattr(state, "world_size", lambda: 2)
     digits = Digits(few.images[:65], few.labels[:65])
     with pytest.raises(TrainingError, match="each of 2 processes in every batch, got 1"):
-        Trainer(Run("exp1", get_recipe("fast", "exp1")), digits)
+        TrainingState(Run("exp1", get_recipe("fast", "exp1")), digits)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 5.0])
@@ -308,9 +314,9 @@ def test_distillation_is_a_divergence(run, temperature):
 def test_a_teacher_comes_with_its_recipe(few, run):
     """A recipe with a teacher never trains on labels instead, nor the reverse."""
     with pytest.raises(TrainingError, match="teacher is exp1"):
-        Trainer(replace(run, recipe=replace(run.recipe, teacher="exp1")), few)
+        TrainingState(replace(run, recipe=replace(run.recipe, teacher="exp1")), few)
     with pytest.raises(TrainingError, match="teacher is None"):
-        Trainer(run, few, mnistzoo.exp5())
+        TrainingState(run, few, mnistzoo.exp5())
 
 
 def test_a_teacher_is_trained_like_its_student(run):

@@ -30,7 +30,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, NoReturn
 
-PRELOADED = ("torch", "safetensors.torch", "scipy.ndimage", "PIL.Image", "typer")
+PRELOADED = ("torch", "safetensors.torch", "cv2", "PIL.Image", "typer")
 """Slow to import, and independent of the environment. `mnistzoo` is not one: copies are tested."""
 
 STATUS = struct.Struct("i")

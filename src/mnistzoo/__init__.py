@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mnistzoo.models import from_pretrained as from_pretrained
     from mnistzoo.models import get_model as get_model
     from mnistzoo.models import list_models as list_models
+    from mnistzoo.training.train import train as train
 
 _MODULES = ("analysis", "errors", "export", "models", "plots")
 
@@ -57,6 +58,7 @@ _HOMES = {
         *("from_pretrained", "get_model", "list_models"),
     ),
     "images.prediction": ("Digit", "Prediction"),
+    "training.train": ("train",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -35,12 +35,12 @@ from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architec
 from mnistzoo.evaluation import Evaluation, evaluate
 from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.training import optim, steps
+from mnistzoo.training import loop, optim
+from mnistzoo.training.inputs import mnist_inputs
+from mnistzoo.training.loop import train_epoch, train_run
 from mnistzoo.training.recipes import RECORD, Augmentation, Recipe, get_recipe
 from mnistzoo.training.run import Run
-from mnistzoo.training.runs import load_split, train
-from mnistzoo.training.steps import train_epoch
-from mnistzoo.training.trainer import Trainer
+from mnistzoo.training.state import TrainingState
 
 HOLDOUT = 10_000
 
@@ -65,7 +65,7 @@ VARIANTS = {
 BUILDABLE.update(VARIANTS)
 
 
-def drop_out(trainer: Trainer, share: float) -> None:
+def drop_out(trainer: TrainingState, share: float) -> None:
     """Set a share of the classifier's features to zero."""
 
     def hook(layer: nn.Module, inputs: tuple[Tensor]) -> Tensor:
@@ -76,11 +76,11 @@ def drop_out(trainer: Trainer, share: float) -> None:
 
 def change_images(change: Callable[[Tensor], Tensor]) -> None:
     """Change the augmented images that the student and its teacher read."""
-    plain = steps.warp
-    steps.warp = lambda images, maps: change(plain(images, maps))
+    plain = loop.warp
+    loop.warp = lambda images, maps: change(plain(images, maps))
 
 
-def erase(_: Trainer, share: float) -> None:
+def erase(_: TrainingState, share: float) -> None:
     """Erase a random square, 4 to 8 pixels wide, from a share of the images."""
 
     def change(images: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def erase(_: Trainer, share: float) -> None:
     change_images(change)
 
 
-def distort(_: Trainer, pixels: float) -> None:
+def distort(_: TrainingState, pixels: float) -> None:
     """Distort the images elastically (Simard et al. 2003).
 
     Shifts are normal noise of that standard deviation at 6 × 6 nodes, interpolated bicubically.
@@ -112,7 +112,7 @@ def distort(_: Trainer, pixels: float) -> None:
     change_images(change)
 
 
-def contrast(_: Trainer, bound: float) -> None:
+def contrast(_: TrainingState, bound: float) -> None:
     """Raise the gray levels of each image to a random power, from e^-bound to e^bound."""
 
     def change(images: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ class Expanded(nn.Module):
         return torch.einsum("ob,bahw,ai->oihw", self.last, self.inner, self.first)
 
 
-def expand(trainer: Trainer, times: float) -> None:
+def expand(trainer: TrainingState, times: float) -> None:
     """Train each kernel as a product of three, with `times` as many channels inside."""
     for layer in trainer.model.modules():
         if isinstance(layer, nn.Conv2d):
@@ -158,7 +158,7 @@ def collapsed(model: ConvNet) -> ConvNet:
     return made
 
 
-def restart(trainer: Trainer) -> None:
+def restart(trainer: TrainingState) -> None:
     """Create the optimizer, schedule and EMA anew, for new parameters."""
     trainer.optimizer = optim.optimizer(trainer.model, trainer.recipe)
     trainer.scheduler = optim.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
@@ -166,7 +166,7 @@ def restart(trainer: Trainer) -> None:
         trainer.ema = optim.ModelEMA(trainer.model, trainer.ema.decay)
 
 
-def fade(trainer: Trainer, share: float) -> None:
+def fade(trainer: TrainingState, share: float) -> None:
     """Fade the augmentation to nothing over the last share of the epochs."""
     full = trainer.recipe
 
@@ -177,7 +177,7 @@ def fade(trainer: Trainer, share: float) -> None:
     trainer.optimizer.register_step_pre_hook(hook)
 
 
-def clip(trainer: Trainer, norm: float) -> None:
+def clip(trainer: TrainingState, norm: float) -> None:
     """Clip the norm of the gradient."""
     parameters = list(trainer.model.parameters())
 
@@ -187,7 +187,7 @@ def clip(trainer: Trainer, norm: float) -> None:
     trainer.optimizer.register_step_pre_hook(hook)
 
 
-def sam(trainer: Trainer, radius: float) -> None:
+def sam(trainer: TrainingState, radius: float) -> None:
     """Train by SAM: take the gradient where the loss nearby is highest (arXiv:2010.01412)."""
     parameters = list(trainer.model.parameters())
     plain, forward = optim.loss, trainer.forward
@@ -218,7 +218,7 @@ def sam(trainer: Trainer, radius: float) -> None:
     trainer.optimizer.register_step_pre_hook(hook)
 
 
-def mixup(_: Trainer, share: float) -> None:
+def mixup(_: TrainingState, share: float) -> None:
     """Apply mixup to a share of the images (Zhang et al. 2018, arXiv:1710.09412).
 
     Weights are uniform from 0 to 1, as in Beyer et al. 2022 (arXiv:2106.05237).
@@ -232,7 +232,7 @@ def mixup(_: Trainer, share: float) -> None:
     change_images(change)
 
 
-def on_labels_too(trainer: Trainer, share: float) -> None:
+def on_labels_too(trainer: TrainingState, share: float) -> None:
     """Make the cross-entropy with the labels a share of the loss, beside the divergence."""
     plain = optim.loss
 
@@ -243,7 +243,7 @@ def on_labels_too(trainer: Trainer, share: float) -> None:
     optim.loss = loss
 
 
-def match_logits(_: Trainer, weight: float) -> None:
+def match_logits(_: TrainingState, weight: float) -> None:
     """Compare logits by their squared error in place of the divergence (arXiv:2105.08919).
 
     Both are centered, since softmax ignores a constant added to all logits of an image. Half the
@@ -259,14 +259,14 @@ def match_logits(_: Trainer, weight: float) -> None:
     optim.loss = loss
 
 
-def adamw(trainer: Trainer, rate: float) -> None:
+def adamw(trainer: TrainingState, rate: float) -> None:
     """Train by AdamW, with that highest learning rate."""
     decay = trainer.recipe.weight_decay
     trainer.optimizer = AdamW(trainer.model.parameters(), lr=rate, weight_decay=decay)  # type: ignore[assignment]  # in place of SGD
     trainer.scheduler = optim.scheduler(trainer.optimizer, trainer.recipe, trainer.steps)
 
 
-CHANGES: dict[str, Callable[[Trainer, float], None]] = {
+CHANGES: dict[str, Callable[[TrainingState, float], None]] = {
     "adamw": adamw,
     "clip": clip,
     "contrast": contrast,
@@ -315,17 +315,17 @@ class Ensemble(nn.Module):
 def trained_teacher(run: Run, folder: Path) -> ConvNet:
     """Train a teacher, unless it is in the folder already."""
     run = replace(run, recipe=replace(run.recipe, teacher=None))
-    result = train(run, folder / f"{run.architecture}-{run.seed}")
+    result = train_run(run, folder / f"{run.architecture}-{run.seed}")
     print(f"  the teacher itself: {result.correct:,}, NLL {result.nll:.4f}", flush=True)
     return from_pretrained(folder / f"{run.architecture}-{run.seed}")
 
 
 def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Evaluation]:
     """Train once, and return the evaluation on the held-out images after each epoch."""
-    training, held_out = load_split(HOLDOUT)
+    inputs = mnist_inputs(HOLDOUT)
     seeds = range(run.seed, run.seed + members) if run.teacher else ()
     teachers = [trained_teacher(replace(run.teacher, seed=seed), folder) for seed in seeds]
-    trainer = Trainer(run, training, teachers[0] if teachers else None)
+    trainer = TrainingState(run, inputs.training, teachers[0] if teachers else None)
     if len(teachers) > 1:
         ensemble = Ensemble(teachers).to(memory_format=torch.channels_last)
         trainer.teacher = ensemble  # type: ignore[assignment]  # called in the same way
@@ -335,7 +335,7 @@ def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Ev
     found = []
     for _ in range(run.recipe.epochs):
         train_epoch(trainer)
-        found.append(evaluate(collapsed(trainer.result), held_out))
+        found.append(evaluate(collapsed(trainer.result), inputs.evaluation))
     return found
 
 

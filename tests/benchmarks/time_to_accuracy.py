@@ -12,17 +12,17 @@ import torch
 
 import mnistzoo
 from mnistzoo.evaluation import evaluate
+from mnistzoo.training.loop import train_epoch
 from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
-from mnistzoo.training.steps import train_epoch
-from mnistzoo.training.trainer import Trainer
+from mnistzoo.training.state import TrainingState
 
 GOAL = 0.99
 
 
 def seconds_to_goal(recipe: str) -> float:
     """Train to the goal or the end of the recipe, print each epoch, and return the seconds."""
-    trainer = Trainer(Run("exp5", get_recipe(recipe, "exp5")), mnistzoo.mnist(train=True))
+    trainer = TrainingState(Run("exp5", get_recipe(recipe, "exp5")), mnistzoo.mnist(train=True))
     digits = mnistzoo.mnist(train=False)
     seconds, accuracy = 0.0, 0.0
     while accuracy < GOAL and trainer.epoch < trainer.recipe.epochs:

@@ -26,10 +26,10 @@ from torchvision.datasets import MNIST
 
 import mnistzoo
 from mnistzoo.data.mnist import FILES, Digits
+from mnistzoo.training.loop import train_epoch
 from mnistzoo.training.recipes import Recipe, get_recipe
 from mnistzoo.training.run import Run
-from mnistzoo.training.steps import train_epoch
-from mnistzoo.training.trainer import Trainer
+from mnistzoo.training.state import TrainingState
 
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 10.0
 ROUNDS = int(sys.argv[2]) if len(sys.argv) > 2 else 3
@@ -67,7 +67,7 @@ def library(recipe: Recipe, dtype: torch.dtype | None = None) -> Iterator[int]:
     part = Digits(digits.images[:1280], digits.labels[:1280])
     run = Run("exp5", replace(recipe, epochs=10_000))
     teacher = recipe.teacher and mnistzoo.get_model(recipe.teacher).eval()  # as fast untrained
-    trainer = Trainer(run, part, teacher or None)
+    trainer = TrainingState(run, part, teacher or None)
     trainer.dtype = dtype or trainer.dtype
     done: list[int] = []
     while True:

@@ -10,7 +10,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
-from mnistzoo.training.recipes import MAX_SEED
+from mnistzoo.training.recipes import MAX_SEED, RECIPES
 
 FormatName = Literal["table", "json", "csv", "markdown", "latex"]
 
@@ -22,14 +22,6 @@ class StyleName(str, Enum):
     plain = "plain"
 
 
-class RecipeName(str, Enum):
-    """The recipes of `mnistzoo.training.recipes`. Typer takes no lists of literals."""
-
-    documented = "documented"
-    record = "record"
-    fast = "fast"
-
-
 def complete_model(incomplete: str) -> list[str]:
     """Return the names of models that start with `incomplete`, for shell completion."""
     return [name for name in ARCHITECTURES if name.startswith(incomplete)]
@@ -37,6 +29,11 @@ def complete_model(incomplete: str) -> list[str]:
 
 def _complete_trainable(incomplete: str) -> list[str]:
     return [name for name in BUILDABLE if name.startswith(incomplete)]
+
+
+def complete_recipe(incomplete: str) -> list[str]:
+    """Return the names of recipes that start with `incomplete`, for shell completion."""
+    return [name for name in RECIPES if name.startswith(incomplete)]
 
 
 _SOURCE = "A name from `mnistzoo list`, or a folder that `train` or `pull` wrote."
@@ -116,12 +113,45 @@ Epochs = Annotated[
     int | None,
     typer.Option(min=1, help="Passes over the training images.", show_default="the recipe's"),
 ]
-Holdout = Annotated[
-    int,
+Validation = Annotated[
+    float | None,
     typer.Option(
         min=0,
-        max=59_999,
-        help="Hold out this many training images, from the end, and evaluate on them instead of "
-        "the test images.",
+        metavar="SHARE|COUNT",
+        help="Hold out training images, such as 0.1 of them or 5000 images, and evaluate on them "
+        "instead of the test images.  [default: 0.1 without test images, otherwise none]",
     ),
+]
+RECIPE_HELP = (
+    f"Training recipe: {', '.join(RECIPES)}.  "
+    "[default: record, or fine-tune with pretrained features]"
+)
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", metavar="NAME", help=RECIPE_HELP, autocompletion=complete_recipe),
+]
+RecipeNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help=f"{RECIPE_HELP} Can be repeated.",
+        autocompletion=complete_recipe,
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="FIELD=VALUE",
+        help="Change a setting of the recipe, such as learning_rate=0.01. Can be repeated.",
+    ),
+]
+Pretrained = Annotated[
+    bool,
+    typer.Option("--pretrained", help="Start from the zoo's features, with a new classifier."),
+]
+FreezeOption = Annotated[
+    Literal["features"] | None,
+    typer.Option("--freeze", help="Train only the classifier.", show_default=False),
 ]

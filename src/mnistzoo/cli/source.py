@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mnistzoo.data.idx import Split
     from mnistzoo.inference import NumpyModel
     from mnistzoo.models.convnet import ConvNet
+    from mnistzoo.training.inputs import Splits
 
 
 MAX_NAMED = 20
@@ -106,6 +107,21 @@ def load(source: str) -> ConvNet:
     if is_folder(source):
         return from_pretrained(Path(source))
     return get_model(source, pretrained=True)
+
+
+def load_splits(folder: Path, style: StyleName | None, *, strict: bool = False) -> Splits:
+    """Read the training images of a dataset, and its test images if it has a test split.
+
+    Raises:
+        MnistZooError: See `mnistzoo.load_dataset`.
+    """
+    from mnistzoo.data.sources import has_splits
+    from mnistzoo.training.inputs import Splits
+
+    train = load_data(folder, style, split="train", strict=strict)
+    if not has_splits(folder):
+        return Splits(train, None)
+    return Splits(train, load_data(folder, style, split="test", strict=strict))
 
 
 def load_data(

@@ -12,12 +12,25 @@ import typer
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import progress
-from mnistzoo.cli.options import Epochs, Format, Holdout, Names, RecipeName
+from mnistzoo.cli.options import (
+    Data,
+    Epochs,
+    Format,
+    FreezeOption,
+    Names,
+    Pretrained,
+    RecipeNames,
+    Settings,
+    Strict,
+    StyleOption,
+    Validation,
+)
 from mnistzoo.cli.results import print_results
-from mnistzoo.cli.source import check_names
-from mnistzoo.training.recipes import MAX_SEED
+from mnistzoo.cli.source import check_data, check_names, load_splits
+from mnistzoo.training.recipes import MAX_SEED, default_recipe
 
 if TYPE_CHECKING:
+    from mnistzoo.training.inputs import Inputs
     from mnistzoo.training.metrics import Result
     from mnistzoo.training.run import Run
     from mnistzoo.training.study import Engine
@@ -28,15 +41,19 @@ def study(
         Path, typer.Option("--output", "-o", help="Folder of the study, new or unfinished.")
     ],
     models: Names = None,
-    recipes: Annotated[
-        list[RecipeName], typer.Option("--recipe", help="Training recipe. Can be repeated.")
-    ] = [RecipeName.record],  # noqa: B006 - typer copies it
+    data: Data = None,
+    style: StyleOption = None,
+    strict: Strict = False,
+    recipes: RecipeNames = None,
+    settings: Settings = None,
+    pretrained: Pretrained = False,
+    freeze: FreezeOption = None,
+    validation: Validation = None,
     seeds: Annotated[
         list[int],
         typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of a run. Can be repeated."),
     ] = [0, 1, 2],  # noqa: B006 - typer copies it
     epochs: Epochs = None,
-    holdout: Holdout = 0,
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Parallel runs on this machine.", show_default="1")
     ] = None,
@@ -53,23 +70,41 @@ def study(
     """
     if jobs is not None and ray is not None:
         raise typer.BadParameter("Choose one of --jobs and --ray.")
+    if data is None and (style or strict):
+        raise typer.BadParameter("--style and --strict need --data.")
     names = models or list(ARCHITECTURES)
     check_names(names)
+    check_data(data)
+    from mnistzoo.training.inputs import prepare
     from mnistzoo.training.study import grid, remaining
 
-    runs = grid(names, [recipe.value for recipe in recipes], seeds, epochs=epochs, holdout=holdout)
+    splits = None if data is None else load_splits(data, style, strict=strict)
+    holdout, dataset, inputs = prepare(splits, validation)
+    runs = grid(
+        names,
+        recipes or [default_recipe(pretrained)],
+        seeds,
+        epochs=epochs,
+        settings=settings or (),
+        holdout=holdout,
+        dataset=dataset,
+        pretrained=pretrained,
+        freeze=freeze,
+    )
     todo = remaining(runs, output)
-    whole = not todo or _train_runs(todo, _engine(jobs or 1, ray), len(runs), output)
+    whole = not todo or _train_runs(todo, _engine(jobs or 1, ray, inputs), len(runs), output)
     _summarize(output, format_)
     if not whole:
         raise typer.Exit(1)
 
 
-def _engine(jobs: int, ray: str | None) -> Engine:
+def _engine(jobs: int, ray: str | None, inputs: Inputs | None) -> Engine:
     from mnistzoo.training.local_engine import run_locally
     from mnistzoo.training.ray_engine import run_on_ray
 
-    return partial(run_locally, jobs=jobs) if ray is None else partial(run_on_ray, address=ray)
+    if ray is None:
+        return partial(run_locally, jobs=jobs, inputs=inputs)
+    return partial(run_on_ray, address=ray, inputs=inputs)
 
 
 def _train_runs(todo: dict[Path, Run], engine: Engine, total: int, output: Path) -> bool:

@@ -8,14 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistzoo.architectures import BUILDABLE
-from mnistzoo.cli.console import print_record, progress
-from mnistzoo.cli.options import Epochs, Format, Holdout, RecipeName, Seed, Trainable
-from mnistzoo.cli.source import check_names
+from mnistzoo.cli.console import print_record, print_table, progress
+from mnistzoo.cli.options import (
+    Data,
+    Epochs,
+    Format,
+    FreezeOption,
+    Pretrained,
+    RecipeName,
+    Seed,
+    Settings,
+    Strict,
+    StyleOption,
+    Trainable,
+    Validation,
+)
+from mnistzoo.cli.source import check_data, check_names, is_folder, load, load_splits
+from mnistzoo.tables import Table
 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from mnistzoo.training.metrics import Epoch
+    from mnistzoo.training.inputs import Inputs
+    from mnistzoo.training.metrics import Epoch, Result
     from mnistzoo.training.run import Run
 
 RunFolder = Annotated[
@@ -29,39 +44,79 @@ RunFolder = Annotated[
 def train(
     model: Trainable,
     output: RunFolder,
-    recipe: Annotated[RecipeName, typer.Option(help="Training recipe.")] = RecipeName.record,
+    data: Data = None,
+    style: StyleOption = None,
+    strict: Strict = False,
+    recipe: RecipeName = None,
+    settings: Settings = None,
+    pretrained: Pretrained = False,
+    freeze: FreezeOption = None,
+    validation: Validation = None,
     seed: Seed = 0,
     epochs: Epochs = None,
-    holdout: Holdout = 0,
     format_: Format = "table",
 ) -> None:
-    """Train a model, or resume an interrupted run.
+    """Train a model on MNIST or on your own images, or resume an interrupted run.
 
-    Under `torchrun`, all processes train one model together.
+    A folder for MODEL stands for the features of the model in it. Under `torchrun`, all processes
+    train one model together.
     """
-    check_names([model], BUILDABLE)
-    from msgspec import to_builtins
-    from msgspec.structs import replace
+    if data is None and (style or strict):
+        raise typer.BadParameter("--style and --strict need --data.")
+    if not is_folder(model):
+        check_names([model], BUILDABLE)
+    check_data(data)
+    from mnistzoo.training.train import plan
 
+    run, inputs = plan(
+        load(model) if is_folder(model) else model,
+        None if data is None else load_splits(data, style, strict=strict),
+        recipe=recipe,
+        settings=settings or (),
+        pretrained=pretrained,
+        freeze=freeze,
+        validation=validation,
+        epochs=epochs,
+        seed=seed,
+    )
+    result = _train(run, inputs, output)
+    if result is not None:
+        _print(result, output, format_)
+
+
+def _train(run: Run, inputs: Inputs | None, output: Path) -> Result | None:
+    """Train with progress bars; None for all processes but the first, which prints."""
     from mnistzoo.training.distributed import process_group, rank
-    from mnistzoo.training.recipes import get_recipe
-    from mnistzoo.training.run import Run
-    from mnistzoo.training.runs import train
+    from mnistzoo.training.loop import train_run
 
-    chosen = get_recipe(recipe.value, model)
-    run = Run(model, replace(chosen, epochs=epochs or chosen.epochs), seed, holdout)
     with process_group(), progress("images") as bar:
         bars = _Bars(bar, run)
         try:
-            result = train(run, output, on_batch=bars.advance, on_epoch=bars.show)
+            result = train_run(run, output, inputs, on_batch=bars.advance, on_epoch=bars.show)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(bars.kept(output)) from None
-        if rank() > 0:
-            return  # the first process writes the files and prints
+        return result if rank() == 0 else None
+
+
+def _print(result: Result, output: Path, format_: str) -> None:
+    """Print the result, and below a table that of each class of your own images."""
+    from msgspec import to_builtins
+
     evaluated = f"{result.correct:,} of {result.total:,} {result.split} images correct"
-    text = f"{model}, seed {seed}: {evaluated}. Weights and metrics.json are in {output}"
+    text = (
+        f"{result.architecture}, seed {result.seed}: {evaluated}. Weights and metrics.json are in "
+        f"{output}"
+    )
     record = to_builtins(result)
     print_record(format_, {"model": record.pop("architecture"), **record}, text)
+    if format_ == "table" and result.dataset is not None:
+        headers = ("class", "correct", "images", "accuracy")
+        rows = [
+            (row.name, f"{row.correct:,}", f"{row.total:,}", f"{row.correct / row.total:.2%}")
+            for row in result.per_class
+        ]
+        mean = ("mean of the classes", "", "", f"{result.balanced_accuracy:.2%}")
+        print_table(Table(headers, [*rows, mean]))
 
 
 class _Bars:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, get_args
 
@@ -61,12 +61,14 @@ class ImageDataset:
         labels: int64, shape `(N,)`: indices into `classes`.
         classes: The name of each class.
         skipped: The images that could not be read.
+        style: How the images became 28×28 pixels.
     """
 
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
+    style: Style = "plain"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,6 +78,10 @@ class ImageDataset:
         """The SHA-256 of the classes, labels and images, as 64 hexadecimal digits."""
         tensors = [tensor.contiguous().numpy().tobytes() for tensor in (self.labels, self.images)]
         return sha256(b"\0".join(["\0".join(self.classes).encode(), *tensors]))
+
+    def take(self, indices: Tensor) -> ImageDataset:
+        """Return the images at some indices (int64), with all classes."""
+        return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 
 def load_dataset(
@@ -158,7 +164,9 @@ def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> I
     if isinstance(images, Tensor):
         if style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:
             on_image(total, total)
-            return ImageDataset(images, torch.tensor(found.labels), found.classes or ())
+            return ImageDataset(
+                images, torch.tensor(found.labels), found.classes or (), style=style
+            )
         images = ((f"image {index}", image / 255) for index, image in enumerate(images))
     kept, pixels, skipped = [], [], []
     for index, (name, image) in enumerate(images):
@@ -181,4 +189,4 @@ def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> I
         classes = tuple(map(str, numbers))
         _check_classes(classes)
     converted = torch.from_numpy(np.stack(pixels))
-    return ImageDataset(converted, torch.tensor(labels), classes, tuple(skipped))
+    return ImageDataset(converted, torch.tensor(labels), classes, tuple(skipped), style)

@@ -59,6 +59,15 @@ def from_folder(folder: Path, split: Split) -> tuple[RawDataset, Style]:
     return RawDataset(images, labels, tuple(classes), len(labels)), "mnist"
 
 
+def has_splits(folder: Path) -> bool:
+    """Return whether a folder has a split for training and one for tests.
+
+    Raises:
+        DataError, FileReadError: See `mnistzoo.load_dataset`.
+    """
+    return is_dir(folder) and len(idx.find_idx(folder) or find_image_folders(folder)) == 2
+
+
 def _from_idx(parts: dict[Split, idx.IDXPart], split: Split) -> RawDataset:
     part = parts.get(split) or next(iter(parts.values()))
     labels = {each: idx.read_labels(each) for each in parts.values()}

@@ -5,9 +5,11 @@ Both are recognized by shape, so that a digit that fills its image is not mistak
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from mnistzoo.images.components import Labels
 
 MAX_LINE_THICKNESS = 1 / 64
 """Greatest thickness of a ruled line, as a share of the image's longer side. Strokes are thicker
@@ -33,61 +35,90 @@ as much, and 8 of the 12 have a hole that could be writing."""
 def find_ruled_lines(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the foreground pixels of lines across the image, which may tilt by a few degrees.
 
-    This is how staff lines are found in sheet music: foreground that is no taller than a line in
-    its column is joined into rows. Where a stroke crosses a line, the foreground is taller, and
-    stays. If a line crosses the image, thin rows cut off by a side of the image are lines, too.
+    If a line crosses the image, thin rows cut off by a side of the image are lines, too.
     """
     thickness = int(max(mask.shape) * MAX_LINE_THICKNESS)
     if thickness == 0:
         return np.zeros_like(mask)
-    return _find_horizontal_lines(mask, thickness) | _find_horizontal_lines(mask.T, thickness).T
+    return find_lines(mask, thickness, MIN_LINE_COVERAGE, at_side=True)
 
 
-def _find_horizontal_lines(mask: NDArray[np.bool_], thickness: int) -> NDArray[np.bool_]:
-    tall = (thickness + 1) | 1
-    thick = ndimage.maximum_filter1d(ndimage.minimum_filter1d(mask, tall, 0), tall, 0)
-    thin = mask & ~thick
-    if thin.any(0).mean() <= MIN_LINE_COVERAGE:
+def find_lines(
+    mask: NDArray[np.bool_], thickness: int, coverage: float, *, at_side: bool = False
+) -> NDArray[np.bool_]:
+    """Return the foreground pixels of horizontal and vertical lines.
+
+    This is how staff lines are found in sheet music: foreground that is no taller than a line in
+    its column is joined into rows. Where a stroke crosses a line, the foreground is taller, and
+    stays.
+
+    Args:
+        mask: The foreground.
+        thickness: Greatest thickness of a line in pixels.
+        coverage: A line covers more than this share of the columns, or of the rows if it is
+            vertical.
+        at_side: Beside such a line, also return shorter ones that start at a side of the image.
+    """
+    horizontal, vertical = (
+        _find_horizontal_lines(np.ascontiguousarray(view), thickness, coverage, at_side)
+        for view in (mask, mask.T)
+    )
+    return horizontal | vertical.T
+
+
+def _find_horizontal_lines(
+    mask: NDArray[np.bool_], thickness: int, coverage: float, at_side: bool
+) -> NDArray[np.bool_]:
+    width, tall = mask.shape[1], (thickness + 1) | 1
+    pixels = mask.view(np.uint8)
+    opened = cv2.morphologyEx(pixels, cv2.MORPH_OPEN, np.ones((tall, 1), np.uint8))
+    thin = np.asarray(pixels - opened, np.uint8)
+    if thin.max(0).mean() <= coverage:
         return np.zeros_like(mask)
     thin = _keep_flat(thin, 2 * thickness)
-    bridge = 2 * (mask.shape[1] // 8) + 1  # joins a line on both sides of a stroke
-    rows, _ = ndimage.label(ndimage.maximum_filter(thin, (thickness | 1, bridge)))
-    rows = np.where(thin, rows, 0)
-    width = mask.shape[1]
-    across, at_side = np.zeros((2, rows.max() + 1), np.bool_)
-    for label, place in enumerate(ndimage.find_objects(rows), 1):
-        columns = np.flatnonzero((rows[place] == label).any(0))
-        across[label] = len(columns) > MIN_LINE_COVERAGE * width
-        at_side[label] = place[1].start < thickness or place[1].stop > width - thickness
-    return np.asarray((across | (at_side & across.any()))[rows])
+    bridge = np.ones((thickness | 1, 2 * (width // 8) + 1), np.uint8)  # across strokes on a line
+    _, joined = cv2.connectedComponents(cv2.dilate(thin, bridge), connectivity=4)
+    rows, columns = joined[thin > 0], np.nonzero(thin)[1]
+    covered = np.zeros((joined.max() + 1, width), np.bool_)
+    covered[rows, columns] = True
+    lines = across = covered.mean(1) > coverage
+    if at_side and across.any():
+        ends = max(thickness, 1)
+        lines = across | covered[:, :ends].any(1) | covered[:, -ends:].any(1)
+    return np.asarray((thin > 0) & lines[joined])
 
 
-def _keep_flat(thin: NDArray[np.bool_], min_width: int) -> NDArray[np.bool_]:
+def _keep_flat(thin: NDArray[np.uint8], min_width: int) -> NDArray[np.uint8]:
     """Return the components wider than `min_width` and than three times their height."""
-    labeled, _ = ndimage.label(thin, np.ones((3, 3)))
-    sides = [(x.stop - x.start, y.stop - y.start) for y, x in ndimage.find_objects(labeled)]
-    flat = np.array([False, *(width > max(min_width, 3 * height) for width, height in sides)])
+    _, labeled, stats, _ = cv2.connectedComponentsWithStats(thin)
+    width, height = stats[:, cv2.CC_STAT_WIDTH], stats[:, cv2.CC_STAT_HEIGHT]
+    flat = (width > np.maximum(min_width, 3 * height)).astype(np.uint8)
+    flat[0] = 0
     return np.asarray(flat[labeled])
 
 
-def find_sheet(mask: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+def find_sheet(labels: Labels) -> NDArray[np.bool_] | None:
     """Return where a sheet of paper lies on another surface, without the sheet's rim.
 
     A sheet that covers less than half of the image is segmented as foreground. It is solid and
     nearly rectangular, and the writing on it makes holes.
     """
-    labeled, count = ndimage.label(mask)
-    if count == 0:
+    if len(labels.areas) == 1:
         return None
-    largest = labeled == 1 + int(np.argmax(np.bincount(labeled.ravel())[1:]))
-    rows, columns = (np.flatnonzero(largest.any(axis)) for axis in (1, 0))
-    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
-    if height * width < MIN_SHEET_AREA * mask.size:
+    label = 1 + int(labels.areas[1:].argmax())
+    left, top, right, bottom = labels.boxes[label]
+    height, width = int(bottom - top), int(right - left)
+    if height * width < MIN_SHEET_AREA * labels.pixels.size:
         return None
-    filled = np.asarray(ndimage.binary_fill_holes(largest))
-    diameter = 2 * float(ndimage.distance_transform_edt(np.pad(largest, 1)).max())
-    solid = diameter >= MIN_SHEET_CIRCLE * max(height, width)
+    largest = (labels.pixels == label).astype(np.uint8)
+    outlines, _ = cv2.findContours(largest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    filled = cv2.drawContours(np.zeros_like(largest), outlines, -1, 1, cv2.FILLED)
+    depth = cv2.distanceTransform(np.pad(largest, 1), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    solid = 2 * depth.max() >= MIN_SHEET_CIRCLE * max(height, width)
     full = filled.sum() >= MIN_SHEET_FILL * height * width
-    if not (solid and full) or filled.sum() == largest.sum():
+    if not (solid and full) or filled.sum() == labels.areas[label]:
         return None
-    return np.asarray(ndimage.binary_erosion(filled, iterations=2 + max(mask.shape) // 100))
+    rim = 2 + max(largest.shape) // 100
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    eroded = cv2.erode(np.pad(filled, 1), cross, iterations=rim)[1:-1, 1:-1]
+    return np.asarray(eroded > 0)

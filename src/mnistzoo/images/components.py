@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from mnistzoo.images.segmentation import PAGE_SIDE, Foreground, no_foreground_error
+from mnistzoo.errors import ImageError
+
+if TYPE_CHECKING:
+    from mnistzoo.images.segmentation import Foreground
 
 Box: TypeAlias = tuple[int, int, int, int]
 """Left, top, right and bottom in pixels; right and bottom are exclusive."""
+
+PAGE_SIDE = 128
+"""Images from this longer side on, in pixels, may show more than a digit: a sheet on a table, or
+dark surroundings along the border. Chosen, not measured."""
 
 MIN_LENGTH_PIXELS = 8
 """Shorter components of strong contrast are noise, in pixels. Chosen, not measured."""
@@ -57,32 +64,61 @@ class Component:
         return max(self.box[2] - self.box[0], self.height)
 
 
-def find_components(foreground: Foreground) -> tuple[NDArray[np.int32], list[Component]]:
-    """Return the labeled image and its components without noise, largest first.
+@dataclass(frozen=True)
+class Labels:
+    """The connected components of a mask. Pixels that touch at a corner are connected.
 
-    Pixels that touch at a corner are connected.
+    Attributes:
+        pixels: int32, the shape of the mask: the label of each pixel, 0 for background.
+        boxes: Left, top, right and bottom of each label, shape `(labels, 4)`; row 0 is background.
+        areas: The number of pixels of each label.
+    """
+
+    pixels: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    areas: NDArray[np.int32]
+
+    @classmethod
+    def from_mask(cls, mask: NDArray[np.bool_]) -> Labels:
+        """Label the connected components of a mask."""
+        _, pixels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
+        left, top, width, height, areas = stats.T
+        boxes = np.stack([left, top, left + width, top + height], axis=1)
+        return cls(np.asarray(pixels, np.int32), boxes, areas)
+
+    def components(self, shortest: float = 0) -> list[Component]:
+        """Return the components whose longer side is at least `shortest`, largest first."""
+        outermost = [self.pixels[[0, -1]].ravel(), self.pixels[:, [0, -1]].ravel()]
+        borders = np.bincount(np.concatenate(outermost), minlength=len(self.areas))
+        sides = self.boxes[1:, 2:] - self.boxes[1:, :2]
+        chosen = 1 + np.flatnonzero(sides.max(1, initial=0) >= shortest)
+        ordered = chosen[np.argsort(-self.areas[chosen], kind="stable")]
+        rows = zip(
+            ordered.tolist(),
+            map(tuple, self.boxes[ordered].tolist()),
+            self.areas[ordered].tolist(),
+            borders[ordered].tolist(),
+            strict=True,
+        )
+        return [Component(*row) for row in rows]
+
+
+def find_components(foreground: Foreground) -> list[Component]:
+    """Return the components of the foreground without noise, largest first.
 
     Raises:
         ImageError: No component is left.
     """
-    labeled, _ = ndimage.label(foreground.mask, structure=np.ones((3, 3)))
-    areas = np.bincount(labeled.ravel())
-    outermost = np.concatenate([labeled[0], labeled[-1], labeled[:, 0], labeled[:, -1]])
-    borders = np.bincount(outermost, minlength=len(areas))
     side = max(foreground.mask.shape)
-    components = [
-        Component(label, (x.start, y.start, x.stop, y.stop), int(areas[label]), int(borders[label]))
-        for label, (y, x) in enumerate(ndimage.find_objects(labeled), 1)
-    ]
     shortest = MIN_LENGTH_SHARE * side
     if foreground.contrast >= WEAK_CONTRAST:
         shortest = min(shortest, MIN_LENGTH_PIXELS)
-    components = [component for component in components if component.length >= shortest]
+    components = foreground.labels.components(shortest)
     if not components:
         raise no_foreground_error()
     if side >= PAGE_SIDE:
         components = drop_border_components(components, DIGIT_LENGTH * side)
-    return labeled, sorted(components, key=lambda component: -component.area)
+    return components
 
 
 def drop_border_components(components: list[Component], shortest: float) -> list[Component]:
@@ -99,3 +135,11 @@ def bounding_box(components: list[Component]) -> Box:
     """Return the smallest box around all components."""
     lefts, tops, rights, bottoms = zip(*(part.box for part in components), strict=True)
     return min(lefts), min(tops), max(rights), max(bottoms)
+
+
+def no_foreground_error() -> ImageError:
+    """Return the error for an image that shows no digit."""
+    return ImageError(
+        "No digit was found: nothing stands out from the background as pen strokes do. Check that "
+        "the digit is in the image, sharp, and darker or lighter than the background."
+    )

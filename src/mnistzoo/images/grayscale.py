@@ -17,6 +17,9 @@ WORKING_SIDE = 1600
 """Longest side that is processed, in pixels; larger images are averaged down to it. A pixel of an
 A4 page is then 0.19 mm wide, about half the width of a thin pen stroke."""
 
+SAMPLE = 2**16
+"""Statistics of larger images are taken from about this many pixels, evenly spaced."""
+
 WHITES = (1.0, 255.0, 65_535.0)
 """The values that white may have; the smallest that no pixel exceeds is taken."""
 
@@ -71,6 +74,39 @@ def _composite(gray: GrayLevels, alpha: GrayLevels) -> GrayLevels:
     if 2 * total > alpha.size:
         background = float(np.median(gray[alpha > 0.5]))
     return gray * alpha + np.float32(background) * (1 - alpha)
+
+
+def subsample(levels: GrayLevels) -> GrayLevels:
+    """Return evenly spaced pixels, at most `SAMPLE` of them or nearly so.
+
+    >>> subsample(np.zeros((1000, 600), np.float32)).shape
+    (250, 150)
+    """
+    step = math.ceil(math.sqrt(levels.size / SAMPLE))
+    return levels[::step, ::step]
+
+
+def quantiles(levels: GrayLevels, *shares: float) -> list[float]:
+    """Return the levels below which at most these shares of the pixels lie.
+
+    This is many times as fast as `np.quantile` on small images, and does not interpolate.
+
+    >>> quantiles(np.arange(11, dtype=np.float32), 0.5, 0.98)
+    [5.0, 9.0]
+    """
+    places = [int(share * (levels.size - 1)) for share in shares]
+    return [float(level) for level in np.partition(levels.ravel(), places)[places]]
+
+
+def average(levels: GrayLevels, side: float) -> GrayLevels:
+    """Return the image with its longer side at most `side` pixels, by averaging over areas."""
+    import cv2
+
+    factor = max(levels.shape) / side
+    if factor <= 1:
+        return levels
+    size = [max(1, round(length / factor)) for length in levels.shape[::-1]]
+    return np.asarray(cv2.resize(levels, size, interpolation=cv2.INTER_AREA))
 
 
 def shrink_factor(width: int, height: int) -> int:

@@ -13,12 +13,13 @@ Group: TypeAlias = list[Component]
 
 
 def main_digit(components: list[Component]) -> Group:
-    """Return the largest component and those near it that are not too small."""
+    """Return the largest component, and behind it those near it that are not too small."""
     main = max(components, key=lambda component: component.area)
-    return [
+    return [main] + [
         component
         for component in components
-        if component.area >= 0.03 * main.area
+        if component is not main
+        and component.area >= 0.03 * main.area
         and _distance(component.box, main.box) <= 0.25 * main.length
     ]
 

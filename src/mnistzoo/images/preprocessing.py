@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.errors import InputError
+from mnistzoo.errors import ImageError, InputError
 from mnistzoo.images.grayscale import GrayLevels
 from mnistzoo.images.loading import is_tensor, load_grayscale
 
 if TYPE_CHECKING:
-    from mnistzoo.images.components import Box
+    from mnistzoo.images.components import Box, Component
+    from mnistzoo.images.grouping import Group
     from mnistzoo.images.loading import ImageLike
+    from mnistzoo.images.segmentation import Foreground
+
+COARSE_SIDE = 128
+"""The one digit of an image is first looked for in an image shrunk by a whole number, whose longer
+side has at least this many pixels: that is fast."""
+
+MIN_DIGIT_LENGTH = 40
+"""A digit found at this length or longer, in pixels, is rendered from the smaller image: two of its
+pixels become one of MNIST's."""
 
 _MAX_OFF_CENTER = 0.53
 """Greatest distance of an MNIST image's center of mass from pixel 14, along each axis, in pixels.
@@ -48,19 +59,40 @@ def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
     Raises:
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
-    from mnistzoo.images.components import find_components
-    from mnistzoo.images.grouping import main_digit
+    from mnistzoo.images.grayscale import average
     from mnistzoo.images.rendering import render
-    from mnistzoo.images.segmentation import segment
 
     _check_single(image)
     levels = load_grayscale(image).levels
     unchanged = _as_mnist(levels)
     if unchanged is not None:
         return unchanged
+    side = max(levels.shape)
+    coarse = average(levels, side / max(1, side // COARSE_SIDE))
+    if coarse is not levels:
+        with suppress(ImageError):
+            foreground, digit = _find_main_digit(coarse)
+            if digit[0].length >= MIN_DIGIT_LENGTH:
+                return render(foreground, digit)
+    return render(*_find_main_digit(levels))
+
+
+def _find_main_digit(levels: GrayLevels) -> tuple[Foreground, Group]:
+    """Return the foreground of an image, and the components of its largest digit."""
+    from mnistzoo.images.grouping import main_digit
+
+    foreground, components = _find_foreground(levels)
+    return foreground, main_digit(components)
+
+
+def _find_foreground(levels: GrayLevels) -> tuple[Foreground, list[Component]]:
+    """Return the foreground of an image, and its components that may be parts of digits."""
+    from mnistzoo.images.components import find_components
+    from mnistzoo.images.frames import drop_rings
+    from mnistzoo.images.segmentation import segment
+
     foreground = segment(levels)
-    labeled, components = find_components(foreground)
-    return render(foreground, labeled, main_digit(components))
+    return foreground, drop_rings(find_components(foreground), foreground.labels.pixels)
 
 
 def to_gray(image: ImageLike) -> NDArray[np.uint8]:
@@ -101,17 +133,15 @@ def find_digits(image: ImageLike) -> list[DigitImage]:
     Raises:
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
-    from mnistzoo.images.components import bounding_box, find_components
+    from mnistzoo.images.components import bounding_box
     from mnistzoo.images.grouping import group_digits, reading_order
     from mnistzoo.images.rendering import render
-    from mnistzoo.images.segmentation import segment
 
     loaded = load_grayscale(image)
-    foreground = segment(loaded.levels)
-    labeled, components = find_components(foreground)
+    foreground, components = _find_foreground(loaded.levels)
     scale = np.divide(loaded.size, foreground.mask.shape[::-1])
     return [
-        DigitImage(render(foreground, labeled, group), _scale_box(bounding_box(group), scale))
+        DigitImage(render(foreground, group), _scale_box(bounding_box(group), scale))
         for group in reading_order(group_digits(components))
     ]
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from mnistzoo.images.components import Component, bounding_box
-from mnistzoo.images.grayscale import GrayLevels
+from mnistzoo.images.grayscale import GrayLevels, average, quantiles
 from mnistzoo.images.segmentation import Foreground
 
 SIDE = 28
@@ -26,9 +26,7 @@ STROKE_WIDTHS = (2.25, 3.0)
 MNIST's, as measured on training images by `python tests/benchmarks/strokes.py`."""
 
 
-def render(
-    foreground: Foreground, labeled: NDArray[np.int32], components: list[Component]
-) -> NDArray[np.uint8]:
+def render(foreground: Foreground, components: list[Component]) -> NDArray[np.uint8]:
     """Return one digit in MNIST format: uint8, shape `(28, 28)`, foreground 255 on 0.
 
     The longer side of its bounding box becomes 20 pixels, the aspect ratio stays, gray levels come
@@ -36,14 +34,17 @@ def render(
 
     Args:
         foreground: The foreground of the whole image.
-        labeled: The labels of its components, from `find_components`.
         components: The components of the digit. Others are left out, even inside its box.
     """
     left, top, right, bottom = bounding_box(components)
     margin = max(1, max(right - left, bottom - top) // BOX)
     window = np.s_[max(top - margin, 0) : bottom + margin, max(left - margin, 0) : right + margin]
-    own = np.isin(labeled[window], [component.label for component in components])
-    near = ndimage.maximum_filter(own, 2 * margin + 1) & ((labeled[window] == 0) | own)
+    labels = foreground.labels.pixels[window]
+    own = labels == components[0].label
+    for component in components[1:]:
+        own |= labels == component.label
+    square = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
+    near = (cv2.dilate(own.view(np.uint8), square) > 0) & ((labels == 0) | own)
     density = np.where(near, foreground.density[window], np.float32(0))
     return _center(_fit(_normalize_strokes(_supersample(np.pad(density, 1)))))
 
@@ -65,34 +66,39 @@ def _normalize_strokes(density: GrayLevels) -> GrayLevels:
     """
     density = np.pad(density, 2 * _SUPERSAMPLING)
     strong = density[density > 0.25]
-    share = density / (np.quantile(strong, 0.9) if strong.size else density.max())
+    share = density / (quantiles(strong, 0.9)[0] if strong.size else density.max())
     mask = share > 0.5
-    depth = ndimage.distance_transform_edt(mask)
-    width = 4 * float(np.median(depth[mask])) / _SUPERSAMPLING
+    depth = _distance(mask)
+    width = 4 * quantiles(depth[mask], 0.5)[0] / _SUPERSAMPLING
     wanted = float(np.clip(width, *STROKE_WIDTHS))
     gray = np.count_nonzero((share > 0.25) & (share < 0.75))
     blurred = gray > np.count_nonzero(mask) / 2
     if wanted == width or (blurred and wanted < width):
         return np.asarray(np.clip((share - 0.1) / 0.8, 0, 1), dtype=np.float32)
-    distance = depth - ndimage.distance_transform_edt(~mask)
+    distance = depth - _distance(~mask)
     offset = (wanted - width) / 2 * _SUPERSAMPLING
     return np.asarray(np.clip(distance + offset + 0.5, 0, 1), dtype=np.float32)
+
+
+def _distance(mask: NDArray[np.bool_]) -> GrayLevels:
+    """Return the distance of each pixel of the mask to the nearest one outside."""
+    pixels = mask.view(np.uint8)
+    return np.asarray(cv2.distanceTransform(pixels, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def _fit(digit: GrayLevels) -> GrayLevels:
     """Return the digit's bounding box, scaled so that its longer side is `BOX` pixels."""
     rows, columns = (np.flatnonzero(digit.max(axis) > 0.5) for axis in (1, 0))
     cropped = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX / max(cropped.shape)
-    size = tuple(max(1, round(side * scale)) for side in cropped.shape[::-1])
-    return np.asarray(Image.fromarray(cropped).resize(size, Image.Resampling.BOX))
+    return average(cropped, BOX)
 
 
 def _center(digit: GrayLevels) -> NDArray[np.uint8]:
     """Return a 28×28 image with the digit's center of mass at pixel 14, as in MNIST."""
     image = np.zeros((SIDE, SIDE), np.uint8)
     offsets = []
-    for length, center in zip(digit.shape, ndimage.center_of_mass(digit), strict=True):
+    for axis, length in enumerate(digit.shape):
+        center = np.average(np.arange(length), weights=digit.sum(1 - axis, dtype=np.float64))
         offsets.append(int(np.clip(round(SIDE / 2 - center), 0, SIDE - length)))
     (top, left), (height, width) = offsets, digit.shape
     image[top : top + height, left : left + width] = np.rint(digit * 255)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
-from scipy import ndimage
 
 from mnistzoo.errors import ImageError
 from mnistzoo.images.background import find_ruled_lines, find_sheet
-from mnistzoo.images.grayscale import GrayLevels
+from mnistzoo.images.components import PAGE_SIDE, Labels, no_foreground_error
+from mnistzoo.images.frames import find_boxes, remove_frame
+from mnistzoo.images.grayscale import SAMPLE, GrayLevels, average, quantiles, subsample
 
 MIN_CONTRAST = 0.02
 """Least contrast of foreground, as a share of the background's brightness. Chosen, not measured."""
@@ -42,9 +44,9 @@ EVEN_LIGHT_SIDE = 40
 """Images up to this longer side, in pixels, count as lit evenly: light hardly changes across them,
 and strokes would be mistaken for shadows. Chosen, not measured."""
 
-PAGE_SIDE = 128
-"""Images from this longer side on, in pixels, may show more than a digit: a sheet on a table, or
-dark surroundings along the border. Chosen, not measured."""
+MIN_BOX_SIDE = 0.05
+"""Least length of a box around a digit, as a share of the image's longer side. Chosen, not
+measured."""
 
 _LIGHT_SIDE = 96
 """The light is estimated at this longer side, in pixels, since it changes slowly across an image.
@@ -66,6 +68,11 @@ class Foreground:
     mask: NDArray[np.bool_]
     contrast: float
 
+    @cached_property
+    def labels(self) -> Labels:
+        """The connected components of the mask."""
+        return Labels.from_mask(self.mask)
+
 
 def segment(levels: GrayLevels) -> Foreground:
     """Separate foreground from background.
@@ -77,28 +84,41 @@ def segment(levels: GrayLevels) -> Foreground:
     Raises:
         ImageError: Nothing stands out from the background.
     """
+    levels = remove_frame(levels)
     foreground = _threshold(levels)
-    sheet = find_sheet(foreground.mask) if max(levels.shape) >= PAGE_SIDE else None
+    sheet = find_sheet(foreground.labels) if max(levels.shape) >= PAGE_SIDE else None
     if sheet is None:
         return foreground
-    nearest = ndimage.distance_transform_edt(~sheet, return_distances=False, return_indices=True)
-    with suppress(ImageError):  # the sheet, its rim repeated up to the image's border
-        foreground = _threshold(levels[tuple(nearest)])
+    with suppress(ImageError):
+        foreground = _threshold(_extend(levels, sheet))
     return foreground
+
+
+def _extend(levels: GrayLevels, sheet: NDArray[np.bool_]) -> GrayLevels:
+    """Return the sheet with its rim repeated up to the image's border."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~sheet).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rim = np.zeros(nearest.max() + 1, np.float32)
+    rim[nearest[sheet]] = levels[sheet]
+    return np.asarray(rim[nearest])
 
 
 def _threshold(levels: GrayLevels) -> Foreground:
     contrast = _contrast(levels)
-    background, noise = _background_statistics(contrast)
-    contrast = contrast - background
+    background, noise = _background_statistics(subsample(contrast))
+    contrast = contrast - np.float32(background)
     while True:
         typical, threshold = _typical_contrast(contrast, MIN_SIGNAL_TO_NOISE * noise)
         mask = contrast > threshold
         lines = find_ruled_lines(mask)
+        density = np.clip(contrast / typical, 0, 1)
+        foreground = Foreground(density, mask, typical)
         if not lines.any():
-            density = np.clip(contrast / typical, 0, 1).astype(np.float32)
-            return Foreground(density, mask, typical)
-        blurred = ndimage.binary_dilation(lines, np.ones((3, 3)), 2)
+            lines = find_boxes(mask, foreground.labels, MIN_BOX_SIDE * max(mask.shape))
+        if not lines.any():
+            return foreground
+        blurred = cv2.dilate(lines.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
         contrast[lines | (blurred & ~mask)] = 0
 
 
@@ -111,24 +131,17 @@ def _typical_contrast(contrast: GrayLevels, least: float) -> tuple[float, float]
     candidates = contrast[contrast > max(least, MIN_CONTRAST)]
     if not candidates.size:
         raise no_foreground_error()
-    typical = float(np.quantile(candidates, 0.9))
+    (typical,) = quantiles(candidates[:: 1 + len(candidates) // SAMPLE], 0.9)
     return typical, max(typical / 2, least)
-
-
-def no_foreground_error() -> ImageError:
-    """Return the error for an image that shows no digit."""
-    return ImageError(
-        "No digit was found: nothing stands out from the background as pen strokes do. Check that "
-        "the digit is in the image, sharp, and darker or lighter than the background."
-    )
 
 
 def _contrast(levels: GrayLevels) -> GrayLevels:
     """Return how much each pixel differs from its background, as a share of its brightness."""
     if max(levels.shape) > 4 * _LIGHT_SIDE:  # smooths a photograph's noise, not thin strokes
-        levels = ndimage.gaussian_filter(levels, 0.8)
-    low, high = np.quantile(levels, [0.02, 0.98])
-    even = _has_flat_background(levels, low, high) or _has_two_levels(levels, low, high)
+        levels = _blur(levels, 0.8)
+    sample = subsample(levels)
+    low, high = quantiles(sample, 0.02, 0.98)
+    even = _has_flat_background(sample, low, high) or _has_two_levels(sample, low, high)
     if max(levels.shape) <= EVEN_LIGHT_SIDE or even:
         middle = (low + high) / 2
         dark = _coverage(levels < middle) <= _coverage(levels > middle)
@@ -137,6 +150,11 @@ def _contrast(levels: GrayLevels) -> GrayLevels:
     if _skewness(levels) > 0:
         levels = 1 - levels
     return _relative_contrast(levels, _estimate_light(levels))
+
+
+def _blur(levels: GrayLevels, sigma: float) -> GrayLevels:
+    side = 2 * int(4 * sigma + 0.5) + 1
+    return np.asarray(cv2.GaussianBlur(levels, (side, side), sigma, borderType=cv2.BORDER_REFLECT))
 
 
 def _relative_contrast(levels: GrayLevels, background: GrayLevels | np.float32) -> GrayLevels:
@@ -177,8 +195,8 @@ def _skewness(levels: GrayLevels) -> float:
     This is the third moment of the image minus its blur at three scales. Slopes and the edges of
     shadows lie above zero as much as below, strokes far to one side.
     """
-    small = _shrink_for_light(levels)
-    details = [small - ndimage.gaussian_filter(small, min(small.shape) / n) for n in (5, 10, 20)]
+    small = average(levels, _LIGHT_SIDE)
+    details = [small - _blur(small, min(small.shape) / n) for n in (5, 10, 20)]
     return float(sum(np.mean(detail**3) for detail in details))
 
 
@@ -189,20 +207,12 @@ def _estimate_light(levels: GrayLevels) -> GrayLevels:
     window. The border pixels are repeated outward first: otherwise a shadow at the border would be
     such a valley.
     """
-    small = _shrink_for_light(levels)
+    small = average(levels, _LIGHT_SIDE)
     window = max(min(small.shape) // 2, max(small.shape) // 4) | 1
     padded = np.pad(small, window, mode="edge")
-    closed = ndimage.grey_closing(padded, size=(window, window))
-    smooth = ndimage.gaussian_filter(closed, window / 16)[window:-window, window:-window]
-    light = Image.fromarray(np.ascontiguousarray(smooth))
-    return np.asarray(light.resize(levels.shape[::-1], Image.Resampling.BILINEAR))
-
-
-def _shrink_for_light(levels: GrayLevels) -> GrayLevels:
-    height, width = levels.shape
-    factor = max(1, max(height, width) / _LIGHT_SIDE)
-    size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    return np.asarray(Image.fromarray(levels).resize(size, Image.Resampling.BOX))
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, np.ones((window, window), np.uint8))
+    smooth = _blur(np.asarray(closed, np.float32), window / 16)[window:-window, window:-window]
+    return np.asarray(cv2.resize(smooth, levels.shape[::-1], interpolation=cv2.INTER_LINEAR))
 
 
 def _background_statistics(contrast: GrayLevels) -> tuple[float, float]:
@@ -212,6 +222,6 @@ def _background_statistics(contrast: GrayLevels) -> tuple[float, float]:
     In a normal distribution the first quartile lies 0.674 and the first twentieth 1.645 deviations
     below the median.
     """
-    low, quarter = np.quantile(contrast, [0.05, 0.25])
-    noise = float(quarter - low) / (1.645 - 0.674)
-    return float(quarter) + 0.674 * noise, noise
+    low, quarter = quantiles(contrast, 0.05, 0.25)
+    noise = (quarter - low) / (1.645 - 0.674)
+    return quarter + 0.674 * noise, noise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILLS = {"record": "full", "documented": "left", "fast": "bottom"}
-"""How a marker is filled for each recipe. The study's figures are hollow."""
+"""How a marker is filled for each recipe on MNIST. The study's figures are hollow."""
+
+OTHER_FILL = "top"
+"""How a marker is filled for recipes for your own images."""
 
 LOWEST_LOSS = 1e-9
 """The loss shown for 0, which a logarithmic scale cannot show."""
 
-SIZES = {"full": 8, "left": 8, "bottom": 8, "none": 12}
+SIZES = {"full": 8, "left": 8, "bottom": 8, "top": 8, "none": 12}
 """Sizes of markers in points. A hollow one encloses a filled one of the same accuracy."""
 
 
@@ -120,21 +123,23 @@ def _finish(left: Axes, right: Axes, recipe: str, runs: Sequence[Result]) -> Non
 def accuracy_vs_parameters(results: Iterable[Result]) -> Figure:
     """Draw accuracy by number of parameters, with the study's figures as hollow markers.
 
-    Error bars are the standard deviation over seeds; a single seed has none.
+    Runs on your own images are drawn without the study's figures, which are of MNIST. Error bars
+    are the standard deviation over seeds; a single seed has none.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
         InputError: Runs of one model and recipe differ in more than their seed.
     """
-    summaries = summarize(results)
+    runs = list(results)
+    summaries = summarize(runs)
+    documented = _documented(runs)
     figure = new_figure(8.4, 4.6)
     axes = figure.subplots()
-    for name, row in ARCHITECTURES.items():
-        if row.documented_accuracy is not None:
-            _mark(axes, name, row.documented_accuracy, "none")
+    for name, accuracy in documented.items():
+        _mark(axes, name, accuracy, "none")
     for summary in summaries:
-        _mark(axes, summary.model, summary.mean, FILLS[summary.recipe], summary.sd)
-    spans = {name: _span(name, summaries) for name in ARCHITECTURES}
+        _mark(axes, summary.model, summary.mean, _fill(summary.recipe), summary.sd)
+    spans = {name: _span(name, summaries, documented) for name in ARCHITECTURES}
     for name, span in spans.items():
         _name(axes, name, span)
     accuracy_axis(axes, [accuracy for span in spans.values() for accuracy in span])
@@ -143,11 +148,23 @@ def accuracy_vs_parameters(results: Iterable[Result]) -> Figure:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.margins(x=0.08)
     axes.set_ylabel("accuracy")
-    _legend(axes, summaries)
+    _legend(axes, summaries, bool(documented))
     return figure
 
 
-def _span(model: str, summaries: Sequence[Summary]) -> list[float]:
+def _documented(runs: Sequence[Result]) -> dict[str, float]:
+    """Return the study's accuracies, unless there are runs on other images than MNIST's."""
+    if any(run.dataset for run in runs):
+        return {}
+    found = {name: row.documented_accuracy for name, row in ARCHITECTURES.items()}
+    return {name: accuracy for name, accuracy in found.items() if accuracy is not None}
+
+
+def _fill(recipe: str) -> str:
+    return FILLS.get(recipe, OTHER_FILL)
+
+
+def _span(model: str, summaries: Sequence[Summary], documented: Mapping[str, float]) -> list[float]:
     """Return the accuracies between which the marks and error bars of a model lie."""
     ends = [
         summary.mean + sign * (summary.sd or 0.0)
@@ -155,8 +172,7 @@ def _span(model: str, summaries: Sequence[Summary]) -> list[float]:
         for sign in (-1, 1)
         if summary.model == model
     ]
-    documented = ARCHITECTURES[model].documented_accuracy
-    ends += [documented] if documented is not None else []
+    ends += [documented[model]] if model in documented else []
     return [min(ends), max(ends)] if ends else []
 
 
@@ -192,9 +208,10 @@ def _name(axes: Axes, model: str, span: Sequence[float]) -> None:
         )
 
 
-def _legend(axes: Axes, summaries: Sequence[Summary]) -> None:
-    names = {f"{s.recipe} recipe, {s.split} images": FILLS[s.recipe] for s in summaries}
-    names["documented in the study, training images"] = "none"
+def _legend(axes: Axes, summaries: Sequence[Summary], documented: bool) -> None:
+    names = {f"{s.recipe} recipe, {s.split} images": _fill(s.recipe) for s in summaries}
+    if documented:
+        names["documented in the study, training images"] = "none"
     style: dict[str, Any] = {"marker": "o", "linestyle": "none", "markerfacecoloralt": BACKGROUND}
     for name, fill in names.items():
         axes.plot([], [], color=MUTED, fillstyle=fill, markersize=SIZES[fill], label=name, **style)

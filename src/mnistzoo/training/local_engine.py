@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -18,13 +19,14 @@ from typing import Any
 import torch
 
 from mnistzoo.errors import InputError, MnistZooError, TrainingError
+from mnistzoo.training.inputs import Inputs
+from mnistzoo.training.loop import train_run
 from mnistzoo.training.run import Run
-from mnistzoo.training.runs import train
 from mnistzoo.training.study import RETRIES
 
 
 def run_locally(
-    folders: Mapping[Path, Run], *, jobs: int
+    folders: Mapping[Path, Run], *, jobs: int, inputs: Inputs | None = None
 ) -> Iterator[tuple[Path, TrainingError | None]]:
     """Train runs in processes of this machine, as an `Engine` of a study.
 
@@ -33,6 +35,7 @@ def run_locally(
     Args:
         folders: The runs by the folders they are trained in.
         jobs: Number of runs at a time.
+        inputs: What the runs read. Default: MNIST.
 
     Raises:
         InputError: The number of jobs is below 1.
@@ -40,12 +43,13 @@ def run_locally(
     if jobs < 1:
         raise InputError(f"Expected one job or more, got {jobs}.")
     waiting = deque((folder, RETRIES) for folder in folders)
+    pickled = pickle.dumps(inputs)  # as bytes, since torch would put tensors into shared memory
     running: dict[Connection, tuple[BaseProcess, Path, int]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 folder, retries = waiting.popleft()
-                connection, process = _start(folders[folder], folder)
+                connection, process = _start(folders[folder], folder, pickled)
                 running[connection] = process, folder, retries
             ready = wait(list(running))
             for connection in [each for each in running if each in ready]:
@@ -61,11 +65,11 @@ def run_locally(
             process.join()
 
 
-def _start(run: Run, folder: Path) -> tuple[Connection, BaseProcess]:
+def _start(run: Run, folder: Path, inputs: bytes) -> tuple[Connection, BaseProcess]:
     """Start a process that trains a run; return the connection that it reports to, and it."""
     context = _context()
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(run, folder, sender), daemon=True)
+    process = context.Process(target=_work, args=(run, folder, inputs, sender), daemon=True)
     with _interrupts_blocked():
         process.start()
     sender.close()  # so that the connection closes when the process ends
@@ -81,13 +85,13 @@ def _context() -> Any:
     return context
 
 
-def _work(run: Run, folder: Path, sender: Connection) -> None:
+def _work(run: Run, folder: Path, inputs: bytes, sender: Connection) -> None:
     """Train in a process of its own, and send None or the error message."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked
     Thread(target=_exit_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     try:
-        train(run, folder)
+        train_run(run, folder, pickle.loads(inputs))
     except MnistZooError as error:
         sender.send(str(error))
     else:

@@ -6,6 +6,7 @@ import os
 from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
+from statistics import mean
 from typing import Annotated
 
 from msgspec import Meta
@@ -15,7 +16,7 @@ from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes
 from mnistzoo.records import Count, Record, Sha256, parse_json
 from mnistzoo.training.recipes import Recipe
-from mnistzoo.training.run import Run, Split
+from mnistzoo.training.run import DatasetInfo, Freeze, Run, Split
 
 MAX_METRICS_BYTES = 2**22
 """Larger metrics files are not read; one of 30 epochs has 5 kB."""
@@ -50,6 +51,14 @@ class TeacherResult(Record, frozen=True):
     sha256: Sha256
 
 
+class ClassResult(Record, frozen=True):
+    """How many images of one class the trained model classifies correctly."""
+
+    name: str
+    correct: Count
+    total: Annotated[int, Meta(ge=1)]
+
+
 class Result(Record, frozen=True, kw_only=True):
     """The result of a finished run. Its attributes are the fields of `metrics.json`.
 
@@ -58,10 +67,15 @@ class Result(Record, frozen=True, kw_only=True):
         recipe: The recipe of the run.
         seed: The seed of the run.
         holdout: Number of held-out training images.
+        dataset: The dataset; None for MNIST.
+        initial: SHA-256 of the weights whose features the training started from; None for random
+            weights.
+        freeze: "features" if only the classifier was trained.
         split: The images that the model was evaluated on: "test", or "validation" with a holdout.
         correct: Number of these images that the trained model classifies correctly.
         total: Number of these images.
         nll: Mean negative log-likelihood of their labels, in nats.
+        per_class: The same counts for each class that has images; empty in older files.
         dtype: Type in which convolutions were computed during training.
         processes: Number of processes that trained together.
         threads: Number of threads of each process.
@@ -79,10 +93,14 @@ class Result(Record, frozen=True, kw_only=True):
     recipe: Recipe
     seed: int
     holdout: int
+    dataset: DatasetInfo | None = None
+    initial: Sha256 | None = None
+    freeze: Freeze | None = None
     split: Split
     correct: Count
     total: Annotated[int, Meta(ge=1)]
     nll: NonNegative
+    per_class: tuple[ClassResult, ...] = ()
     dtype: str
     processes: Annotated[int, Meta(ge=1)]
     threads: Annotated[int, Meta(ge=1)]
@@ -111,7 +129,15 @@ class Result(Record, frozen=True, kw_only=True):
     @property
     def run(self) -> Run:
         """The description of the run."""
-        return Run(self.architecture, self.recipe, self.seed, self.holdout)
+        return Run(
+            self.architecture,
+            self.recipe,
+            self.seed,
+            self.holdout,
+            self.dataset,
+            self.initial,
+            self.freeze,
+        )
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -122,6 +148,13 @@ class Result(Record, frozen=True, kw_only=True):
     def accuracy(self) -> float:
         """The fraction of images that the trained model classifies correctly."""
         return self.correct / self.total
+
+    @property
+    def balanced_accuracy(self) -> float | None:
+        """The mean of the accuracies of all classes; None in older files."""
+        if not self.per_class:
+            return None
+        return mean(row.correct / row.total for row in self.per_class)
 
     @property
     def worst_drop(self) -> float | None:

@@ -90,6 +90,21 @@ def scheduler(optimizer: SGD, recipe: Recipe, steps: int) -> LRScheduler:
     )
 
 
+def limit_decay(recipe: Recipe, steps: int) -> float | None:
+    """Return the decay of the EMA: the recipe's, or less if that averages over most of the run.
+
+    An EMA of decay d averages over the last 1 / (1 - d) steps, of which at most a fifth of all
+    steps is wanted. Otherwise it would keep the initial weights.
+
+    Args:
+        recipe: The decay and the number of epochs.
+        steps: Number of steps in an epoch.
+    """
+    if recipe.ema_decay is None:
+        return None
+    return min(recipe.ema_decay, max(0.0, 1 - 5 / (recipe.epochs * steps)))
+
+
 class ModelEMA:
     """The exponential moving average of a model's weights and running statistics.
 

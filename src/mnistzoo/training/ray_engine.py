@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,9 +13,10 @@ from typing import Any
 import torch
 
 from mnistzoo.errors import InputError, MissingExtraError, MnistZooError, TrainingError
+from mnistzoo.training.folder import is_finished, read_run, teacher_folder, write_run
+from mnistzoo.training.inputs import Inputs
+from mnistzoo.training.loop import train_run
 from mnistzoo.training.run import Run
-from mnistzoo.training.run_folder import is_finished, read_run, teacher_folder, write_run
-from mnistzoo.training.runs import train
 from mnistzoo.training.study import RETRIES
 
 CONNECT_SECONDS = 10.0
@@ -22,7 +24,7 @@ CONNECT_SECONDS = 10.0
 
 
 def run_on_ray(
-    folders: Mapping[Path, Run], *, address: str
+    folders: Mapping[Path, Run], *, address: str, inputs: Inputs | None = None
 ) -> Iterator[tuple[Path, TrainingError | None]]:
     """Train runs on a Ray cluster, one CPU each, as an `Engine` of a study.
 
@@ -33,6 +35,7 @@ def run_on_ray(
     Args:
         folders: The runs by their folders on this machine.
         address: "auto" or "HOST:PORT", of a cluster that has this machine as a node.
+        inputs: What the runs read, sent to each node once. Default: MNIST.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -42,8 +45,10 @@ def run_on_ray(
     ray = _connect(address)
     try:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(train_remotely)
+        sent = ray.put(pickle.dumps(inputs))
         pending = {
-            task.remote(run, teacher_files(run, folder)): folder for folder, run in folders.items()
+            task.remote(run, sent, teacher_files(run, folder)): folder
+            for folder, run in folders.items()
         }
         while pending:
             done, _ = ray.wait(list(pending))
@@ -82,15 +87,23 @@ def teacher_files(run: Run, folder: Path) -> dict[str, bytes] | None:
     return read_run(source) if is_finished(source) else None
 
 
-def train_remotely(run: Run, teacher: dict[str, bytes] | None = None) -> dict[str, bytes] | str:
-    """Train a run on a node and return the files of its folder, or the error message."""
+def train_remotely(
+    run: Run, inputs: bytes, teacher: dict[str, bytes] | None = None
+) -> dict[str, bytes] | str:
+    """Train a run on a node and return the files of its folder, or the error message.
+
+    Args:
+        run: What to train.
+        inputs: The pickled inputs of the run.
+        teacher: The files of its teacher; None to train the teacher first, if the run has one.
+    """
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="mnistzoo-") as name:
         folder = Path(name)
         try:
             if run.teacher and teacher:
                 write_run(teacher_folder(run.teacher, folder), teacher)
-            train(run, folder)
+            train_run(run, folder, pickle.loads(inputs))
         except MnistZooError as error:
             return str(error)
         return read_run(folder)

@@ -8,14 +8,53 @@ from typing import Literal
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
-from mnistzoo.architectures import BUILDABLE
+from mnistzoo.architectures import BUILDABLE, NUM_CLASSES, Style
 from mnistzoo.errors import InputError, UnknownNameError
+from mnistzoo.records import Count, Sha256
+from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.training.recipes import MAX_SEED, Recipe, get_recipe
+from mnistzoo.training.settings import check_recipe
 
 NUM_TRAIN, NUM_TEST = 60_000, 10_000
 """The numbers of images in MNIST; `data.mnist` has them too, but imports torch."""
 
 Split = Literal["test", "validation"]
+
+Freeze = Literal["features"]
+"""The part of a model that does not learn."""
+
+
+def shipped_digest(architecture: str) -> str:
+    """Return the SHA-256 of a model's shipped weights, for `Run.initial`.
+
+    Raises:
+        InputError: No weights of that name are shipped.
+    """
+    manifest = read_manifest()
+    if architecture not in manifest:
+        raise InputError(
+            f"Expected a model with pretrained weights ({', '.join(manifest)}), got "
+            f"{architecture}. Train it from random weights."
+        )
+    return manifest[architecture].sha256
+
+
+class DatasetInfo(Struct, frozen=True, forbid_unknown_fields=True):
+    """A dataset of your own, as a run records it.
+
+    Attributes:
+        digest: SHA-256 of its classes, labels and images, of both splits.
+        classes: The name of each class.
+        style: How its images became 28×28 pixels.
+        num_train: Number of training images, including those that are held out.
+        num_test: Number of test images; 0 without a test split.
+    """
+
+    digest: Sha256
+    classes: tuple[str, ...]
+    style: Style
+    num_train: Count
+    num_test: Count
 
 
 class Run(Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,12 +65,18 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
         recipe: How the model is trained.
         seed: Seed of the initial weights, the order of the images and the augmentation, 0 to
             2³² − 1.
-        holdout: Number of training images that are held out, from the end. The model is evaluated
-            on them, and the test images are never read. 0 to 59,999.
+        holdout: Number of training images that are held out. The model is evaluated on them, and
+            the test images are never read. MNIST's are the last ones; those of other datasets are
+            drawn at random, with the share of each class.
+        dataset: The dataset; None for MNIST.
+        initial: SHA-256 of the weights whose features the training starts from; None for random
+            weights.
+        freeze: "features" if only the classifier learns.
 
     Raises:
         UnknownNameError: There is no such architecture.
-        InputError: The seed, the number of held-out images or of epochs is out of range.
+        InputError: A setting is out of range, no images are left to train or to evaluate on, or
+            random features would be frozen.
 
     >>> from mnistzoo.training.recipes import get_recipe
     >>> run = Run("exp5", get_recipe("record", "exp5"), seed=1, holdout=10_000)
@@ -43,6 +88,9 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     recipe: Recipe
     seed: int = 0
     holdout: int = 0
+    dataset: DatasetInfo | None = None
+    initial: Sha256 | None = None
+    freeze: Freeze | None = None
 
     def __post_init__(self) -> None:
         if self.architecture not in BUILDABLE:
@@ -51,19 +99,34 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             force_setattr(self, name, index(getattr(self, name)))
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"Expected a seed from 0 to {MAX_SEED}, got {self.seed}.")
-        if self.recipe.epochs < 1:
-            raise InputError(f"Expected one epoch or more, got {self.recipe.epochs}.")
-        if not 0 <= self.holdout < NUM_TRAIN:
+        check_recipe(self.recipe)
+        if not 0 <= self.holdout < self.num_train:
             raise InputError(
-                f"Expected a holdout of 0 to {NUM_TRAIN - 1:,} of the {NUM_TRAIN:,} training "
-                f"images, got {self.holdout:,}."
+                f"Expected a holdout of 0 to {self.num_train - 1:,} of the {self.num_train:,} "
+                f"training images, got {self.holdout:,}."
             )
+        if not self.total:
+            raise InputError(
+                "Expected images to evaluate on, got no test split and no holdout. Hold out some "
+                "training images."
+            )
+        if self.freeze and self.initial is None:
+            raise InputError("Expected pretrained features to freeze, got random ones.")
+
+    @property
+    def num_train(self) -> int:
+        """The number of training images, including those that are held out."""
+        return NUM_TRAIN if self.dataset is None else self.dataset.num_train
 
     @property
     def num_images(self) -> int:
         """The number of images in an epoch."""
-        left = NUM_TRAIN - self.holdout
-        return min(left, self.recipe.images or left)
+        return self.recipe.epoch_size(self.num_train - self.holdout)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return NUM_CLASSES if self.dataset is None else len(self.dataset.classes)
 
     @property
     def split(self) -> Split:
@@ -73,7 +136,12 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def total(self) -> int:
         """The number of images that the model is evaluated on."""
-        return self.holdout or NUM_TEST
+        return self.holdout or (NUM_TEST if self.dataset is None else self.dataset.num_test)
+
+    @property
+    def repeated(self) -> Run:
+        """The run with seed 0: equal for runs that differ in nothing but the seed."""
+        return replace(self, seed=0)
 
     @property
     def teacher(self) -> Run | None:
@@ -82,4 +150,4 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             return None
         recipe = get_recipe(self.recipe.name, self.recipe.teacher)
         recipe = replace(recipe, epochs=min(recipe.epochs, self.recipe.epochs))
-        return Run(self.recipe.teacher, recipe, self.seed, self.holdout)
+        return Run(self.recipe.teacher, recipe, self.seed, self.holdout, self.dataset)

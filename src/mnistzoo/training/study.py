@@ -7,7 +7,7 @@ its weights depend neither on the engine nor on the number of runs at a time.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -16,16 +16,17 @@ from msgspec.structs import replace
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import FileReadError, InputError, TrainingError, UnknownNameError
 from mnistzoo.files import locked, make_folder, read_bytes, write_bytes
-from mnistzoo.training.metrics import MAX_METRICS_BYTES, Result, read_result, result_paths
-from mnistzoo.training.recipes import get_recipe
-from mnistzoo.training.run import Run
-from mnistzoo.training.run_folder import (
+from mnistzoo.training.folder import (
     METRICS,
     finished_result,
     read_run,
     teacher_folder,
     write_run,
 )
+from mnistzoo.training.metrics import MAX_METRICS_BYTES, Result, read_result, result_paths
+from mnistzoo.training.recipes import get_recipe
+from mnistzoo.training.run import DatasetInfo, Freeze, Run, shipped_digest
+from mnistzoo.training.settings import change_settings
 
 Engine = Callable[[Mapping[Path, Run]], Iterator[tuple[Path, TrainingError | None]]]
 """Trains each run in its folder, and yields each folder once: when its run has finished or failed.
@@ -43,7 +44,11 @@ def grid(
     seeds: Iterable[int],
     *,
     epochs: int | None = None,
+    settings: Sequence[str] = (),
     holdout: int = 0,
+    dataset: DatasetInfo | None = None,
+    pretrained: bool = False,
+    freeze: Freeze | None = None,
 ) -> list[Run]:
     """Return the runs of a study, without duplicates.
 
@@ -52,11 +57,15 @@ def grid(
         recipes: Names of recipes.
         seeds: The seeds of each architecture and recipe.
         epochs: Number of epochs. Default: that of the recipe.
+        settings: Changes to the recipes, each `FIELD=VALUE`.
         holdout: Number of held-out training images.
+        dataset: The dataset. Default: MNIST.
+        pretrained: Start from the shipped features.
+        freeze: "features" to train only the classifier.
 
     Raises:
         UnknownNameError: There is no such architecture or recipe.
-        InputError: A seed, the holdout or the number of epochs is out of range.
+        InputError: A setting is out of range, or a model has no shipped weights.
 
     >>> [run.architecture for run in grid(["exp1", "exp5"], ["record"], [0])]
     ['exp1', 'exp5']
@@ -66,8 +75,10 @@ def grid(
         if architecture not in ARCHITECTURES:
             raise UnknownNameError("model", architecture, ARCHITECTURES)
         chosen = get_recipe(recipe, architecture)
+        chosen = change_settings(chosen, settings)
         chosen = replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
-        runs.append(Run(architecture, chosen, seed, holdout))
+        initial = shipped_digest(architecture) if pretrained else None
+        runs.append(Run(architecture, chosen, seed, holdout, dataset, initial, freeze))
     return list(dict.fromkeys(runs))
 
 
@@ -85,9 +96,9 @@ def remaining(runs: Iterable[Run], folder: str | os.PathLike[str]) -> dict[Path,
     study = Path(folder)
     folders = _folders(runs, study)
     _folders((run.teacher for run in folders.values() if run.teacher), study)
-    conditions = {(run.architecture, run.recipe.name): _conditions(run) for run in folders.values()}
+    repeated = {(run.architecture, run.recipe.name): run.repeated for run in folders.values()}
     for path in result_paths(study):
-        _check_result(path, conditions)
+        _check_result(path, repeated)
     for path, run in folders.items():
         if not _result_path(path).exists() and finished_result(run, path):
             _publish(path)  # interrupted between the run's metrics and the study's result
@@ -183,21 +194,21 @@ def _publish(folder: Path) -> Result:
     return read_result(write_bytes(_result_path(folder), metrics))
 
 
-def _conditions(run: Run) -> tuple[object, ...]:
-    """Return what all runs of an architecture and recipe share."""
-    return run.recipe, run.split, run.total
+def _check_result(path: Path, repeated: Mapping[tuple[str, str], Run]) -> None:
+    """Refuse a result that does not belong to the study.
 
-
-def _check_result(path: Path, conditions: Mapping[tuple[str, str], tuple[object, ...]]) -> None:
-    """Refuse a result that does not belong to the study."""
+    Args:
+        path: The file of the result.
+        repeated: `Run.repeated` of the study's runs, by architecture and recipe.
+    """
     result = read_result(path)
     architecture, recipe, seed = result.key
     if path.stem != f"{architecture}-{recipe}-{seed}":
         raise TrainingError(
             f"{path} is the result of another run: {architecture}-{recipe}-{seed}. Remove it."
         )
-    found = result.recipe, result.split, result.total
-    if found != conditions.get((architecture, recipe), found):
+    found = result.run.repeated
+    if found != repeated.get((architecture, recipe), found):
         raise TrainingError(
             f"{path} has other settings or evaluation images than this study's runs of "
             f"{architecture} with recipe {recipe}. Choose another folder."

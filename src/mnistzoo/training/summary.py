@@ -98,8 +98,7 @@ def _check_repetitions(runs: Sequence[Result]) -> None:
     name = f"{first.architecture} with recipe {first.recipe.name}"
     if len(set(seeds)) < len(seeds):
         raise InputError(f"Expected each seed of {name} once, got {seeds}. Remove one of the runs.")
-    same = (first.recipe, first.split, first.total)
-    if any((run.recipe, run.split, run.total) != same for run in runs):
+    if any(run.run.repeated != first.run.repeated for run in runs):
         raise InputError(
             f"Expected the runs of {name} to differ in their seed only, got runs with other "
             "settings or evaluation images. Keep those in folders of their own."

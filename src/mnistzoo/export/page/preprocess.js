@@ -4,8 +4,10 @@
 
 const SIDE = 28, BOX = 20, FINE = 8;
 const MIN_CONTRAST = 0.02, NOISE_FACTOR = 5, CLEAN = 1, FLAT = 0.15, SHARP = 0.7, RIVAL = 0.25;
-const SMALL = 40, PAGE = 128, BACKGROUND_SIDE = 96;
+const SMALL = 40, PAGE = 128, BACKGROUND_SIDE = 96, SAMPLE = 2 ** 16, COARSE = 128, COARSE_DIGIT = 40;
 const THICKEST_RULE = 1 / 64, COVERED = 0.5, SOLID = 0.4, FULL = 0.75;
+const FRAME = 1 / 8, FRAME_CONTRAST = 0.1, FRAME_SHARE = 0.75;
+const BOX_SIDE = 0.05, BOX_SHARE = 0.65, BOX_LINE = 0.5, BOX_THICKNESS = 1 / 8, INSIDE = 0.1, RINGED = 0.3, RING_SHARE = 0.8;
 const SPECK = 0.03, SPECK_PIXELS = 8, FAINT = 0.1, DIGIT = 0.1, STROKE_WIDTHS = [2.25, 3];
 
 const grid = (width, height, data = new Float32Array(width * height)) => ({ width, height, data });
@@ -26,11 +28,14 @@ function count(data, test) {
 
 function quantiles(data, ...shares) {
   const sorted = Float32Array.from(data).sort();
-  return shares.map((share) => {
-    const place = share * (sorted.length - 1), low = Math.floor(place);
-    const high = Math.min(low + 1, sorted.length - 1);
-    return sorted[low] + (place - low) * (sorted[high] - sorted[low]);
-  });
+  return shares.map((share) => sorted[Math.floor(share * (sorted.length - 1))]);
+}
+
+// Evenly spaced pixels, about SAMPLE of them at most.
+function subsample({ width, height, data }) {
+  const step = Math.ceil(Math.sqrt(data.length / SAMPLE));
+  const small = grid(Math.ceil(width / step), Math.ceil(height / step));
+  return map(small, (_, i) => data[Math.floor(i / small.width) * step * width + (i % small.width) * step]);
 }
 
 // Luminance (ITU-R BT.601) of RGBA pixels on a white background, 0 to 1.
@@ -81,8 +86,22 @@ function resize(g, width, height, [support, filter]) {
 
 const sinc = (x) => (x ? Math.sin(Math.PI * x) / (Math.PI * x) : 1);
 const LANCZOS = [3, (x) => (x > -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0)];
-const AREA = [0.5, (x) => (x > -0.5 && x <= 0.5 ? 1 : 0)];
 const BILINEAR = [1, (x) => Math.max(0, 1 - Math.abs(x))];
+
+// The image with its longer side at most `side` pixels: means over areas.
+function average(g, side) {
+  const factor = longest(g) / side;
+  if (factor <= 1) return g;
+  const parts = [g.width, g.height].map((size) => {
+    const made = Math.max(1, roundHalfEven(size / factor)), scale = size / made;
+    return Array.from({ length: made }, (_, i) => {
+      const start = i * scale, stop = Math.min(start + scale, size), first = Math.floor(start), last = Math.ceil(stop - 1e-9);
+      return { first, taps: Array.from({ length: last - first }, (_, k) => (Math.min(stop, first + k + 1) - Math.max(start, first + k)) / scale) };
+    });
+  });
+  let lines = 0;
+  return separably(g, (line) => Float32Array.from(parts[+(lines++ >= g.height)], ({ first, taps }) => taps.reduce((sum, tap, k) => sum + tap * line[first + k], 0)));
+}
 
 // A Gaussian over a reflected border, cut off at four standard deviations, as SciPy has it.
 function blur(g, sigma) {
@@ -116,15 +135,9 @@ const both = (a, b) => map(a, (x, i) => x && b.data[i]);
 const not = (g) => map(g, (x) => +!x);
 const turned = (g) => grid(g.height, g.width, g.data.map((_, i) => g.data[(i % g.height) * g.width + Math.floor(i / g.height)]));
 
-function shrunk(levels) {
-  const factor = Math.max(1, longest(levels) / BACKGROUND_SIDE);
-  const size = (n) => Math.max(1, roundHalfEven(n / factor));
-  return resize(levels, size(levels.width), size(levels.height), AREA);
-}
-
 // Positive where thin things are lighter than their surroundings: the image is then inverted.
 function skewness(levels) {
-  const small = shrunk(levels), side = Math.min(small.width, small.height);
+  const small = average(levels, BACKGROUND_SIDE), side = Math.min(small.width, small.height);
   let sum = 0;
   for (const n of [5, 10, 20]) {
     const smooth = blur(small, side / n).data;
@@ -135,7 +148,7 @@ function skewness(levels) {
 
 // The brightness of the background where the light is uneven: a closing, then a blur.
 function backgroundLevels(levels) {
-  const small = shrunk(levels);
+  const small = average(levels, BACKGROUND_SIDE);
   const side = Math.min(small.width, small.height);
   const window = Math.max(side >> 1, longest(small) >> 2) | 1, radius = window >> 1;
   const padded = grid(small.width + 2 * window, small.height + 2 * window);
@@ -184,8 +197,8 @@ function share(g, test) {
 // How far each pixel differs from its background, as a share of the background's brightness.
 function contrastOf(levels) {
   if (longest(levels) > 4 * BACKGROUND_SIDE) levels = blur(levels, 0.8);
-  const [low, high] = quantiles(levels.data, 0.02, 0.98), middle = (low + high) / 2;
-  if (longest(levels) <= SMALL || isFlat(levels, low, high) || isClean(levels, low, high)) {
+  const sample = subsample(levels), [low, high] = quantiles(sample.data, 0.02, 0.98), middle = (low + high) / 2;
+  if (longest(levels) <= SMALL || isFlat(sample, low, high) || isClean(sample, low, high)) {
     const dark = share(levels, (x) => x < middle) <= share(levels, (x) => x > middle);
     const background = dark ? high : 1 - low;
     return map(levels, (x) => (background - (dark ? x : 1 - x)) / Math.max(background, 0.2));
@@ -197,8 +210,8 @@ function contrastOf(levels) {
 
 // The foreground: how strong it is at each pixel, 0 to 1, and a mask. Null if nothing stands out.
 // Where a sheet lies on a desk, its background is continued beyond its edge.
-function segment(levels) {
-  const found = separate(levels);
+function segment(image) {
+  const levels = withoutFrame(image), found = separate(levels);
   const sheet = found && longest(levels) >= PAGE && findSheet(found.mask);
   if (!sheet) return found;
   const from = nearestZero(not(sheet));
@@ -207,15 +220,17 @@ function segment(levels) {
 
 function separate(levels) {
   const contrast = contrastOf(levels), { width, height } = levels;
-  const [low, quarter] = quantiles(contrast.data, 0.05, 0.25);
+  const [low, quarter] = quantiles(subsample(contrast).data, 0.05, 0.25);
   const grain = (quarter - low) / (1.645 - 0.674), background = quarter + 0.674 * grain;
   const noise = NOISE_FACTOR * grain, floor = Math.max(noise, MIN_CONTRAST);
   const above = map(contrast, (x) => x - background);
   for (;;) {
     const candidates = above.data.filter((x) => x > floor);
     if (!candidates.length) return null;
-    const [level] = quantiles(candidates, 0.9), threshold = Math.max(level / 2, noise);
-    const mask = map(above, (x) => +(x > threshold)), rules = findRuledLines(mask);
+    const step = 1 + Math.floor(candidates.length / SAMPLE);
+    const [level] = quantiles(candidates.filter((_, i) => i % step === 0), 0.9), threshold = Math.max(level / 2, noise);
+    const mask = map(above, (x) => +(x > threshold)), ruled = findRuledLines(mask);
+    const rules = ruled.data.some((x) => x) ? ruled : findBoxes(mask);
     if (!rules.data.some((x) => x)) return { level, mask, density: map(above, (x) => clip(x / level, 0, 1)) };
     const near = dilate(rules, 2).data;
     above.data.forEach((_, i) => (rules.data[i] || (near[i] && !mask.data[i])) && (above.data[i] = 0));
@@ -250,35 +265,113 @@ function label(mask, eight = true) {
   return { labels, parts };
 }
 
+// The image without a frame along all four edges, which has one gray level: what is inside is extended.
+function withoutFrame(levels) {
+  const { width, height, data } = levels, limit = Math.floor(Math.min(width, height) * FRAME), border = [];
+  if (!limit) return levels;
+  for (let x = 0; x < width; x++) border.push(data[x], data[(height - 1) * width + x]);
+  for (let y = 0; y < height; y++) border.push(data[y * width], data[(y + 1) * width - 1]);
+  const [outside] = quantiles(border, 0.5);
+  const [inside] = quantiles(subsample(crop(levels, limit, limit, width - 2 * limit, height - 2 * limit)).data, 0.5);
+  if (Math.abs(outside - inside) < FRAME_CONTRAST) return levels;
+  const framed = map(levels, (x) => +(Math.abs(x - outside) < Math.abs(x - inside)));
+  const [top, right, bottom, left] = views(framed).map((view) => frameThickness(view, limit));
+  if (!(left && top && right && bottom)) return levels;
+  return map(levels, (_, i) => data[clip(Math.floor(i / width), top, height - bottom - 1) * width + clip(i % width, left, width - right - 1)]);
+}
+
+// The grid seen from its top, right, bottom and left: the side comes first.
+function views(g) {
+  const flipped = ({ width, height, data }) => grid(width, height, data.map((_, i) => data[(height - 1 - Math.floor(i / width)) * width + (i % width)]));
+  return [g, flipped(turned(g)), flipped(g), turned(g)];
+}
+
+function frameThickness({ width, height, data }, limit) {
+  const shares = Array.from({ length: Math.min(2 * limit + 2, height) }, (_, y) => count(data.subarray(y * width + limit, (y + 1) * width - limit), (x) => x) / (width - 2 * limit));
+  const thickness = Math.max(shares.findIndex((share) => share <= FRAME_SHARE), 0);
+  const soft = Math.max(shares.slice(thickness).findIndex((share) => share < 1 - FRAME_SHARE), 0);
+  const abrupt = soft <= Math.max(1, Math.floor(limit / 6)) && shares[thickness + soft] < 1 - FRAME_SHARE;
+  return thickness > 0 && thickness <= limit && abrupt ? thickness + soft + (limit >= 5) : 0;
+}
+
+// The lines of boxes: components that are straight on all four sides and have something inside.
+function findBoxes(mask) {
+  const { labels, parts } = label(mask), lines = map(mask, () => 0), shortest = BOX_SIDE * longest(mask);
+  for (const { number, left, top, right, bottom } of parts) {
+    const width = right - left, height = bottom - top;
+    if (Math.max(width, height) < shortest) continue;
+    const inside = crop(mask, left, top, width, height);
+    const thickness = boxThickness(crop({ ...mask, data: Float32Array.from(labels, (n) => +(n === number)) }, left, top, width, height));
+    if (!thickness) continue;
+    const found = findLines(inside, thickness, BOX_LINE, false);
+    const least = Math.max(INSIDE * height, 3 * thickness);
+    if (!label(both(inside, not(found))).parts.some((part) => part.bottom - part.top >= least)) continue;
+    found.data.forEach((x, i) => x && (lines.data[(top + Math.floor(i / width)) * mask.width + left + (i % width)] = 1));
+  }
+  return lines;
+}
+
+function boxThickness(own) {
+  let thickest = 0;
+  for (const { width, height, data } of views(own)) {
+    const column = [...Array(width).keys()], at = (x, y) => data[y * width + x];
+    const first = column.map((x) => { let y = 0; while (y < height - 1 && !at(x, y)) y++; return y; });
+    const runs = column.map((x) => { let y = first[x]; while (y < height && at(x, y)) y++; return y - first[x]; });
+    const sorted = [...first].sort((a, b) => a - b), middle = (sorted[(width - 1) >> 1] + sorted[width >> 1]) / 2;
+    const straight = column.filter((x) => Math.abs(first[x] - middle) <= Math.max(1, 0.05 * height));
+    if (straight.length < BOX_SHARE * width || middle > height / 4) return 0;
+    const ordered = straight.map((x) => runs[x]).sort((a, b) => a - b);
+    thickest = Math.max(thickest, Math.floor((ordered[(ordered.length - 1) >> 1] + ordered[ordered.length >> 1]) / 2));
+  }
+  return thickest <= BOX_THICKNESS * Math.min(own.width, own.height) ? thickest + 1 : 0;
+}
+
+// The components without those drawn around another, such as a circle around a digit.
+function withoutRings(parts, { width }, labels) {
+  const surrounds = (a, b) => {
+    if (!(a.left < b.left && a.top < b.top && a.right > b.right && a.bottom > b.bottom && b.length >= RINGED * a.length)) return false;
+    const x0 = (b.left + b.right) / 2 - 0.5, y0 = (b.top + b.bottom) / 2 - 0.5, sectors = new Set();
+    for (let y = a.top; y < a.bottom; y++)
+      for (let x = a.left; x < a.right; x++)
+        if (labels[y * width + x] === a.number) sectors.add(Math.floor(Math.atan2(y - y0, x - x0) * (24 / Math.PI)));
+    return sectors.size > RING_SHARE * 48;
+  };
+  return parts.filter((a) => !parts.some((b) => surrounds(a, b)));
+}
+
 // Lines right across the image: thin pieces in a row, as readers of music find the staff.
 function findRuledLines(mask) {
   const thickest = Math.floor(longest(mask) * THICKEST_RULE);
   if (!thickest) return map(mask, () => 0);
-  const level = levelRules(mask, thickest).data, upright = turned(levelRules(turned(mask), thickest)).data;
+  return findLines(mask, thickest, COVERED, true);
+}
+
+function findLines(mask, thickest, coverage, sides) {
+  const level = levelRules(mask, thickest, coverage, sides).data, upright = turned(levelRules(turned(mask), thickest, coverage, sides)).data;
   return map(mask, (_, i) => level[i] || upright[i]);
 }
 
-function levelRules(mask, thickest) {
+function levelRules(mask, thickest, coverage, sides) {
   const { width, height } = mask, none = map(mask, () => 0), radius = ((thickest + 1) | 1) >> 1;
   let thin = both(mask, not(dilate(erode(mask, 0, radius), 0, radius)));
   const covered = (g, test) => count([...Array(width).keys()], (x) => { for (let y = 0; y < height; y++) if (test(g[y * width + x])) return true; return false; });
-  if (covered(thin.data, (x) => x) <= COVERED * width) return none;
+  if (covered(thin.data, (x) => x) <= coverage * width) return none;
   const pieces = label(thin);
   const flat = pieces.parts.map((p) => p.right - p.left > Math.max(2 * thickest, 3 * (p.bottom - p.top)));
   thin = map(thin, (x, i) => +(x && flat[pieces.labels[i] - 1]));
   const rows = label(dilate(thin, width >> 3, (thickest | 1) >> 1), false);
   const own = rows.labels.map((n, i) => (thin.data[i] ? n : 0));
-  const across = rows.parts.map((p) => covered(own, (n) => n === p.number) > COVERED * width);
+  const across = rows.parts.map((p) => covered(own, (n) => n === p.number) > coverage * width);
   if (!across.some((x) => x)) return none;
   const ends = rows.parts.map(() => [width, 0]);
   own.forEach((n, i) => n && (ends[n - 1] = [Math.min(ends[n - 1][0], i % width), Math.max(ends[n - 1][1], (i % width) + 1)]));
   const aside = ends.map(([start, stop]) => start < thickest || stop > width - thickest);
-  return map(none, (_, i) => +!!(own[i] && (across[own[i] - 1] || aside[own[i] - 1])));
+  return map(none, (_, i) => +!!(own[i] && (across[own[i] - 1] || (sides && aside[own[i] - 1]))));
 }
 
 // Where a sheet lies that was taken for foreground, since more of the image is desk; without its edge.
 function findSheet(mask) {
-  const { labels, parts } = label(mask, false);
+  const { labels, parts } = label(mask);
   if (!parts.length) return null;
   const main = parts.reduce((a, b) => (b.area > a.area ? b : a));
   const width = main.right - main.left, height = main.bottom - main.top;
@@ -300,7 +393,7 @@ function components({ mask, level }) {
   const kept = parts.filter((part) => part.length >= least);
   const inner = kept.filter((part) => part.edge < part.length);
   const cropped = side < PAGE || !inner.some((part) => part.length >= DIGIT * side);
-  return { labels, parts: cropped ? kept : inner };
+  return { labels, parts: withoutRings(cropped ? kept : inner, mask, labels) };
 }
 
 const gap = (a, b) => Math.hypot(
@@ -311,7 +404,7 @@ const gap = (a, b) => Math.hypot(
 // The largest component, and what lies near it and is not too small.
 function mainDigit(parts) {
   const main = parts.reduce((a, b) => (b.area > a.area ? b : a));
-  return parts.filter((part) => part.area >= 0.03 * main.area && gap(part, main) <= 0.25 * main.length);
+  return [main, ...parts.filter((part) => part !== main && part.area >= 0.03 * main.area && gap(part, main) <= 0.25 * main.length)];
 }
 
 // For each pixel the nearest zero, by index: down the columns, then the lower envelope of parabolas
@@ -394,8 +487,7 @@ function render({ density }, labels, parts) {
   const columns = span(drawn.width, (x) => Array.from({ length: drawn.height }, (_, y) => y).some((y) => at(x, y)));
   const rows = span(drawn.height, (y) => Array.from({ length: drawn.width }, (_, x) => x).some((x) => at(x, y)));
   const box = crop(drawn, columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0]);
-  const shrink = BOX / longest(box), fit = (n) => Math.max(1, roundHalfEven(n * shrink));
-  const small = resize(box, fit(box.width), fit(box.height), AREA);
+  const shrink = BOX / longest(box), small = average(box, BOX);
   const total = small.data.reduce((a, b) => a + b, 0);
   const mass = (f) => small.data.reduce((sum, x, i) => sum + x * f(i), 0) / total;
   const offset = (center, length) => clip(roundHalfEven(SIDE / 2 - center), 0, SIDE - length);
@@ -426,8 +518,16 @@ function alreadyMnist(levels) {
 function preprocess(image) {
   const levels = grayscale(image), ready = alreadyMnist(levels);
   if (ready) return { pixels: ready, place: { left: 0, top: 0, step: 1 } };
-  const foreground = segment(levels);
-  if (!foreground) return null;
-  const { labels, parts } = components(foreground);
-  return parts.length ? render(foreground, labels, mainDigit(parts)) : null;
+  const factor = Math.max(1, Math.floor(longest(levels) / COARSE)), coarse = average(levels, longest(levels) / factor);
+  const found = factor > 1 && findDigit(coarse);
+  if (!found || found.parts[0].length < COARSE_DIGIT) return digitOf(findDigit(levels));
+  const digit = digitOf(found), { left, top, step } = digit.place, across = levels.width / coarse.width;
+  return { ...digit, place: { left: left * across, top: top * across, step: step * across } };
 }
+
+function findDigit(levels) {
+  const foreground = segment(levels), found = foreground && components(foreground);
+  return found && found.parts.length ? { foreground, labels: found.labels, parts: mainDigit(found.parts) } : null;
+}
+
+const digitOf = (found) => found && render(found.foreground, found.labels, found.parts);

@@ -3,57 +3,68 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import TrainingError
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.training import optim
 from mnistzoo.training.distributed import device, world_size
 from mnistzoo.training.run import Run
 
 
-class Trainer:
-    """A model in training, with its data, teacher, optimizer, schedule and EMA.
+class TrainingState:
+    """A model in training, with its images, teacher, optimizer, schedule and EMA.
 
-    `steps.train_epoch` advances it by one epoch. Inside `distributed.process_group`, each process
+    `loop.train_epoch` advances it by one epoch. Inside `distributed.process_group`, each process
     trains on its share of every batch, with its own batch norm statistics, and gradients are
     averaged.
 
     Args:
         run: What to train.
-        digits: The training images and their labels.
+        dataset: The training images and their labels.
         teacher: The trained model of `run.teacher`, in evaluation mode; None without a teacher.
+        features: The state dict of the initial features; None for shipped or random ones.
 
     Raises:
-        TrainingError: The recipe has a teacher and none is given, or vice versa; or a
-            batch has fewer images than there are processes.
+        TrainingError: The recipe has a teacher and none is given, or vice versa; a batch has fewer
+            images than there are processes; or the initial features are missing.
     """
 
-    def __init__(self, run: Run, digits: Digits, teacher: ConvNet | None = None) -> None:
+    def __init__(
+        self,
+        run: Run,
+        dataset: ImageDataset | Digits,
+        teacher: ConvNet | None = None,
+        features: Mapping[str, Tensor] | None = None,
+    ) -> None:
         self.run, self.recipe = run, run.recipe
         if (teacher is None) != (run.teacher is None):
             raise TrainingError(
                 f"The recipe's teacher is {self.recipe.teacher}. Pass that model, trained, or "
                 "choose a recipe without a teacher."
             )
-        self.num_images = min(len(digits.labels), self.recipe.images or len(digits.labels))
+        self.num_images = self.recipe.epoch_size(len(dataset.labels))
         self.steps = math.ceil(self.num_images / self.recipe.batch_size)
         self._check_batches()
         self.device = device()
         self.dtype = autocast_dtype(self.device)
-        self.digits = Digits(*(tensor.to(self.device) for tensor in digits))
-        self.model = _initialized(run).to(self.device).to(memory_format=torch.channels_last)
+        self.images, self.labels = dataset.images.to(self.device), dataset.labels.to(self.device)
+        model = _initialized(run, features)
+        self.model = model.to(self.device).to(memory_format=torch.channels_last)
         self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
         self.forward = _parallel(self.model)
         self.optimizer = optim.optimizer(self.model, self.recipe)
         self.scheduler = optim.scheduler(self.optimizer, self.recipe, self.steps)
-        decay = self.recipe.ema_decay
+        decay = optim.limit_decay(self.recipe, self.steps)
         self.ema = None if decay is None else optim.ModelEMA(self.model, decay)
         self.epoch = 0
 
@@ -69,6 +80,12 @@ class Trainer:
     def result(self) -> ConvNet:
         """The trained model: the EMA, or the model itself for a recipe without one."""
         return self.model if self.ema is None else self.ema.model
+
+    def train_mode(self) -> None:
+        """Set training mode, except for frozen features, whose running statistics stay."""
+        self.model.train()
+        if self.run.freeze:
+            self.model.features.eval()
 
     def freeze_convs(self, step: int) -> None:
         """Freeze the recipe's first convolutions if they stop learning by this step of the run."""
@@ -112,14 +129,30 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if faster else torch.float32
 
 
-def _initialized(run: Run) -> ConvNet:
-    """Return a new model whose weights depend on the run's seed alone."""
+def _initialized(run: Run, features: Mapping[str, Tensor] | None) -> ConvNet:
+    """Return a new model whose weights depend on the run's seed and initial features alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
-        model = get_model(run.architecture)
+        model = get_model(run.architecture, num_classes=run.num_classes)
         if run.recipe.he_init:
             _he_init(model)
+    if run.initial is not None:
+        model.features.load_state_dict(features or _shipped_features(run))
+    if run.freeze:
+        model.features.requires_grad_(False)
+    if run.dataset is not None:
+        model.labels, model.style = run.dataset.classes, run.dataset.style
     return model
+
+
+def _shipped_features(run: Run) -> Mapping[str, Tensor]:
+    entry = read_manifest().get(run.architecture)
+    if entry is None or entry.sha256 != run.initial:
+        raise TrainingError(
+            f"The run starts from weights of {run.architecture} with the SHA-256 {run.initial}, "
+            "which do not ship with this version. Pass the model that it starts from."
+        )
+    return get_model(run.architecture, pretrained=True).features.state_dict()
 
 
 def _he_init(model: nn.Module) -> None:

@@ -1,0 +1,194 @@
+"""Training, from top to bottom: a run in its folder, an epoch, a step."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Generator, Tensor
+
+from mnistzoo.architectures import INPUT_SHAPE
+from mnistzoo.errors import TrainingError
+from mnistzoo.evaluation import evaluate
+from mnistzoo.images.transforms import normalize
+from mnistzoo.models import from_pretrained
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.training import optim
+from mnistzoo.training.augmentation import affine_maps, warp
+from mnistzoo.training.distributed import all_sum, barrier, rank, world_size
+from mnistzoo.training.folder import METRICS, finished_result, teacher_folder
+from mnistzoo.training.inputs import Inputs, mnist_inputs
+from mnistzoo.training.metrics import Epoch, Result, TeacherResult, read_result
+from mnistzoo.training.run import Run
+from mnistzoo.training.saving import (
+    load_checkpoint,
+    save_checkpoint,
+    save_result,
+    training_lock,
+)
+from mnistzoo.training.state import TrainingState
+
+OnBatch = Callable[[Run, int], object]
+OnEpoch = Callable[[Run, Epoch], object]
+
+SEED_STRIDE = 10_000
+"""Distance between the seeds of two runs. Each epoch has its own generator, so none is saved."""
+
+
+def train_run(
+    run: Run,
+    folder: str | os.PathLike[str],
+    inputs: Inputs | None = None,
+    *,
+    on_batch: OnBatch = lambda run, count: None,
+    on_epoch: OnEpoch = lambda run, epoch: None,
+) -> Result:
+    """Train a run in a folder, resuming from its checkpoint, and return the result.
+
+    A finished run leaves the model, which `from_pretrained` loads, and `metrics.json`. If the run
+    has already finished there, its result is returned. A teacher is trained first, in a folder
+    inside `folder`, unless it is there already.
+
+    After each epoch the model is evaluated on the test images or the held-out ones; nothing in the
+    run depends on the outcome. If several processes train together, only rank 0 writes files.
+
+    Args:
+        run: What to train.
+        folder: Created if it is missing.
+        inputs: The images of `run.dataset`, and the features with the digest `run.initial`.
+            Default: MNIST, and shipped features.
+        on_batch: Called after each step with the run, or its teacher's, and the number of images.
+        on_epoch: Called with the same run and the metrics of each epoch, including those of the
+            checkpoint or the finished run.
+
+    Raises:
+        TrainingError: The loss is no longer finite, another process is training in `folder`,
+            or `folder` or the teacher's holds another run or damaged files.
+        FileWriteError: The folder cannot be written.
+        FileReadError, WeightsError: The teacher's folder is damaged.
+    """
+    folder = Path(folder)
+    if result := finished_result(run, folder):
+        for epoch in result.epochs:
+            on_epoch(run, epoch)
+        return result
+    with training_lock(folder):
+        if not finished_result(run, folder):
+            _train(run, folder, inputs or mnist_inputs(run.holdout), on_batch, on_epoch)
+    barrier()  # only rank 0 wrote the files
+    return read_result(folder / METRICS)
+
+
+def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: OnEpoch) -> None:
+    teacher, teacher_result = _teacher(run, folder, inputs, on_batch, on_epoch)
+    state = TrainingState(run, inputs.training, teacher, inputs.features)
+    epochs, seconds = load_checkpoint(folder, state)
+    for epoch in epochs:
+        on_epoch(run, epoch)
+    save_checkpoint(folder, state, epochs, seconds)  # fails now rather than after an epoch
+    while state.epoch < run.recipe.epochs:
+        start = time.perf_counter()
+        loss, accuracy = train_epoch(state, partial(on_batch, run))
+        seconds += time.perf_counter() - start
+        evaluated = evaluate(state.result, inputs.evaluation).accuracy
+        epochs.append(Epoch(state.epoch, loss, accuracy, evaluated))
+        save_checkpoint(folder, state, epochs, seconds)
+        on_epoch(run, epochs[-1])
+    if rank() == 0:
+        evaluation = evaluate(state.result, inputs.evaluation)
+        save_result(folder, state, evaluation, teacher_result, seconds, epochs)
+
+
+def _teacher(
+    run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: OnEpoch
+) -> tuple[ConvNet | None, TeacherResult | None]:
+    """Return the teacher of a run and its result, if it has one."""
+    if run.teacher is None:
+        return None, None
+    folder = teacher_folder(run.teacher, folder)
+    made = train_run(run.teacher, folder, inputs, on_batch=on_batch, on_epoch=on_epoch)
+    return from_pretrained(folder), TeacherResult(made.correct, made.nll, made.seconds, made.sha256)
+
+
+def train_epoch(
+    state: TrainingState, on_batch: Callable[[int], object] = lambda _: None
+) -> tuple[float, float]:
+    """Train for one epoch and return the mean loss and accuracy on the augmented images.
+
+    Args:
+        state: The state, which is advanced.
+        on_batch: Called after each step with the number of images in the batch.
+
+    Raises:
+        TrainingError: The loss is no longer finite.
+    """
+    run, recipe = state.run, state.recipe
+    state.train_mode()
+    generator = Generator().manual_seed(run.seed * SEED_STRIDE + state.epoch)
+    order = torch.randperm(len(state.labels), generator=generator)[: state.num_images]
+    mine = slice(rank(), None, world_size())
+    loss_sum, correct = 0.0, 0.0
+    for step, batch in enumerate(torch.split(order, recipe.batch_size)):
+        maps = affine_maps(len(batch), INPUT_SHAPE[-1], state.recipe.augmentation, generator)
+        state.freeze_convs(state.epoch * state.steps + step)
+        loss, right = train_step(state, batch[mine], maps[mine], len(batch))
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss of {run.architecture} is {loss} in epoch {state.epoch + 1}, step "
+                f"{step + 1} of {state.steps}. Lower the recipe's learning rate."
+            )
+        loss_sum += loss * len(batch[mine])
+        correct += right
+        on_batch(len(batch))
+    state.epoch += 1
+    if not recipe.one_cycle:
+        state.scheduler.step()
+    loss_sum, correct = all_sum(loss_sum, correct)
+    return loss_sum / len(order), correct / len(order)
+
+
+def train_step(
+    state: TrainingState, indices: Tensor, maps: Tensor, batch: int
+) -> tuple[float, int]:
+    """Train on some images and return their mean loss and the number classified correctly.
+
+    Args:
+        state: The state, which is advanced.
+        indices: This process's share of the batch, shape `(N,)`.
+        maps: An affine map for each of these images, shape `(N, 2, 3)`.
+        batch: The number of images in the whole batch.
+    """
+    recipe, device = state.recipe, state.device
+
+    # data
+    indices = indices.to(device)
+    images = warp(normalize(state.images[indices]), maps.to(device))
+    images = images.contiguous(memory_format=torch.channels_last)
+    labels = state.labels[indices]
+
+    # forward
+    teacher_logits = None
+    with torch.autocast(device.type, state.dtype, enabled=state.dtype != torch.float32):
+        logits = state.forward(images)
+        if state.teacher is not None:
+            with torch.no_grad():
+                teacher_logits = state.teacher(images)
+    loss = optim.loss(recipe, logits.float(), labels, teacher_logits)
+
+    # backward; the processes' gradients are averaged, so a larger share needs a larger weight
+    state.optimizer.zero_grad()
+    weight = len(indices) * world_size() / batch
+    (loss * weight).backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    state.optimizer.step()
+
+    # schedule and EMA
+    if recipe.one_cycle:
+        state.scheduler.step()
+    if state.ema is not None:
+        state.ema.update()
+    return loss.item(), int((logits.argmax(1) == labels).sum())

@@ -1,0 +1,170 @@
+"""Train a model on a dataset of your own: the function `mnistzoo.train`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from msgspec.structs import replace
+from torch import Tensor
+
+from mnistzoo.architectures import Style
+from mnistzoo.data.datasets import ImageDataset, Source, load_dataset
+from mnistzoo.data.idx import Split
+from mnistzoo.data.sources import has_splits
+from mnistzoo.files import sha256
+from mnistzoo.models import from_pretrained
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.tensors import to_arrays
+from mnistzoo.storage.state_dict import serialize_state_dict
+from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare
+from mnistzoo.training.loop import train_run
+from mnistzoo.training.metrics import Epoch, Result
+from mnistzoo.training.recipes import Recipe, default_recipe, get_recipe
+from mnistzoo.training.run import Freeze, Run, shipped_digest
+from mnistzoo.training.settings import change_settings
+
+
+class Trained(NamedTuple):
+    """What `mnistzoo.train` returns.
+
+    Attributes:
+        model: The trained model, in evaluation mode.
+        result: Its accuracy, and everything that determined it.
+    """
+
+    model: ConvNet
+    result: Result
+
+
+def train(
+    model: str | ConvNet,
+    dataset: Source,
+    *,
+    test: Source | None = None,
+    recipe: str | Recipe | None = None,
+    output: str | os.PathLike[str] | None = None,
+    pretrained: bool = False,
+    freeze: Freeze | None = None,
+    validation: float | None = None,
+    epochs: int | None = None,
+    seed: int = 0,
+    style: Style | None = None,
+    strict: bool = False,
+    on_epoch: Callable[[Epoch], object] = lambda epoch: None,
+) -> Trained:
+    """Train a model on labeled images.
+
+    The model has a class for each of the dataset's, named as there. It is evaluated after each
+    epoch, on the test split or on held-out training images. Nothing depends on the outcome: the
+    result is the model after the last epoch.
+
+    >>> import mnistzoo
+    >>> images, labels = mnistzoo.mnist(train=True)
+    >>> few = images[:200], labels[:200]
+    >>> model, result = mnistzoo.train("exp5", few, pretrained=True, epochs=2)
+    >>> result.total, result.split, model.labels[:3]
+    (20, 'validation', ('0', '1', '2'))
+
+    Args:
+        model: One of `mnistzoo.list_models()`, or a model, whose features are the initial ones.
+        dataset: The images: whatever `mnistzoo.load_dataset` takes or returns.
+        test: The test images. Default: the test split of `dataset`, if it is a folder with splits.
+        recipe: A recipe, or its name. Default: "fine-tune" for initial features that are given,
+            otherwise "record".
+        output: The run folder, which keeps the model, and from which an interrupted run resumes.
+            Default: nothing is kept.
+        pretrained: Start from the shipped features. The classifier is always new.
+        freeze: "features" to train only the classifier; batch norm then keeps its statistics.
+        validation: Training images to hold out and to evaluate on, with the share of each class:
+            a fraction below 1 or a number of images. Default: none with test images, else 0.1.
+        epochs: Number of epochs. Default: that of the recipe.
+        seed: Seed of the initial weights, the order of the images and the augmentation.
+        style: See `mnistzoo.load_dataset`. It is saved with the model.
+        strict: See `mnistzoo.load_dataset`.
+        on_epoch: Called with the metrics of each epoch.
+
+    Raises:
+        UnknownNameError: There is no such model or recipe.
+        InputError: An option is out of range, or a class has a name that cannot be saved.
+        TrainingError: The loss is no longer finite, or `output` holds another run or a run on
+            other images.
+        MnistZooError: See `mnistzoo.load_dataset`.
+    """
+    splits = load_splits(dataset, test, style, strict)
+    run, inputs = plan(
+        model,
+        splits,
+        recipe=recipe,
+        pretrained=pretrained,
+        freeze=freeze,
+        validation=validation,
+        epochs=epochs,
+        seed=seed,
+    )
+    with ExitStack() as stack:
+        folder = output or stack.enter_context(TemporaryDirectory(prefix="mnistzoo-"))
+        result = train_run(run, folder, inputs, on_epoch=lambda _, epoch: on_epoch(epoch))
+        return Trained(from_pretrained(Path(folder)), result)
+
+
+def load_splits(dataset: Source, test: Source | None, style: Style | None, strict: bool) -> Splits:
+    """Read a dataset, and its test images if there are any.
+
+    Raises:
+        MnistZooError: See `mnistzoo.load_dataset`.
+    """
+
+    def load(source: Source, split: Split) -> ImageDataset:
+        return load_dataset(source, split=split, style=style, strict=strict)
+
+    if test is None and isinstance(dataset, str | os.PathLike) and has_splits(Path(dataset)):
+        test = dataset
+    return Splits(load(dataset, "train"), None if test is None else load(test, "test"))
+
+
+def plan(
+    model: str | ConvNet,
+    splits: Splits | None,
+    *,
+    recipe: str | Recipe | None,
+    settings: Iterable[str] = (),
+    pretrained: bool,
+    freeze: Freeze | None,
+    validation: float | None,
+    epochs: int | None,
+    seed: int,
+) -> tuple[Run, Inputs | None]:
+    """Return the run that options of `train` describe, and its inputs, which MNIST may lack.
+
+    The dataset is MNIST if `splits` is None. `settings` are changes to the recipe, each
+    `FIELD=VALUE`. Other options and errors are those of `train`.
+    """
+    name, initial, features = _initial(model, pretrained)
+    if not isinstance(recipe, Recipe):
+        recipe = get_recipe(recipe or default_recipe(initial is not None), name)
+    recipe = change_settings(recipe, settings)
+    recipe = replace(recipe, epochs=recipe.epochs if epochs is None else epochs)
+    holdout, info, inputs = prepare(splits, validation)
+    if features is not None:
+        inputs = dataclasses.replace(inputs or mnist_inputs(holdout), features=features)
+    return Run(name, recipe, seed, holdout, info, initial, freeze), inputs
+
+
+def _initial(
+    model: str | ConvNet, pretrained: bool
+) -> tuple[str, str | None, Mapping[str, Tensor] | None]:
+    """Return the architecture, and the digest and values of the features to start from.
+
+    The values of shipped features are left to the run.
+    """
+    if not isinstance(model, ConvNet):
+        return model, shipped_digest(model) if pretrained else None, None
+    features = {name: tensor.detach().cpu() for name, tensor in model.features.state_dict().items()}
+    digest = sha256(serialize_state_dict(to_arrays(features), {}))
+    return model.architecture.name, digest, features

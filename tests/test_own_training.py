@@ -1,0 +1,252 @@
+"""Training on your own images: from arrays, folders and files to a model that names its classes."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from msgspec.structs import replace
+from PIL import Image
+from typer.testing import CliRunner
+
+import mnistzoo
+from mnistzoo.cli import app
+from mnistzoo.data.datasets import ImageDataset
+from mnistzoo.errors import DataError, InputError, TrainingError
+from mnistzoo.storage.state_dict import read_metadata, read_state_dict
+from mnistzoo.training import inputs, loop
+from mnistzoo.training.inputs import Splits, count_held_out, order_by_share
+from mnistzoo.training.metrics import read_result
+from mnistzoo.training.recipes import FINE_TUNE, get_recipe
+from mnistzoo.training.run import Run, shipped_digest
+from mnistzoo.training.settings import change_settings
+from mnistzoo.training.state import TrainingState
+
+SHORT = replace(FINE_TUNE, epochs=2)
+
+
+@pytest.fixture(scope="module")
+def letters(test_images):
+    """Take 120 images of three digits, as letters."""
+    chosen = (test_images.labels < 3).nonzero().flatten()[:120]
+    images, labels = test_images.images[chosen], test_images.labels[chosen]
+    return ImageDataset(images, labels, ("A", "B", "C"), style="mnist")
+
+
+@pytest.fixture(scope="module")
+def folder(letters, tmp_path_factory):
+    """Write them as an image folder with both splits."""
+    folder = tmp_path_factory.mktemp("letters")
+    for index, (image, label) in enumerate(zip(letters.images, letters.labels, strict=True)):
+        place = folder / ("test" if index < 30 else "train") / letters.classes[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.numpy()).save(place / f"{index}.png")
+    return folder
+
+
+def invoke(*arguments):
+    """Run a command that succeeds, and return what it prints."""
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False).stdout
+
+
+def refused(*arguments):
+    """Run a command that fails, and return its error."""
+    return CliRunner().invoke(app, list(map(str, arguments))).exception
+
+
+def test_a_model_learns_the_classes_of_a_dataset(letters):
+    """It names them, has the dataset's style, and its result counts each class."""
+    model, result = mnistzoo.train("exp5", letters, pretrained=True, recipe=SHORT)
+    assert (model.labels, model.style, model.num_classes) == (("A", "B", "C"), "mnist", 3)
+    assert (result.split, result.total) == ("validation", 12)
+    assert [row.name for row in result.per_class] == ["A", "B", "C"]
+    assert sum(row.correct for row in result.per_class) == result.correct
+    shares = [row.correct / row.total for row in result.per_class]
+    assert result.balanced_accuracy == pytest.approx(sum(shares) / 3)
+    assert result.dataset.digest == letters.digest
+    assert not model.training
+
+
+@pytest.mark.slow
+def test_fine_tuning_learns(letters):
+    """From shipped features nearly all images are read; from frozen random ones they are not."""
+    model, result = mnistzoo.train("exp5", letters, pretrained=True)
+    assert result.accuracy > 0.9
+    assert model.predict(letters.images[0]).name == letters.classes[letters.labels[0]]
+
+
+def test_own_mnist_is_mnist(few, small_mnist, tmp_path):
+    """Training on MNIST's images as a dataset ends in the bits of training on MNIST."""
+    recipe = replace(get_recipe("fast", "exp5"), epochs=1)
+    loop.train_run(Run("exp5", recipe, seed=3), tmp_path / "mnist")
+    mnistzoo.train("exp5", few, test=few, recipe=recipe, seed=3, output=tmp_path / "own")
+    one, two = (read_state_dict(tmp_path / p / "model.safetensors") for p in ("mnist", "own"))
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_frozen_features_stay(letters):
+    """Only the classifier changes: neither weights nor batch norm's statistics of the features."""
+    shipped = mnistzoo.exp5(pretrained=True).features.state_dict()
+    recipe = replace(SHORT, epochs=1)
+    frozen, result = mnistzoo.train(
+        "exp5", letters, pretrained=True, freeze="features", recipe=recipe
+    )
+    learned, _ = mnistzoo.train("exp5", letters, pretrained=True, recipe=recipe)
+    assert all(torch.equal(frozen.features.state_dict()[name], shipped[name]) for name in shipped)
+    assert not all(
+        torch.equal(learned.features.state_dict()[name], shipped[name]) for name in shipped
+    )
+    assert (result.freeze, result.initial) == ("features", shipped_digest("exp5"))
+    assert not torch.equal(frozen.classifier.weight, learned.classifier.weight)
+
+
+def test_a_model_gives_its_features(letters):
+    """A model in place of a name starts from its features, and the result has their digest."""
+    own = mnistzoo.exp5(pretrained=True)
+    with torch.no_grad():
+        own.features.conv1.weight.mul_(0.5)
+    recipe = replace(SHORT, epochs=1)
+    model, result = mnistzoo.train(own, letters, freeze="features", recipe=recipe)
+    assert torch.equal(model.features.conv1.weight, own.features.conv1.weight)
+    assert result.initial not in (None, shipped_digest("exp5"))
+    with pytest.raises(TrainingError, match="Pass the model that it starts from"):
+        TrainingState(result.run, letters)
+
+
+def test_an_interrupted_run_resumes_unless_the_images_have_changed(letters, tmp_path):
+    """It ends in the same weights; with one pixel changed it is refused, and says so."""
+
+    def interrupt(epoch):
+        raise KeyboardInterrupt
+
+    options = {"pretrained": True, "recipe": SHORT, "output": tmp_path / "cut"}
+    with pytest.raises(KeyboardInterrupt):
+        mnistzoo.train("exp5", letters, **options, on_epoch=interrupt)
+    images = letters.images.clone()
+    images[5, 14, 14] ^= 1
+    changed = ImageDataset(images, letters.labels, letters.classes, style="mnist")
+    with pytest.raises(TrainingError, match="other images: its dataset has changed since"):
+        mnistzoo.train("exp5", changed, **options)
+    seen = []
+    resumed = mnistzoo.train("exp5", letters, **options, on_epoch=seen.append)
+    assert [row.epoch for row in seen] == [1, 2]
+    whole = mnistzoo.train("exp5", letters, **options | {"output": tmp_path / "whole"})
+    assert resumed.result.sha256 == whole.result.sha256
+    provenance = read_metadata(tmp_path / "cut" / "model.safetensors")
+    assert provenance["dataset"] == letters.digest
+    with pytest.raises(TrainingError, match="dataset has changed"):
+        mnistzoo.train("exp5", changed, **options)
+
+
+COMMON = ["--pretrained", "--epochs", "1", "--set", "learning_rate=0.01", "--data"]
+
+
+def test_a_command_trains_on_a_folder(folder, tmp_path):
+    """It prints each class; the model evaluates by itself, and its features train another."""
+    out = tmp_path / "run"
+    text = invoke("train", "exp5", *COMMON, folder, "-o", out)
+    assert "of 30 test images correct" in text
+    assert all(name in text for name in ("A", "B", "C", "mean of the classes"))
+    result = read_result(out / "metrics.json")
+    assert (result.recipe.name, result.recipe.learning_rate) == ("fine-tune", 0.01)
+    rows = json.loads(invoke("evaluate", out, "--data", folder, "--format", "json"))
+    assert rows[0]["correct"] == result.correct
+    again = invoke("train", out, "--data", folder, "--epochs", "1", "-o", tmp_path / "second")
+    assert "of 30 test images correct" in again
+
+
+@pytest.mark.slow
+def test_a_study_trains_on_a_folder(folder, tmp_path):
+    """Its runs are those of `train`, and its figures leave out what is documented for MNIST."""
+    options = ["exp5", *COMMON, folder, "--seed", "0", "-o", tmp_path / "study"]
+    (row,) = json.loads(invoke("study", *options, "--format", "json"))
+    assert row["split"] == "test"
+    invoke("train", "exp5", *COMMON, folder, "-o", tmp_path / "run")
+    result = read_result(tmp_path / "run" / "metrics.json")
+    assert read_result(tmp_path / "study" / "exp5-fine-tune-0.json").sha256 == result.sha256
+    assert (tmp_path / "study" / "curves.png").exists()
+
+
+def test_wrong_folders_are_refused(folder, tmp_path):
+    """Missing and single classes, empty folders and wrong settings are errors, and say which."""
+    train = ["train", "exp5", "--epochs", "1", "-o", tmp_path / "out", "--data"]
+    missing = tmp_path / "missing"
+    shutil.copytree(folder, missing)
+    shutil.rmtree(missing / "test" / "B")
+    assert "B in one of them only" in str(refused(*train, missing))
+    single = tmp_path / "single"
+    shutil.copytree(folder / "train" / "A", single / "A")
+    assert "two classes or more, got 1 (A)" in str(refused(*train, single))
+    (tmp_path / "empty").mkdir()
+    assert "Found neither" in str(refused(*train, tmp_path / "empty"))
+    assert "no folder" in str(refused(*train, tmp_path / "absent"))
+    assert "got 'speed=3'" in str(refused(*train, folder, "--set", "speed=3"))
+    assert "batch_size of the recipe" in str(refused(*train, folder, "--set", "batch_size=0"))
+    assert "random ones" in str(refused(*train, folder, "--freeze", "features"))
+    assert "Did you mean 'record'" in str(refused(*train, folder, "--recipe", "recrod"))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"), [([0, 1, -1], "whole numbers from 0, got -1"), ([0, 0, 0], "got 1")]
+)
+def test_wrong_labels_are_refused(letters, labels, message):
+    """Negative labels, and labels of one class, are errors."""
+    with pytest.raises((InputError, DataError), match=message):
+        mnistzoo.train("exp5", (letters.images[:3], labels))
+
+
+def test_splits_must_agree(letters):
+    """Test images of other classes are refused, and so is a class name that cannot be saved."""
+    other = ImageDataset(letters.images, letters.labels, ("A", "B", "D"), style="mnist")
+    with pytest.raises(DataError, match=r"\(A, B, C\).*got A, B, D"):
+        mnistzoo.train("exp5", letters, test=other)
+    odd = ImageDataset(letters.images, letters.labels, ("A", "B", "x" * 101))
+    with pytest.raises(InputError, match="1 to 100 printable"):
+        mnistzoo.train("exp5", odd)
+
+
+def test_each_class_has_its_share_of_the_held_out_images():
+    """Any number of them has the share of each class, off by less than one; the rest is kept."""
+    labels = torch.tensor([0] * 50 + [1] * 30 + [2] * 20)
+    order = order_by_share(labels)
+    assert sorted(order.tolist()) == list(range(100))
+    for count in (10, 33, 90):
+        counts = labels[order[:count]].bincount(minlength=3)
+        expected = torch.tensor([0.5, 0.3, 0.2]) * count
+        assert (counts - expected).abs().max() < 1
+    assert (count_held_out(0.1, 60), count_held_out(0.001, 60), count_held_out(7, 60)) == (6, 1, 7)
+    for wrong in (60, -1, 2.5, float("nan")):
+        with pytest.raises(InputError, match="fraction below 1 or a number"):
+            count_held_out(wrong, 60)
+
+
+def test_a_class_without_training_images_is_refused(letters):
+    """Holding out all images of a class is an error that names it."""
+    labels = letters.labels.clone()
+    labels[letters.labels == 2] = 1
+    labels[0] = 2
+    splits = Splits(ImageDataset(letters.images, labels, letters.classes), None)
+    with pytest.raises(DataError, match="none of C after 100 of 120"):
+        splits.select(100)
+
+
+def test_settings_change_a_recipe():
+    """Fields of the recipe and its augmentation are set by name, with the right type."""
+    made = change_settings(FINE_TUNE, ["degrees=5", "ema_decay=null", "nesterov=false", "epochs=3"])
+    assert (made.augmentation.degrees, made.ema_decay, made.nesterov) == (5.0, None, False)
+    assert (made.epochs, made.name) == (3, "fine-tune")
+    for wrong in ("name=x", "epochs", "augmentation=2", "epochs=1.5", "momentum=1", "scale=nan"):
+        with pytest.raises(InputError):
+            change_settings(FINE_TUNE, [wrong])
+
+
+def test_inputs_reach_other_processes(letters):
+    """Pickled inputs hold the same images."""
+    import pickle
+
+    made = Splits(letters, None).select(12)
+    again = pickle.loads(pickle.dumps(made))
+    assert again.training.digest == made.training.digest
+    assert isinstance(again, inputs.Inputs)
