@@ -7,12 +7,13 @@ import subprocess
 import numpy as np
 import pytest
 
+import microcontroller
 import mnistzoo
 from mnistzoo.architectures import Architecture, Conv, Pool
 from mnistzoo.errors import InputError
 from mnistzoo.export import export
 from mnistzoo.export.c_header import build_header
-from mnistzoo.export.integers import MAX_SUM, quantize
+from mnistzoo.export.integer_quantization import MAX_SUM, quantize
 from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import NumpyModel
 from mnistzoo.models.convnet import ConvNet
@@ -22,6 +23,8 @@ STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
 SANITIZED = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 NAMES = mnistzoo.list_models()
 DIGITS = [str(digit) for digit in range(10)]
+NUM_MACS = 4_300_920
+"""Of exp5, for one image."""
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler, cc")
 
@@ -161,10 +164,10 @@ def test_constants_and_state_are_as_large_as_stated(tmp_path):
 
 @needs_compiler
 def test_text_cannot_end_the_comment(tmp_path, test_images):
-    """Titles and labels with comment ends, quotes and other alphabets compile."""
+    """Titles and labels with marks of comments, quotes and other alphabets compile."""
     model = integers("exp1", 8)
-    title = 'A "title" */ int x = ; \\'
-    labels = ["*/", "\\", '"', "ж", *DIGITS[4:]]
+    title = 'A "title" */ int x = ; /*/ \u202e ??/ \\'
+    labels = ["*/", "\\", '"', "ж", "</script>", "/*", "\n", *DIGITS[7:]]
     assert_same(
         build_header(model, "model", title, labels).text,
         model,
@@ -198,95 +201,38 @@ def test_unsupported_architectures_are_refused(test_images, layers, message):
         quantize(numpy_model(model), test_images.images[:2].numpy())
 
 
-BARE_METAL = r"""
-#include "model.h"
-#include "images.h"
+@pytest.mark.parametrize(
+    ("parameter", "value"), [("classifier.weight", 1.0), ("classifier.bias", 1e12)]
+)
+def test_sums_that_could_overflow_are_refused(test_images, parameter, value):
+    """67,600 equal weights, or a bias beyond 32 bits, are refused before they wrap around."""
+    model = ConvNet(Architecture("wide", (Conv(100),))).eval()
+    model.get_parameter(parameter).data.fill_(value)
+    with pytest.raises(InputError, match=r"within 32 bits, got up to .*ONNX"):
+        quantize(numpy_model(model), test_images.images[:2].numpy())
 
-/* A request to the debugger, which QEMU answers: 3 writes a character, 0x18 exits. */
-static void semihost(int operation, const void *argument) {
-    register int r0 __asm__("r0") = operation;
-    register const void *r1 __asm__("r1") = argument;
-    __asm__ volatile("bkpt 0xab" : "+r"(r0) : "r"(r1) : "memory");
-}
 
-static void print(int value, char end) {
-    char digits[4], sign = '-';
-    int count = 0;
-    if (value < 0) semihost(3, &sign);
-    for (int left = value < 0 ? -value : value; left || !count; left /= 10)
-        digits[count++] = (char)('0' + left % 10);
-    while (count) semihost(3, &digits[--count]);
-    semihost(3, &end);
-}
-
-static void start(void) {
-    int8_t scores[model_CLASSES];
-    for (int i = 0; i < COUNT; i++) {
-        print(model_predict(images[i], scores), ' ');
-        for (int k = 0; k < model_CLASSES; k++)
-            print(scores[k], k < model_CLASSES - 1 ? ' ' : '\n');
-    }
-    semihost(0x18, (void *)0x20026);
-}
-
-typedef struct {
-    uint32_t stack;
-    void (*start)(void);
-} Vectors;
-
-__attribute__((section(".vectors"), used)) static const Vectors vectors = {STACK_TOP, start};
-"""
-"""Prints a label and scores for each image, without an operating system."""
-
-LINKER_SCRIPT = """
-SECTIONS {
-  . = 0;
-  .text : { KEEP(*(.vectors)) *(.text*) *(.rodata*) }
-  .static : { *(.data*) *(.bss*) }
-  ASSERT(SIZEOF(.static) == 0, "static variables need RAM")
-}
-"""
-
-CROSS_COMPILER, QEMU = shutil.which("arm-none-eabi-gcc"), shutil.which("qemu-system-arm")
-
-RAM = 8_000
-"""Bytes of RAM: the stack starts that high, and what is below the first byte does not exist."""
+@needs_compiler
+def test_layers_of_many_channels(tmp_path, test_images):
+    """300 channels, and three rows of them beyond 64 kB, have the reference's answers."""
+    layers = (Conv(300), Conv(300), Pool(), Conv(300), Conv(2))
+    model = ConvNet(Architecture("wide", layers)).eval()
+    images = test_images.images[:1].numpy()
+    made = quantize(numpy_model(model), images, 4)
+    assert_same(build_header(made, "model", "wide", DIGITS).text, made, images, tmp_path)
 
 
 @pytest.mark.skipif(
-    not (CROSS_COMPILER and QEMU), reason="needs gcc-arm-none-eabi and qemu-system-arm"
+    not (microcontroller.CROSS_COMPILER and microcontroller.QEMU),
+    reason="needs gcc-arm-none-eabi and qemu-system-arm",
 )
-@pytest.mark.parametrize(("cpu", "board"), [("m0plus", "microbit"), ("m4", "mps2-an386")])
+@pytest.mark.parametrize("cpu", microcontroller.BOARDS)
 @pytest.mark.parametrize("bits", [8, 4])
-def test_microcontrollers(tmp_path, test_images, cpu, board, bits):
+def test_microcontrollers(test_images, cpu, bits):
     """A Cortex-M0+ and an M4 with 8 kB of RAM give the reference's answers for exp5."""
-    model, images = integers("exp5", bits), test_images.images[:3].numpy()
-    rows = ",\n".join(f"{{{', '.join(map(str, image.ravel()))}}}" for image in images)
-    files = {
-        "model.h": build_header(model, "model", "exp5", DIGITS).text,
-        "images.h": f"enum {{ COUNT = {len(images)} }};\n"
-        f"static const uint8_t images[COUNT][784] = {{{rows}}};\n",
-        "main.c": BARE_METAL,
-        "link.ld": LINKER_SCRIPT,
-    }
-    for name, text in files.items():
-        (tmp_path / name).write_text(text, encoding="utf8")
-    target = (f"-mcpu=cortex-{cpu}", "-mthumb", "-ffreestanding", "-nostdlib", "-T", "link.ld")
-    stack = f"-DSTACK_TOP={0x20000000 + RAM // 8 * 8}"
-    command = [CROSS_COMPILER, *STRICT, *target, stack, "main.c", "-lgcc", "-o", "main.elf"]
-    subprocess.run(command, cwd=tmp_path, check=True)
-    emulator = [QEMU, "-M", board, "-nographic", "-semihosting", "-kernel", "main.elf"]
-    done = subprocess.run(
-        emulator,
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()  # where QEMU writes what the program prints
-    found = np.array([list(map(int, line.split())) for line in lines])
-    np.testing.assert_array_equal(found[:, 0], model.sums(images).argmax(1))
-    np.testing.assert_array_equal(found[:, 1:], model.scores(images))
+    model, images = integers("exp5", bits), test_images.images[:2].numpy()
+    header = build_header(model, "model", "exp5", DIGITS).text
+    instructions, labels, scores = microcontroller.run(header, images, cpu, ram=8_000)
+    np.testing.assert_array_equal(labels, model.sums(images).argmax(1))
+    np.testing.assert_array_equal(scores, model.scores(images))
+    assert instructions > NUM_MACS

@@ -41,7 +41,8 @@ def folder(letters, tmp_path_factory):
     for index, (image, label) in enumerate(zip(letters.images, letters.labels, strict=True)):
         place = folder / ("test" if index < 30 else "train") / letters.classes[label]
         place.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image.numpy()).save(place / f"{index}.png")
+        pixels = np.pad(image.numpy(), 20)  # small, so that the styles differ
+        Image.fromarray(pixels).save(place / f"{index}.png")
     return folder
 
 
@@ -166,6 +167,25 @@ def test_a_study_trains_on_a_folder(folder, tmp_path):
     result = read_result(tmp_path / "run" / "metrics.json")
     assert read_result(tmp_path / "study" / "exp5-fine-tune-0.json").sha256 == result.sha256
     assert (tmp_path / "study" / "curves.png").exists()
+
+
+def test_images_are_read_in_the_style_of_the_model(folder, tmp_path):
+    """A model of the plain style is evaluated on plain images, beside one of MNIST's style."""
+    model = mnistzoo.exp5(pretrained=True)
+    model.classifier = torch.nn.Linear(108, 3)
+    model.labels = ("A", "B", "C")
+    plain, mnist = (mnistzoo.load_dataset(folder, style=style) for style in ("plain", "mnist"))
+    assert not torch.equal(plain.images, mnist.images)
+    expected = {
+        style: mnistzoo.evaluate(model, dataset).nll
+        for style, dataset in {"plain": plain, "mnist": mnist}.items()
+    }
+    for model.style, nll in expected.items():
+        assert mnistzoo.evaluate(model, folder).nll == nll
+        model.save_pretrained(tmp_path / model.style)
+    command = ["evaluate", *(tmp_path / style for style in expected), "--data", folder]
+    rows = json.loads(invoke(*command, "--format", "json"))
+    assert [row["nll"] for row in rows] == list(expected.values())
 
 
 def test_wrong_folders_are_refused(folder, tmp_path):

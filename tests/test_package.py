@@ -14,12 +14,12 @@ LAYERS = [
     {"__main__"},
     {"cli"},
     {"plots", "zoo"},
-    {"export", "training"},
-    {"evaluation"},
+    {"training"},
+    {"bulk", "evaluation", "export"},
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis"},
-    {"architectures", "files", "labels", "records", "tables"},
+    {"architectures", "cluster", "files", "labels", "processes", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""

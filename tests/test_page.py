@@ -212,14 +212,20 @@ def test_it_fits_a_phone(address, scheme):
 
 
 def test_what_could_end_the_script_does_not(tmp_path):
-    """Titles with markup, quotes and other alphabets are shown as they are."""
+    """Titles and labels with markup, quotes and other alphabets are shown as they are."""
     title = 'Ziffern "0–9" </script><b>&amp; цифры'
+    labels = ['"', "'", "</script><b>", "<!--", "&amp;", "ноль", "零", "\\", "@TITLE@", "a\u2028b"]
+    model = fused("exp1")
+    model.labels = labels
     file = tmp_path / "page.html"
-    file.write_bytes(build_page([fused("exp1")], title))
+    file.write_bytes(build_page([model], title))
     with browser() as driver:
         driver.get(file.as_uri())
         assert driver.title == driver.find_element("css selector", "h1").text == title
-        assert driver.execute_script("return mnistzoo.models[0].name") == "exp1"
+        assert driver.execute_script("return mnistzoo.models[0].labels") == labels
+        shown = driver.find_element("tag name", "body").get_attribute("textContent")
+        assert [label for label in labels if label not in shown] == []
+        assert driver.get_log("browser") == []
 
 
 def test_a_page_is_small():

@@ -277,7 +277,7 @@ def draw(*args):
     return result.stdout
 
 
-@pytest.mark.parametrize("command", ["curves", "accuracy-vs-parameters"])
+@pytest.mark.parametrize("command", ["curves", "accuracy-vs-parameters", "fine-tuning"])
 def test_plots_of_runs_are_written(folder, command):
     """The commands write an image that carries the facts it was drawn from, and print them."""
     path = folder / "figure.png"

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from PIL import Image
 
 import warm
-from mnistzoo.errors import InputError, MissingExtraError, TrainingError
+from mnistzoo.bulk.predictor import File, Predictor
+from mnistzoo.errors import ClusterError, InputError, MissingExtraError
 from mnistzoo.files import sha256
+from mnistzoo.inference import load_model
 from mnistzoo.training import loop
 from mnistzoo.training.metrics import parse_result, read_result
 from mnistzoo.training.ray_engine import run_on_ray, teacher_files, train_remotely
@@ -92,6 +95,41 @@ def test_a_node_is_killed(tmp_path, temporary, cluster):
     assert loop.train_run(made[0], tmp_path / "alone").sha256 == results[0].sha256
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings(  # as above
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
+def test_a_node_is_killed_while_it_predicts(tmp_path, cluster, few):
+    """With a node killed, each file has one row, in order: that of a run on this machine."""
+    folder, out = tmp_path / "images", tmp_path / "x.jsonl"
+    folder.mkdir()
+    for index in range(300):
+        image = Image.fromarray(255 - few.images[index % 100].numpy())
+        image.resize((200, 200)).save(folder / f"{index:03}.png")
+    (folder / "150.png").write_text("not an image")
+    command = ["-m", "mnistzoo", "predict", folder, "-o", out, "--ray", cluster.address]
+    program = warm.start(command)
+    try:
+        while not (out.exists() and out.read_bytes().count(b"\n") > 32):
+            assert program.poll() is None, program.communicate()
+            time.sleep(0.01)
+        raylet = cluster.list_all_nodes()[1].all_processes["raylet"][0].process
+        os.kill(raylet.pid, signal.SIGKILL)
+        assert out.read_bytes().count(b"\n") < 300
+        printed, errors = program.communicate()
+    finally:
+        program.kill()
+        program.communicate()
+    assert program.returncode == 1, errors  # a file is not an image
+    assert printed == f"{out}: 300 files, 1 of them cannot be read\n"
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    files = [str(folder / f"{index:03}.png") for index in range(300)]
+    assert [row["file"] for row in rows] == files
+    assert [index for index, row in enumerate(rows) if "error" in row] == [150]
+    expected = Predictor(load_model("exp5")).rows(map(File, files[:20]))
+    assert rows[:20] == [json.loads(line) for line in expected]
+
+
 def test_files_go_to_a_node_and_back(tmp_path, small_mnist):
     """A task returns the files of its own run; a teacher that has finished is not trained again."""
     (run,) = grid(["exp1"], ["record"], [0], epochs=1)
@@ -116,7 +154,7 @@ def test_other_addresses_are_refused(address):
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "[x]:1"])
 def test_an_address_without_a_cluster_is_refused(temporary, address):
     """If no cluster answers, that is an error at once, in one line."""
-    with pytest.raises(TrainingError, match=r"^There is no Ray cluster at .*ray start") as caught:
+    with pytest.raises(ClusterError, match=r"^There is no Ray cluster at .*ray start") as caught:
         next(run_on_ray({}, address=address))
     assert "\n" not in str(caught.value)
 

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
+from mnistzoo.cli import console
 from mnistzoo.tables import Table
 
 TABLE = Table(
@@ -132,3 +133,34 @@ def test_a_narrow_terminal_cuts_no_number(width):
     text = console.export_text()
     assert text.count("37,752,832") == text.count("224×224 (global)") == 2
     assert text.count("word") == 40
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        Table(("model", "parameters", "receptive field"), [("exp4 · Deep", 17054, "34×34")]),
+        Table(("file", "class"), [("a.png", "7"), ("b[bold].png", None)], text_columns=2),
+        Table(("a", "b"), []),
+        Table(("a b c", "d"), [("x" * 30, "y" * 40)]),
+    ],
+)
+def test_simple_tables_are_printed_as_by_rich(table, capsys):
+    """A table that fits is printed without rich, and looks the same."""
+    console._print_rich(table)
+    expected = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert console._print_simple(table)
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        Table(("a",), [("數字",)]),
+        Table(("a",), [("e\u0301",)]),
+        Table(("a",), [("x " * 41,)]),
+        Table(("a",), [("x",)], caption="b"),
+    ],
+)
+def test_other_tables_need_rich(table):
+    """Wide characters, long lines and captions are left to rich."""
+    assert not console._print_simple(table)

@@ -73,6 +73,10 @@ class TrainingError(MnistZooError, RuntimeError):
     """A training run that cannot start or has diverged."""
 
 
+class ClusterError(MnistZooError, RuntimeError):
+    """A Ray cluster that cannot be reached, or processes that cannot be started."""
+
+
 class UnknownOperatorError(MnistZooError, NotImplementedError):
     """An operator without a rule. The analysis never guesses."""
 

@@ -69,7 +69,7 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
-        with _translate_os_errors(target):
+        with translate_os_errors(target):
             target.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("xb") as file:
                 file.write(data)
@@ -88,7 +88,7 @@ def move(path: Path, target: Path) -> None:
     Raises:
         FileWriteError: The folder cannot be written. Both files are then unchanged.
     """
-    with _translate_os_errors(target):
+    with translate_os_errors(target):
         path.replace(target)
 
 
@@ -98,7 +98,7 @@ def remove(path: Path) -> None:
     Raises:
         FileWriteError: The folder cannot be written.
     """
-    with _translate_os_errors(path):
+    with translate_os_errors(path):
         path.unlink(missing_ok=True)
 
 
@@ -109,13 +109,14 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         FileWriteError: It cannot be created.
     """
     folder = Path(path)
-    with _translate_os_errors(folder):
+    with translate_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @contextlib.contextmanager
-def _translate_os_errors(target: Path) -> Iterator[None]:
+def translate_os_errors(target: Path) -> Iterator[None]:
+    """Raise errors of writing `target` as `FileWriteError`."""
     try:
         yield
     except (OSError, ValueError) as error:
@@ -126,11 +127,11 @@ def _translate_os_errors(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
-    """Hold a lock on a folder: exclusive, or `shared` with other readers.
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[None]:
+    """Hold a lock on a folder or file: exclusive, or `shared` with other readers.
 
-    This is an advisory `flock` on the folder itself. It leaves no file behind and ends with the
-    process. Where the system has no such lock (Windows, some network drives) or the folder does
+    This is an advisory `flock` on the path itself. It leaves no file behind and ends with the
+    process. Where the system has no such lock (Windows, some network drives) or the path does
     not exist, nothing is locked.
 
     Raises:
@@ -139,7 +140,7 @@ def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterator
     try:
         import fcntl
 
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY)
     except (ImportError, OSError):
         yield
         return
@@ -149,8 +150,8 @@ def locked(folder: Path, *, shared: bool = False, wait: bool = True) -> Iterator
             fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise FileWriteError(
-                f"Cannot write {folder}: another process is using it. "
-                "Wait until it ends, or choose another folder."
+                f"Cannot write {path}: another process is using it. "
+                "Wait until it ends, or choose another one."
             ) from error
         except OSError:
             pass  # this file system has no locks

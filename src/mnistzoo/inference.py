@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnistzoo.architectures import BUILDABLE, MEAN, STD, Architecture, Conv, Style
+from mnistzoo.files import sha256
 from mnistzoo.images.prediction import Digit, Prediction, predict, read
 from mnistzoo.storage.manifest import pretrained_state_dict
 from mnistzoo.storage.model_folder import read_folder, unpack
@@ -53,6 +54,7 @@ class NumpyModel:
         architecture: the row of data that it is built from.
         convolutions: one layer per convolution, from the input on.
         classifier: the linear layer.
+        sha256: digest of the state dict.
         labels: names of the classes, or None if they are only numbered.
         style: how images become 28×28 pixels.
     """
@@ -60,6 +62,7 @@ class NumpyModel:
     architecture: Architecture
     convolutions: tuple[Layer, ...]
     classifier: Layer
+    sha256: str
     labels: tuple[str, ...] | None = None
     style: Style = "mnist"
 
@@ -68,7 +71,8 @@ class NumpyModel:
         """Fold a state dict of arrays into a model."""
         count = sum(isinstance(layer, Conv) for layer in architecture.layers)
         convolutions = tuple(_folded(state, number + 1) for number in range(count))
-        return cls(architecture, convolutions, _layer(state, "classifier"))
+        weights = sha256(b"".join(state[name].tobytes() for name in sorted(state)))
+        return cls(architecture, convolutions, _layer(state, "classifier"), weights)
 
     def log_probabilities(self, images: NDArray[np.uint8]) -> Floats:
         """Return log-probabilities, shape `(N, num_classes)`.
@@ -83,13 +87,14 @@ class NumpyModel:
 
     def predict(self, image: ImageLike) -> Prediction:
         """Classify the digit in an image, as `ConvNet.predict` does."""
-        return predict(self._classify, image, self.labels)
+        return predict(self.classify, image, self.labels, self.style)
 
     def read(self, image: ImageLike) -> list[Digit]:
         """Return every digit in an image, as `ConvNet.read` does."""
-        return read(self._classify, image, self.labels)
+        return read(self.classify, image, self.labels, self.style)
 
-    def _classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
+    def classify(self, digits: list[NDArray[np.uint8]]) -> list[list[float]]:
+        """Return the probabilities of digits in MNIST format, each uint8 of shape `(28, 28)`."""
         # one by one: a digit's numbers must not depend on the others
         logs = [self.log_probabilities(digit[None])[0].astype(np.float64) for digit in digits]
         return [(np.exp(row) / np.exp(row).sum()).tolist() for row in logs]

@@ -138,6 +138,22 @@ class Table:
         lines = ["  ".join(map(self._aligned, row, widths, range(len(row)))) for row in cells]
         return "\n".join([*map(str.rstrip, lines), *filter(None, [self.caption])])
 
+    def to_lines(self) -> tuple[list[str], list[str]]:
+        """Return the header and the rows as lines, with a ruler between them.
+
+        Each word of a column's name has a line of its own, which keeps the table narrow.
+        """
+        rows, heads = self.cells(), [column.split(" ") for column in self.columns]
+        height = max(map(len, heads), default=0)
+        padded = [[""] * (height - len(words)) + words for words in heads]
+        header = [[words[line] for words in padded] for line in range(height)]
+        widths = [max(map(len, column)) for column in zip(*header, *rows, strict=True)]
+        lines = [
+            "  ".join(map(self._aligned, row, widths, range(len(row)))) for row in (*header, *rows)
+        ]
+        ruler = "─" * (sum(widths) + 2 * (len(widths) - 1))
+        return lines[:height], [ruler, *lines[height:]]
+
     def _aligned(self, cell: str, width: int, index: int) -> str:
         return cell.ljust(width) if index < self.text_columns else cell.rjust(width)
 

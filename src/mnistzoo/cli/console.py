@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +81,38 @@ def print_json(value: Any) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table at the width of the terminal, or wider to avoid breaking words and numbers."""
+    if not _print_simple(table):
+        _print_rich(table)
+
+
+def _print_simple(table: Table) -> bool:
+    """Print a table as it is and return True, unless it needs more than padding to fit.
+
+    This prints what rich would, without importing it.
+    """
+    terminal = sys.stdout.isatty()
+    if table.caption or (terminal and os.name != "posix"):
+        return False
+    header, body = table.to_lines()
+    width = shutil.get_terminal_size().columns if terminal else MIN_WIDTH
+    lines = [*header, *body]
+    if any(len(line) > width or not _is_narrow(line) for line in lines):
+        return False
+    if terminal:
+        header = [f"\x1b[1m{line}\x1b[0m" for line in header]
+    print("\n".join(map(str.rstrip, (*header, *body))))
+    return True
+
+
+def _is_narrow(line: str) -> bool:
+    """Return whether each character takes one column of a terminal."""
+    return line.isascii() or not any(
+        unicodedata.east_asian_width(character) in "WF" or unicodedata.combining(character)
+        for character in line
+    )
+
+
+def _print_rich(table: Table) -> None:
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)

@@ -13,7 +13,7 @@ import typer
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import print_records, progress
 from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption
-from mnistzoo.cli.source import check, check_data, load, load_data, title
+from mnistzoo.cli.source import check, check_data, load, load_data, style_for, title
 
 if TYPE_CHECKING:
     from mnistzoo.evaluation import Evaluation
@@ -88,10 +88,15 @@ def _evaluate(
     from mnistzoo.evaluation import evaluate
 
     loaded = {name: load(name) for name in names}
-    dataset = mnist(train=False) if data is None else load_data(data, style, strict=strict)
+    styles = {name: style_for(model, style) for name, model in loaded.items()}
+    datasets = {
+        style: mnist(train=False) if data is None else load_data(data, style, strict=strict)
+        for style in dict.fromkeys(styles.values() if data else [None])
+    }
     found = {}
     with progress("images") as bar:
         for name, model in loaded.items():
+            dataset = datasets[styles[name] if data else None]
             task = bar.add_task(name, total=len(dataset.labels))
             found[name] = evaluate(model, dataset, on_batch=partial(bar.advance, task))
     return found

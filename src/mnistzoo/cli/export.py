@@ -9,16 +9,8 @@ from typing import Annotated
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Format, Model
+from mnistzoo.cli.options import Format, Model, check_suffix
 from mnistzoo.cli.source import load
-
-SUFFIXES = (".onnx", ".pt2", ".pte", ".html", ".h")
-
-
-def _check_suffix(output: Path) -> Path:
-    if output.suffix not in SUFFIXES:
-        raise typer.BadParameter(f"Expected a file that ends in {', '.join(SUFFIXES)}.")
-    return output
 
 
 def export(
@@ -27,7 +19,7 @@ def export(
         Path,
         typer.Option(
             *("--output", "-o"),
-            callback=_check_suffix,
+            callback=check_suffix(".onnx", ".pt2", ".pte", ".html", ".h"),
             help="The file to write: .onnx, .pt2 (torch.export), .pte (ExecuTorch), .html (a page "
             "to draw on) or .h (a C header).",
         ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Literal, cast
@@ -80,6 +81,17 @@ def any_model(name: str) -> ArgumentInfo:
     )
 
 
+def check_suffix(*suffixes: str) -> Callable[[Path | None], Path | None]:
+    """Return a callback that refuses an output file with another suffix."""
+
+    def check(output: Path | None) -> Path | None:
+        if output is not None and output.suffix.lower() not in suffixes:
+            raise typer.BadParameter(f"Expected a file that ends in {' or '.join(suffixes)}.")
+        return output
+
+    return check
+
+
 Format = Annotated[
     FormatName, typer.Option("--format", help="How to print the result; csv and json hold data.")
 ]
@@ -107,6 +119,12 @@ StyleOption = Annotated[
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail at the first image that cannot be read.")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="Run on a Ray cluster instead: auto or HOST:PORT."
+    ),
 ]
 Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of the run.")]
 Epochs = Annotated[

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Data, Format, Model, Results, StyleName, StyleOption
-from mnistzoo.cli.source import check, check_data, load, load_data, title
+from mnistzoo.cli.options import Data, Format, Model, Results, StyleName, StyleOption, check_suffix
+from mnistzoo.cli.source import check, check_data, load, load_data, style_for, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,19 +22,12 @@ app = typer.Typer(
     help="Draw figures.", no_args_is_help=True, epilog="Example: mnistzoo plot errors exp5"
 )
 
-SUFFIXES = (".png", ".pdf", ".svg")
-
-
-def _check_suffix(output: Path) -> Path:
-    if output.suffix.lower() not in SUFFIXES:
-        raise typer.BadParameter(f"Expected a file that ends in {', '.join(SUFFIXES)}.")
-    return output
-
-
 Output = Annotated[
     Path,
     typer.Option(
-        *("--output", "-o"), callback=_check_suffix, help="The file to write: .png, .pdf or .svg."
+        *("--output", "-o"),
+        callback=check_suffix(".png", ".pdf", ".svg"),
+        help="The file to write: .png, .pdf or .svg.",
     ),
 ]
 
@@ -100,6 +93,22 @@ def accuracy_vs_parameters(
     results = load_results(folder)
     facts, text = plots.facts_of_summaries(results), _count(results, "run")
     _finish(plots.accuracy_vs_parameters(results), output, facts, text, format_)
+
+
+@app.command(epilog="Example: mnistzoo plot fine-tuning runs -o fine-tuning.svg")
+def fine_tuning(
+    folder: Results, output: Output = Path("fine-tuning.png"), format_: Format = "table"
+) -> None:
+    """Draw accuracy over training images.
+
+    The figure compares runs from pretrained features with runs from scratch.
+    """
+    from mnistzoo import plots
+    from mnistzoo.training.metrics import load_results
+
+    results = load_results(folder)
+    facts, text = plots.facts_of_fine_tuning(results), _count(results, "run")
+    _finish(plots.fine_tuning(results), output, facts, text, format_)
 
 
 @app.command(epilog="Example: mnistzoo plot confusion exp5 -o confusion.svg")
@@ -185,7 +194,7 @@ def _evaluate(model: str, data: Path | None, style: StyleName | None) -> tuple[E
     from mnistzoo.data.mnist import mnist
     from mnistzoo.evaluation import evaluate
 
-    dataset = mnist(train=False) if data is None else load_data(data, style)
+    dataset = mnist(train=False) if data is None else load_data(data, style_for(loaded, style))
     return evaluate(loaded, dataset), dataset.images
 
 

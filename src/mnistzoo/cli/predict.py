@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 import typer
 
 from mnistzoo.cli.console import print_records
-from mnistzoo.cli.options import Format, ModelOption
+from mnistzoo.cli.images import STDIN, Images, image_files, report
+from mnistzoo.cli.options import Format, ModelOption, RayAddress, check_suffix
 from mnistzoo.cli.source import check, load_arrays
-from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
-from mnistzoo.images.suffixes import SUFFIXES
+from mnistzoo.errors import MnistZooError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,11 +24,17 @@ if TYPE_CHECKING:
 
     Pixels: TypeAlias = NDArray[np.uint8]
 
-Images = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="IMAGE", help="Image files, folders of images, or - for standard input."
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        *("--output", "-o"),
+        callback=check_suffix(".jsonl"),
+        help="Write a row of JSON for each image file here: .jsonl.",
     ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, help="Processes that predict, with --output.", show_default="all cores"),
 ]
 Source: TypeAlias = str | bytes
 T = TypeVar("T")
@@ -39,6 +43,9 @@ T = TypeVar("T")
 def predict(
     images: Images,
     model: ModelOption = "exp5",
+    output: Output = None,
+    jobs: Jobs = None,
+    ray: RayAddress = None,
     show: Annotated[
         bool, typer.Option("--show", help="Also print the model's 28×28 input.")
     ] = False,
@@ -47,27 +54,50 @@ def predict(
     """Predict the digit in each image.
 
     Images that cannot be read are reported on stderr, and the exit status is 1.
+
+    With --output, predictions go to a file: a line of JSON for each image, with an "error" in
+    place of a prediction if it cannot be read. All cores are used. If it is interrupted, the same
+    command resumes.
     """
+    if output is None and (jobs is not None or ray is not None):
+        raise typer.BadParameter("--jobs and --ray need --output.")
+    if jobs is not None and ray is not None:
+        raise typer.BadParameter("Choose one of --jobs and --ray.")
+    if output is not None and STDIN in images:
+        raise typer.BadParameter("--output needs files or folders, not standard input.")
+    if output is None:
+        whole = _print_predictions(images, model, show, format_)
+    else:
+        from mnistzoo.cli.bulk import predict_to_file
 
-    def one(model: NumpyModel, source: Source) -> tuple[Prediction, Pixels | None]:
-        from mnistzoo.images.preprocessing import to_mnist
+        whole = predict_to_file(
+            images, model, output, show=show, jobs=jobs, ray=ray, format_=format_
+        )
+    if not whole:
+        raise typer.Exit(1)
 
-        return model.predict(source), to_mnist(source) if show else None
+
+def _print_predictions(images: list[str], model: str, show: bool, format_: str) -> bool:
+    """Print the prediction of each image, and return whether all could be read."""
+
+    def one(model: NumpyModel, source: Source) -> tuple[Prediction, Pixels]:
+        from mnistzoo.images.prediction import predict_pixels
+        from mnistzoo.images.preprocessing import CONVERSIONS
+
+        pixels = CONVERSIONS[model.style](source)
+        return predict_pixels(model.classify, [pixels], model.labels)[0], pixels
 
     found, failed = _each(images, model, one)
     records = [
-        {"file": name} | asdict(read) | ({} if pixels is None else {"pixels": pixels.tolist()})
+        {"file": name} | asdict(read) | ({"pixels": pixels.tolist()} if show else {})
         for name, (read, pixels) in found
     ]
     cells = [(name, read.name, f"{read.probability:.1%}") for name, (read, _) in found]
-    if found:
-        print_records(format_, records, ("file", "class", "probability"), cells)
-    for name, (_, pixels) in found if format_ == "table" else ():
-        if pixels is not None:
-            print(name)
-            _print_half_blocks(pixels)
-    if failed:
-        raise typer.Exit(1)
+    _print_found(format_, records, ("file", "class", "probability"), cells)
+    for name, (_, pixels) in found if show and format_ == "table" else ():
+        print(name)
+        _print_half_blocks(pixels)
+    return not failed
 
 
 def read(images: Images, model: ModelOption = "exp5", format_: Format = "table") -> None:
@@ -84,10 +114,20 @@ def read(images: Images, model: ModelOption = "exp5", format_: Format = "table")
         for name, digit in digits
     ]
     headers = ("file", "class", "probability", "left", "top", "right", "bottom")
-    if found:
-        print_records(format_, records, headers, cells)
+    _print_found(format_, records, headers, cells)
     if failed:
         raise typer.Exit(1)
+
+
+def _print_found(
+    format_: str,
+    records: list[dict[str, Any]],
+    headers: Sequence[str],
+    cells: Sequence[tuple[str, ...]],
+) -> None:
+    """Print a row for each record; without records, only JSON has something to print."""
+    if records or format_ == "json":
+        print_records(format_, records, headers, cells)
 
 
 def _each(
@@ -101,7 +141,7 @@ def _each(
     sources = list(_sources(arguments))
     failed = [(name, source) for name, source in sources if isinstance(source, MnistZooError)]
     for name, error in failed:
-        _report(name, error)
+        report(name, error)
     if len(failed) == len(sources):
         return [], True
     loaded, found = load_arrays(model), []
@@ -110,55 +150,21 @@ def _each(
             try:
                 found.append((name, read(loaded, source)))
             except MnistZooError as error:
-                _report(name, error)
+                report(name, error)
     return found, len(found) < len(sources)
 
 
 def _sources(arguments: list[str]) -> Iterator[tuple[str, Source | MnistZooError]]:
     """Yield the name of each image with its path or bytes, or with the error to report."""
     for argument in arguments:
-        if argument == "-":
+        if argument == STDIN:
             yield argument, typer.get_binary_stream("stdin").read()
-        else:
-            yield from _files_or_error(argument)
-
-
-def _files_or_error(argument: str) -> list[tuple[str, Source | MnistZooError]]:
-    try:
-        return [(path, path) for path in _files(argument)]
-    except MnistZooError as error:
-        return [(argument, error)]
-    except OSError as error:  # the name is too long, or the folder is not readable
-        return [(argument, FileReadError(f"{error.strerror}. Check the path."))]
-
-
-def _files(argument: str) -> list[str]:
-    """Return a path, or the paths of the images in a folder.
-
-    Raises:
-        InputError: The argument is a URL.
-        FileReadError: There is no such file.
-        ImageError: The folder holds no images.
-    """
-    if "://" in argument:
-        raise InputError(
-            "Expected a file, got a URL. Download it first, or pipe it in: "
-            f"curl -sL {shlex.quote(argument)} | mnistzoo predict -"
-        )
-    path = Path(argument)
-    if not argument or not path.exists():
-        raise FileReadError("There is no such file. Check the path.")
-    if not path.is_dir():
-        return [argument]
-    files = sorted(str(file) for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-    if not files:
-        raise ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
-    return files
-
-
-def _report(name: str, error: MnistZooError) -> None:
-    name, text = name or "''", str(error)
-    print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
+            continue
+        try:
+            for path in image_files(argument):
+                yield path, path
+        except MnistZooError as error:
+            yield argument, error
 
 
 def _print_half_blocks(pixels: Pixels) -> None:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import progress
+from mnistzoo.cli.options import StyleName
 from mnistzoo.errors import FileReadError, UnknownNameError
 from mnistzoo.files import is_dir
 
 if TYPE_CHECKING:
-    from mnistzoo.cli.options import StyleName
     from mnistzoo.data.datasets import ImageDataset
     from mnistzoo.data.idx import Split
     from mnistzoo.inference import NumpyModel
@@ -122,6 +122,11 @@ def load_splits(folder: Path, style: StyleName | None, *, strict: bool = False) 
     if not has_splits(folder):
         return Splits(train, None)
     return Splits(train, load_data(folder, style, split="test", strict=strict))
+
+
+def style_for(model: ConvNet, style: StyleName | None) -> StyleName | None:
+    """Return the style that is asked for, or "plain" for a model that was trained with it."""
+    return StyleName.plain if style is None and model.style == "plain" else style
 
 
 def load_data(

@@ -19,6 +19,7 @@ from mnistzoo.cli.options import (
     FreezeOption,
     Names,
     Pretrained,
+    RayAddress,
     RecipeNames,
     Settings,
     Strict,
@@ -57,10 +58,7 @@ def study(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Parallel runs on this machine.", show_default="1")
     ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Run on a Ray cluster instead: auto or HOST:PORT."),
-    ] = None,
+    ray: RayAddress = None,
     format_: Format = "table",
 ) -> None:
     """Train models × recipes × seeds, or resume an interrupted study.

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE, Style
@@ -26,18 +25,13 @@ from mnistzoo.data.sources import (
 )
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
 from mnistzoo.files import sha256
-from mnistzoo.images.preprocessing import to_gray, to_mnist
+from mnistzoo.images.preprocessing import CONVERSIONS
 
 Source: TypeAlias = Any
 """What `load_dataset` takes."""
 
 OnImage = Callable[[int, int], object]
 """Called with the number of images read so far, and the total."""
-
-_CONVERSIONS: dict[Style, Callable[[Any], NDArray[np.uint8]]] = {
-    "mnist": to_mnist,
-    "plain": to_gray,
-}
 
 
 class Skipped(NamedTuple):
@@ -171,7 +165,7 @@ def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> I
     kept, pixels, skipped = [], [], []
     for index, (name, image) in enumerate(images):
         try:
-            pixels.append(_CONVERSIONS[style](image))
+            pixels.append(CONVERSIONS[style](image))
             kept.append(found.labels[index])
         except (ImageError, FileReadError) as error:
             if strict:

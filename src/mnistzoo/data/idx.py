@@ -12,8 +12,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from mnistzoo.errors import DataError, FileReadError, MnistZooError
+from mnistzoo.errors import DataError, MnistZooError
 from mnistzoo.files import read_bytes
+from mnistzoo.images.folders import list_folder
 
 Split = Literal["train", "test"]
 """A part of a dataset."""
@@ -65,20 +66,6 @@ def find_idx(folder: Path) -> dict[Split, IDXPart]:
             f"({', '.join(sorted(prefixes))}). Move each into a folder of its own."
         )
     return {split: _pair(folder, split, found, *prefixes) for split, _ in sorted(found)}
-
-
-def list_folder(folder: Path) -> list[Path]:
-    """Return what is in a folder, sorted, without hidden files.
-
-    Raises:
-        FileReadError: The folder cannot be read.
-    """
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise FileReadError(
-            f"Cannot read {folder}: {error.strerror}. Check the path and its permissions."
-        ) from error
 
 
 def _pair(folder: Path, split: Split, found: dict[tuple[Split, str], Path], prefix: str) -> IDXPart:

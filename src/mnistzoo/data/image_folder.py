@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnistzoo.data.idx import Split, list_folder
+from mnistzoo.data.idx import Split
 from mnistzoo.errors import DataError
 from mnistzoo.files import is_dir
-from mnistzoo.images.suffixes import SUFFIXES
+from mnistzoo.images.folders import SUFFIXES, find_images, list_folder
 
 _SPLITS: dict[Split, str] = {"train": "train", "test": "test"}
 """The subfolder of each split."""
@@ -31,7 +31,9 @@ def find_image_folders(folder: Path) -> dict[Split | None, dict[str, list[Path]]
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:
-    classes = {path.name: list(_images(path)) for path in sorted(_subfolders(folder))}
+    classes = {
+        path.name: list(map(Path, find_images(path))) for path in sorted(_subfolders(folder))
+    }
     for name, images in classes.items():
         if not images:
             raise DataError(
@@ -43,12 +45,3 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 def _subfolders(folder: Path) -> Iterator[Path]:
     return (path for path in list_folder(folder) if path.is_dir())
-
-
-def _images(folder: Path) -> Iterator[Path]:
-    """Yield the image files in a folder and in the folders inside it, sorted."""
-    for path in list_folder(folder):
-        if path.is_dir() and not path.is_symlink():
-            yield from _images(path)
-        elif path.suffix.lower() in SUFFIXES:
-            yield path

@@ -37,7 +37,8 @@ def evaluate(
             `mnistzoo.mnist(train=False)`. Images have the shape `(N, 28, 28)` or
             `(N, 1, 28, 28)`, light on dark, with pixels from 0 to 1, 255 or 65,535, or normalized
             as by `mnistzoo.transforms()`. Or whatever `mnistzoo.load_dataset` takes or returns;
-            its classes are matched to the model's by name.
+            its classes are matched to the model's by name. Images are read in the style "plain"
+            if `model.style` is.
         on_batch: Called after each batch with the number of images in it.
 
     Raises:
@@ -55,7 +56,8 @@ def evaluate(
     if isinstance(dataset, tuple | list):
         images, labels = labeled_images(dataset)
     else:
-        loaded = load_dataset(dataset)
+        plain = isinstance(model, ConvNet) and model.style == "plain"
+        loaded = load_dataset(dataset, style="plain" if plain else None)
         images, labels, names = loaded.images, loaded.labels, loaded.classes
     batches = []
     with _inference(model) as infer:

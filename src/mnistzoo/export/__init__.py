@@ -15,6 +15,7 @@ import torch
 from mnistzoo._version import __version__
 from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
+from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.files import sha256, write_bytes
 from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
@@ -31,9 +32,6 @@ BITS: dict[str, tuple[int, ...]] = {
 
 FORMATS = tuple(BITS)
 """ONNX, a `torch.export` program, an ExecuTorch program, an HTML page, a C header."""
-
-CALIBRATION_IMAGES = 500
-"""The first training images, from which integer activations take their ranges."""
 
 
 @dataclass(frozen=True)
@@ -69,19 +67,16 @@ def export(
 ) -> Exported:
     """Write a model for another runtime, and return the path, size and digest of the file.
 
-    It is exported in evaluation mode, with batch norm folded.
-
-    ONNX, pt2 and pte files take `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
-    `mnistzoo.transforms()`. They return `log_probabilities` of shape `(batch, num_classes)`.
-    The batch size is free, except in a pte program, which takes one image at a time. An HTML page
-    and a C header take images in MNIST format.
+    It is exported in evaluation mode, with batch norm folded. Other runtimes than a page or a C
+    header take `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
+    `mnistzoo.transforms()`, and return `log_probabilities` of shape `(batch, num_classes)`. The
+    batch size is free, except in a pte program, which takes one image.
 
     Args:
-        model: A pretrained or trained model.
+        model: A pretrained or trained model. For 4 bits, use `pretrained="four-bit"` if it exists.
         output: The file to write. It is replaced in one step.
         format: One of `FORMATS`. Default: the suffix of `output`.
-        bits: Bits of a weight. 8 bits or 4 are calibrated on training images. Default: 32, or 8
-            in a C header.
+        bits: Bits of a weight, by format: see `BITS`. Default: 32, or 8 in a C header.
         title: Title of a page or a header. Default: the model's name.
 
     Raises:
@@ -97,20 +92,28 @@ def export(
     ...     export(exp1(pretrained=True), f"{folder}/exp1.onnx").format
     'onnx'
     """
-    name = format or Path(output).suffix.removeprefix(".")
-    if name not in FORMATS:
-        raise UnknownNameError("format", name, FORMATS)
-    bits = bits or BITS[name][0]
-    if bits not in BITS[name]:
-        allowed = " or ".join(map(str, BITS[name]))
-        raise InputError(f"Expected {allowed} bits for the format {name!r}, got {bits}.")
+    name, bits = _choose(format or Path(output).suffix.lower().removeprefix("."), bits)
     if name == "html":
         return export_page([model], output, title=title)
     plain = _prepare(model)
     if name == "h":
         return _export_header(plain, Path(output), bits, title or display_name(model))
-    data = _encode(plain, name, bits)
-    return _write(output, data, name, bits)
+    return _write(output, _encode(plain, name, bits), name, bits)
+
+
+def _choose(name: str, bits: int | None) -> tuple[str, int]:
+    """Check a format and the bits of its weights; None stands for the default.
+
+    Raises:
+        UnknownNameError, InputError: As for `export`.
+    """
+    if name not in FORMATS:
+        raise UnknownNameError("format", name, FORMATS)
+    bits = BITS[name][0] if bits is None else bits
+    if bits not in BITS[name]:
+        allowed = " or ".join(map(str, BITS[name]))
+        raise InputError(f"Expected {allowed} bits for the format {name!r}, got {bits}.")
+    return name, bits
 
 
 def export_page(
@@ -159,7 +162,7 @@ def _export_header(model: ConvNet, output: Path, bits: int, title: str) -> Expor
 
     from mnistzoo.data.mnist import mnist
     from mnistzoo.export.c_header import build_header
-    from mnistzoo.export.integers import quantize
+    from mnistzoo.export.integer_quantization import quantize
     from mnistzoo.inference import NumpyModel
 
     state_dict = {name: tensor.numpy() for name, tensor in model.state_dict().items()}

@@ -18,20 +18,23 @@ from mnistzoo.export.integers import IntegerModel, input_sides
 
 NUMBERS_A_LINE = 20
 
+TYPES = {8: "int8_t", 4: "uint8_t"}
+"""The C type of an array of weights, by bits of a weight."""
+
 DOTS = {
     8: """static int32_t @NAME@_dot(const int8_t *weight, int start, const uint8_t *x, int count) {
     int32_t sum = 0;
     for (int i = 0; i < count; i++) sum += weight[start + i] * x[i];
     return sum;
 }""",
-    4: """/* Two weights a byte, the first in the low half. */
-static int32_t @NAME@_dot(const int8_t *weight, int start, const uint8_t *x, int count) {
+    4: """/* Two weights a byte, the first in the low half, each stored plus 8. */
+static int32_t @NAME@_dot(const uint8_t *weight, int start, const uint8_t *x, int count) {
+    const uint8_t *byte = weight + start / 2, *end = x + count;
     int32_t sum = 0;
-    for (int i = 0; i < count; i++) {
-        int byte = (uint8_t)weight[(start + i) / 2];
-        int half = (start + i) % 2 ? byte >> 4 : byte & 15;
-        sum += (half < 8 ? half : half - 16) * x[i];
-    }
+    if (start % 2) sum += ((*byte++ >> 4) - 8) * *x++;
+    for (; end - x > 1; byte++, x += 2)
+        sum += ((*byte & 15) - 8) * x[0] + ((*byte >> 4) - 8) * x[1];
+    if (x < end) sum += ((*byte & 15) - 8) * *x;
     return sum;
 }""",
 }
@@ -43,9 +46,9 @@ class Header:
     """A header and what it needs.
 
     Attributes:
-        text: the C code.
-        flash: bytes of weights, biases and shifts.
-        ram: bytes of state on the stack.
+        text: The C code.
+        flash: Bytes of weights, biases and shifts.
+        ram: Bytes of state on the stack.
     """
 
     text: str
@@ -57,10 +60,10 @@ def build_header(model: IntegerModel, name: str, title: str, labels: Sequence[st
     """Return the header of a model.
 
     Args:
-        model: in integers.
-        name: what its functions start with; made a C identifier.
-        title: the first line of its comment.
-        labels: the names of the classes.
+        model: The model in integers.
+        name: What its functions start with; made a C identifier.
+        title: The first line of its comment.
+        labels: The names of the classes.
     """
     name = identifier(name)
     *sides, last = input_sides(model)
@@ -86,6 +89,7 @@ def build_header(model: IntegerModel, name: str, title: str, labels: Sequence[st
         "SHIFT": str(model.shift),
         "ARRAYS": _arrays(model, name),
         "TABLE": _table(model, name, sides, offsets),
+        "WEIGHT": TYPES[model.bits],
         "DOT": DOTS[model.bits].replace("@NAME@", name),
     }
     source = (files("mnistzoo.export") / "c" / "model.h").read_text("utf8")
@@ -104,8 +108,9 @@ def identifier(name: str) -> str:
 
 
 def _comment(text: str) -> str:
-    """Return text that cannot end the comment around it."""
-    return text.replace("*/", "* /").replace("\\", "/").replace("\n", " ")
+    """Return text for a comment, which it can neither end nor open again."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    return re.sub(r"(?<=\*)(?=/)|(?<=/)(?=\*)", " ", plain.replace("\\", "/"))
 
 
 def _named(labels: Sequence[str]) -> str:
@@ -131,25 +136,25 @@ def _flash(model: IntegerModel) -> int:
 
 
 def _arrays(model: IntegerModel, name: str) -> str:
-    made = []
+    made, kind = [], TYPES[model.bits]
     for number, convolution in enumerate(model.convolutions, 1):
         made += [
-            _array("int8_t", f"{name}_weight{number}", _packed(convolution.weight, model.bits)),
+            _array(kind, f"{name}_weight{number}", _packed(convolution.weight, model.bits)),
             _array("int32_t", f"{name}_bias{number}", convolution.bias),
             _array("uint8_t", f"{name}_shift{number}", convolution.shift),
         ]
-    made.append(_array("int8_t", f"{name}_classifier", _packed(model.classifier, model.bits)))
+    made.append(_array(kind, f"{name}_classifier", _packed(model.classifier, model.bits)))
     made.append(_array("int32_t", f"{name}_bias", model.bias))
     return "".join(made)
 
 
 def _packed(weight: NDArray[np.int32], bits: int) -> NDArray[np.int32]:
-    """Return weights as bytes: at 4 bits two in each, the first in the low half."""
+    """Return weights as bytes: at 4 bits two in each, the first in the low half, each plus 8."""
     flat = weight.ravel()
     if bits == 8:
         return flat
-    halves = np.append(flat, np.zeros(flat.size % 2, np.int32)).reshape(-1, 2) & 15
-    return (halves[:, 0] | halves[:, 1] << 4).astype(np.uint8).view(np.int8).astype(np.int32)
+    low, high = np.append(flat, np.zeros(flat.size % 2, np.int32)).reshape(-1, 2).T + 8
+    return np.asarray(low | high << 4)
 
 
 def _array(kind: str, name: str, numbers: NDArray[np.int32]) -> str:

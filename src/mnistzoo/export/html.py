@@ -30,8 +30,8 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
     """Return a page with the fused `models` to choose from, the first one chosen.
 
     Args:
-        models: as `ConvNet.fused` returns them.
-        title: the page's title, plain text.
+        models: As `ConvNet.fused` returns them.
+        title: The page's title, plain text.
     """
     source = files("mnistzoo.export") / "page"
     parts = {

@@ -1,8 +1,7 @@
 """A model in integers alone: 8- or 4-bit weights, 8-bit activations, 32-bit sums.
 
 An activation is an unsigned byte times a scale of its layer. A sum becomes the next layer's byte by
-a shift to the right that rounds; the scale of each output channel's weights is chosen so that a
-shift is all it takes. Nothing saturates unseen: `quantize` bounds every sum by computation.
+a shift to the right that rounds. `integer_quantization` makes such a model.
 """
 
 from __future__ import annotations
@@ -13,20 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD, Conv
-from mnistzoo.errors import InputError
-from mnistzoo.inference import Layer, NumpyModel
+from mnistzoo.architectures import INPUT_SHAPE
 
 BYTE = 255
 """The largest activation."""
-
-MAX_SHIFT = 24
-"""Bits by which a sum is shifted at most: a channel of zeros has no scale of its own."""
-
-MAX_BIAS = 2**30
-"""The largest magnitude of a bias: with it, weights have half of the 32 bits left."""
-
-MAX_SUM = 2**31 - 1
 
 Ints = NDArray[np.int32]
 
@@ -36,11 +25,11 @@ class IntegerConv:
     """A 3×3 convolution, its ReLU, and the 2×2 max pool behind it, if there is one.
 
     Attributes:
-        weight: shape `(out, 3, 3, in)`.
-        bias: shape `(out,)`.
-        shift: bits by which a sum is shifted to the right, shape `(out,)`.
-        padding: rows and columns of zeros around its input.
-        pool: whether a max pool follows.
+        weight: Shape `(out, 3, 3, in)`.
+        bias: Shape `(out,)`.
+        shift: Bits by which a sum is shifted to the right, shape `(out,)`.
+        padding: Rows and columns of zeros around its input.
+        pool: Whether a max pool follows.
     """
 
     weight: Ints
@@ -65,12 +54,12 @@ class IntegerModel:
     """A model that computes in integers; the reference for exported C code.
 
     Attributes:
-        bits: of each weight, 4 or 8.
-        convolutions: from the input on.
-        classifier: weights, shape `(classes, rows, columns, channels)`.
-        bias: of the classifier, shape `(classes,)`.
-        shift: bits by which the classifier's sums are shifted to make scores.
-        step: one unit of a score, as a difference of logits.
+        bits: Bits of each weight, 4 or 8.
+        convolutions: From the input on.
+        classifier: Weights, shape `(classes, rows, columns, channels)`.
+        bias: Of the classifier, shape `(classes,)`.
+        shift: Bits by which the classifier's sums are shifted to make scores.
+        step: One unit of a score, as a difference of logits.
     """
 
     bits: int
@@ -109,94 +98,6 @@ def _max_pool(maps: Ints) -> Ints:
     even = maps[:, : height // 2 * 2, : width // 2 * 2]
     squares = even.reshape(count, height // 2, 2, width // 2, 2, channels)
     return np.asarray(squares.max(axis=(2, 4)))
-
-
-def quantize(model: NumpyModel, images: NDArray[np.uint8], bits: int = 8) -> IntegerModel:
-    """Return `model` in integers.
-
-    Args:
-        model: batch norm folded.
-        images: uint8 in MNIST format, shape `(N, 28, 28)`; the largest activation of each layer on
-            them becomes 255.
-        bits: of each weight.
-
-    Raises:
-        InputError: a pool does not follow a convolution, the first convolution is padded, or a sum
-            could overflow 32 bits.
-    """
-    largest = 2 ** (bits - 1) - 1
-    convolutions: list[IntegerConv] = []
-    scale = 1.0
-    for layer, row, pool, top in _stages(model, images):
-        own = layer if convolutions else _on_bytes(layer)
-        convolutions.append(_quantize_conv(own, row, pool, scale, top / BYTE, largest))
-        scale = top / BYTE
-    return _with_classifier(model, tuple(convolutions), scale, largest, bits, images)
-
-
-def _stages(
-    model: NumpyModel, images: NDArray[np.uint8]
-) -> Iterator[tuple[Layer, Conv, bool, float]]:
-    """Yield each convolution, its row of data, whether a pool follows, its largest activation."""
-    rows, layers = model.architecture.layers, iter(model.convolutions)
-    activations = model.activations(images)
-    for row, following, maps in zip(rows, [*rows[1:], None], activations, strict=True):
-        if isinstance(row, Conv):
-            pool = following is not None and not isinstance(following, Conv)
-            yield next(layers), row, pool, float(maps.max()) or 1.0
-    pools = [at for at, row in enumerate(rows) if not isinstance(row, Conv)]
-    if any(at == 0 or not isinstance(rows[at - 1], Conv) for at in pools):
-        raise InputError("Expected a convolution before each pool. Export to ONNX instead.")
-    if isinstance(rows[0], Conv) and rows[0].padding:
-        raise InputError("Expected a first convolution without padding. Export to ONNX instead.")
-
-
-def _on_bytes(layer: Layer) -> Layer:
-    """Return the first convolution for pixels from 0 to 255, their normalization folded in."""
-    bias = layer.bias - layer.weight.sum(axis=0) * np.float32(MEAN / STD)
-    return Layer(layer.weight / np.float32(BYTE * STD), bias)
-
-
-def _quantize_conv(
-    layer: Layer, row: Conv, pool: bool, scale: float, made: float, largest: int
-) -> IntegerConv:
-    """Quantize a convolution from activations of one scale to activations of scale `made`."""
-    weight = layer.weight.T.astype(np.float64) * scale / made  # in units of the output's byte
-    bias = layer.bias.astype(np.float64) / made
-    least = np.maximum(2.0**-MAX_SHIFT, np.abs(bias) / MAX_BIAS)
-    top = np.maximum(np.abs(weight).max(axis=1), largest * least)
-    shift = np.floor(np.log2(largest / top)).clip(0).astype(np.int32)
-    factor = 2.0**shift
-    integers = np.rint(weight * factor[:, None]).astype(np.int32).clip(-largest, largest)
-    offset = np.rint(bias * factor)
-    bound = BYTE * np.abs(integers).sum(axis=1) + np.abs(offset) + factor
-    if bound.max() > MAX_SUM:
-        raise InputError("Expected sums within 32 bits. Export to ONNX instead.")
-    kernels = integers.reshape(len(integers), -1, 3, 3).transpose(0, 2, 3, 1)
-    return IntegerConv(kernels.copy(), offset.astype(np.int32), shift, row.padding, pool)
-
-
-def _with_classifier(
-    model: NumpyModel,
-    convolutions: tuple[IntegerConv, ...],
-    scale: float,
-    largest: int,
-    bits: int,
-    images: NDArray[np.uint8],
-) -> IntegerModel:
-    """Quantize the classifier with one scale for all classes, so that sums compare."""
-    weight = model.classifier.weight.T.astype(np.float64) * scale
-    unit = np.abs(weight).max() / largest
-    integers = np.rint(weight / unit).astype(np.int32)
-    channels = len(convolutions[-1].weight)
-    side = int((integers.shape[1] // channels) ** 0.5)
-    kernels = integers.reshape(-1, channels, side, side).transpose(0, 2, 3, 1).copy()
-    bias = np.rint(model.classifier.bias / unit).astype(np.int32)
-    if BYTE * np.abs(integers).sum(axis=1).max() + np.abs(bias).max() > MAX_SUM:
-        raise InputError("Expected sums within 32 bits. Export to ONNX instead.")
-    made = IntegerModel(bits, convolutions, kernels, bias, 0, unit)
-    shift = max(int(np.abs(made.sums(images)).max()).bit_length() - 7, 0)
-    return IntegerModel(bits, convolutions, kernels, bias, shift, unit * 2**shift)
 
 
 def input_sides(model: IntegerModel) -> Iterator[int]:

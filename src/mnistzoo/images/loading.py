@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,6 +102,18 @@ def is_tensor(image: object) -> TypeGuard[Tensor]:
 
 
 def _from_path(path: Path) -> GrayscaleImage:
+    with open_image(path) as file:
+        return _from_stream(file, str(path))
+
+
+@contextmanager
+def open_image(path: Path) -> Iterator[BinaryIO]:
+    """Open an image file, and translate errors of the system.
+
+    Raises:
+        FileReadError: It is missing, or is not a readable file.
+        ImageError: It is larger than `MAX_BYTES`.
+    """
     try:
         if path.exists() and not path.is_file():
             raise FileReadError(
@@ -112,7 +124,7 @@ def _from_path(path: Path) -> GrayscaleImage:
                 f"{path} is larger than {MAX_BYTES:,} bytes. Save the image at a smaller size."
             )
         with path.open("rb") as file:
-            return _from_stream(file, str(path))
+            yield file
     except (OSError, ValueError) as error:
         if isinstance(error, MnistZooError):
             raise

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from mnistzoo.architectures import Style
 from mnistzoo.errors import InputError, MnistZooError
-from mnistzoo.images.preprocessing import find_digits, to_mnist
+from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, find_digits
 from mnistzoo.labels import class_names
 
 if TYPE_CHECKING:
@@ -53,16 +54,23 @@ class Digit(Prediction):
 
 @overload
 def predict(
-    classify: Classifier, image: list[Any] | tuple[Any, ...], labels: Sequence[str] | None = ...
+    classify: Classifier,
+    image: list[Any] | tuple[Any, ...],
+    labels: Sequence[str] | None = ...,
+    style: Style = ...,
 ) -> list[Prediction]: ...
 @overload
 def predict(
-    classify: Classifier, image: ImageLike, labels: Sequence[str] | None = ...
+    classify: Classifier,
+    image: ImageLike,
+    labels: Sequence[str] | None = ...,
+    style: Style = ...,
 ) -> Prediction: ...
 def predict(
     classify: Classifier,
     image: ImageLike | list[Any] | tuple[Any, ...],
     labels: Sequence[str] | None = None,
+    style: Style = "mnist",
 ) -> Prediction | list[Prediction]:
     """Classify the digit in one image, or in each image of a list or tuple.
 
@@ -70,24 +78,28 @@ def predict(
         ImageError, FileReadError, InputError: See `transforms()`. In a list, the message names
             the image. An empty list is an `InputError`.
     """
+    convert = CONVERSIONS[style]
     if not isinstance(image, list | tuple):
-        return _predictions(classify, [to_mnist(image)], labels)[0]
+        return predict_pixels(classify, [convert(image)], labels)[0]
     if not image:
         raise InputError("Expected at least one image, got an empty list.")
-    digits = [_load_item(index, item) for index, item in enumerate(image)]
-    return _predictions(classify, digits, labels)
+    pixels = [_convert_item(convert, index, item) for index, item in enumerate(image)]
+    return predict_pixels(classify, pixels, labels)
 
 
-def _load_item(index: int, image: ImageLike) -> NDArray[np.uint8]:
+def _convert_item(convert: Conversion, index: int, image: ImageLike) -> NDArray[np.uint8]:
     try:
-        return to_mnist(image)
+        return convert(image)
     except MnistZooError as error:
         path = f" ({os.fspath(image)})" if isinstance(image, str | os.PathLike) else ""
         raise type(error)(f"Image {index}{path}: {error}") from error
 
 
 def read(
-    classify: Classifier, image: ImageLike, labels: Sequence[str] | None = None
+    classify: Classifier,
+    image: ImageLike,
+    labels: Sequence[str] | None = None,
+    style: Style = "mnist",
 ) -> list[Digit]:
     """Return every digit in one image, in reading order: line by line, left to right.
 
@@ -96,20 +108,27 @@ def read(
     lines much lower than the digits are skipped.
 
     Raises:
-        ImageError, FileReadError, InputError: See `transforms()`.
+        ImageError, FileReadError, InputError: See `transforms()`. A model in plain style, which
+            needs one object per image, is an `InputError`.
     """
+    if style != "mnist":
+        raise InputError(
+            "Expected a model of handwriting, got one in plain style, for which a page cannot be "
+            "taken apart. Cut the image into one image for each object, and use predict."
+        )
     digits = find_digits(image)
-    predictions = _predictions(classify, [digit.pixels for digit in digits], labels)
+    predictions = predict_pixels(classify, [digit.pixels for digit in digits], labels)
     return [
         Digit(**asdict(prediction), box=digit.box)
         for prediction, digit in zip(predictions, digits, strict=True)
     ]
 
 
-def _predictions(
-    classify: Classifier, digits: list[NDArray[np.uint8]], labels: Sequence[str] | None
+def predict_pixels(
+    classify: Classifier, images: list[NDArray[np.uint8]], labels: Sequence[str] | None
 ) -> list[Prediction]:
-    return [_prediction(probabilities, labels) for probabilities in classify(digits)]
+    """Classify images that are converted already, each uint8 of shape `(28, 28)`."""
+    return [_prediction(probabilities, labels) for probabilities in classify(images)]
 
 
 def _prediction(probabilities: list[float], labels: Sequence[str] | None) -> Prediction:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistzoo.architectures import INPUT_SHAPE
+from mnistzoo.architectures import INPUT_SHAPE, Style
 from mnistzoo.errors import ImageError, InputError
 from mnistzoo.images.grayscale import GrayLevels
 from mnistzoo.images.loading import is_tensor, load_grayscale
@@ -27,6 +28,9 @@ side has at least this many pixels: that is fast."""
 MIN_DIGIT_LENGTH = 40
 """A digit found at this length or longer, in pixels, is rendered from the smaller image: two of its
 pixels become one of MNIST's."""
+
+Conversion: TypeAlias = Callable[[Any], NDArray[np.uint8]]
+"""A function from an image of any kind to uint8 of shape `(28, 28)`."""
 
 _MAX_OFF_CENTER = 0.53
 """Greatest distance of an MNIST image's center of mass from pixel 14, along each axis, in pixels.
@@ -125,6 +129,10 @@ def to_gray(image: ImageLike) -> NDArray[np.uint8]:
     canvas[top : top + scaled.shape[0], left : left + scaled.shape[1]] = scaled
     pixels: NDArray[np.uint8] = np.rint(canvas.clip(0, 1) * 255).astype(np.uint8)
     return pixels
+
+
+CONVERSIONS: dict[Style, Conversion] = {"mnist": to_mnist, "plain": to_gray}
+"""How an image becomes 28×28 pixels, by style."""
 
 
 def find_digits(image: ImageLike) -> list[DigitImage]:

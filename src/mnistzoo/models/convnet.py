@@ -211,7 +211,7 @@ class ConvNet(HubMixin):
         from mnistzoo.images.prediction import predict
         from mnistzoo.models.classify import classify
 
-        return predict(partial(classify, self), image, self.labels)
+        return predict(partial(classify, self), image, self.labels, self.style)
 
     def read(self, image: ImageLike) -> list[Digit]:
         """Return every digit in an image, in reading order, with its box in pixels.
@@ -227,7 +227,7 @@ class ConvNet(HubMixin):
         from mnistzoo.images.prediction import read
         from mnistzoo.models.classify import classify
 
-        return read(partial(classify, self), image, self.labels)
+        return read(partial(classify, self), image, self.labels, self.style)
 
     @classmethod
     def from_saved(cls, saved: SavedModel) -> Self:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import pickle
-import signal
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import torch
 
 from mnistzoo.errors import InputError, MnistZooError, TrainingError
+from mnistzoo.processes import serve_parent, start_process
 from mnistzoo.training.inputs import Inputs
 from mnistzoo.training.loop import train_run
 from mnistzoo.training.run import Run
@@ -49,7 +43,7 @@ def run_locally(
         while waiting or running:
             while waiting and len(running) < jobs:
                 folder, retries = waiting.popleft()
-                connection, process = _start(folders[folder], folder, pickled)
+                connection, process = start_process(_work, folders[folder], folder, pickled)
                 running[connection] = process, folder, retries
             ready = wait(list(running))
             for connection in [each for each in running if each in ready]:
@@ -65,30 +59,9 @@ def run_locally(
             process.join()
 
 
-def _start(run: Run, folder: Path, inputs: bytes) -> tuple[Connection, BaseProcess]:
-    """Start a process that trains a run; return the connection that it reports to, and it."""
-    context = _context()
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(run, folder, inputs, sender), daemon=True)
-    with _interrupts_blocked():
-        process.start()
-    sender.close()  # so that the connection closes when the process ends
-    return receiver, process
-
-
-def _context() -> Any:
-    """Return how to start processes: if possible, as forks of one that has imported torch."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
-
-
 def _work(run: Run, folder: Path, inputs: bytes, sender: Connection) -> None:
     """Train in a process of its own, and send None or the error message."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where signals cannot be blocked
-    Thread(target=_exit_with_parent, daemon=True).start()
+    serve_parent()
     torch.set_num_threads(1)
     try:
         train_run(run, folder, pickle.loads(inputs))
@@ -114,25 +87,3 @@ def _outcome(connection: Connection, process: BaseProcess) -> tuple[bool, Traini
         connection.close()
     process.join()
     return done, error
-
-
-def _exit_with_parent() -> None:
-    """Exit when the study's process ends, so that a restarted study has no competitor."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that ignore Ctrl+C; a terminal sends it to all, and the study ends them."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # in the block it would unblock them before the first fork
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -95,12 +95,12 @@ def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: 
         start = time.perf_counter()
         loss, accuracy = train_epoch(state, partial(on_batch, run))
         seconds += time.perf_counter() - start
-        evaluated = evaluate(state.result, inputs.evaluation).accuracy
+        evaluated = evaluate(state.evaluated, inputs.evaluation).accuracy
         epochs.append(Epoch(state.epoch, loss, accuracy, evaluated))
         save_checkpoint(folder, state, epochs, seconds)
         on_epoch(run, epochs[-1])
     if rank() == 0:
-        evaluation = evaluate(state.result, inputs.evaluation)
+        evaluation = evaluate(state.evaluated, inputs.evaluation)
         save_result(folder, state, evaluation, teacher_result, seconds, epochs)
 
 
@@ -128,7 +128,7 @@ def train_epoch(
         TrainingError: The loss is no longer finite.
     """
     run, recipe = state.run, state.recipe
-    state.train_mode()
+    state.start_epoch()
     generator = Generator().manual_seed(run.seed * SEED_STRIDE + state.epoch)
     order = torch.randperm(len(state.labels), generator=generator)[: state.num_images]
     mine = slice(rank(), None, world_size())

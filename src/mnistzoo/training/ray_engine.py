@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import pickle
-import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,15 +10,13 @@ from typing import Any
 
 import torch
 
-from mnistzoo.errors import InputError, MissingExtraError, MnistZooError, TrainingError
+from mnistzoo.cluster import connect
+from mnistzoo.errors import MnistZooError, TrainingError
 from mnistzoo.training.folder import is_finished, read_run, teacher_folder, write_run
 from mnistzoo.training.inputs import Inputs
 from mnistzoo.training.loop import train_run
 from mnistzoo.training.run import Run
 from mnistzoo.training.study import RETRIES
-
-CONNECT_SECONDS = 10.0
-"""How long a cluster may take to answer; Ray itself tries for minutes, then ends the process."""
 
 
 def run_on_ray(
@@ -40,9 +36,9 @@ def run_on_ray(
     Raises:
         MissingExtraError: Ray is not installed.
         InputError: The address has another form.
-        TrainingError: There is no cluster at the address.
+        ClusterError: There is no cluster at the address.
     """
-    ray = _connect(address)
+    ray = connect(address)
     try:
         task = ray.remote(num_cpus=1, max_retries=RETRIES)(train_remotely)
         sent = ray.put(pickle.dumps(inputs))
@@ -56,27 +52,6 @@ def run_on_ray(
             yield folder, _fetch(ray, done[0], folder)
     finally:
         ray.shutdown()
-
-
-def _connect(address: str) -> Any:
-    """Return the module `ray`, connected to a cluster."""
-    try:
-        import ray
-    except ImportError as error:
-        raise MissingExtraError("A study on a Ray cluster", "ray") from error
-    host, _, port = address.rpartition(":")
-    if address != "auto" and not (host and "/" not in host and port.isdecimal()):
-        raise InputError(f"Expected a cluster's address, auto or HOST:PORT, got {address!r}.")
-    try:
-        if address != "auto":
-            socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        raise TrainingError(
-            f"There is no Ray cluster at {address} with this machine as a node: "
-            f"{str(error).splitlines()[0]}. Start one with `ray start`."
-        ) from error
-    return ray
 
 
 def teacher_files(run: Run, folder: Path) -> dict[str, bytes] | None:

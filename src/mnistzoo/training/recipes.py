@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sys import float_info
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -75,6 +75,10 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             then learns its output for the same augmented images in place of the labels (Hinton et
             al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
         temperature: The divisor of both models' logits before they are compared.
+        pretrained: Whether training starts from the shipped MNIST weights.
+        bits: Bits of the weights in the C header that the model is trained for: its weights and
+            activations are rounded as there, and it is evaluated so. The teacher is the pretrained
+            model. None trains for floating point.
     """
 
     name: str
@@ -95,6 +99,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     frozen_after: Fraction = 1.0
     teacher: str | None = None
     temperature: Rate = 2.0
+    pretrained: bool = False
+    bits: Literal[8, 4] | None = None
 
     def epoch_size(self, num_images: int) -> int:
         """Return the number of images in an epoch, of so many training images."""
@@ -206,6 +212,27 @@ It was settled for exp5 on the last 10,000 training images of Fashion-MNIST. `_C
 models without batch norm by SGD, untuned.
 """
 
+FOUR_BIT = Recipe(
+    name="four-bit",
+    epochs=2,
+    batch_size=64,
+    learning_rate=0.001,
+    nesterov=True,
+    weight_decay=1e-4,
+    one_cycle=True,
+    label_smoothing=0.0,
+    ema_decay=0.98,
+    augmentation=RECORD.augmentation,
+    he_init=False,
+    images=20_000,
+    pretrained=True,
+    bits=4,
+)
+"""The training of the weights named "four-bit", for C headers with weights of 4 bits.
+
+It continues from the MNIST weights, for a few thousand images at a time.
+"""
+
 _STRONGER = Augmentation(degrees=14.0, scale=0.14, shear=0.14, translate=2.1)
 """1.4 times the augmentation of `RECORD`."""
 
@@ -233,7 +260,9 @@ _CHOSEN = {
     ("fast", "exp4"): replace(_PLAIN, learning_rate=0.03),
 }
 
-RECIPES = {recipe.name: recipe for recipe in (DOCUMENTED, RECORD, FAST, FINE_TUNE, FASHION)}
+RECIPES = {
+    recipe.name: recipe for recipe in (DOCUMENTED, RECORD, FAST, FINE_TUNE, FASHION, FOUR_BIT)
+}
 
 
 def default_recipe(pretrained: bool) -> str:

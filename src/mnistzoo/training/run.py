@@ -110,6 +110,13 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 "Expected images to evaluate on, got no test split and no holdout. Hold out some "
                 "training images."
             )
+        if self.recipe.pretrained:
+            shipped_digest(self.architecture)
+        if self.recipe.pretrained and self.dataset is not None:
+            raise InputError(
+                f"Expected MNIST for the recipe {self.recipe.name}, which starts from MNIST's "
+                "weights, got another dataset. Use another recipe."
+            )
         if self.freeze and self.initial is None:
             raise InputError("Expected pretrained features to freeze, got random ones.")
 

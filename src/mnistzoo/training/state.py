@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -13,11 +14,13 @@ from torch.nn.parallel import DistributedDataParallel
 from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import TrainingError
+from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.storage.manifest import read_manifest
 from mnistzoo.training import optim
 from mnistzoo.training.distributed import device, world_size
+from mnistzoo.training.fake_quantization import FakeQuantized
 from mnistzoo.training.run import Run
 
 
@@ -56,10 +59,12 @@ class TrainingState:
         self.steps = math.ceil(self.num_images / self.recipe.batch_size)
         self._check_batches()
         self.device = device()
-        self.dtype = autocast_dtype(self.device)
+        self.dtype = torch.float32 if self.recipe.bits else autocast_dtype(self.device)
         self.images, self.labels = dataset.images.to(self.device), dataset.labels.to(self.device)
         model = _initialized(run, features)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
+        if self.recipe.bits:
+            teacher = copy.deepcopy(model).eval()
         self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
         self.forward = _parallel(self.model)
         self.optimizer = optim.optimizer(self.model, self.recipe)
@@ -78,14 +83,30 @@ class TrainingState:
 
     @property
     def result(self) -> ConvNet:
-        """The trained model: the EMA, or the model itself for a recipe without one."""
-        return self.model if self.ema is None else self.ema.model
+        """The trained model: the EMA, or the model itself for a recipe without one.
 
-    def train_mode(self) -> None:
+        With `recipe.bits`, its weights are rounded.
+        """
+        trained = self.model if self.ema is None else self.ema.model
+        return self._rounded(trained).dequantized() if self.recipe.bits else trained
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The module to evaluate: the trained model, as its C header runs it with `recipe.bits`."""
+        return self._rounded(self.result) if self.recipe.bits else self.result
+
+    def _rounded(self, model: ConvNet) -> FakeQuantized:
+        assert self.recipe.bits is not None
+        images = self.images[:CALIBRATION_IMAGES].cpu().numpy()
+        return FakeQuantized(model, self.recipe.bits, images)
+
+    def start_epoch(self) -> None:
         """Set training mode, except for frozen features, whose running statistics stay."""
         self.model.train()
         if self.run.freeze:
             self.model.features.eval()
+        if self.recipe.bits:  # with the activations' present ranges
+            self.forward = _parallel(self._rounded(self.model))
 
     def freeze_convs(self, step: int) -> None:
         """Freeze the recipe's first convolutions if they stop learning by this step of the run."""
@@ -130,7 +151,9 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
 
 
 def _initialized(run: Run, features: Mapping[str, Tensor] | None) -> ConvNet:
-    """Return a new model whose weights depend on the run's seed and initial features alone."""
+    """Return the pretrained model, or a new one made from the seed and the initial features."""
+    if run.recipe.pretrained:
+        return get_model(run.architecture, pretrained=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = get_model(run.architecture, num_classes=run.num_classes)
@@ -162,7 +185,7 @@ def _he_init(model: nn.Module) -> None:
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # every convolution here has one
 
 
-def _parallel(model: ConvNet) -> nn.Module:
+def _parallel(model: nn.Module) -> nn.Module:
     """Wrap the model so that several processes average their gradients.
 
     Batch norm's running statistics are those of process 0, which saves them.

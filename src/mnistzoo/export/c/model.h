@@ -19,11 +19,12 @@
 
 /* A 3x3 convolution with stride 1, its ReLU, and the 2x2 max pool behind it, if there is one. */
 typedef struct {
-    const int8_t *weight; /* [out][3][3][in] */
+    const @WEIGHT@ *weight; /* [out][3][3][in] */
     const int32_t *bias;  /* [out] */
     const uint8_t *shift; /* [out]: a sum is shifted to the right by this, and rounded */
-    uint16_t rows;        /* where the three rows of its input start in the buffer */
-    uint8_t in, out, side, padding, pool; /* side: of its input, padding not counted */
+    uint32_t rows;        /* where the three rows of its input start in the buffer */
+    uint16_t in, out;     /* channels */
+    uint8_t side, padding, pool; /* side: of its input, padding not counted */
 } @NAME@_layer;
 
 enum { @NAME@_LAYERS = @LAYERS@, @NAME@_CLASSES = @CLASSES@, @NAME@_BUFFER = @BUFFER@ };

@@ -1,0 +1,71 @@
+"""The image files that a command is given."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mnistzoo.errors import FileReadError, ImageError, InputError, MnistZooError
+from mnistzoo.images.folders import SUFFIXES, find_images
+
+STDIN = "-"
+"""The argument that stands for standard input."""
+
+
+def _check_stdin(images: list[str]) -> list[str]:
+    if images.count(STDIN) > 1:
+        raise typer.BadParameter("Standard input can be read only once. Name - once.")
+    return images
+
+
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE",
+        help="Image files, folders of images, or - for standard input.",
+        callback=_check_stdin,
+    ),
+]
+
+
+def image_files(argument: str) -> Iterator[str]:
+    """Yield a path, or the paths of the images in a folder and the folders inside it.
+
+    Raises:
+        InputError: The argument is a URL.
+        FileReadError: There is no such file, or a folder cannot be read.
+        ImageError: The folder holds no images.
+    """
+    if "://" in argument:
+        raise InputError(
+            "Expected a file, got a URL. Download it first, or pipe it in: "
+            f"curl -sL {shlex.quote(argument)} | mnistzoo predict -"
+        )
+    path = Path(argument)
+    try:
+        if not argument or not path.exists():
+            raise FileReadError("There is no such file. Check the path.")
+    except (OSError, ValueError) as error:  # the name is too long, or holds a null character
+        if isinstance(error, MnistZooError):
+            raise
+        reason = getattr(error, "strerror", None) or error
+        raise FileReadError(f"{reason}. Check the path.") from error
+    if not path.is_dir():
+        yield argument
+        return
+    file = None
+    for file in find_images(argument):
+        yield file
+    if file is None:
+        raise ImageError(f"There are no images in this folder ({SUFFIXES[0]} …).")
+
+
+def report(name: str, error: object) -> None:
+    """Print what is wrong with an image on stderr, in one line."""
+    name, text = name or "''", str(error)
+    print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)

@@ -1,0 +1,43 @@
+"""Fine-tuning against training from scratch on parts of Fashion-MNIST, by number of images.
+
+Run by hand: `python tests/benchmarks/fine_tuning.py FASHION OUTPUT`. FASHION is the folder of its
+IDX files. Each part is the first so many training images; the accuracy is that of the 10,000 test
+images, seed 0. Both start with the recipe `fine-tune`, one from the shipped MNIST features, the
+other from random ones. OUTPUT keeps the runs, and becomes a figure by
+
+    mnistzoo plot fine-tuning OUTPUT
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+import mnistzoo
+
+SIZES = (100, 1_000, 10_000)
+
+
+def main(fashion: Path, output: Path) -> None:
+    """Train on each part, twice, and print the accuracies."""
+    torch.set_num_threads(1)
+    train, test = (mnistzoo.load_dataset(fashion, split=split) for split in ("train", "test"))
+    for size in SIZES:
+        part = train.take(torch.arange(size))
+        for start, pretrained in (("scratch", False), ("pretrained", True)):
+            folder = output / f"{start}-{size}"
+            _, result = mnistzoo.train(
+                "exp5",
+                part,
+                test=test,
+                recipe="fine-tune",
+                pretrained=pretrained,
+                output=folder,
+            )
+            shutil.copy(folder / "metrics.json", output / f"{start}-{size}.json")
+            print(f"{size:6,} images, {start:10}: {result.accuracy:.2%}", flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))
