@@ -24,6 +24,7 @@ from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import COMMANDS, app, main
 from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import FormatName
+from mnistzoo.cli.source import known_names
 from mnistzoo.cli.zoo import Column
 from mnistzoo.storage.manifest import FOLDER, read_manifest, write_manifest
 from mnistzoo.training import loop
@@ -66,7 +67,7 @@ FAST = {
     "evaluate --no-such-option": 2,
     "list --sort size": 2,
     "list --format yaml": 2,
-    "train exp1 -o x --recipe recrod": 2,
+    "train exp1 -o x --recipe recrod": 1,
     "train exp1 -o x --seed 4294967296": 2,
     "study exp1 -o x --jobs 1 --ray auto": 2,
     "export exp1 -o x.txt": 2,
@@ -74,6 +75,8 @@ FAST = {
     "evaluate exp1 --style plain": 2,
     "evaluate exp1 --data x --disputed": 2,
     "evaluate exp1 --data no/folder": 1,
+    "evaluate exp1 --data ''": 2,
+    "predict - -": 2,
     "evaluate exp1 --data x --style fancy": 2,
     "plot confusion exp1 --style plain": 2,
     "analyze exp6": 1,
@@ -242,13 +245,13 @@ def test_every_format_holds_the_same(format_):
     """Table, JSON, CSV and Markdown have a row for each model, with its parameters."""
     text = invoke("list", "--format", format_)
     found = {
-        "table": lambda: [line.split()[0] for line in text.splitlines()[-5:]],
+        "table": lambda: [line.split()[0] for line in text.splitlines()[-len(known_names()) :]],
         "json": lambda: [row["model"] for row in json.loads(text)],
         "csv": lambda: [row["model"] for row in csv.DictReader(io.StringIO(text))],
         "markdown": lambda: [line.split()[1] for line in text.splitlines()[2:]],
         "latex": lambda: [line.split()[0] for line in text.splitlines()[6:-3]],
     }[format_]()
-    assert found == list(ARCHITECTURES)
+    assert found == sorted(known_names())
     assert "17302" in text.replace(",", "")
 
 
@@ -307,7 +310,8 @@ def test_list_is_sorted():
     accuracies = [row["accuracy"] for row in by_accuracy]
     assert accuracies == sorted(accuracies, reverse=True)
     by_size = json.loads(invoke("list", "--sort", "num_params", "--format", "json"))
-    assert [row["model"] for row in by_size] == ["exp4", "exp5", "exp1", "exp3", "exp2"]
+    sizes = [row["model"] for row in by_size if "." not in row["model"]]
+    assert sizes == ["exp4", "exp5", "exp1", "exp3", "exp2"]
 
 
 def test_evaluate_agrees_with_the_manifest():
@@ -442,6 +446,33 @@ def test_predict_reads_a_file(images):
     assert "▄" in shown
 
 
+def test_weights_are_chosen_by_name(images, failed):
+    """Photographs are read with the world weights, `--weights` takes others, folders have none."""
+    file, as_json = images / "seven.png", ("--format", "json")
+    world = invoke("predict", file, *as_json)
+    assert invoke("predict", file, "--weights", "world", *as_json) == world
+    assert invoke("predict", file, "--model", "exp5.world", *as_json) == world
+    assert invoke("predict", file, "--weights", "mnist", *as_json) != world
+    assert invoke("read", file, *as_json) != invoke("read", file, "--weights", "mnist", *as_json)
+    of_exp1 = invoke("predict", file, "--model", "exp1", *as_json)
+    assert invoke("predict", file, "--model", "exp1", "--weights", "mnist", *as_json) == of_exp1
+    assert failed("predict", file, "--model", "exp1", "--weights", "world")[0] == 1
+    assert "exp5.world" in failed("evaluate", "exp5", "--weights", "wrld")[1]
+    assert "--weights" in failed("evaluate", images, "--weights", "world")[1]
+
+
+def test_a_page_has_the_weights_for_drawings(tmp_path):
+    """Pages have the world weights, other files MNIST's, unless `--weights` says so."""
+
+    def made(name, *options):
+        invoke("export", "exp5", "-o", tmp_path / name, *options)
+        return (tmp_path / name).read_bytes()
+
+    page, header = made("x.html"), made("x.h")
+    assert made("x.html", "--weights", "world") == page != made("x.html", "--weights", "mnist")
+    assert made("x.h", "--weights", "mnist") == header != made("x.h", "--weights", "world")
+
+
 def test_predict_answers_for_the_images_it_can_read(images):
     """Good files get their rows on stdout, bad ones a line each on stderr; the status is 1."""
     (images / "text.png").write_text("not an image")
@@ -467,7 +498,7 @@ def test_predict_takes_a_folder_and_standard_input(images):
     (row,) = json.loads(invoke("predict", "-", "--format", "json", input=data))
     assert (row["file"], row["label"]) == ("-", 7)
     (images / "empty").mkdir()
-    invoke("predict", images / "empty", status=1)
+    assert invoke("predict", images / "empty", "--format", "json", status=1) == "[]\n"
     invoke("predict", "-", input=b"", status=1)
 
 

@@ -24,6 +24,8 @@ from mnistzoo.data.datasets import ImageDataset, load_dataset
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError, MnistZooError
 from mnistzoo.evaluation import wilson_interval
 from mnistzoo.images.preprocessing import to_gray, to_mnist
+from mnistzoo.images.transforms import normalize
+from mnistzoo.inference import load_folder
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -426,3 +428,27 @@ def test_intervals_are_those_of_scipy(counts):
     """The interval is Wilson's as SciPy computes it, up to the rounding of 1.96."""
     found = binomtest(*counts).proportion_ci(0.95, method="wilson")
     assert wilson_interval(*counts) == pytest.approx((found.low, found.high), abs=1e-4)
+
+
+def test_a_plain_model_reads_plain_images(drawn, tmp_path):
+    """`predict` and `evaluate` convert images in the style of the model; a page needs the other."""
+    model = mnistzoo.exp1(pretrained=True)
+    model.style = "plain"
+    model.save_pretrained(tmp_path / "plain")
+    image = Image.open(drawn / "five" / "0.png")
+    image.resize((90, 90)).save(drawn / "five" / "0.png")
+    (drawn / "five").rename(drawn / "5")
+    (drawn / "seven").rename(drawn / "7")
+    path = drawn / "5" / "0.png"
+    expected = mnistzoo.exp1(pretrained=True)(normalize(torch.from_numpy(to_gray(path))[None]))
+    found = model.predict(path).probabilities
+    assert np.allclose(found, expected.exp().tolist(), atol=1e-6)
+    assert np.allclose(load_folder(tmp_path / "plain").predict(path).probabilities, found, 1e-4)
+    with pytest.raises(InputError, match="plain style"):
+        model.read(path)
+    options = "--data", drawn, "--format", "json"
+    records = [
+        json.loads(invoke("evaluate", tmp_path / "plain", *options, *more)[0])
+        for more in ([], ["--style", "plain"], ["--style", "mnist"])
+    ]
+    assert records[0] == records[1] != records[2]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnistzoo.errors import FileReadError, FileWriteError, MnistZooError
+import mnistzoo
+from mnistzoo.errors import FileReadError, FileWriteError, InputError, MnistZooError
 from mnistzoo.files import locked, make_folder, move, read_bytes, sha256, write_bytes
 
 
@@ -189,3 +190,17 @@ def test_readers_never_see_a_part(tmp_path):
     finally:
         stop.set()
         writer.join()
+
+
+@pytest.mark.parametrize("path", ["", None, 3])
+def test_an_empty_path_is_not_the_working_folder(path, tmp_path, monkeypatch):
+    """Models and datasets are not read from or saved to a folder without a name."""
+    monkeypatch.chdir(tmp_path)
+    for act in (
+        mnistzoo.exp1().save_pretrained,
+        mnistzoo.from_pretrained,
+        mnistzoo.load_dataset,
+    ):
+        with pytest.raises(InputError):
+            act(path)
+    assert list(tmp_path.iterdir()) == []

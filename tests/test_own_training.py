@@ -167,6 +167,8 @@ def test_a_study_trains_on_a_folder(folder, tmp_path):
     result = read_result(tmp_path / "run" / "metrics.json")
     assert read_result(tmp_path / "study" / "exp5-fine-tune-0.json").sha256 == result.sha256
     assert (tmp_path / "study" / "curves.png").exists()
+    *_, documented, _ = invoke("results", tmp_path / "study", "--format", "markdown").split("|")
+    assert documented.strip() == "-"
 
 
 def test_images_are_read_in_the_style_of_the_model(folder, tmp_path):

@@ -16,6 +16,7 @@ from packaging.version import Version
 
 import mnistzoo
 from mnistzoo.files import sha256
+from mnistzoo.storage.manifest import read_manifest
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -25,7 +26,7 @@ else:
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf8"))
 
-WEIGHTS = {"manifest.json", *(f"{name}.safetensors" for name in mnistzoo.list_models())}
+WEIGHTS = {"manifest.json", *(entry.file for entry in read_manifest().values())}
 DESCRIPTION = {
     "METADATA",
     "WHEEL",

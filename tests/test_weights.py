@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from safetensors.torch import save
 
 import mnistzoo
@@ -18,8 +19,11 @@ from mnistzoo.storage.manifest import (
     FOLDER,
     find_shipped_file,
     find_weights,
+    join_name,
+    name_for_reading,
     pretrained_state_dict,
     read_manifest,
+    split_name,
     write_manifest,
 )
 from mnistzoo.storage.state_dict import (
@@ -154,6 +158,57 @@ def test_unknown_pretrained_models_are_refused():
     """A model without shipped weights is an error that names the nearest."""
     with pytest.raises(UnknownNameError, match="Did you mean 'exp1'"):
         pretrained_state_dict("exp1x")
+
+
+@pytest.fixture
+def named(tmp_path, monkeypatch):
+    """A folder of shipped weights in which exp1 has others, named "other", of another bias."""
+    state = pretrained_state_dict("exp1")
+    state["classifier.bias"] = state["classifier.bias"] + np.float32(1)
+    data, entry = serialize_state_dict(state, {}), read_manifest()["exp1"]
+    other = replace(entry, file="exp1.other.safetensors", sha256=sha256(data), bytes=len(data))
+    (tmp_path / other.file).write_bytes(data)
+    (tmp_path / entry.file).write_bytes((FOLDER / entry.file).read_bytes())
+    write_manifest({"exp1": entry, "exp1.other": other}, tmp_path)
+    monkeypatch.setattr("mnistzoo.storage.manifest.FOLDER", tmp_path)
+    shipped = read_manifest(tmp_path)
+    monkeypatch.setattr("mnistzoo.storage.manifest.read_manifest", lambda: shipped)
+    return data
+
+
+def test_weights_are_chosen_by_name(named):
+    """`pretrained=` takes a name, a model's name may end in it, and True stays MNIST's."""
+    mnist = mnistzoo.exp1(pretrained=True)
+    assert torch.equal(mnistzoo.exp1(pretrained="mnist").classifier.bias, mnist.classifier.bias)
+    for model in (
+        mnistzoo.exp1(pretrained="other"),
+        mnistzoo.get_model("exp1", pretrained="other"),
+        mnistzoo.get_model("exp1.other", pretrained=True),
+    ):
+        assert not model.training
+        assert torch.equal(model.classifier.bias, mnist.classifier.bias + 1)
+    with pytest.raises(UnknownNameError, match=r"no pretrained model 'exp1\.othr'"):
+        mnistzoo.exp1(pretrained="othr")
+
+
+def test_named_weights_keep_their_file(named):
+    """Saved weights of any name are the very file that ships."""
+    arrays = to_arrays(mnistzoo.exp1(pretrained="other").state_dict())
+    assert find_shipped_file("exp1", arrays) == named
+
+
+@given(st.sampled_from(mnistzoo.list_models()), st.from_regex("[a-z0-9-]+", fullmatch=True))
+def test_a_name_splits_into_what_it_joins(architecture, weights):
+    """A model and its weights make a name, and the name gives them back."""
+    assert split_name(join_name(architecture, weights)) == (architecture, weights)
+    assert split_name(architecture) == (architecture, "mnist")
+
+
+def test_weights_for_reading_are_shipped():
+    """Photographs are read with weights that exist, and with those that the name says."""
+    for name in read_manifest():
+        assert name_for_reading(name) in read_manifest()
+        assert "." not in name or name_for_reading(name) == name
 
 
 @given(st.binary(max_size=300))

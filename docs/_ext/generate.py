@@ -18,6 +18,7 @@ import parts
 from mnistzoo.data.mnist import mnist
 from mnistzoo.export import export_page
 from mnistzoo.models import get_model, list_models
+from mnistzoo.storage.manifest import name_for_reading
 
 STACK = (
     ("convolution 3", 3, 1),
@@ -34,6 +35,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "commands": parts.commands,
     "peers": comparison.summary,
     "peers-details": comparison.details,
+    "fonts": parts.fonts,
     "list": lambda: parts.printed("list", "--format", "markdown"),
 }
 
@@ -54,7 +56,8 @@ def write(folder: Path) -> None:
         (folder / "parts" / f"{name}.md").write_text(part(), encoding="utf8")
     for name in list_models():
         model_page.write(name, folder / "models")
-    models = [get_model(name, pretrained=True) for name in reversed(list_models())]
+    names = map(name_for_reading, reversed(list_models()))
+    models = [get_model(name, pretrained=True) for name in names]
     export_page(models, folder / "root" / "digits.html", title="Draw a digit")
     _draw(folder / "figures")
     gallery.write(folder / "figures")

@@ -17,7 +17,7 @@ from mnistzoo.evaluation import evaluate
 from mnistzoo.images.transforms import normalize
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.storage.manifest import Entry, read_manifest
+from mnistzoo.storage.manifest import Entry, read_manifest, split_name
 from mnistzoo.tables import Table
 
 
@@ -27,7 +27,7 @@ def write(name: str, folder: Path) -> None:
     model = get_model(name, pretrained=entry is not None)
     parts = [_head(name, entry), _layers(name, model.summary()), _fields(name, model, folder)]
     if entry is not None:
-        parts += [_effective(name, model, folder), _answers(name, model, folder), _origin(entry)]
+        parts += [_effective(name, model, folder), _answers(name, model, folder), _origin(name)]
     (folder / f"{name}.md").write_text("\n".join(parts), encoding="utf8")
 
 
@@ -124,12 +124,22 @@ def _documented(name: str) -> str:
     )
 
 
-def _origin(entry: Entry) -> str:
+def _origin(name: str) -> str:
+    """Return a table for each set of weights."""
+    tables = [
+        f"### {split_name(full)[1]}\n\n{_provenance(full, entry)}"
+        for full, entry in read_manifest().items()
+        if split_name(full)[0] == name
+    ]
+    return "\n".join(["## Weights\n", *tables])
+
+
+def _provenance(name: str, entry: Entry) -> str:
     facts = {
+        "test accuracy": f"{entry.accuracy:.2%}",
         "file": f"`{entry.file}`, {entry.bytes:,} bytes",
         "SHA-256": f"`{entry.sha256}`",
         "recipe": f"[`{entry.recipe}`](/reference/recipes.md), seed {entry.seed}",
         "versions": ", ".join(f"{name} {version}" for name, version in entry.versions.items()),
     }
-    table = Table(("`mnistzoo verify`", ""), [*facts.items()], text_columns=2).to_markdown()
-    return f"## Weights\n\n{table}\n"
+    return Table((f"`mnistzoo verify {name}`", ""), [*facts.items()], text_columns=2).to_markdown()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -13,6 +14,7 @@ import house
 import study
 from mnistzoo.architectures import BUILDABLE
 from mnistzoo.cli import app
+from mnistzoo.data.world.fonts import FONTS, LEFT_OUT, Font
 from mnistzoo.tables import Table
 from mnistzoo.training.recipes import RECIPES, get_recipe
 from reasons import WHY, Figure
@@ -103,6 +105,16 @@ def _value(value: object) -> str:
 def _own(recipe: str, model: str) -> str:
     base, own = _flat(to_builtins(RECIPES[recipe])), _flat(to_builtins(get_recipe(recipe, model)))
     return ", ".join(f"{key} {_value(own[key])}" for key in base if own[key] != base[key]) or "–"
+
+
+def fonts() -> str:
+    """Return the fonts of the training set of recipe `world`, and those it leaves out."""
+    rows = [(Path(font.file).stem, f"`{font.package}`", font.license, _use(font)) for font in FONTS]
+    return _prose(("font", "Debian package", "license", "for"), rows)
+
+
+def _use(font: Font) -> str:
+    return "evaluation" if font in LEFT_OUT else "training"
 
 
 def modules() -> str:

@@ -1,14 +1,17 @@
 """Five small MNIST models with verified weights, and exact analysis of any PyTorch model.
 
-Names are imported on first use, so that `mnistzoo --help` does not import torch.
+Names are imported on first use, so that `mnistzoo --help` does not import torch. Little else is
+imported here, since Ctrl+C is handled only once `mnistzoo.__main__` runs.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
 from mnistzoo._version import __version__ as __version__
 
+TYPE_CHECKING = False  # type checkers take it for true, and `typing` takes long to import
 if TYPE_CHECKING:
+    from typing import Any
+
     from mnistzoo import analysis as analysis
     from mnistzoo import errors as errors
     from mnistzoo import export as export
@@ -68,6 +71,8 @@ __all__ = ["__version__", *_MODULES, *_HOME]  # noqa: PLE0604 - they are strings
 if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
         if name in _MODULES:
             return import_module(f"mnistzoo.{name}")
         if name in _HOME:

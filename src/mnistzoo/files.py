@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnistzoo.errors import FileReadError, FileWriteError
+from mnistzoo.errors import FileReadError, FileWriteError, InputError
 
 
 def sha256(data: bytes) -> str:
@@ -27,6 +27,16 @@ def is_dir(path: str | os.PathLike[str]) -> bool:
         return Path(path).is_dir()
     except (OSError, ValueError):
         return False
+
+
+def check_path(path: object) -> None:
+    """Refuse what is no path, and the empty path, which would mean the working folder.
+
+    Raises:
+        InputError: It is either of them.
+    """
+    if not isinstance(path, str | os.PathLike) or not os.fspath(path):
+        raise InputError(f"Expected the path of a folder, got {path!r}. Name the folder.")
 
 
 def read_bytes(path: str | os.PathLike[str], *, limit: int) -> bytes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mnistzoo.architectures import BUILDABLE, MEAN, STD, Architecture, Conv, Style
 from mnistzoo.files import sha256
 from mnistzoo.images.prediction import Digit, Prediction, predict, read
-from mnistzoo.storage.manifest import pretrained_state_dict
+from mnistzoo.storage.manifest import pretrained_state_dict, split_name
 from mnistzoo.storage.model_folder import read_folder, unpack
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class NumpyModel:
 
 
 def load_model(name: str) -> NumpyModel:
-    """Load a model of the zoo with its pretrained weights.
+    """Load a model of the zoo with its pretrained weights, or others: "exp5.world".
 
     >>> load_model("exp5").log_probabilities(np.zeros((1, 28, 28), np.uint8)).shape
     (1, 10)
@@ -123,7 +123,7 @@ def load_model(name: str) -> NumpyModel:
         WeightsError: The file is not the one that the manifest describes.
     """
     state_dict = pretrained_state_dict(name)
-    return NumpyModel.from_state_dict(BUILDABLE[name], state_dict)
+    return NumpyModel.from_state_dict(BUILDABLE[split_name(name)[0]], state_dict)
 
 
 def load_folder(folder: str | os.PathLike[str]) -> NumpyModel:

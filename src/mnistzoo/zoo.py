@@ -11,7 +11,7 @@ from msgspec.structs import asdict, replace
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import UnknownNameError, WeightsError
 from mnistzoo.files import read_bytes, sha256, write_bytes
-from mnistzoo.storage.manifest import FOLDER, Entry, read_manifest, write_manifest
+from mnistzoo.storage.manifest import FOLDER, Entry, read_manifest, split_name, write_manifest
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Row:
     """Size, cost and accuracy of one model.
 
     Attributes:
-        model: The name that `get_model` takes.
+        model: The name that `get_model` takes, such as "exp5" or "exp5.world".
         title: What the study calls it.
         num_params: Number of parameters.
         macs: Multiply-accumulates for one image, without biases.
@@ -42,17 +42,19 @@ COLUMNS = tuple(column for column in Row.__annotations__ if column != "title")
 
 
 def rows(sort: str = "model") -> list[Row]:
-    """Return a row for each model: accuracy in descending order, other columns in ascending.
+    """Return a row for each model and set of weights.
+
+    Accuracy is sorted in descending order, other columns in ascending order.
 
     Raises:
         UnknownNameError: `sort` is not a column.
 
-    >>> [row.model for row in rows(sort="macs")]
+    >>> [row.model for row in rows(sort="macs") if "." not in row.model]
     ['exp1', 'exp4', 'exp5', 'exp3', 'exp2']
     """
     if sort not in COLUMNS:
         raise UnknownNameError("column", sort, COLUMNS)
-    made = [_row(name) for name in ARCHITECTURES]
+    made = [_row(name) for name in dict.fromkeys([*ARCHITECTURES, *read_manifest()])]
     if sort == "accuracy":
         return sorted(made, key=lambda row: -(row.accuracy or 0.0))
     return sorted(made, key=lambda row: getattr(row, sort))
@@ -64,7 +66,7 @@ def _row(name: str) -> Row:
     costs = asdict(entry) if entry else _costs(name)
     return Row(
         model=name,
-        title=ARCHITECTURES[name].title,
+        title=ARCHITECTURES[split_name(name)[0]].title,
         num_params=costs["num_params"],
         macs=costs["macs"],
         footprint_mib=costs["footprint_mib"],
@@ -101,7 +103,7 @@ class Mismatch:
 
 
 def verify(name: str) -> list[Mismatch]:
-    """Recompute everything that the manifest states about a model, and return what differs.
+    """Recompute everything that the manifest states about weights, and return what differs.
 
     Raises:
         UnknownNameError: The manifest has no such model.

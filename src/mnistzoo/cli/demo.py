@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.options import Models
-from mnistzoo.cli.source import check, load
+from mnistzoo.cli.options import Models, Weights
+from mnistzoo.cli.source import check, load, with_weights
 
 
 def demo(
     models: Models = None,
+    weights: Weights = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
         "mnistzoo.html"
     ),
@@ -27,7 +28,7 @@ def demo(
 
     The page is one file that needs no server and no network.
     """
-    names = models or list(ARCHITECTURES)
+    names = [with_weights(name, weights, reading=True) for name in models or ARCHITECTURES]
     for name in names:
         check(name)
     from mnistzoo.export import export_page

@@ -12,8 +12,16 @@ import typer
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import print_records, progress
-from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption
-from mnistzoo.cli.source import check, check_data, load, load_data, style_for, title
+from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption, Weights
+from mnistzoo.cli.source import (
+    check,
+    check_data,
+    load,
+    load_data,
+    style_for,
+    title,
+    with_weights,
+)
 
 if TYPE_CHECKING:
     from mnistzoo.evaluation import Evaluation
@@ -35,6 +43,7 @@ Disputed = Annotated[
 
 def evaluate(
     models: Models = None,
+    weights: Weights = None,
     data: Data = None,
     style: StyleOption = None,
     strict: Strict = False,
@@ -56,7 +65,8 @@ def evaluate(
         raise typer.BadParameter("--style and --strict need --data.")
     if data is not None and disputed:
         raise typer.BadParameter("--disputed applies to MNIST only. Leave out --data.")
-    found = _evaluate(models, data, style, strict)
+    names = [with_weights(name, weights) for name in models or ARCHITECTURES]
+    found = _evaluate(names, data, style, strict)
     if disputed:
         _print_disputed(found, format_)
         return
@@ -78,9 +88,9 @@ def evaluate(
 
 
 def _evaluate(
-    models: list[str] | None, data: Path | None, style: StyleName | None, strict: bool
+    models: list[str], data: Path | None, style: StyleName | None, strict: bool
 ) -> dict[str, Evaluation]:
-    names = list(dict.fromkeys(models or ARCHITECTURES))
+    names = list(dict.fromkeys(models))
     for name in names:
         check(name)
     check_data(data)

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Format, Model, check_suffix
-from mnistzoo.cli.source import load
+from mnistzoo.cli.options import Format, Model, Weights, check_suffix
+from mnistzoo.cli.source import load, with_weights
 
 
 def export(
@@ -24,6 +24,7 @@ def export(
             "to draw on) or .h (a C header).",
         ),
     ],
+    weights: Weights = None,
     bits: Annotated[
         int | None,
         typer.Option(
@@ -38,6 +39,7 @@ def export(
     format_: Format = "table",
 ) -> None:
     """Write a model for another runtime."""
+    model = with_weights(model, weights, reading=output.suffix == ".html")
     loaded = load(model)
     from mnistzoo.export import export
 

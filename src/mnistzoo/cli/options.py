@@ -11,6 +11,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
+from mnistzoo.errors import UnknownNameError
 from mnistzoo.training.recipes import MAX_SEED, RECIPES
 
 FormatName = Literal["table", "json", "csv", "markdown", "latex"]
@@ -67,6 +68,13 @@ ModelOption = Annotated[
     typer.Option("--model", metavar="MODEL", help=_SOURCE, autocompletion=complete_model),
 ]
 
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights", metavar="NAME", help="Weights of a model of the zoo: mnist or world."
+    ),
+]
+
 
 def any_model(name: str) -> ArgumentInfo:
     """Return an argument that names a model of any library."""
@@ -99,10 +107,19 @@ Results = Annotated[
     Path,
     typer.Argument(metavar="FOLDER", help="A folder with the results (*.json) of finished runs."),
 ]
+
+
+def _folder(value: str) -> Path:
+    if not value:
+        raise typer.BadParameter("Expected a folder, got an empty name.")
+    return Path(value)
+
+
 Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
+        parser=_folder,
         metavar="FOLDER",
         help="A folder with a subfolder of images for each class, or with IDX files.  "
         "[default: MNIST]",
@@ -144,9 +161,25 @@ RECIPE_HELP = (
     f"Training recipe: {', '.join(RECIPES)}.  "
     "[default: record, or fine-tune with pretrained features]"
 )
+
+
+def _check_recipes(names: str | list[str] | None) -> str | list[str] | None:
+    """Refuse unknown recipes before torch is imported."""
+    for name in [names] if isinstance(names, str) else names or ():
+        if name not in RECIPES:
+            raise UnknownNameError("recipe", name, RECIPES)
+    return names
+
+
 RecipeName = Annotated[
     str | None,
-    typer.Option("--recipe", metavar="NAME", help=RECIPE_HELP, autocompletion=complete_recipe),
+    typer.Option(
+        "--recipe",
+        metavar="NAME",
+        help=RECIPE_HELP,
+        callback=_check_recipes,
+        autocompletion=complete_recipe,
+    ),
 ]
 RecipeNames = Annotated[
     list[str] | None,
@@ -154,6 +187,7 @@ RecipeNames = Annotated[
         "--recipe",
         metavar="NAME",
         help=f"{RECIPE_HELP} Can be repeated.",
+        callback=_check_recipes,
         autocompletion=complete_recipe,
     ),
 ]

@@ -11,8 +11,8 @@ import typer
 
 from mnistzoo.cli.console import print_records
 from mnistzoo.cli.images import STDIN, Images, image_files, report
-from mnistzoo.cli.options import Format, ModelOption, RayAddress, check_suffix
-from mnistzoo.cli.source import check, load_arrays
+from mnistzoo.cli.options import Format, ModelOption, RayAddress, Weights, check_suffix
+from mnistzoo.cli.source import check, load_arrays, with_weights
 from mnistzoo.errors import MnistZooError
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ T = TypeVar("T")
 def predict(
     images: Images,
     model: ModelOption = "exp5",
+    weights: Weights = None,
     output: Output = None,
     jobs: Jobs = None,
     ray: RayAddress = None,
@@ -65,6 +66,7 @@ def predict(
         raise typer.BadParameter("Choose one of --jobs and --ray.")
     if output is not None and STDIN in images:
         raise typer.BadParameter("--output needs files or folders, not standard input.")
+    model = with_weights(model, weights, reading=True)
     if output is None:
         whole = _print_predictions(images, model, show, format_)
     else:
@@ -100,13 +102,20 @@ def _print_predictions(images: list[str], model: str, show: bool, format_: str) 
     return not failed
 
 
-def read(images: Images, model: ModelOption = "exp5", format_: Format = "table") -> None:
+def read(
+    images: Images,
+    model: ModelOption = "exp5",
+    weights: Weights = None,
+    format_: Format = "table",
+) -> None:
     """Read every digit in each image, line by line.
 
     Boxes are in pixels. Images that cannot be read are reported on stderr, and the exit status is
     1.
     """
-    found, failed = _each(images, model, lambda model, source: model.read(source))
+    found, failed = _each(
+        images, with_weights(model, weights, reading=True), lambda model, source: model.read(source)
+    )
     digits = [(name, digit) for name, digits in found for digit in digits]
     records = [{"file": name} | asdict(digit) for name, digit in digits]
     cells = [

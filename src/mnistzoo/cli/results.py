@@ -55,7 +55,8 @@ def print_results(found: Sequence[Result], format_: str, *, runs: bool = False) 
 
 def _cells(summary: Summary) -> tuple[str, ...]:
     architecture = ARCHITECTURES.get(summary.model)
-    documented = architecture and architecture.documented_accuracy
+    on_mnist = architecture if summary.dataset is None else None
+    documented = on_mnist and on_mnist.documented_accuracy
     spread = "" if summary.sd is None else f" ± {100 * summary.sd:.2f}"
     return (
         summary.model,

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import progress
 from mnistzoo.cli.options import StyleName
-from mnistzoo.errors import FileReadError, UnknownNameError
+from mnistzoo.errors import FileReadError, InputError, UnknownNameError
 from mnistzoo.files import is_dir
+from mnistzoo.storage.manifest import join_name, name_for_reading, read_manifest, split_name
 
 if TYPE_CHECKING:
     from mnistzoo.data.datasets import ImageDataset
@@ -28,6 +29,33 @@ MAX_NAMED = 20
 def title(name: str) -> str:
     """Return a model's name with its title: "exp5 · Deep CNN + BatchNorm"."""
     return ARCHITECTURES[name].display_name if name in ARCHITECTURES else name
+
+
+def known_names() -> list[str]:
+    """Return the names of models, and of their weights: "exp5" and "exp5.world"."""
+    return list(dict.fromkeys([*ARCHITECTURES, *read_manifest()]))
+
+
+def with_weights(source: str, weights: str | None, *, reading: bool = False) -> str:
+    """Return the name of a model with the weights that `--weights` chooses.
+
+    Args:
+        source: The name of a model, or a folder, which has no other weights.
+        weights: Name of the weights. None: as `source` says.
+        reading: Choose the weights for photographs and drawings by default.
+
+    Raises:
+        UnknownNameError: The model has no such weights.
+        InputError: `source` is a folder.
+    """
+    if weights is None:
+        return name_for_reading(source) if reading and not is_folder(source) else source
+    if is_folder(source):
+        raise InputError(f"Expected a model of the zoo with --weights, got the folder {source}.")
+    check_names([source], known_names())
+    name = join_name(split_name(source)[0], weights)
+    check_names([name], known_names())
+    return name
 
 
 def check_names(names: Iterable[str], known: Collection[str] = ARCHITECTURES) -> None:
@@ -47,7 +75,7 @@ def is_folder(source: str) -> bool:
     It is one if it exists or looks like a path, so that a misspelled name is not reported as a
     missing folder.
     """
-    if not source or source in ARCHITECTURES:
+    if not source or source in known_names():
         return False
     return len(Path(source).parts) > 1 or is_dir(source)
 
@@ -60,7 +88,7 @@ def check(source: str) -> None:
         FileReadError: There is no such folder.
     """
     if not is_folder(source):
-        check_names([source])
+        check_names([source], known_names())
     elif not is_dir(Path(source)):
         raise FileReadError(
             f"There is no folder {source}. Name one that `train`, `pull` or `save_pretrained` "

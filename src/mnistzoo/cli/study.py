@@ -28,7 +28,8 @@ from mnistzoo.cli.options import (
 )
 from mnistzoo.cli.results import print_results
 from mnistzoo.cli.source import check_data, check_names, load_splits
-from mnistzoo.training.recipes import MAX_SEED, default_recipe
+from mnistzoo.training.recipes import MAX_SEED
+from mnistzoo.training.settings import default_recipe
 
 if TYPE_CHECKING:
     from mnistzoo.training.inputs import Inputs
@@ -37,10 +38,19 @@ if TYPE_CHECKING:
     from mnistzoo.training.study import Engine
 
 
+StudyFolder = Annotated[
+    Path, typer.Option("--output", "-o", help="Folder of the study, new or unfinished.")
+]
+Seeds = Annotated[
+    list[int], typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of a run. Can be repeated.")
+]
+Jobs = Annotated[
+    int | None, typer.Option(min=1, help="Parallel runs on this machine.", show_default="1")
+]
+
+
 def study(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the study, new or unfinished.")
-    ],
+    output: StudyFolder,
     models: Names = None,
     data: Data = None,
     style: StyleOption = None,
@@ -50,14 +60,9 @@ def study(
     pretrained: Pretrained = False,
     freeze: FreezeOption = None,
     validation: Validation = None,
-    seeds: Annotated[
-        list[int],
-        typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of a run. Can be repeated."),
-    ] = [0, 1, 2],  # noqa: B006 - typer copies it
+    seeds: Seeds = [0, 1, 2],  # noqa: B006 - typer copies it
     epochs: Epochs = None,
-    jobs: Annotated[
-        int | None, typer.Option(min=1, help="Parallel runs on this machine.", show_default="1")
-    ] = None,
+    jobs: Jobs = None,
     ray: RayAddress = None,
     format_: Format = "table",
 ) -> None:

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import print_records, progress
 from mnistzoo.cli.options import Format, Names
-from mnistzoo.cli.source import check_names, title
+from mnistzoo.cli.source import check_names, known_names, title
 
 if TYPE_CHECKING:
     from mnistzoo.zoo import Row
@@ -49,8 +48,8 @@ def verify(models: Names = None, format_: Format = "table") -> None:
 
     The exit status is 1 if any differs.
     """
-    names = models or list(ARCHITECTURES)
-    check_names(names)
+    names = models or known_names()
+    check_names(names, known_names())
     from mnistzoo.zoo import verify
 
     with progress("models") as bar:

@@ -24,7 +24,7 @@ from mnistzoo.data.sources import (
     to_array,
 )
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
-from mnistzoo.files import sha256
+from mnistzoo.files import check_path, sha256
 from mnistzoo.images.preprocessing import CONVERSIONS
 
 Source: TypeAlias = Any
@@ -133,6 +133,7 @@ def load_dataset(
         )
     default: Style = "plain"
     if isinstance(source, str | os.PathLike):
+        check_path(source)
         found, default = from_folder(Path(source), split)
     elif isinstance(source, tuple | list) and len(source) == 2:
         found = from_arrays(to_array(source[0]), to_labels(source[1]))

@@ -11,7 +11,7 @@ from torch import nn
 
 from mnistzoo.architectures import BUILDABLE, Architecture, Style
 from mnistzoo.errors import HubError, InputError, WeightsError
-from mnistzoo.files import is_dir
+from mnistzoo.files import check_path, is_dir
 from mnistzoo.models.folding import is_reparametrized
 from mnistzoo.models.tensors import to_arrays
 from mnistzoo.storage.edited_card import update_folder
@@ -90,6 +90,7 @@ class HubMixin(nn.Module, ABC):
             WeightsError: The files are altered, foreign or incomplete.
             InputError: An argument is invalid.
         """
+        check_path(repo_id_or_folder)
         source = os.fspath(repo_id_or_folder)
         if not isinstance(repo_id_or_folder, str) or _names_folder(source):
             return cls.from_saved(unpack(read_folder(repo_id_or_folder), source))
@@ -135,10 +136,11 @@ class HubMixin(nn.Module, ABC):
             provenance: JSON values about the training, stored in the weights file.
 
         Raises:
-            InputError: The card cannot state this accuracy.
+            InputError: The card cannot state this accuracy, or `folder` is empty.
             WeightsError: The model differs from its architecture, is not float32, or not finite.
             FileWriteError: A file cannot be written.
         """
+        check_path(folder)
         update_folder(folder, self._pack(accuracy, dataset, provenance))
 
     def push_to_hub(

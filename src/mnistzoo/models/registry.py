@@ -13,7 +13,7 @@ from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, NUM_CLASSES
 from mnistzoo.errors import ArgumentError, InputError, UnknownNameError
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.tensors import load_into, to_arrays
-from mnistzoo.storage.manifest import pretrained_state_dict
+from mnistzoo.storage.manifest import MNIST, join_name, pretrained_state_dict, split_name
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,8 +29,8 @@ def _explain_arguments(function: Callable[P, T]) -> Callable[P, T]:
             signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(
-                f"{function.__name__}(): {error}. The options are pretrained=True for the shipped "
-                "weights and num_classes=; both are keywords. Images have one channel."
+                f"{function.__name__}(): {error}. The options are pretrained=True or a name for "
+                "shipped weights and num_classes=; both are keywords. Images have one channel."
             ) from None
         return function(*args, **kwargs)
 
@@ -47,7 +47,9 @@ def list_models() -> list[str]:
 
 
 @_explain_arguments
-def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
+def get_model(
+    name: str, *, pretrained: bool | str = False, num_classes: int = NUM_CLASSES
+) -> ConvNet:
     """Build a model by name.
 
     >>> model = get_model("exp5", pretrained=True, num_classes=26)
@@ -55,27 +57,32 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
     Linear(in_features=108, out_features=26, bias=True)
 
     Args:
-        name: One of `list_models()`, or "teacher", which has no pretrained weights.
-        pretrained: Load the shipped weights and set evaluation mode. If `num_classes` is not 10,
-            the features are pretrained and the classifier is new.
+        name: One of `list_models()`, or "teacher", which has no pretrained weights. The name may
+            end in that of the weights: "exp5.world".
+        pretrained: Load shipped weights and set evaluation mode: True for those trained on MNIST,
+            or the name of others, such as "world". If `num_classes` is not 10, the features are
+            pretrained and the classifier is new.
         num_classes: Outputs of the classifier.
 
     Raises:
         UnknownNameError: There is no such model. The message suggests the nearest.
         ArgumentError: An option does not exist, such as torchvision's `weights`.
-        InputError: `num_classes` is not a positive integer, or `pretrained` is not a bool.
+        InputError: `num_classes` is not a positive integer, or `pretrained` is neither a bool nor
+            a string.
         FileReadError: The weights are missing from the installation.
         WeightsError: The weights are not the published ones.
     """
-    if not isinstance(name, str) or name not in BUILDABLE:
+    architecture, weights = split_name(name) if isinstance(name, str) else ("", MNIST)
+    if architecture not in BUILDABLE:
         raise UnknownNameError("model", name, ARCHITECTURES)
-    if not isinstance(pretrained, bool):
+    if not isinstance(pretrained, bool | str):
         raise InputError(
-            f"Expected pretrained to be True or False, got {pretrained!r}. "
+            f"Expected pretrained to be True, False or a name, got {pretrained!r}. "
             "Load weights of your own with mnistzoo.from_pretrained(folder)."
         )
-    model = ConvNet(BUILDABLE[name], num_classes=num_classes)
+    model = ConvNet(BUILDABLE[architecture], num_classes=num_classes)
     if pretrained:
+        name = join_name(architecture, weights if pretrained is True else pretrained)
         state = pretrained_state_dict(name)
         if num_classes != NUM_CLASSES:
             state |= to_arrays(model.float().classifier.state_dict(prefix="classifier."))
@@ -85,7 +92,7 @@ def get_model(name: str, *, pretrained: bool = False, num_classes: int = NUM_CLA
 
 
 @_explain_arguments
-def exp1(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
+def exp1(*, pretrained: bool | str = False, num_classes: int = NUM_CLASSES) -> ConvNet:
     """Build exp1, the baseline: two convolutions. Options as in `get_model`.
 
     >>> exp1(pretrained=True).num_params()
@@ -95,7 +102,7 @@ def exp1(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet
 
 
 @_explain_arguments
-def exp2(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
+def exp2(*, pretrained: bool | str = False, num_classes: int = NUM_CLASSES) -> ConvNet:
     """Build exp2: three convolutions, 64 to 16 channels. Options as in `get_model`.
 
     >>> exp2(pretrained=True).num_params()
@@ -105,7 +112,7 @@ def exp2(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet
 
 
 @_explain_arguments
-def exp3(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
+def exp3(*, pretrained: bool | str = False, num_classes: int = NUM_CLASSES) -> ConvNet:
     """Build exp3: three convolutions, 64 to 8 channels. Options as in `get_model`.
 
     >>> exp3(pretrained=True).num_params()
@@ -115,7 +122,7 @@ def exp3(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet
 
 
 @_explain_arguments
-def exp4(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
+def exp4(*, pretrained: bool | str = False, num_classes: int = NUM_CLASSES) -> ConvNet:
     """Build exp4: seven convolutions. Options as in `get_model`.
 
     >>> exp4(pretrained=True).num_params()
@@ -125,7 +132,7 @@ def exp4(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet
 
 
 @_explain_arguments
-def exp5(*, pretrained: bool = False, num_classes: int = NUM_CLASSES) -> ConvNet:
+def exp5(*, pretrained: bool | str = False, num_classes: int = NUM_CLASSES) -> ConvNet:
     """Build exp5: seven convolutions with batch norm. Options as in `get_model`.
 
     >>> exp5(pretrained=True).num_params()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FILLS = {"record": "full", "documented": "left", "fast": "bottom"}
+FILLS = {"record": "full", "documented": "left", "fast": "bottom", "world": "right"}
 """How a marker is filled for each recipe on MNIST. The study's figures are hollow."""
 
 OTHER_FILL = "top"
@@ -39,7 +39,7 @@ OTHER_FILL = "top"
 LOWEST_LOSS = 1e-9
 """The loss shown for 0, which a logarithmic scale cannot show."""
 
-SIZES = {"full": 8, "left": 8, "bottom": 8, "top": 8, "none": 12}
+SIZES = {"full": 8, "left": 8, "bottom": 8, "right": 8, "top": 8, "none": 12}
 """Sizes of markers in points. A hollow one encloses a filled one of the same accuracy."""
 
 

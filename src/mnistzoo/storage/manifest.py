@@ -1,4 +1,8 @@
-"""The shipped weights, and the manifest that states what is in each file."""
+"""The shipped weights, and the manifest that states what is in each file.
+
+A model may have several sets of weights. "exp5" names those trained on MNIST, which are the
+default, and "exp5.world" those called "world".
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,14 @@ from mnistzoo.records import Count, Record, Sha256, parse_json, to_json
 if TYPE_CHECKING:
     from mnistzoo.storage.state_dict import Arrays
 
+MNIST = "mnist"
+"""The weights that `pretrained=True` loads."""
+
+READING = "world"
+"""The weights that read photographs and drawings by default, where a model has them."""
+
 MAX_MANIFEST_BYTES = 64 * 2**10
-"""Largest manifest that is read. That of the five models is under 4 kB."""
+"""Largest manifest that is read. The shipped one is under 4 kB."""
 
 
 def find_weights(package: Path) -> Path:
@@ -66,7 +76,7 @@ class Entry(Record, frozen=True):
 
 @functools.cache
 def read_manifest(folder: Path = FOLDER) -> dict[str, Entry]:
-    """Read the manifest of `folder`, an entry per model.
+    """Read the manifest of `folder`, an entry per model and set of weights.
 
     >>> read_manifest()["exp5"].num_params
     17302
@@ -90,8 +100,37 @@ def write_manifest(entries: dict[str, Entry], folder: Path = FOLDER) -> Path:
     return path
 
 
+def join_name(architecture: str, weights: str = MNIST) -> str:
+    """Return the name of a model with the weights of that name.
+
+    >>> join_name("exp5"), join_name("exp5", "world")
+    ('exp5', 'exp5.world')
+    """
+    return architecture if weights == MNIST else f"{architecture}.{weights}"
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Return the architecture and the weights that a name stands for.
+
+    >>> split_name("exp5"), split_name("exp5.world")
+    (('exp5', 'mnist'), ('exp5', 'world'))
+    """
+    architecture, _, weights = name.partition(".")
+    return architecture, weights or MNIST
+
+
+def name_for_reading(name: str) -> str:
+    """Return the name of the weights to read photographs and drawings with, unless it names some.
+
+    >>> name_for_reading("exp1")
+    'exp1'
+    """
+    preferred = join_name(name, READING)
+    return preferred if preferred in read_manifest() else name
+
+
 def pretrained_state_dict(name: str) -> Arrays:
-    """Return the shipped weights of one model, checked against the manifest's SHA-256.
+    """Return shipped weights by name, such as "exp5.world", checked against their SHA-256.
 
     Raises:
         UnknownNameError: No weights of that name are shipped.
@@ -106,8 +145,8 @@ def pretrained_state_dict(name: str) -> Arrays:
     return read_state_dict(FOLDER / manifest[name].file, expected_sha256=manifest[name].sha256)
 
 
-def find_shipped_file(name: str, state_dict: Arrays) -> bytes | None:
-    """Return the bytes of a model's shipped file if it holds exactly these arrays, else None.
+def find_shipped_file(architecture: str, state_dict: Arrays) -> bytes | None:
+    """Return the bytes of the shipped file that holds exactly these arrays, or None.
 
     Raises:
         FileReadError: The file is missing.
@@ -117,13 +156,14 @@ def find_shipped_file(name: str, state_dict: Arrays) -> bytes | None:
 
     from mnistzoo.storage.state_dict import MAX_BYTES, parse_state_dict
 
-    entry = read_manifest().get(name)
-    if entry is None:
-        return None
-    path = FOLDER / entry.file
-    data = read_bytes(path, limit=MAX_BYTES)
-    shipped = parse_state_dict(data, os.fspath(path), expected_sha256=entry.sha256)
-    same = shipped.keys() == state_dict.keys() and all(
-        np.array_equal(shipped[key], state_dict[key]) for key in shipped
-    )
-    return data if same else None
+    for name, entry in read_manifest().items():
+        if split_name(name)[0] != architecture:
+            continue
+        path = FOLDER / entry.file
+        data = read_bytes(path, limit=MAX_BYTES)
+        shipped = parse_state_dict(data, os.fspath(path), expected_sha256=entry.sha256)
+        if shipped.keys() == state_dict.keys() and all(
+            np.array_equal(shipped[key], state_dict[key]) for key in shipped
+        ):
+            return data
+    return None

@@ -69,8 +69,8 @@ def find_result(config: ModelConfig, accuracy: float | None, dataset: str | None
         InputError: The accuracy is not a fraction, its dataset is unknown, or it contradicts the
             manifest.
     """
-    entry = read_manifest().get(config.architecture)
-    if entry is not None and entry.sha256 == config.sha256:
+    shipped = (entry for entry in read_manifest().values() if entry.sha256 == config.sha256)
+    if entry := next(shipped, None):
         if accuracy not in (None, entry.accuracy) or dataset not in (None, MNIST):
             raise InputError(
                 f"Expected no accuracy and dataset for shipped weights, got {accuracy} on "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.data.mnist import Digits, mnist
+from mnistzoo.data.world import world
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import sha256
 from mnistzoo.labels import check_labels
@@ -175,6 +176,18 @@ def mnist_inputs(holdout: int) -> Inputs:
     end = len(digits) - holdout
     places = torch.arange(len(digits))
     return Inputs(digits.take(places[:end]), digits.take(places[end:]))
+
+
+def add_made_images(inputs: Inputs, count: int, seed: int) -> Inputs:
+    """Add images that `mnistzoo.data.world` makes from the training images, if `count` is not 0.
+
+    Raises:
+        DataError: A font for them is not installed.
+    """
+    if not count:
+        return inputs
+    digits = Digits(inputs.training.images, inputs.training.labels)
+    return replace(inputs, training=_as_dataset(world(digits, count, seed=seed)))
 
 
 def _as_dataset(digits: Digits) -> ImageDataset:

@@ -22,7 +22,7 @@ from mnistzoo.training import optim
 from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.distributed import all_sum, barrier, rank, world_size
 from mnistzoo.training.folder import METRICS, finished_result, teacher_folder
-from mnistzoo.training.inputs import Inputs, mnist_inputs
+from mnistzoo.training.inputs import Inputs, add_made_images, mnist_inputs
 from mnistzoo.training.metrics import Epoch, Result, TeacherResult, read_result
 from mnistzoo.training.run import Run
 from mnistzoo.training.saving import (
@@ -54,8 +54,8 @@ def train_run(
     has already finished there, its result is returned. A teacher is trained first, in a folder
     inside `folder`, unless it is there already.
 
-    After each epoch the model is evaluated on the test images or the held-out ones; nothing in the
-    run depends on the outcome. If several processes train together, only rank 0 writes files.
+    After each epoch the model is evaluated; nothing in the run depends on the outcome. If several
+    processes train together, only rank 0 writes files.
 
     Args:
         run: What to train.
@@ -63,8 +63,7 @@ def train_run(
         inputs: The images of `run.dataset`, and the features with the digest `run.initial`.
             Default: MNIST, and shipped features.
         on_batch: Called after each step with the run, or its teacher's, and the number of images.
-        on_epoch: Called with the same run and the metrics of each epoch, including those of the
-            checkpoint or the finished run.
+        on_epoch: Called with the same run and the metrics of each epoch, including past ones.
 
     Raises:
         TrainingError: The loss is no longer finite, another process is training in `folder`,
@@ -85,6 +84,7 @@ def train_run(
 
 
 def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: OnEpoch) -> None:
+    inputs = add_made_images(inputs, run.recipe.made_images, run.seed)
     teacher, teacher_result = _teacher(run, folder, inputs, on_batch, on_epoch)
     state = TrainingState(run, inputs.training, teacher, inputs.features)
     epochs, seconds = load_checkpoint(folder, state)

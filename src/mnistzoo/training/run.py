@@ -128,7 +128,8 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def num_images(self) -> int:
         """The number of images in an epoch."""
-        return self.recipe.epoch_size(self.num_train - self.holdout)
+        made = self.recipe.made_images
+        return self.recipe.epoch_size(self.num_train - self.holdout + made)
 
     @property
     def num_classes(self) -> int:

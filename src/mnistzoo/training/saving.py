@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -112,8 +113,8 @@ def save_result(
     Raises:
         FileWriteError: The folder cannot be written.
     """
-    run, model = state.run, state.result
-    _save_model(folder, run, model, evaluation.accuracy)
+    run = state.run
+    _save_model(folder, run, state.result, evaluation.accuracy)
     result = Result(
         architecture=run.architecture,
         recipe=run.recipe,
@@ -126,9 +127,7 @@ def save_result(
         correct=evaluation.correct,
         total=evaluation.total,
         nll=evaluation.nll,
-        per_class=tuple(
-            ClassResult(row.name, row.correct, row.total) for row in evaluation.per_class
-        ),
+        per_class=tuple(ClassResult(**asdict(row)) for row in evaluation.per_class),
         dtype=str(state.dtype).removeprefix("torch."),
         processes=world_size(),
         threads=torch.get_num_threads(),

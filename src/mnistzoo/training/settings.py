@@ -8,7 +8,12 @@ from typing import Any
 from msgspec import ValidationError, convert, to_builtins
 
 from mnistzoo.errors import InputError
-from mnistzoo.training.recipes import Recipe
+from mnistzoo.training.recipes import FINE_TUNE, RECORD, Recipe
+
+
+def default_recipe(pretrained: bool) -> str:
+    """Return the name of the recipe for a run that names none."""
+    return FINE_TUNE.name if pretrained else RECORD.name
 
 
 def change_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:

@@ -64,8 +64,7 @@ def grid(
         freeze: "features" to train only the classifier.
 
     Raises:
-        UnknownNameError: There is no such architecture or recipe.
-        InputError: A setting is out of range, or a model has no shipped weights.
+        UnknownNameError, InputError: A name is unknown, or a setting is out of range.
 
     >>> [run.architecture for run in grid(["exp1", "exp5"], ["record"], [0])]
     ['exp1', 'exp5']

@@ -35,6 +35,7 @@ class Summary(Struct, frozen=True):
         max: Highest accuracy.
         worst_drop: The largest `Result.worst_drop`; None if no run has one.
         nll: Mean of the negative log-likelihoods, in nats.
+        dataset: SHA-256 of the dataset; None for MNIST.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Summary(Struct, frozen=True):
     max: float
     worst_drop: float | None
     nll: float
+    dataset: str | None
 
 
 def summarize(results: Iterable[Result]) -> list[Summary]:
@@ -90,6 +92,7 @@ def _summary(runs: Sequence[Result]) -> Summary:
         max=max(accuracies),
         worst_drop=max(drops, default=None),
         nll=mean(run.nll for run in runs),
+        dataset=None if first.dataset is None else first.dataset.digest,
     )
 
 
@@ -98,7 +101,7 @@ def _check_repetitions(runs: Sequence[Result]) -> None:
     name = f"{first.architecture} with recipe {first.recipe.name}"
     if len(set(seeds)) < len(seeds):
         raise InputError(f"Expected each seed of {name} once, got {seeds}. Remove one of the runs.")
-    if any(run.run.repeated != first.run.repeated for run in runs):
+    if any((run.run.repeated, run.total) != (first.run.repeated, first.total) for run in runs):
         raise InputError(
             f"Expected the runs of {name} to differ in their seed only, got runs with other "
             "settings or evaluation images. Keep those in folders of their own."

@@ -25,9 +25,9 @@ from mnistzoo.storage.state_dict import serialize_state_dict
 from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare
 from mnistzoo.training.loop import train_run
 from mnistzoo.training.metrics import Epoch, Result
-from mnistzoo.training.recipes import Recipe, default_recipe, get_recipe
+from mnistzoo.training.recipes import Recipe, get_recipe
 from mnistzoo.training.run import Freeze, Run, shipped_digest
-from mnistzoo.training.settings import change_settings
+from mnistzoo.training.settings import change_settings, default_recipe
 
 
 class Trained(NamedTuple):
