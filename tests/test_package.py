@@ -19,7 +19,7 @@ LAYERS = [
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis"},
-    {"architectures", "cluster", "files", "labels", "processes", "records", "tables"},
+    {"architectures", "cluster", "files", "intervals", "labels", "processes", "records", "tables"},
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -32,6 +33,9 @@ NETWORKS = (
 """Twelve models of torchvision, by year."""
 
 SHAPE = (3, 224, 224)
+
+ROBUSTNESS = Path(__file__).parent.parent / "explanation" / "world.md"
+"""The page with the accuracies under corruptions."""
 
 torchvision: Any = import_module("torchvision.models")  # it ships no type hints
 
@@ -232,12 +236,33 @@ def _spread(maps: list[tuple[str, torch.Tensor]], count: int) -> list[tuple[str,
     return picked
 
 
+def robustness(theme: Theme) -> Figure:
+    """Draw the accuracy of both weights of exp5 under each corruption, as the page states it."""
+    table = ROBUSTNESS.read_text("utf8").partition("## Corruptions")[2].partition("| **mean**")[0]
+    lines = [re.split(r" *\| *", line)[1:-1] for line in table.splitlines() if line.startswith("|")]
+    names = lines[0]
+    rows = {line[0]: dict(zip(names, line, strict=True)) for line in lines[2:]}
+    figure = _figure(7.6, 4.2)
+    axes = figure.subplots()
+    _plain(axes, theme)
+    found = [[float(row[m].rstrip("%")) for row in rows.values()] for m in ("exp5", "exp5.world")]
+    axes.hlines(range(len(rows)), *found, color=theme.faint, linewidth=2)
+    for values, label, color in zip(found, ("mnist", "world"), theme.accents[1::-1], strict=True):
+        axes.plot(values, range(len(rows)), "o", color=color, label=f"weights: {label}")
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.set(xlabel="accuracy (%)", xlim=(0, 101))
+    axes.invert_yaxis()
+    axes.legend(frameon=False, loc="lower left")
+    return figure
+
+
 FIGURES: dict[str, Callable[[Theme], Figure]] = {
     "receptive-fields": receptive_fields,
     "stages": stages,
     "memory": memory,
     "roofline": roofline,
     "feature-maps": feature_maps,
+    "robustness": robustness,
 }
 
 
