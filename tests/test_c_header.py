@@ -6,17 +6,20 @@ import subprocess
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import microcontroller
 import mnistzoo
 from mnistzoo.architectures import Architecture, Conv, Pool
+from mnistzoo.cli import app
 from mnistzoo.errors import InputError
 from mnistzoo.export import export
 from mnistzoo.export.c_header import build_header
-from mnistzoo.export.integer_quantization import MAX_SUM, quantize
+from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES, MAX_SUM, quantize
 from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import NumpyModel
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.training.fake_quantization import FakeQuantized
 
 COMPILER = shutil.which("cc")
 STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror")
@@ -143,6 +146,27 @@ def test_flash_and_ram(tmp_path):
     text = eight.path.read_text("utf8")
     assert f"{eight.flash:,} bytes of weights, {eight.ram:,} bytes of RAM" in text
     assert re.findall("#include.*", text) == ["#include <stdint.h>"]
+
+
+def test_weights_trained_for_four_bits_are_taken(tmp_path):
+    """The command takes them for a header of 4 bits and says so, unless others are named."""
+    for options, name in (
+        (["--bits", "4"], "exp5.four-bit"),
+        (["--bits", "4", "--weights", "mnist"], "exp5"),
+        ([], "exp5"),
+    ):
+        file = tmp_path / "exp5.h"
+        done = CliRunner().invoke(app, ["export", "exp5", "-o", str(file), *options])
+        assert done.exit_code == 0, done.output
+        assert f"{name} as h" in " ".join(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_accuracy_of_four_bits(test_images):
+    """The header of exp5 with weights trained for 4 bits classifies 99.53% of the test images."""
+    images = mnistzoo.mnist(train=True).images[:CALIBRATION_IMAGES].numpy()
+    module = FakeQuantized(mnistzoo.exp5(pretrained="four-bit"), 4, images)
+    assert mnistzoo.evaluate(module, test_images).correct == pytest.approx(9953, abs=3)
 
 
 @needs_compiler

@@ -618,6 +618,22 @@ def test_an_analysis_to_a_depth_and_folded():
     invoke("analyze", "exp1", "--depth", 0, status=2)
 
 
+def test_an_analysis_as_a_page(tmp_path, test_images, failed):
+    """`--html` writes a page; with `--image` it has effective fields of the pretrained weights."""
+    image, page = tmp_path / "7.png", tmp_path / "page.html"
+    Image.fromarray(test_images.images[0].numpy()).save(image)
+    invoke("analyze", "exp1", "--html", page)
+    assert "middle half" not in page.read_text("utf8")
+    invoke("analyze", "exp1", "--html", page, "--image", image)
+    assert "middle half" in page.read_text("utf8")
+    invoke("analyze", "torchvision:squeezenet1_1", "--input", "3,64,64", "--html", page)
+    shape = ("--input", "3,64,64", "--html", page, "--image")
+    invoke("analyze", "torchvision:squeezenet1_1", *shape, image)
+    assert "middle half" in page.read_text("utf8")
+    assert "Cannot read" in failed("analyze", "torchvision:resnet18", *shape, page)[1]
+    invoke("analyze", "exp1", "--image", image, status=2)
+
+
 def test_memory_and_time_of_a_model(failed):
     """`--memory` prints the peak, and `--roofline` lower bounds, for a batch too."""
     analysis = mnistzoo.exp5().summary()

@@ -19,13 +19,25 @@ LAYERS = [
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis"},
-    {"architectures", "cluster", "files", "intervals", "labels", "processes", "records", "tables"},
+    {
+        "architectures",
+        "cluster",
+        "files",
+        "intervals",
+        "labels",
+        "pages",
+        "processes",
+        "records",
+        "tables",
+    },
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""
 
 ANALYSIS_LAYERS = [
-    {"effective", "cost"},
+    {"cost"},
+    {"report"},
+    {"effective"},
     {"tracing"},
     {"operators", "rendering", "row", "blocks", "table", "comparison", "roofline", "devices"},
     {"field"},

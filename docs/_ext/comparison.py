@@ -70,9 +70,9 @@ def _details(column: str) -> str:
     found = {(row["network"], row["tool"]): row for row in rows()}
     lines = []
     for network in _names("network"):
-        reference = found[network, OURS][f"{column}_reference"]
-        lines.append((network, reference_cell(column, reference)))
-        lines[-1] += tuple(_cell(found[network, tool], column) for tool in tools)
+        reference = reference_cell(column, found[network, OURS][f"{column}_reference"])
+        cells = [_cell(found[network, tool], column) for tool in tools]
+        lines.append((network, reference, *cells))
     headers = ("network", "reference", *tools)
     return Table(headers, lines).to_markdown()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -187,6 +188,7 @@ def test_analyze_takes_the_input_size_of_a_timm_model(capsys):
 )
 def test_errors_are_one_line(capsys, monkeypatch, arguments, message):
     """What cannot be analysed ends with status 1 and one line that says what to do."""
+    monkeypatch.setitem(sys.modules, "transformers", None)  # as if it were not installed
     monkeypatch.setattr("sys.argv", ["mnistzoo", "analyze", *arguments])
     with pytest.raises(SystemExit) as stopped:
         main()

@@ -1,13 +1,16 @@
-"""What it costs to run a model: memory and time, each counted in a pass without data."""
+"""What needs the model again after its analysis: memory, time, and the report with images."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import nn
+from torch import Tensor, nn
 
+from mnistzoo.analysis.blocks import Block
 from mnistzoo.analysis.devices import Device
+from mnistzoo.analysis.effective import effective_fields
 from mnistzoo.analysis.roofline import Roofline
+from mnistzoo.analysis.table import Analysis
 from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.execution import execute
 from mnistzoo.analysis.tracing.memory import LiveMemory
@@ -17,7 +20,7 @@ from mnistzoo.errors import InputError
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of running a model, computed when asked for.
+    """The cost of running a model, and its report, computed when asked for.
 
     Attributes:
         module: The model.
@@ -43,11 +46,40 @@ class Cost:
         execute(self.module, self.given, operations, self._batch(batch_size))
         return Roofline.of(operations.found, device, self._batch(batch_size))
 
+    def report(self, analysis: Analysis, images: Tensor | None, title: str | None) -> str:
+        """Return what `Analysis.to_html` documents."""
+        from mnistzoo.analysis.report import to_html  # imports Pillow
+
+        image, effective = None, {}
+        if images is not None:
+            given = self.given.with_example(images)
+            effective = effective_fields(self.module, given, _telling(analysis.blocks()))
+            channels = 1 if given.channels is None else given.channels
+            image = images[0].movedim(channels - 1, 0)
+        return to_html(analysis, title or type(self.module).__name__, image, effective)
+
     def _batch(self, batch_size: int | None) -> int:
         if batch_size is None:
             return self.given.batch_size
         _check("batch_size", batch_size, 1)
         return batch_size
+
+
+def _telling(block: Block) -> dict[str, None]:
+    """Return paths of layers that change the field, and of modules that hold inner ones.
+
+    Normalization and activation are left out: each takes a backward pass, and has the window of
+    the layer before.
+    """
+    seen: set[object] = set()
+    found: dict[str, None] = {}
+    for child in block.children:
+        if child.children:
+            found |= _telling(child) | {child.row.path: None}
+        elif child.row.receptive_field not in seen:
+            found[child.row.path] = None
+        seen.add(child.row.receptive_field)
+    return found
 
 
 def _check(name: str, value: object, least: int) -> None:

@@ -6,15 +6,16 @@ Neural Networks", NeurIPS 2016, arXiv:1701.04128.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.field import Interval, ReceptiveField
-from mnistzoo.analysis.tracing.arguments import Inputs, read_arguments
+from mnistzoo.analysis.tracing.arguments import Arguments, Inputs, read_arguments
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.inputs import floating_dtype
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
@@ -91,21 +92,56 @@ def effective_receptive_field(
     ((12, 16), (12, 16))
     """
     given = read_arguments(module, inputs, kwargs, of=of, channels_last=channels_last)
-    images = _check_images(given.example).to(floating_dtype(module)).requires_grad_()
-    given = given.with_example(images)
+    given = given.with_example(_check_images(given.example).to(floating_dtype(module)))
     found = trace_call(module, given)
-    layout = found.layout(layer)
+    layout, path = found.layout(layer), found.paths[layer]
+    images = given.example.requires_grad_()
     with preserve_module_state(module), torch.enable_grad():
-        output = _output(module, given.holding(images), found.paths[layer])
+        output = _outputs(module, given, [path])[path]
         if output.ndim != images.ndim or not output.requires_grad:
             raise AnalysisError(
                 f"Expected {layer!r} to return a map of {images.ndim - 2} axes that depends on the "
                 f"images, got shape {tuple(output.shape)}. Name a layer before the flatten."
             )
-        dims = [layout.dimension_of(axis) for axis in range(images.ndim - 2)]
-        gradient = _central_gradient(output, images, dims)
+        return _of_output(output, given, layout)
+
+
+def effective_fields(
+    module: nn.Module, given: Arguments, layers: Collection[str]
+) -> dict[str, EffectiveReceptiveField]:
+    """Return the effective fields of those layers that return a map, from one call of the model.
+
+    Args:
+        module: The model.
+        given: What to call it with; the example holds the images.
+        layers: Paths of layers.
+
+    Raises:
+        InputError: The images are not a batch of images, or another input is only a shape.
+    """
+    given = given.with_example(_check_images(given.example).to(floating_dtype(module)))
+    if any(tensor.is_meta for tensor in tensors_of([given.positional, given.named])):
+        raise InputError("Expected a tensor for each input, got a shape. Pass tensors to analyze.")
+    found = trace_call(module, given)
+    images = given.example.requires_grad_()
+    with preserve_module_state(module), torch.enable_grad():
+        outputs = _outputs(module, given, [path for path in layers if found.outputs.get(path)])
+        return {
+            path: _of_output(output, given, layout)
+            for path, output in outputs.items()
+            if (layout := found.outputs[path])
+            and output.ndim == images.ndim
+            and output.requires_grad
+        }
+
+
+def _of_output(output: Tensor, given: Arguments, layout: Layout) -> EffectiveReceptiveField:
+    """Return the effective field of a map that was computed from the images."""
+    images = given.example
+    dims = [layout.dimension_of(axis) for axis in range(images.ndim - 2)]
+    gradient = _central_gradient(output, images, dims)
     unit = tuple(0 if dim is None else output.shape[dim] // 2 for dim in dims)
-    energy = _energy(gradient, -1 if channels_last else 1)
+    energy = _energy(gradient, 1 if given.channels is None else given.channels)
     return EffectiveReceptiveField(energy, unit, ReceptiveField.of(layout))
 
 
@@ -134,7 +170,7 @@ def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]
     central = output
     for dim in sorted(along, reverse=True):
         central = central.select(dim, output.shape[dim] // 2)
-    (gradient,) = torch.autograd.grad(central.sum(), images)
+    (gradient,) = torch.autograd.grad(central.sum(), images, retain_graph=True)
     return gradient
 
 
@@ -144,17 +180,23 @@ def _energy(gradient: Tensor, channels: int) -> Tensor:
     return energy / energy.sum().clamp(min=1e-300)
 
 
-def _output(
-    module: nn.Module, arguments: tuple[tuple[Any, ...], dict[str, Any]], layer: str
-) -> Tensor:
-    """Return a copy of what a layer returns last, as in-place operators may change it later."""
-    outputs: list[Tensor] = []
-    handle = module.get_submodule(layer).register_forward_hook(
-        lambda _module, _args, output: outputs.extend(x.clone() for x in tensors_of(output)[:1])
-    )
+def _outputs(module: nn.Module, given: Arguments, layers: Iterable[str]) -> dict[str, Tensor]:
+    """Return copies of what layers return last, as in-place operators may change it later."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(path: str, output: object) -> None:
+        outputs.update((path, tensor.clone()) for tensor in tensors_of(output)[:1])
+
+    handles = [
+        module.get_submodule(path).register_forward_hook(
+            lambda _module, _args, output, path=path: keep(path, output)
+        )
+        for path in layers
+    ]
     try:
-        positional, named = arguments
+        positional, named = given.holding(given.example)
         module(*positional, **named)
     finally:
-        handle.remove()
-    return outputs[-1]
+        for handle in handles:
+            handle.remove()
+    return outputs

@@ -93,6 +93,11 @@ class ReceptiveField:
         """The part that moves with the unit: the whole field if not global, `None` if nothing."""
         return self._local if self.is_global else self
 
+    @property
+    def ranges(self) -> tuple[PixelRanges, ...]:
+        """The pixels of the analyzed image that each unit reads, for each axis; see `pixels`."""
+        return self._ranges
+
     def interval(self, index: int | Sequence[int]) -> tuple[Interval, ...]:
         """Return the first and last pixel that a unit reads in an infinite image, for each axis.
 

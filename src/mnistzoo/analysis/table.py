@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from mnistzoo.analysis import rendering
@@ -13,9 +15,12 @@ from mnistzoo.analysis.blocks import fold as folded
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.row import Row
 from mnistzoo.errors import InputError
+from mnistzoo.files import write_bytes
 from mnistzoo.tables import Table, Tabular
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from mnistzoo.analysis.devices import Device
     from mnistzoo.analysis.roofline import Roofline
 
@@ -24,13 +29,16 @@ FLOAT32_BYTES = 4
 
 
 class Costs(Protocol):
-    """Computes what it costs to run the model that was analyzed."""
+    """Computes what needs the model that was analyzed."""
 
     def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int:
         """Return the peak memory in bytes."""
 
     def roofline(self, device: Device, batch_size: int | None) -> Roofline:
         """Return lower bounds on the time."""
+
+    def report(self, analysis: Analysis, images: Tensor | None, title: str | None) -> str:
+        """Return a page."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,6 +148,37 @@ class Analysis(Tabular[Row]):
         (275258880, 'memory')
         """
         return self._run().roofline(device, batch_size)
+
+    def to_html(self, images: Tensor | None = None, *, title: str | None = None) -> str:
+        """Return a page in one file, which shows the receptive field of any unit over an image.
+
+        The module tree folds and columns sort. The page needs no server and loads nothing.
+
+        Args:
+            images: Images to compute effective receptive fields from, as
+                `effective_receptive_field` takes them. The first one is shown. Default: the page
+                has theoretical fields only, over any image that is opened in it.
+            title: Title of the page; default: the class of the model.
+
+        Raises:
+            InputError: The images are not a batch of images, or another input is only a shape.
+
+        >>> import mnistzoo
+        >>> mnistzoo.exp5().summary().to_html(title="exp5")[:15]
+        '<!doctype html>'
+        """
+        return self._run().report(self, images, title)
+
+    def save_html(
+        self, path: str | PathLike[str], images: Tensor | None = None, *, title: str | None = None
+    ) -> Path:
+        """Write the page of `to_html` to a file, and return its path.
+
+        Raises:
+            InputError: As for `to_html`.
+            FileWriteError: The file cannot be written.
+        """
+        return write_bytes(path, self.to_html(images, title=title).encode())
 
     def _run(self) -> Costs:
         if self._costs is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mnistzoo.cli.console import print_formatted, print_record
-from mnistzoo.cli.libraries import default_inputs, load, token_ids
+from mnistzoo.cli.libraries import default_inputs, load, load_image, token_ids
 from mnistzoo.cli.options import Format, any_model
 
 if TYPE_CHECKING:
@@ -59,6 +60,23 @@ RooflineDevice = Annotated[
         "or A100, H100, H200.",
     ),
 ]
+Html = Annotated[
+    Path | None,
+    typer.Option(
+        "--html",
+        metavar="FILE",
+        help="Write a page that shows the receptive field of any unit over an image.",
+    ),
+]
+ImageFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--image",
+        metavar="FILE",
+        help="Image for --html: effective receptive fields are computed from it too. Models of "
+        "this zoo then have their pretrained weights.",
+    ),
+]
 
 
 def analyze(
@@ -72,6 +90,8 @@ def analyze(
     layer: Layer = None,
     memory: Memory = None,
     roofline: RooflineDevice = None,
+    html: Html = None,
+    image: ImageFile = None,
     format_: Format = "table",
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
@@ -79,10 +99,12 @@ def analyze(
     Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint.
     Markdown and LaTeX also have strides and paddings; CSV and JSON hold the numbers as data.
     """
-    if sum(option is not None for option in (layer, memory, roofline)) > 1:
-        raise typer.BadParameter("Expected one of --layer, --memory and --roofline.")
+    if sum(option is not None for option in (layer, memory, roofline, html)) > 1:
+        raise typer.BadParameter("Expected one of --layer, --memory, --roofline and --html.")
+    if image is not None and html is None:
+        raise typer.BadParameter("--image needs --html.")
     shapes = read_shapes(inputs)
-    module = load(model)
+    module = load(model, pretrained=image is not None)
     from mnistzoo import analysis
 
     given = make_inputs(model, module, shapes, batch_size)
@@ -95,6 +117,10 @@ def analyze(
         _print_memory(found.peak_memory(memory == "training"), format_)
     elif roofline is not None:
         print_tabular(found.roofline(analysis.Device(roofline)), format_)
+    elif html is not None:
+        images = None if image is None else load_image(model, module, found.input_shape, image)
+        path = found.save_html(html, images, title=model)
+        print_record(format_, {"file": str(path), "layers": len(found)}, f"{path}: {model}")
     else:
         from mnistzoo.analysis.rendering import NARROW_COLUMNS
 

@@ -11,6 +11,7 @@ import typer
 from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import Format, Model, Weights, check_suffix
 from mnistzoo.cli.source import load, with_weights
+from mnistzoo.storage.manifest import join_name, read_manifest
 
 
 def export(
@@ -39,7 +40,7 @@ def export(
     format_: Format = "table",
 ) -> None:
     """Write a model for another runtime."""
-    model = with_weights(model, weights, reading=output.suffix == ".html")
+    model = _choose(model, weights, output.suffix.lower(), bits)
     loaded = load(model)
     from mnistzoo.export import export
 
@@ -48,3 +49,11 @@ def export(
     if done.flash is not None:
         text += f"; {done.flash:,} bytes of constants, {done.ram:,} bytes of RAM"
     print_record(format_, asdict(done) | {"path": str(done.path)}, text)
+
+
+def _choose(model: str, weights: str | None, suffix: str, bits: int | None) -> str:
+    """Return the name of a model with weights for the file: by default those trained for 4 bits."""
+    trained = join_name(model, "four-bit")
+    if weights is None and (suffix, bits) == (".h", 4) and trained in read_manifest():
+        return trained
+    return with_weights(model, weights, reading=suffix == ".html")

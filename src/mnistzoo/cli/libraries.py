@@ -8,21 +8,35 @@ from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
+from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, INPUT_SHAPE
 from mnistzoo.cli import source as source_of
-from mnistzoo.errors import InputError, MnistZooError, UnknownNameError
+from mnistzoo.errors import FileReadError, InputError, MnistZooError, UnknownNameError
 
 if TYPE_CHECKING:
-    from torch import nn
+    from pathlib import Path
+
+    from PIL import Image
+    from torch import Tensor, nn
 
     from mnistzoo.analysis.tracing.arguments import Inputs
+
+MODES = {1: "L", 3: "RGB"}
+"""Pillow's name for images with as many channels."""
+
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+"""Mean and standard deviation of ImageNet's channels, by the names that timm has for them."""
 
 MAX_TOKENS = 128
 """Length of the token IDs that a model of transformers is analyzed with by default."""
 
 
-def load(model: str) -> nn.Module:
-    """Load the model named on the command line. Only a folder provides trained weights.
+def load(model: str, pretrained: bool = False) -> nn.Module:
+    """Load the model named on the command line.
+
+    Args:
+        model: The name or folder.
+        pretrained: Load a model of this zoo with its weights. A folder always has weights, other
+            libraries provide none.
 
     Raises:
         UnknownNameError: torchvision, timm or the zoo has no such model.
@@ -35,7 +49,7 @@ def load(model: str) -> nn.Module:
         _check_name(model)
         from mnistzoo.models import get_model
 
-        return get_model(model)
+        return get_model(model, pretrained=pretrained and model in ARCHITECTURES)
     made = _SOURCES[source](name) if source in _SOURCES else _call(source, name)
     if not _is_module(made):
         raise InputError(
@@ -126,6 +140,44 @@ def _transformers_inputs(module: Any, batch_size: int) -> Inputs:
         f"Expected a model that reads input_ids or pixel_values, got one that reads {name}. Pass "
         f"its shape: --input {name}=…"
     )
+
+
+def load_image(model: str, module: Any, shape: tuple[int, ...], path: Path) -> Tensor:
+    """Read an image as a batch of one for a model.
+
+    Models of this zoo get MNIST's format. Others get an image of the input's size, normalized as
+    timm says, or else as ImageNet's images are.
+
+    Raises:
+        InputError: The model does not take images of 1 or 3 channels.
+        ImageError: The image shows no digit, for a model of this zoo.
+        FileReadError: The image cannot be read.
+    """
+    if ":" not in model:
+        from mnistzoo.images.transforms import transforms
+
+        return transforms()(path)[None]
+    if len(shape) != 3 or shape[0] not in MODES:
+        raise InputError(
+            f"Expected a model of gray or color images for --image, got inputs of shape {shape}. "
+            "Leave out --image."
+        )
+    functional: Any = import_module("torchvision.transforms.functional")  # has no type hints
+    channels, *size = shape
+    image = functional.to_tensor(_open(path, MODES[channels]))
+    known = getattr(module, "pretrained_cfg", {})
+    mean, std = (list(known.get(name, value))[:channels] for name, value in IMAGENET.items())
+    batch: Tensor = functional.normalize(functional.resize(image[None], size), mean, std)
+    return batch
+
+
+def _open(path: Path, mode: str) -> Image.Image:
+    from PIL import Image
+
+    try:
+        return Image.open(path).convert(mode)
+    except Exception as error:  # Pillow's decoders raise nearly every built-in exception
+        raise FileReadError(f"Cannot read {path}: {error}. Name a PNG or JPEG.") from error
 
 
 def token_ids(batch_size: int, *shape: int) -> Any:

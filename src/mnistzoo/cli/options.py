@@ -71,7 +71,7 @@ ModelOption = Annotated[
 Weights = Annotated[
     str | None,
     typer.Option(
-        "--weights", metavar="NAME", help="Weights of a model of the zoo: mnist or world."
+        "--weights", metavar="NAME", help="Weights of a model of the zoo: mnist, world or four-bit."
     ),
 ]
 

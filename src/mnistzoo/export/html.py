@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
@@ -20,6 +19,7 @@ from torch import nn
 from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
 from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.pages import PALETTE, fill, to_inert_json
 
 SCRIPTS = ("preprocess.js", "model.js", "page.js")
 
@@ -36,18 +36,11 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
     source = files("mnistzoo.export") / "page"
     parts = {
         "TITLE": html.escape(title),
-        "STYLE": (source / "page.css").read_text("utf8"),
-        "MODELS": _inert(json.dumps([_record(model) for model in models], ensure_ascii=False)),
+        "STYLE": PALETTE + (source / "page.css").read_text("utf8"),
+        "MODELS": to_inert_json([_record(model) for model in models]),
         "SCRIPT": "".join((source / name).read_text("utf8") for name in SCRIPTS),
     }
-    text = (source / "page.html").read_text("utf8")
-    head, *rest = text.split("@")
-    return "".join([head, *(parts.get(part, part) for part in rest)]).encode()
-
-
-def _inert(text: str) -> str:
-    """Return JSON that cannot end the script element around it."""
-    return text.replace("<", "\\u003c")
+    return fill((source / "page.html").read_text("utf8"), parts).encode()
 
 
 def _record(model: ConvNet) -> dict[str, Any]:
