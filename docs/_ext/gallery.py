@@ -246,7 +246,7 @@ def robustness(theme: Theme) -> Figure:
     axes = figure.subplots()
     _plain(axes, theme)
     found = [[float(row[m].rstrip("%")) for row in rows.values()] for m in ("exp5", "exp5.world")]
-    axes.hlines(range(len(rows)), *found, color=theme.faint, linewidth=2)
+    axes.hlines(range(len(rows)), found[0], found[1], color=theme.faint, linewidth=2)
     for values, label, color in zip(found, ("mnist", "world"), theme.accents[1::-1], strict=True):
         axes.plot(values, range(len(rows)), "o", color=color, label=f"weights: {label}")
     axes.set_yticks(range(len(rows)), list(rows))
