@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo.cli import app
 from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.errors import DataError, InputError, TrainingError
@@ -161,7 +162,10 @@ def test_a_command_trains_on_a_folder(folder, tmp_path):
 def test_a_study_trains_on_a_folder(folder, tmp_path):
     """Its runs are those of `train`, and its figures leave out what is documented for MNIST."""
     options = ["exp5", *COMMON, folder, "--seed", "0", "-o", tmp_path / "study"]
-    (row,) = json.loads(invoke("study", *options, "--format", "json"))
+    command = ["-W", "error", "-m", "mnistzoo", "study", *map(str, options), "--format", "json"]
+    done = warm.run(command)  # a process of its own, which ends with those that it starts
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
     assert row["split"] == "test"
     invoke("train", "exp5", *COMMON, folder, "-o", tmp_path / "run")
     result = read_result(tmp_path / "run" / "metrics.json")

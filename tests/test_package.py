@@ -19,7 +19,17 @@ LAYERS = [
     {"data", "inference", "models"},
     {"storage", "images"},
     {"analysis", "forward"},
-    {"architectures", "cluster", "files", "labels", "pages", "processes", "records", "tables"},
+    {
+        "architectures",
+        "cluster",
+        "files",
+        "intervals",
+        "labels",
+        "pages",
+        "processes",
+        "records",
+        "tables",
+    },
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""

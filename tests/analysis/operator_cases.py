@@ -164,6 +164,9 @@ EXACT = {
     "index select": lambda x: x.index_select(2, torch.tensor([1, 1, 7])),
     "unfold a dimension": lambda x: x.unfold(2, 3, 2).sum(-1),
     "unfold": _unfolded,
+    "gather of known rows": lambda x: x.gather(
+        2, torch.tensor([7, 2, 2, 0]).view(1, 1, 4, 1).expand(1, 4, 4, x.shape[3])
+    ),
     "fold": _folded,
     "constant padding": lambda x: F.pad(x, (1, 2, 0, 3)),
     "negative padding": lambda x: F.pad(x, (-1, 2, 1, -2)),

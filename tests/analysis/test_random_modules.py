@@ -138,6 +138,26 @@ def _mask(tensor, _, number):
     tensor[tensor < 0.5] = number
 
 
+def _write_diagonal(tensor, _, number):
+    one, other = _dim(tensor, number), _dim(tensor, number // 5)
+    if one != other:
+        diagonal = tensor.diagonal(0, one, other)
+        diagonal.add_(diagonal.flip(-1))
+
+
+def _write_frames(tensor, _, number):
+    dim = _dim(tensor, number)
+    if tensor.shape[dim] > 1:
+        frames = tensor.unfold(dim, 2, 2)
+        frames.add_(frames.flip(-1))
+
+
+def _written_strided(tensor, _, number):
+    out, half = _zeros(tensor, _, number), tensor.numel() // 2
+    out.as_strided((half,), (2,), number % 2).copy_(tensor.flatten()[:half])
+    return out
+
+
 def _gather(tensor, _, number):
     dim = _dim(tensor, number)
     index = torch.arange(number, number + tensor.numel()).view(tensor.shape) * 7 % tensor.shape[dim]
@@ -175,6 +195,7 @@ STEPS = {
     for function in (
         *(_slice, _select, _transpose, _transpose_in_place, _unsqueeze_in_place, _flatten, _split),
         *(_squeeze_in_place, _clone, _zeros, _write, _write_row, _fill, _mask, _gather),
+        *(_write_diagonal, _write_frames, _written_strided),
         *(_gather_few, _scatter_slice, _scatter_entry, _resize),
     )
 }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import pickle
 
 import pytest
 from rich.console import Console
 from torch import nn
 
 import mnistzoo
-from mnistzoo.errors import UnknownNameError
+from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.models import exp5
 
 
@@ -33,6 +34,16 @@ def test_every_format_has_all_layers_and_totals():
         assert all(row.path in form for row in summary)
         assert "17,302" in form
         assert "34×34" in form
+
+
+def test_a_pickled_analysis_has_no_model():
+    """A pickle holds the rows and fields. It has no weights, and knows no costs."""
+    analysis = mnistzoo.analyze(nn.Linear(1000, 1000), (1000,))
+    dumped = pickle.dumps(analysis)
+    assert len(dumped) < 10_000
+    assert pickle.loads(dumped) == analysis
+    with pytest.raises(InputError, match="got a copy"):
+        pickle.loads(dumped).peak_memory()
 
 
 def test_an_analysis_is_a_sequence():

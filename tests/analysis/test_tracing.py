@@ -102,6 +102,37 @@ def test_strides_that_reorder_units_are_refused(function):
         analyze(Apply(function), (1, 8, 8))
 
 
+def test_frames_that_reach_into_the_next_row_are_refused():
+    """A frame of `as_strided` that starts near the end of a row holds units of the next one."""
+    with pytest.raises(UnknownOperatorError, match="reach into the next"):
+        analyze(Apply(lambda y: y.as_strided((1, 2, 8, 4, 4), (128, 64, 8, 3, 1))), (1, 8, 8))
+
+
+def test_a_write_that_may_reach_another_tensor_is_refused():
+    """`as_strided` of a slice may write to the tensor beside it."""
+
+    def function(y):
+        out = torch.zeros(1, 2, 8, 16)
+        out[..., :8].as_strided(y.shape, (256, 128, 16, 1), 8).copy_(y)
+        return out
+
+    with pytest.raises(UnknownOperatorError, match="stay inside of a contiguous tensor"):
+        analyze(Apply(function), (1, 8, 8))
+
+
+@pytest.mark.filterwarnings("ignore:A window was not provided")
+def test_an_inverse_fourier_transform_reads_its_frames():
+    """Each sample of `istft` reads the frames of 16 that it lies in, here of a convolution."""
+
+    def function(y):
+        frames = torch.stft(y[:, 0, 0], 16, 4, return_complex=True)
+        return torch.istft(frames, 16, 4)
+
+    field = receptive_field(Apply(function), (1, 1, 128), "")
+    assert field.size == (3, 33)
+    assert field.pixels((0, 20))[-1] == (7, 36)
+
+
 def test_part_of_a_tensor_made_without_an_operator_is_refused():
     """The field of a tensor that `set_` puts inside another is not known."""
 

@@ -67,6 +67,10 @@ class Analysis(Tabular[Row]):
     _costs: Costs | None = field(default=None, compare=False)
     _modules: Mapping[str, Row] = field(default_factory=dict, compare=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what is pickled or copied: everything but the model."""
+        return self.__dict__ | {"_costs": None}
+
     @property
     def num_params(self) -> int:
         """Number of parameters. Shared ones count once."""
@@ -183,8 +187,8 @@ class Analysis(Tabular[Row]):
     def _run(self) -> Costs:
         if self._costs is None:
             raise InputError(
-                "Expected an analysis that mnistzoo.analyze returned, got one made by hand. "
-                "Call mnistzoo.analyze."
+                "Expected an analysis that mnistzoo.analyze returned, got a copy or one made by "
+                "hand. Call mnistzoo.analyze."
             )
         return self._costs
 

@@ -94,6 +94,10 @@ class Layout:
         """Return the layout with another dimension at `index`."""
         return self.with_dims((*self.dims[:index], dim, *self.dims[index + 1 :]))
 
+    def unsqueeze(self, index: int, size: int = 1) -> Layout:
+        """Return the layout with a new untracked dimension before `index`."""
+        return self.with_dims((*self.dims[:index], untracked(size), *self.dims[index:]))
+
     def with_field(self, axis: int, field: AxisField) -> Layout:
         """Return the layout with another field along `axis`."""
         return replace(self, fields=(*self.fields[:axis], field, *self.fields[axis + 1 :]))

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnistzoo.analysis.algebra.joins import union
+from mnistzoo.analysis.algebra.joins import expand, union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.errors import AnalysisError, MnistZooError, UnknownOperatorError
 
@@ -203,6 +203,12 @@ def read_all(call: Call) -> Layout | None:
     >>> register_operator("mylib::equalize", read_all)
     """
     return union([call.union_of(tensor) for tensor in call.tensors], call.shape)
+
+
+def write_anywhere(write: Write) -> Layout:
+    """Return the layout in which any entry may be any of those written: never tight."""
+    layout = expand(write.layout.union_all(), write.shape)
+    return union([layout, write.old], write.shape) or layout
 
 
 def meta_copy(tensor: Tensor) -> Tensor:

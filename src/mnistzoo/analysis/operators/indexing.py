@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, positive, read_all
 from mnistzoo.analysis.operators.slicing import entries_of
+from mnistzoo.analysis.operators.sliding import convolution_macs
 
 
 def _index_select(call: Call) -> Layout | None:
@@ -127,12 +127,27 @@ def _gather(call: Call) -> Layout | None:
     if call.layout_of(call.args[0]) is None:
         return call.layout_of(call["index"])
     along = positive(call["dim"], len(call.shape))
-    layout = call.source.untrack(along)
+    layout = _pick(call.source, along, call.now(call["index"]))
     for index, size in enumerate(call.shape):
         if index != along:  # the index may be smaller
             layout = entries_of(layout, index, range(size))
-    layout = layout.with_dim(along, untracked(call.shape[along]))
     return union([layout, call.layout_of(call["index"])], call.shape)
+
+
+def _pick(layout: Layout, along: int, numbers: torch.Tensor) -> Layout:
+    """Return the layout of entries along one dimension, which differ along the others.
+
+    Each entry of the result may be any of those that `numbers` has at its place. If their values
+    are not known, it may be any.
+    """
+    count = numbers.shape[along]
+    if numbers.is_meta or not numbers.numel() or not axes_of(layout.dims[along]):
+        return layout.untrack(along).with_dim(along, untracked(count))
+    each = np.asarray(numbers.movedim(along, 0).reshape(count, -1), dtype=np.int64)
+    inputs = np.stack([each.min(axis=1), each.max(axis=1)], axis=1)
+    even = Fraction(int(inputs[-1, 0] - inputs[0, 0]), max(count - 1, 1))
+    window = Connections.of(inputs, even if even > 0 else 1).window
+    return layout.apply({along: Connections(window, inputs, lambda: each)})
 
 
 def _grid_sample(call: Call) -> Layout | None:
@@ -146,12 +161,6 @@ def _grid_sample(call: Call) -> Layout | None:
         batch, *places, _ = grid.dims
         grid = grid.with_dims([batch, untracked(1), *places])
     return union([source, grid], call.shape)
-
-
-def _deform_conv_macs(call: Call) -> int:
-    """Count one for each weight at each place; the bilinear sampling is not counted."""
-    batch, _, *places = call.shape
-    return int(prod(call["weight"].shape) * prod(places) * batch)
 
 
 OPERATORS = {
@@ -168,7 +177,7 @@ OPERATORS = {
     "max_unpool2d max_unpool3d fractional_max_pool2d fractional_max_pool3d "
     "torchvision::roi_align torchvision::roi_pool "
     "torchvision::ps_roi_align torchvision::ps_roi_pool": Operator(read_all),
-    "torchvision::deform_conv2d": Operator(read_all, macs=_deform_conv_macs),
+    "torchvision::deform_conv2d": Operator(read_all, macs=convolution_macs),
     "_local_scalar_dense is_nonzero equal nonzero masked_select bincount repeat_interleave "
     "_unique2 unique_dim unique_consecutive": Operator(read_all, needs_values=True),
 }

@@ -6,7 +6,6 @@ from math import prod
 
 from torch import Tensor
 
-from mnistzoo.analysis.algebra.factors import untracked
 from mnistzoo.analysis.algebra.joins import matmul, union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import fakes
@@ -56,10 +55,9 @@ def _trilinear(call: Call) -> Layout | None:
     for number, tensor in enumerate(call.args[:3], start=1):
         layout = call.layout_of(tensor)
         if layout is not None:
-            dims = list(layout.dims)
             for index in sorted(call[f"expand{number}"]):
-                dims.insert(index, untracked(1))
-            parts.append(_sum_over(layout.with_dims(dims), call["sumdim"]))
+                layout = layout.unsqueeze(index)
+            parts.append(_sum_over(layout, call["sumdim"]))
     return union(parts, call.shape)
 
 

@@ -11,7 +11,15 @@ from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import fakes
-from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, elementwise, positive
+from mnistzoo.analysis.operators.base import (
+    Call,
+    Operator,
+    Write,
+    dims_of,
+    elementwise,
+    positive,
+    write_anywhere,
+)
 from mnistzoo.errors import UnknownOperatorError
 
 
@@ -31,8 +39,7 @@ def _expand(call: Call) -> Layout:
 
 
 def _unsqueeze(call: Call) -> Layout:
-    dims, index = call.source.dims, positive(call["dim"], len(call.shape))
-    return call.source.with_dims((*dims[:index], untracked(1), *dims[index:]))
+    return call.source.unsqueeze(positive(call["dim"], len(call.shape)))
 
 
 def _squeeze(call: Call) -> Layout:
@@ -61,9 +68,32 @@ def _as_strided(call: Call) -> Layout:
         )
     frames, length = size[-2:]
     index = len(layout.dims) - 1
-    kernel = Kernel(length, strides[-2] // last)
-    layout = layout.apply({index: sliding(dim_size(layout.dims[index]), frames, kernel)})
+    units, kernel = dim_size(layout.dims[index]), Kernel(length, strides[-2] // last)
+    if strides[-2] % last or kernel.size + (frames - 1) * kernel.stride > units:
+        raise UnknownOperatorError(
+            "Expected as_strided to cut frames of one row, got some that reach into the next. "
+            "Use unfold."
+        )
+    layout = layout.apply({index: sliding(units, frames, kernel)})
     return layout.with_dims([*layout.dims, untracked(length)])
+
+
+def _write_strided(write: Write) -> Layout:
+    """Return the layout after a write to any part of a contiguous tensor.
+
+    Raises:
+        UnknownOperatorError: The view may reach memory outside of the tensor.
+    """
+    base, offset = write.view.args[0], write.view["storage_offset"]
+    steps = zip(write.view["size"], write.view["stride"], strict=True)
+    start = 0 if offset is None else offset - base.storage_offset()
+    inside = start >= 0 and start + sum((n - 1) * step for n, step in steps) < base.numel()
+    if not base.is_contiguous() or not inside:
+        raise UnknownOperatorError(
+            "Expected a write through as_strided to stay inside of a contiguous tensor, got one "
+            "that may reach others. Write to a slice, or to a contiguous copy."
+        )
+    return write_anywhere(write)
 
 
 def _permuted(layout: Layout, order: Sequence[int]) -> Layout:
@@ -165,7 +195,7 @@ OPERATORS = {
     "squeeze": Operator(_squeeze, write=_write_view),
     "permute transpose t": Operator(_permute, write=_write_permuted),
     "expand": Operator(_expand),
-    "as_strided": Operator(_as_strided),
+    "as_strided": Operator(_as_strided, write=_write_strided),
     "flip": Operator(_flip),
     "rot90": Operator(_rot90),
     "roll": Operator(_roll, fake=fakes.roll),

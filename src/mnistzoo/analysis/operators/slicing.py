@@ -8,6 +8,7 @@ from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import concatenate, splice, union
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.algebra.window import Window
 from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, positive
 
@@ -19,7 +20,8 @@ def entries_of(layout: Layout, index: int, entries: range) -> Layout:
     if not axes_of(layout.dims[index]):
         return layout.with_dim(index, untracked(len(entries)))
     inputs = np.array(entries, dtype=np.int64)[:, None]
-    return layout.apply({index: Connections.of(inputs, entries.step)})
+    window = Window(1, entries.step, -entries.start if entries else 0)
+    return layout.apply({index: Connections(window, inputs)})
 
 
 def _entry(layout: Layout, index: int, entry: int) -> Layout:
@@ -55,8 +57,7 @@ def _write_select(write: Write) -> Layout:
 
 
 def _write_entry(write: Write, index: int, entry: int) -> Layout:
-    dims = write.layout.dims
-    layout = write.layout.with_dims((*dims[:index], untracked(1), *dims[index:]))
+    layout = write.layout.unsqueeze(index)
     return splice(layout, write.old, index, range(entry, entry + 1), write.shape)
 
 
@@ -68,8 +69,7 @@ def _slice_scatter(call: Call) -> Layout | None:
 def _select_scatter(call: Call) -> Layout | None:
     index = positive(call["dim"], len(call.shape))
     entry, layout = positive(call["index"], call.shape[index]), call.layout_of(call["src"])
-    if layout is not None:
-        layout = layout.with_dims((*layout.dims[:index], untracked(1), *layout.dims[index:]))
+    layout = layout and layout.unsqueeze(index)
     return _place(call, layout, index, range(entry, entry + 1))
 
 
@@ -121,14 +121,8 @@ def _cat(call: Call) -> Layout:
 
 def _stack(call: Call) -> Layout:
     index = positive(call["dim"], len(call.shape))
-    parts: list[tuple[Layout | None, int]] = []
-    for tensor in call["tensors"]:
-        layout = call.layout_of(tensor)
-        if layout is not None:
-            dims = (*layout.dims[:index], untracked(1), *layout.dims[index:])
-            layout = layout.with_dims(dims)
-        parts.append((layout, 1))
-    return concatenate(parts, index)
+    layouts = map(call.layout_of, call["tensors"])
+    return concatenate([(layout and layout.unsqueeze(index), 1) for layout in layouts], index)
 
 
 def _repeat(call: Call) -> Layout:
@@ -155,6 +149,16 @@ def _diagonal(call: Call) -> Layout:
     return layout.with_dims([*kept, untracked(call.shape[-1])])
 
 
+def _write_diagonal(write: Write) -> Layout:
+    """Return a layout in which any entry of the two dimensions may be any of those written."""
+    ndim = len(write.shape)
+    layout = write.layout.untrack(ndim - 2)
+    layout = layout.with_dims(layout.dims[:-1])
+    for index in sorted(dims_of([write.view["dim1"], write.view["dim2"]], ndim)):
+        layout = layout.unsqueeze(index, write.shape[index])
+    return union([layout, write.old], write.shape) or layout
+
+
 OPERATORS = {
     "slice": Operator(_slice, write=_write_slice),
     "select": Operator(_select, write=_write_select),
@@ -168,5 +172,5 @@ OPERATORS = {
     "cat": Operator(_cat, fake=fakes.cat),
     "stack": Operator(_stack),
     "repeat": Operator(_repeat),
-    "diagonal": Operator(_diagonal),
+    "diagonal": Operator(_diagonal, write=_write_diagonal),
 }

@@ -21,7 +21,14 @@ from mnistzoo.analysis.algebra.factors import dim_size, untracked
 from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import fakes
-from mnistzoo.analysis.operators.base import Call, Operator, Rule, last_dims, positive
+from mnistzoo.analysis.operators.base import (
+    Call,
+    Operator,
+    Rule,
+    last_dims,
+    positive,
+    write_anywhere,
+)
 from mnistzoo.errors import AnalysisError
 
 
@@ -103,9 +110,12 @@ def _convolution(call: Call) -> Layout | None:
     return union([layout, *weights], call.shape)
 
 
-def _convolution_macs(call: Call) -> int:
-    """Count one for each weight at each place: of the result, or of the input if transposed."""
-    batch, _, *places = call.args[0].shape if call["transposed"] else call.shape
+def convolution_macs(call: Call) -> int:
+    """Count one for each weight at each place: of the result, or of the input if transposed.
+
+    The sampling of a deformable convolution is not counted.
+    """
+    batch, _, *places = call.args[0].shape if call.get("transposed") else call.shape
     return int(prod(call["weight"].shape) * prod(places) * batch)
 
 
@@ -204,7 +214,7 @@ def _unfold_backward(call: Call) -> Layout:
 
 OPERATORS = {
     "convolution": Operator(
-        _convolution, macs=_convolution_macs, listed=True, fake=fakes.convolution
+        _convolution, macs=convolution_macs, listed=True, fake=fakes.convolution
     ),
     "max_pool2d_with_indices max_pool3d_with_indices": (
         Operator(_pool, listed=True, fake=fakes.max_pool)
@@ -221,7 +231,7 @@ OPERATORS = {
         Operator(_pad(_replicate), listed=True)
     ),
     "unfold_backward": Operator(_unfold_backward),
-    "unfold": Operator(_unfold, listed=True),
+    "unfold": Operator(_unfold, listed=True, write=write_anywhere),
     "im2col": Operator(_im2col, listed=True),
     "col2im": Operator(_col2im, listed=True),
 }

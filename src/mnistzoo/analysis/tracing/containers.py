@@ -9,12 +9,17 @@ from typing import Any
 
 from torch import Tensor
 
+PLAIN = frozenset([int, float, bool, str, type(None)])
+"""Types without parts, which most arguments of operators have."""
+
 
 def tensors_of(value: object) -> list[Tensor]:
     """Return the tensors in a value, depth first."""
     items: Iterable[object]
     if isinstance(value, Tensor):
         return [value]
+    if type(value) in PLAIN:
+        return []
     if isinstance(value, list | tuple):
         items = value
     elif isinstance(value, Mapping):

@@ -61,7 +61,7 @@ def execute(
         UnknownOperatorError: An operator does not run without data.
         AnalysisError: The model does not.
     """
-    if is_lazy_module(module):
+    if is_lazy_module(module.modules()):
         raise InputError("Expected initialized parameters, got lazy ones. Call the model once.")
     calls = ModuleTracker(module, lambda _: None, batch_size)
     with preserve_module_state(module), _fake_tensors(calls, given):
@@ -71,20 +71,27 @@ def execute(
         positional, named = map(inputs.of, given.holding(given.example))
         observer.hold([*weights.made, *inputs.made])
         module.train(training)
-        outermost = ModuleCall("", module, [], 0)
+        with unfused_attention(), torch.set_grad_enabled(training), calls.tracking():
+            _observe(module, calls, observer, positional, named)
 
-        def report(call: Call) -> None:
-            observer.observe(call, calls.stack[-1] if calls.stack else outermost)
 
-        with (
-            unfused_attention(),
-            torch.set_grad_enabled(training),
-            calls.tracking(),
-            _Reporter(report),
-        ):
-            output = module(*positional, **named)
-            if training:
-                _backward(output)
+def _observe(
+    module: nn.Module,
+    calls: ModuleTracker,
+    observer: Observer,
+    positional: tuple[Any, ...],
+    named: dict[str, Any],
+) -> None:
+    """Call a module, in training also the backward pass, and report every operator."""
+    outermost = ModuleCall("", module, [], 0)
+
+    def report(call: Call) -> None:
+        observer.observe(call, calls.stack[-1] if calls.stack else outermost)
+
+    with _Reporter(report):
+        output = module(*positional, **named)
+        if module.training:
+            _backward(output)
 
 
 @contextmanager

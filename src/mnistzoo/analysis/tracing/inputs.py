@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from math import prod
 from operator import index
@@ -36,13 +36,13 @@ def check_module(module: object) -> nn.Module:
     return module
 
 
-def check_traceable(module: nn.Module) -> None:
-    """Check that a module runs in Python.
+def check_traceable(module: nn.Module, parts: Iterable[nn.Module]) -> None:
+    """Check that a module runs in Python, given it and all modules in it.
 
     Raises:
         AnalysisError: Part of it is compiled by TorchScript, which calls its parts unseen.
     """
-    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+    if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
         raise AnalysisError(
             f"Expected modules that run in Python, got TorchScript in {type(module).__name__}. "
             "Analyze the model that it was compiled from."
@@ -116,9 +116,9 @@ def floating_dtype(module: nn.Module) -> torch.dtype:
     return next((x.dtype for x in tensors if x.is_floating_point()), torch.float32)
 
 
-def is_lazy_module(module: nn.Module) -> bool:
-    """Return whether the first call of a module creates some of its parameters."""
-    return any(isinstance(part, LazyModuleMixin) for part in module.modules())
+def is_lazy_module(parts: Iterable[nn.Module]) -> bool:
+    """Return whether the first call of a module creates parameters, given all modules in it."""
+    return any(isinstance(part, LazyModuleMixin) for part in parts)
 
 
 def _is_sequence(value: object) -> bool:

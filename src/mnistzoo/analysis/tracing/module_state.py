@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ def preserve_module_state(module: nn.Module) -> Iterator[None]:
     """
     parts = list(module.modules())
     kinds, attributes = [type(part) for part in parts], [part.__dict__ for part in parts]
-    saved, tensors = _SavedContainers(attributes), _SavedTensors(module)
+    saved, tensors = _SavedContainers(attributes), _SavedTensors(attributes)
     with torch.random.fork_rng(devices=[]):
         try:
             for own in attributes:
@@ -43,8 +43,10 @@ def preserve_module_state(module: nn.Module) -> Iterator[None]:
 class _SavedTensors:
     """The data of a module's tensors, and whether they require gradients."""
 
-    def __init__(self, module: nn.Module) -> None:
-        tensors = filter(_has_storage, chain(module.parameters(), module.buffers()))
+    def __init__(self, attributes: Iterable[dict[str, Any]]) -> None:
+        owned = chain.from_iterable((own["_parameters"], own["_buffers"]) for own in attributes)
+        found = {id(tensor): tensor for part in owned for tensor in part.values()}
+        tensors = filter(_has_storage, found.values())
         self._saved = [(tensor, tensor.data, tensor.requires_grad) for tensor in tensors]
 
     def restore(self) -> None:
@@ -55,8 +57,10 @@ class _SavedTensors:
                 tensor.requires_grad_(requires_grad)
 
 
-def _has_storage(tensor: Tensor) -> bool:
-    return type(tensor) in (Tensor, nn.Parameter) and tensor.layout == torch.strided
+def _has_storage(tensor: Tensor | None) -> TypeGuard[Tensor]:
+    if tensor is None or type(tensor) not in (Tensor, nn.Parameter):
+        return False
+    return tensor.layout == torch.strided
 
 
 class _SavedContainers:

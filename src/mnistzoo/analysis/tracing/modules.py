@@ -57,6 +57,7 @@ class ModuleTracker:
         rows: One per call of a layer, and one per function that a module with inner layers calls
             itself.
         paths: Path of each module by its id. The first one if there are several.
+        aliases: For each path, the first one of its module.
         outputs: For each path, the layout of what the module's last call returned.
         blocks: For each module that called inner ones, by path: its last call as a row.
     """
@@ -64,10 +65,14 @@ class ModuleTracker:
     def __init__(
         self, root: nn.Module, layout_of: Callable[[Tensor], Layout | None], batch_size: int = 1
     ) -> None:
-        self.root = root
         self.layout_of = layout_of
         self.batch_size = batch_size
-        self.paths = {id(module): path for path, module in root.named_modules()}
+        everywhere = list(root.named_modules(remove_duplicate=False))
+        self.paths: dict[int, str] = {}
+        for path, module in everywhere:
+            self.paths.setdefault(id(module), path)
+        self.aliases = {path: self.paths[id(module)] for path, module in everywhere}
+        self._parts = {path: part for path, part in everywhere if self.aliases[path] == path}
         self.stack: list[ModuleCall] = []
         self.rows: list[Row] = []
         self.outputs: dict[str, Layout | None] = {}
@@ -121,7 +126,7 @@ class ModuleTracker:
                 model did not return.
         """
         rows = []
-        for path, part in self.root.named_modules():
+        for path, part in self._parts.items():
             own = _parameters_of(part)
             new = [p for p in own if id(p) not in self._counted]
             if path not in self.outputs and new:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, meta_copy
@@ -26,6 +24,7 @@ class TensorRecord:
         aliases: Records of all tensors that share its memory, oldest first, in one shared list.
         layout: Its layout. `None` if it does not depend on the input.
         view: The call that made it a view of another tensor.
+        storage: Number of the memory that it had when it was recorded.
         seen_writes: How many of the writes to its memory its layout accounts for.
     """
 
@@ -34,13 +33,13 @@ class TensorRecord:
     memory: Memory
     layout: Layout | None = None
     view: View | None = None
+    storage: int = 0
     seen_writes: int = 0
-    _storage: int = 0
     _meta: Tensor | None = None
     _extent: range | None = None
 
     def __post_init__(self) -> None:
-        self._storage = storage_id(self.tensor)
+        self.storage = self.storage or storage_id(self.tensor)
         self.seen_writes = len(self.memory.writes)
 
     @property
@@ -55,7 +54,7 @@ class TensorRecord:
     @property
     def is_stale(self) -> bool:
         """Whether the model gave the tensor other memory, as `y.data = x` does."""
-        return storage_id(self.tensor) != self._storage
+        return storage_id(self.tensor) != self.storage
 
     @property
     def extent(self) -> range:
@@ -125,9 +124,10 @@ class View(NamedTuple):
 
 def storage_id(tensor: Tensor) -> int:
     """Return a number that only tensors with the same memory share, on the meta device too."""
-    if is_lazy(tensor) or tensor.layout != torch.strided:
+    try:
+        storage: int = tensor.untyped_storage()._cdata
+    except (ValueError, NotImplementedError, RuntimeError):  # a lazy parameter, a sparse tensor
         return -id(tensor)
-    storage: int = tensor.untyped_storage()._cdata
     return storage
 
 

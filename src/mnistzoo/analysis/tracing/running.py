@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.tracing.constants import META
+from mnistzoo.analysis.tracing.containers import PLAIN
 
 
 def run_on_meta(func: Any, args: Any, kwargs: dict[str, Any], metas: Sequence[Tensor]) -> Any:
@@ -39,8 +40,10 @@ def replaced(args: Any, kwargs: dict[str, Any], tensors: Sequence[Tensor]) -> An
 def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
     if isinstance(value, Tensor):
         return next(tensors)
+    if type(value) in PLAIN:
+        return value
     if isinstance(value, dict):
         return {key: _replaced(item, tensors) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(_replaced(item, tensors) for item in value)
+        return type(value)([_replaced(item, tensors) for item in value])
     return value

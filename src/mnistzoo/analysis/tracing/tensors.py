@@ -110,7 +110,7 @@ class TensorRecords:
         """Move a tensor to the meta device because its values are no longer known."""
         if not record.value.is_meta:
             record.value = record.meta
-            self._register(record)
+            self._register(record, storage_id(record.value))
 
     def _recognize(self, tensor: Tensor) -> TensorRecord | None:
         """Record a tensor that an operator did not make as a view of the one it equals.
@@ -139,17 +139,19 @@ class TensorRecords:
         view: View | None = None,
         layout: Layout | None = None,
     ) -> TensorRecord:
-        known = self._memories.get(storage_id(value)) or Memory()
-        record = TensorRecord(tensor, value, view.base.memory if view else known, layout, view)
-        record.memory.records.append(record)
-        self._register(record)
+        storage = storage_id(value)
+        memory = view.base.memory if view else self._memories.get(storage) or Memory()
+        own = storage if value is tensor else 0
+        record = TensorRecord(tensor, value, memory, layout, view, own)
+        memory.records.append(record)
+        self._register(record, storage)
         return record
 
-    def _register(self, record: TensorRecord) -> None:
+    def _register(self, record: TensorRecord, storage: int) -> None:
         """Index a record by its tensor, by its value, and by the memory of its value."""
         self._records[id(record.tensor)] = self._records[id(record.value)] = record
         self._alive += (record.tensor, record.value)
-        self._memories[storage_id(record.value)] = record.memory
+        self._memories[storage] = record.memory
 
 
 def _geometry(tensor: Tensor) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -110,18 +110,10 @@ class Trace:
 
 
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
-def trace(
-    module: nn.Module,
-    inputs: object,
-    kwargs: Mapping[str, Any] | None = None,
-    *,
-    of: str | None = None,
-    batch_size: int = 1,
-    channels_last: bool = False,
-) -> Trace:
+def trace(module: nn.Module, *inputs: Any, **options: Any) -> Trace:
     """Send inputs without values through a module, which is left as it was.
 
-    The arguments are those of `mnistzoo.analyze`.
+    The arguments are those of `mnistzoo.analyze` and `read_arguments`.
 
     Raises:
         InputError: The inputs are not valid, or the model refuses them.
@@ -129,17 +121,15 @@ def trace(
         UnknownOperatorError: An operator has no rule.
         AnalysisError: The model cannot be traced.
     """
-    given = read_arguments(
-        module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
-    )
-    return trace_call(module, given)
+    return trace_call(module, read_arguments(module, *inputs, **options))
 
 
 @torch.inference_mode(False)
 def trace_call(module: nn.Module, given: Arguments) -> Trace:
     """Send arguments without values through a module, as `trace` does."""
-    check_traceable(check_module(module))
-    if is_lazy_module(module):
+    parts = list(check_module(module).modules())
+    check_traceable(module, parts)
+    if is_lazy_module(parts):
         return _pass(module, given, floats_on_meta=True)
     try:
         return _pass(module, given)
@@ -225,12 +215,10 @@ def _result(
     root = calls.outputs.get("")
     last_map = root if root is not None and root.axes() else tracer.last_map
     rows = (*calls.rows, *calls.uncalled_rows(None if stopped_at else tracer.tensors))
-    everywhere = list(module.named_modules(remove_duplicate=False))
-    paths = {path: calls.paths[id(part)] for path, part in everywhere}
     uncalled = {
         path: Row(path, type(part).__name__, (), 0, 0, None)
-        for path, part in everywhere
+        for path, part in module.named_modules(remove_duplicate=False)
         if part._modules
     }
     blocks = uncalled | calls.blocks
-    return Trace(shape, rows, calls.outputs, last_map, paths, stopped_at, blocks)
+    return Trace(shape, rows, calls.outputs, last_map, calls.aliases, stopped_at, blocks)

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, Operator
 from mnistzoo.analysis.operators.fakes import is_filled_float
-from mnistzoo.analysis.operators.registry import find_operator, plain_name
+from mnistzoo.analysis.operators.registry import find_operator
 from mnistzoo.analysis.tracing.aliasing import propagate_write
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
@@ -25,10 +25,7 @@ from mnistzoo.analysis.tracing.running import placed, replaced, run_on, run_on_m
 from mnistzoo.analysis.tracing.schema import (
     changes_geometry,
     is_composite,
-    is_random,
-    is_view,
-    writes_unreturned,
-    written_names,
+    schema_of,
     written_tensors,
 )
 from mnistzoo.analysis.tracing.tensors import TensorRecords
@@ -78,8 +75,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     ) -> Any:
         """Run one operator, and follow what it does."""
         kwargs = kwargs or {}
-        if find_operator(func) is None and is_composite(func):  # in `torch.inference_mode` only
-            with self:
+        if find_operator(func) is None and is_composite(func):
+            with self:  # in `torch.inference_mode` only
                 return func.decompose(*args, **kwargs)
         try:
             return self._step(func, args, kwargs)
@@ -90,20 +87,20 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             raise type(error)(f"Cannot follow {place}. {error}") from error
 
     def _step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        name = plain_name(func)
-        if name == "aten::lift_fresh":  # a literal, which nothing else holds
+        schema = schema_of(func)
+        if schema.name == "aten::lift_fresh":  # a literal, which nothing else holds
             self.tensors.result(args[0])
-        if name in ("aten::index", "aten::index_put"):
+        if schema.name in ("aten::index", "aten::index_put"):
             args = (args[0], self._without_masks(args[1]), *args[2:])
         tensors = tensors_of([args, kwargs])
         records = [self.tensors.argument(tensor) for tensor in tensors]
-        if changes_geometry(func):
+        if schema.in_place_view and changes_geometry(func):
             return self._change_geometry(func, args, kwargs)
         out = self._run(func, args, kwargs, records)
         call = self._call(func, args, kwargs, out, tensors)
-        if writes_unreturned(func):
+        if schema.writes_unreturned:
             call = replace(call, out=[*tensors_of(out), *written_tensors(call)])
-        if is_view(func):
+        if schema.is_view:
             self.tensors.add_views(call)
         if any(record.layout is not None for record in records):
             self._follow(call)
@@ -145,10 +142,12 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         self, func: Any, args: Any, kwargs: dict[str, Any], records: list[TensorRecord]
     ) -> Any:
         """Return the operator's result, on the meta device if any argument is there."""
-        operator, values = find_operator(func), [record.value for record in records]
-        if is_random(func) or any(value.is_meta for value in values):
+        schema, operator = schema_of(func), find_operator(func)
+        values = [record.value for record in records]
+        if schema.is_random or any(value.is_meta for value in values):
             _refuse_values(func, operator, values)
-            self._forget_written(func, args, kwargs)
+            if schema.written:
+                self._forget_written(func, args, kwargs)
             metas, kwargs = [record.meta for record in records], placed(kwargs, META)
             return _run_fake(func, operator, *replaced(args, kwargs, metas))
         if "device" in kwargs or _may_outgrow(func, operator, values):
@@ -159,9 +158,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
     def _forget_written(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
         """Forget the values of what an operator on the meta device writes to."""
-        if written_names(func):
-            for tensor in written_tensors(self._call(func, args, kwargs, None, [])):
-                self.tensors.forget_values(self.tensors.argument(tensor))
+        for tensor in written_tensors(self._call(func, args, kwargs, None, [])):
+            self.tensors.forget_values(self.tensors.argument(tensor))
 
     def _follow(self, call: Call) -> None:
         """Give the results of a call their layouts, and update what it wrote to."""
@@ -189,7 +187,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             return
         macs = operator.count_macs(call)
         if macs or (layout and operator.listed):
-            name = plain_name(call.func).partition("::")[2].removesuffix("_with_indices")
+            name = schema_of(call.func).name.partition("::")[2].removesuffix("_with_indices")
             self._calls.add_function(name, call.result, layout, macs)
 
     def _place(self) -> str:
@@ -198,7 +196,9 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
 def _refuse_values(func: Any, operator: Operator | None, values: Sequence[Tensor]) -> None:
     """Raise an error for an operator whose result depends on values that are unknown."""
-    masked = plain_name(func) == "aten::index" and any(x.dtype == torch.bool for x in values[1:])
+    masked = schema_of(func).name == "aten::index" and any(
+        x.dtype == torch.bool for x in values[1:]
+    )
     if masked or (operator and operator.needs_values):
         raise ValuesNeededError(
             "Data-dependent control flow is not supported. "
@@ -208,14 +208,15 @@ def _refuse_values(func: Any, operator: Operator | None, values: Sequence[Tensor
 
 def _may_outgrow(func: Any, operator: Operator | None, values: Sequence[Tensor]) -> bool:
     """Return whether constants may result in one too large to keep its values."""
-    if is_view(func) or written_names(func) or (operator and operator.needs_values):
+    schema = schema_of(func)
+    if schema.is_view or schema.written or (operator and operator.needs_values):
         return False
     return any(value.numel() > SAFE_ELEMENTS for value in values)
 
 
 def _run_fake(func: Any, operator: Operator | None, args: Any, kwargs: dict[str, Any]) -> Any:
     """Return an operator's result on the meta device, by its own fake if that covers the call."""
-    written = written_names(func)
+    written = schema_of(func).written
     if operator and operator.fake and "out" not in written and is_filled_float(args):
         made = operator.fake(*args, **kwargs)
         if made is not None and not written:

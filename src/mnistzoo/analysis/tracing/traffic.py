@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
-from mnistzoo.analysis.operators.registry import find_operator, plain_name
+from mnistzoo.analysis.operators.registry import find_operator
 from mnistzoo.analysis.roofline import Operation
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleCall
-from mnistzoo.analysis.tracing.schema import is_view, written_tensors
+from mnistzoo.analysis.tracing.schema import schema_of, written_tensors
 
 _OVERWRITES = {"aten::copy", "aten::fill", "aten::zero", "aten::uniform", "aten::normal"}
 """Operators that write to their first argument without reading it."""
@@ -63,8 +63,9 @@ def _macs(call: Call) -> int:
 
 def _bytes(call: Call) -> int:
     """Return what a call moves at least."""
-    returned, name = tensors_of(call.out), plain_name(call.func)
-    if is_view(call.func) or not returned or name.startswith(("aten::empty", "aten::new_empty")):
+    returned, schema = tensors_of(call.out), schema_of(call.func)
+    name = schema.name
+    if schema.is_view or not returned or name.startswith(("aten::empty", "aten::new_empty")):
         return 0
     written = {id(x): x for x in (*returned, *written_tensors(call))}
     read = {id(x): x for x in call.tensors}
