@@ -61,7 +61,10 @@ def details() -> str:
     """Return each tool's MACs and receptive field of each network.."""
     return "\n".join(
         f"## {title}\n\n{_details(column)}"
-        for title, column in (("Receptive fields", "receptive_field"), ("MACs", "macs"))
+        for title, column in (
+            ("Receptive fields, in pixels", "receptive_field"),
+            ("MACs, in millions", "macs"),
+        )
     )
 
 
@@ -79,14 +82,15 @@ def _details(column: str) -> str:
 
 def reference_cell(column: str, text: str) -> str:
     """Return a number for readers: millions of MACs, or pixels."""
-    return f"{float(text) / 1e6:,.0f} M" if column == "macs" else text
+    return f"{float(text) / 1e6:,.0f}" if column == "macs" else text
 
 
 def _cell(row: Row, column: str) -> str:
     if not row[column]:
         return "error" if row["error"] else "–"
-    text = reference_cell(column, row[column])
-    return f"✓ {text}" if row[f"{column}_right"] == "True" else f"✗ {text}"
+    if row[f"{column}_right"] == "True":
+        return "✓"
+    return f"✗\N{NO-BREAK SPACE}{reference_cell(column, row[column])}"
 
 
 if __name__ == "__main__":
