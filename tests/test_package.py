@@ -18,7 +18,7 @@ LAYERS = [
     {"bulk", "evaluation", "export"},
     {"data", "inference", "models"},
     {"storage", "images"},
-    {"analysis"},
+    {"analysis", "forward"},
     {
         "architectures",
         "cluster",
