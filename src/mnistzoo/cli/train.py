@@ -60,7 +60,7 @@ def train(
     epochs: Epochs = None,
     format_: Format = "table",
 ) -> None:
-    """Train a model on MNIST or on your own images, or resume an interrupted run.
+    """Train a model on MNIST or your own images, or resume a run.
 
     A folder for MODEL stands for the features of the model in it. Under `torchrun`, all processes
     train one model together.
