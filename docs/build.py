@@ -13,13 +13,14 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = (ROOT / "docs/explanation/results.md", ROOT / "README.md")
 
-TABLE = re.compile(r"<!-- (mnistzoo .*) -->\n(?:\|.*\n)*<!-- end -->")
+TABLE = re.compile(r"<!-- ((?:mnistzoo|python) .*) -->\n(?:\|.*\n)*<!-- end -->")
 FIGURE = re.compile(r"<!-- (mnistzoo plot .*) -->")
 
 
 def run(command: str) -> str:
     """Return what a command of this installation prints."""
-    arguments = [sys.executable, "-m", *shlex.split(command)]
+    script = command.startswith("python ")
+    arguments = [sys.executable, *(["-m"] * (not script)), *shlex.split(command)[script:]]
     return subprocess.run(arguments, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 

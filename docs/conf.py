@@ -24,6 +24,7 @@ html_extra_path = ["_generated/root"]
 default_role = "code"
 
 myst_heading_anchors = 3
+myst_enable_extensions = ["attrs_inline"]  # the classes of images
 
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"

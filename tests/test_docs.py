@@ -12,7 +12,7 @@ import house
 import mnistzoo
 import reasons
 import study
-from mnistzoo import zoo
+from mnistzoo import errors, zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import app
 
@@ -20,6 +20,10 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(p for p in DOCS.rglob("*.md") if "_generated" not in p.parts)]
 OFFLINE = [page for page in PAGES if page.name != "hub.md"]  # tests/hub runs that one
+
+
+BLOCK = re.compile(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE)
+"""A Python block, and what it prints if that follows."""
 
 
 def blocks(page, language):
@@ -46,16 +50,19 @@ def desk(tmp_path, monkeypatch, test_images):
     ids=lambda page: page.relative_to(ROOT).as_posix(),
 )
 def test_python_blocks_run(page, desk, capsys):
-    """The Python blocks of a page run in order, and print what their comments say."""
+    """The Python blocks of a page run in order, and print what the page says."""
     if page.name == "export.md":
         from mnistzoo.export import export
 
         export(mnistzoo.exp5(pretrained=True), "exp5.onnx")
     names = {}
-    for block in blocks(page, "python"):
+    for block, output in BLOCK.findall(page.read_text("utf8")):
         exec(compile(block, page.name, "exec"), names)
-        promised = re.findall(r"^print\(.*\)\s+# (.*)$", block, re.MULTILINE)
         printed = capsys.readouterr().out.splitlines()
+        if output:
+            assert [line.rstrip() for line in printed] == output.splitlines()
+            continue
+        promised = re.findall(r"^ *print\(.*\)\s+# (.*)$", block, re.MULTILINE)
         assert len(printed) == len(promised)
         for line, comment in zip(printed, promised, strict=True):
             assert comment in line
@@ -179,3 +186,10 @@ def test_the_page_on_design_knows_where_things_are():
     for question, file, name in questions():
         source = (ROOT / "src" / "mnistzoo" / file).read_text("utf8")
         assert re.search(rf"^ *(def |class |){name}\b( =|:|\()", source, re.MULTILINE), question
+
+
+def test_every_error_has_an_entry():
+    """The page on troubleshooting has a heading for each exception, in the module's order."""
+    page = (DOCS / "how-to" / "troubleshooting.md").read_text("utf8")
+    public = [name for name in vars(errors) if name.endswith("Error") and name != "MnistZooError"]
+    assert re.findall(r"^## (.*)$", page, re.MULTILINE) == public

@@ -9,9 +9,14 @@ import random
 import pytest
 
 from mnistzoo.images.components import Component, bounding_box, drop_border_components
-from mnistzoo.images.grouping import group_digits, main_digit, reading_order
+from mnistzoo.images.grouping import group_digits, main_digit, reading_lines
 
 LABELS = itertools.count(1)
+
+
+def reading_order(groups):
+    """Return digits line by line."""
+    return [group for line in reading_lines(groups) for group in line]
 
 
 def component(left, top, width, height, area=None):
@@ -112,7 +117,9 @@ def test_digits_are_ordered_line_by_line(slope):
         for x in range(9)
     ]
     for _ in range(5):
-        assert reading_order(rng.sample(expected, len(expected))) == expected
+        lines = reading_lines(rng.sample(expected, len(expected)))
+        assert [len(line) for line in lines] == [9] * 4
+        assert [group for line in lines for group in line] == expected
 
 
 def test_a_digit_beside_another_is_in_its_line():

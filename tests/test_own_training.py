@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo.cli import app
 from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.errors import DataError, InputError, TrainingError
@@ -161,7 +162,10 @@ def test_a_command_trains_on_a_folder(folder, tmp_path):
 def test_a_study_trains_on_a_folder(folder, tmp_path):
     """Its runs are those of `train`, and its figures leave out what is documented for MNIST."""
     options = ["exp5", *COMMON, folder, "--seed", "0", "-o", tmp_path / "study"]
-    (row,) = json.loads(invoke("study", *options, "--format", "json"))
+    command = ["-W", "error", "-m", "mnistzoo", "study", *map(str, options), "--format", "json"]
+    done = warm.run(command)  # a process of its own, which ends with those that it starts
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)
     assert row["split"] == "test"
     invoke("train", "exp5", *COMMON, folder, "-o", tmp_path / "run")
     result = read_result(tmp_path / "run" / "metrics.json")
@@ -205,9 +209,19 @@ def test_wrong_folders_are_refused(folder, tmp_path):
     assert "no folder" in str(refused(*train, tmp_path / "absent"))
     assert "got 'speed=3'" in str(refused(*train, folder, "--set", "speed=3"))
     assert "batch_size of the recipe" in str(refused(*train, folder, "--set", "batch_size=0"))
+    made = "--set", "synthetic_images=9"
+    assert "Set synthetic_images to 0" in str(refused(*train, folder, *made))
     assert "random ones" in str(refused(*train, folder, "--freeze", "features"))
     assert "Did you mean 'record'" in str(refused(*train, folder, "--recipe", "recrod"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [("train", "exp1"), ("study", "exp1"), ("pull", "user/name")])
+def test_an_empty_output_is_refused(command):
+    """An empty name, as of a variable that is not set, is not the working folder."""
+    result = CliRunner().invoke(app, [*command, "-o", ""])
+    assert result.exit_code == 2
+    assert "an empty name" in result.output
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,18 @@ LAYERS = [
     {"bulk", "evaluation", "export"},
     {"data", "inference", "models"},
     {"storage", "images"},
-    {"analysis"},
-    {"architectures", "cluster", "files", "labels", "pages", "processes", "records", "tables"},
+    {"analysis", "forward"},
+    {
+        "architectures",
+        "cluster",
+        "files",
+        "intervals",
+        "labels",
+        "pages",
+        "processes",
+        "records",
+        "tables",
+    },
     {"errors", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""

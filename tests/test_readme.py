@@ -3,14 +3,20 @@
 `test_docs` runs its blocks.
 """
 
+import json
 import re
+import runpy
 from pathlib import Path
 
+import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
+import comparison
 from mnistzoo.cli import app
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf8")
 
 
@@ -21,6 +27,56 @@ def test_the_table_is_the_measured_one():
         r"<!-- mnistzoo list --format markdown -->\n(.*?)<!-- end -->", TEXT, re.DOTALL
     )
     assert shown[1].strip() == printed.strip()
+
+
+def test_the_comparison_is_the_measured_one():
+    """The table of other tools is made from the measured figures."""
+    shown = re.search(
+        r"<!-- python docs/_ext/comparison.py -->\n(.*?)<!-- end -->", TEXT, re.DOTALL
+    )
+    assert shown[1] == comparison.summary()
+
+
+def test_the_errors_are_those_of_the_best_model(tmp_path):
+    """The picture of wrong digits is what its command draws, for the most accurate model."""
+    pytest.importorskip("matplotlib", reason="an extra of the package")
+    command = re.search(r"<!-- mnistzoo (plot errors (\w+)) -o (\S+) -->", TEXT)
+    target = str(tmp_path / "errors.png")
+    drawn = CliRunner().invoke(app, [*command[1].split(), "-o", target, "--format", "json"]).stdout
+    facts = json.loads(drawn)
+    del facts["file"]
+    with Image.open(ROOT / command[3]) as figure:
+        assert json.loads(figure.info["Description"]).keys() == facts.keys()
+    listed = json.loads(CliRunner().invoke(app, ["list", "--format", "json"]).stdout)
+    assert command[2] == max(listed, key=lambda row: row["accuracy"])["model"]
+
+
+def links(text):
+    """Return the targets of all links and images."""
+    return re.findall(r"""(?:\]\(|src=")([^)"]+)""", text)
+
+
+def test_links_lead_somewhere():
+    """Every relative link and image of the README is a file."""
+    relative = [link for link in links(TEXT) if not link.startswith("https:")]
+    assert len(relative) > 10
+    assert [link for link in relative if not (ROOT / link.partition("#")[0]).exists()] == []
+
+
+def test_a_release_has_absolute_links():
+    """On PyPI every link of the README leads to the repository, and images to the files."""
+    absolute = runpy.run_path(str(ROOT / "docs" / "absolute_links.py"))["absolute"]
+    made = links(absolute(TEXT, "https://github.com/user/name", "v1"))
+    assert len(made) == len(links(TEXT))
+    assert all(link.startswith("https://github.com/user/name/") for link in made)
+    assert {"blob", "raw"} == {link.split("/")[5] for link in made}
+
+
+def test_pictures_are_small():
+    """The README's pictures are below 400 kB each."""
+    pictures = [link for link in links(TEXT) if link.endswith((".png", ".webp"))]
+    assert len(pictures) == 3
+    assert max((ROOT / picture).stat().st_size for picture in pictures) < 400_000
 
 
 def test_two_commands_set_everything_up():

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import comparison
 import drawings
+import gallery
 import model_page
 import parts
 from mnistzoo.data.mnist import mnist
@@ -31,6 +33,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "recipes": parts.recipes,
     "modules": parts.modules,
     "commands": parts.commands,
+    "peers": comparison.summary,
+    "peers-details": comparison.details,
     "fonts": parts.fonts,
     "list": lambda: parts.printed("list", "--format", "markdown"),
 }
@@ -56,6 +60,7 @@ def write(folder: Path) -> None:
     models = [get_model(name, pretrained=True) for name in names]
     export_page(models, folder / "root" / "digits.html", title="Draw a digit")
     _draw(folder / "figures")
+    gallery.write(folder / "figures")
 
 
 def _draw(folder: Path) -> None:

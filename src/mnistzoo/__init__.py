@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mnistzoo.evaluation import evaluate as evaluate
     from mnistzoo.images.prediction import Digit as Digit
     from mnistzoo.images.prediction import Prediction as Prediction
+    from mnistzoo.images.prediction import Reading as Reading
     from mnistzoo.images.transforms import transforms as transforms
     from mnistzoo.models import ConvNet as ConvNet
     from mnistzoo.models import exp1 as exp1
@@ -60,7 +61,7 @@ _HOMES = {
         *("ConvNet", "exp1", "exp2", "exp3", "exp4", "exp5"),
         *("from_pretrained", "get_model", "list_models"),
     ),
-    "images.prediction": ("Digit", "Prediction"),
+    "images.prediction": ("Digit", "Prediction", "Reading"),
     "training.train": ("train",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 import safetensors.torch
@@ -260,6 +261,17 @@ def test_an_edited_card_on_the_hub_does_not_describe_another_model(hub, client):
     assert card.text.encode() == edited.split(b"---\n", 2)[2]
     assert card.data.model_name == "exp4"
     assert [r.metric_value for r in card.data.eval_results] == [read_manifest()["exp4"].accuracy]
+
+
+def test_cards_have_the_sections_that_readers_expect(tmp_path):
+    """A card states use and limits, training, an accuracy with its interval, and the license."""
+    mnistzoo.exp4(pretrained=True).save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text("utf8")
+    sections = "Usage", "Intended use and limits", "Training", "Evaluation", "License and citation"
+    assert all(f"\n## {section}\n" in card for section in sections)
+    assert "--recipe record --seed 0" in card
+    assert "99.64%" in card
+    assert re.search(r"95% interval 99\.5\d% to 99\.7\d%", card)
 
 
 def test_cards_of_custom_weights_state_no_accuracy(tmp_path):

@@ -61,7 +61,7 @@ class Predictor:
         model = self.model
         image = file.name if file.content is None else file.content
         pixels = CONVERSIONS[model.style](image)
-        (found,) = predict_pixels(model.classify, [pixels], model.labels)
+        (found,) = predict_pixels(model.classify, [pixels], model.labels, model.style)
         return asdict(found) | ({"pixels": pixels.tolist()} if self.show else {})
 
 

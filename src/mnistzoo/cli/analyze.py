@@ -14,7 +14,7 @@ from mnistzoo.cli.options import Format, any_model
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnistzoo.analysis import ReceptiveField
+    from mnistzoo.analysis import Analysis, ReceptiveField
     from mnistzoo.tables import Tabular
 
 Inputs = Annotated[
@@ -99,10 +99,7 @@ def analyze(
     Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint.
     Markdown and LaTeX also have strides and paddings; CSV and JSON hold the numbers as data.
     """
-    if sum(option is not None for option in (layer, memory, roofline, html)) > 1:
-        raise typer.BadParameter("Expected one of --layer, --memory, --roofline and --html.")
-    if image is not None and html is None:
-        raise typer.BadParameter("--image needs --html.")
+    _check_results(layer, memory, roofline, html, image)
     shapes = read_shapes(inputs)
     module = load(model, pretrained=image is not None)
     from mnistzoo import analysis
@@ -122,11 +119,25 @@ def analyze(
         path = found.save_html(html, images, title=model)
         print_record(format_, {"file": str(path), "layers": len(found)}, f"{path}: {model}")
     else:
-        from mnistzoo.analysis.rendering import NARROW_COLUMNS
+        _print_rows(found, depth, fold, format_)
 
-        columns = NARROW_COLUMNS if format_ == "table" else ()
-        table = found.to_table(*columns, depth=depth, fold=fold)
-        print_formatted(format_, table, found.to_dict(depth=depth))
+
+def _check_results(
+    layer: object, memory: object, roofline: object, html: object, image: object
+) -> None:
+    """Refuse options that ask for several results, or for an image without a page."""
+    if sum(option is not None for option in (layer, memory, roofline, html)) > 1:
+        raise typer.BadParameter("Expected one of --layer, --memory, --roofline and --html.")
+    if image is not None and html is None:
+        raise typer.BadParameter("--image needs --html.")
+
+
+def _print_rows(found: Analysis, depth: int | None, fold: bool, format_: str) -> None:
+    from mnistzoo.analysis.rendering import NARROW_COLUMNS
+
+    columns = NARROW_COLUMNS if format_ == "table" else ()
+    table = found.to_table(*columns, depth=depth, fold=fold)
+    print_formatted(format_, table, found.to_dict(depth=depth))
 
 
 def print_tabular(found: Tabular[Any], format_: str) -> None:

@@ -18,7 +18,7 @@ def compare(
     inputs: Inputs = None,
     format_: Format = "table",
 ) -> None:
-    """Compare the parameters, MACs, peak memory and receptive fields of two models.
+    """Compare parameters, MACs, memory and receptive fields of two models.
 
     Layers with the same path share a row. Peak memory is that of inference for one input, and
     missing for a model that does not run without data.

@@ -87,15 +87,17 @@ def _print_predictions(images: list[str], model: str, show: bool, format_: str) 
         from mnistzoo.images.preprocessing import CONVERSIONS
 
         pixels = CONVERSIONS[model.style](source)
-        return predict_pixels(model.classify, [pixels], model.labels)[0], pixels
+        return predict_pixels(model.classify, [pixels], model.labels, model.style)[0], pixels
 
     found, failed = _each(images, model, one)
     records = [
         {"file": name} | asdict(read) | ({"pixels": pixels.tolist()} if show else {})
         for name, (read, pixels) in found
     ]
-    cells = [(name, read.name, f"{read.probability:.1%}") for name, (read, _) in found]
-    _print_found(format_, records, ("file", "class", "probability"), cells)
+    cells = [
+        (name, read.name, f"{read.probability:.1%}", _remark(read)) for name, (read, _) in found
+    ]
+    _print_found(format_, records, ("file", "class", "probability", "remark"), cells)
     for name, (_, pixels) in found if show and format_ == "table" else ():
         print(name)
         _print_half_blocks(pixels)
@@ -106,6 +108,9 @@ def read(
     images: Images,
     model: ModelOption = "exp5",
     weights: Weights = None,
+    keep_all: Annotated[
+        bool, typer.Option("--all", help="Also show what is not a digit, such as letters.")
+    ] = False,
     format_: Format = "table",
 ) -> None:
     """Read every digit in each image, line by line.
@@ -114,18 +119,26 @@ def read(
     1.
     """
     found, failed = _each(
-        images, with_weights(model, weights, reading=True), lambda model, source: model.read(source)
+        images,
+        with_weights(model, weights, reading=True),
+        lambda model, source: model.read(source, keep_all=keep_all),
     )
     digits = [(name, digit) for name, digits in found for digit in digits]
     records = [{"file": name} | asdict(digit) for name, digit in digits]
     cells = [
-        (name, digit.name, f"{digit.probability:.1%}", *map(str, digit.box))
+        (name, digit.name, f"{digit.probability:.1%}", *map(str, digit.box), _remark(digit))
         for name, digit in digits
     ]
-    headers = ("file", "class", "probability", "left", "top", "right", "bottom")
+    headers = ("file", "class", "probability", "left", "top", "right", "bottom", "remark")
     _print_found(format_, records, headers, cells)
     if failed:
         raise typer.Exit(1)
+
+
+def _remark(read: Prediction) -> str:
+    if read.is_digit is False:
+        return "not a digit"
+    return "may be several" if getattr(read, "touching", False) else ""
 
 
 def _print_found(

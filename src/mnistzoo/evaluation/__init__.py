@@ -4,5 +4,5 @@ from mnistzoo.evaluation.metrics import BINS as BINS
 from mnistzoo.evaluation.metrics import Bin as Bin
 from mnistzoo.evaluation.metrics import ClassAccuracy as ClassAccuracy
 from mnistzoo.evaluation.metrics import Evaluation as Evaluation
-from mnistzoo.evaluation.metrics import wilson_interval as wilson_interval
 from mnistzoo.evaluation.running import evaluate as evaluate
+from mnistzoo.intervals import wilson_interval as wilson_interval

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 from torch import nn
 
 from mnistzoo.architectures import ARCHITECTURES, MEAN, STD
+from mnistzoo.images.detector import DETECTOR, WEIGHTS
 from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.pages import PALETTE, fill, to_inert_json
@@ -38,9 +40,17 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
         "TITLE": html.escape(title),
         "STYLE": PALETTE + (source / "page.css").read_text("utf8"),
         "MODELS": to_inert_json([_record(model) for model in models]),
+        "DETECTOR": to_inert_json(_record(_detector())),
         "SCRIPT": "".join((source / name).read_text("utf8") for name in SCRIPTS),
     }
     return fill((source / "page.html").read_text("utf8"), parts).encode()
+
+
+def _detector() -> ConvNet:
+    """Return the model that tells digits from everything else."""
+    model = ConvNet(DETECTOR, num_classes=2)
+    model.load_state_dict(load_file(WEIGHTS))
+    return model.eval().fused()
 
 
 def _record(model: ConvNet) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from mnistzoo.architectures import MEAN, STD, Conv, Pool
 from mnistzoo.errors import InputError
 from mnistzoo.export.integers import BYTE, IntegerConv, IntegerModel, Ints
-from mnistzoo.inference import Layer, NumpyModel
+from mnistzoo.forward import Layer
+from mnistzoo.inference import NumpyModel
 
 CALIBRATION_IMAGES = 500
 """The first training images, from which integer activations take their ranges."""

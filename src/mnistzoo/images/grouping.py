@@ -62,8 +62,8 @@ def _distance(a: Box, b: Box) -> float:
     return float(np.hypot(max(across, 0), max(down, 0)))
 
 
-def reading_order(groups: list[Group]) -> list[Group]:
-    """Return digits line by line from the top, each line from left to right.
+def reading_lines(groups: list[Group]) -> list[list[Group]]:
+    """Return the lines of digits from the top, each from left to right.
 
     Going from left to right, a digit joins the line whose last digit is beside it. Lines may
     therefore slope.
@@ -78,7 +78,7 @@ def reading_order(groups: list[Group]) -> list[Group]:
         else:
             lines.append([group])
     lines.sort(key=lambda line: float(np.mean([sum(bounding_box(group)[1::2]) for group in line])))
-    return [group for line in lines for group in line]
+    return lines
 
 
 def _vertical_overlap(a: Box, b: Box) -> float:

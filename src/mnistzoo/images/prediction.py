@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mnistzoo.architectures import Style
 from mnistzoo.errors import InputError, MnistZooError
+from mnistzoo.images.detector import digit_log_odds
 from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, find_digits
 from mnistzoo.labels import class_names
 
@@ -32,12 +33,15 @@ class Prediction:
         probability: Its probability.
         probabilities: Those of all classes, in order. They sum to 1.
         name: Name of the class: its number, if the model has no `labels`.
+        is_digit: Whether the image shows a digit, rather than a letter, a shape or anything else.
+            None if the model's classes are not the ten digits.
     """
 
     label: int
     probability: float
     probabilities: tuple[float, ...]
     name: str
+    is_digit: bool | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -47,9 +51,39 @@ class Digit(Prediction):
     Attributes:
         box: Left, top, right and bottom of its foreground, in pixels of the image turned upright.
             The right and bottom edges are exclusive.
+        touching: Whether it may be several digits that touch and could not be split.
     """
 
     box: tuple[int, int, int, int]
+    touching: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Reading(Sequence[Digit]):
+    """The digits of an image in reading order: a sequence of `Digit`.
+
+    Attributes:
+        rows: The digits of each line, from the top.
+    """
+
+    rows: tuple[tuple[Digit, ...], ...]
+
+    @property
+    def text(self) -> str:
+        """The lines, separated by newlines; longer names of classes are separated by spaces."""
+        names = [[digit.name for digit in row] for row in self.rows]
+        space = " " if any(len(name) > 1 for row in names for name in row) else ""
+        return "\n".join(space.join(row) for row in names)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.rows))
+
+    @overload
+    def __getitem__(self, index: int) -> Digit: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Digit, ...]: ...
+    def __getitem__(self, index: int | slice) -> Digit | tuple[Digit, ...]:
+        return tuple(digit for row in self.rows for digit in row)[index]
 
 
 @overload
@@ -80,11 +114,11 @@ def predict(
     """
     convert = CONVERSIONS[style]
     if not isinstance(image, list | tuple):
-        return predict_pixels(classify, [convert(image)], labels)[0]
+        return predict_pixels(classify, [convert(image)], labels, style)[0]
     if not image:
         raise InputError("Expected at least one image, got an empty list.")
     pixels = [_convert_item(convert, index, item) for index, item in enumerate(image)]
-    return predict_pixels(classify, pixels, labels)
+    return predict_pixels(classify, pixels, labels, style)
 
 
 def _convert_item(convert: Conversion, index: int, image: ImageLike) -> NDArray[np.uint8]:
@@ -100,12 +134,15 @@ def read(
     image: ImageLike,
     labels: Sequence[str] | None = None,
     style: Style = "mnist",
-) -> list[Digit]:
+    *,
+    keep_all: bool = False,
+) -> Reading:
     """Return every digit in one image, in reading order: line by line, left to right.
 
     A digit is a connected component of the foreground, together with smaller components beside it
-    that belong to it, such as the bar of a 5. Digits that touch are read as one. Specks, dots and
-    lines much lower than the digits are skipped.
+    that belong to it, such as the bar of a 5. Digits that touch are split where that is plainly
+    better than not to. Specks, dots and lines much lower than the digits are skipped, and so is
+    what is not a digit, unless `keep_all` is set.
 
     Raises:
         ImageError, FileReadError, InputError: See `transforms()`. A model in plain style, which
@@ -116,25 +153,52 @@ def read(
             "Expected a model of handwriting, got one in plain style, for which a page cannot be "
             "taken apart. Cut the image into one image for each object, and use predict."
         )
-    digits = find_digits(image)
-    predictions = predict_pixels(classify, [digit.pixels for digit in digits], labels)
-    return [
-        Digit(**asdict(prediction), box=digit.box)
-        for prediction, digit in zip(predictions, digits, strict=True)
-    ]
+
+    def score(pixels: NDArray[np.uint8]) -> float:
+        confidence = float(np.max(classify([pixels])[0]))
+        return float(np.log(confidence) - np.logaddexp(0, -digit_log_odds(pixels)))
+
+    rows = []
+    for line in find_digits(image, None if not _are_digits(labels) else score):
+        predictions = predict_pixels(classify, [digit.pixels for digit in line], labels)
+        row = [
+            Digit(**asdict(prediction), box=digit.box, touching=digit.touching)
+            for prediction, digit in zip(predictions, line, strict=True)
+            if keep_all or prediction.is_digit is not False
+        ]
+        rows.append(tuple(row))
+    return Reading(tuple(row for row in rows if row))
+
+
+def _are_digits(labels: Sequence[str] | None) -> bool:
+    """Return whether the classes may be the ten digits; without labels, a model may have others."""
+    return labels is None or tuple(labels) == class_names(None, 10)
 
 
 def predict_pixels(
-    classify: Classifier, images: list[NDArray[np.uint8]], labels: Sequence[str] | None
+    classify: Classifier,
+    images: list[NDArray[np.uint8]],
+    labels: Sequence[str] | None,
+    style: Style = "mnist",
 ) -> list[Prediction]:
     """Classify images that are converted already, each uint8 of shape `(28, 28)`."""
-    return [_prediction(probabilities, labels) for probabilities in classify(images)]
+    digits = style == "mnist" and _are_digits(labels)
+    return [
+        _prediction(probabilities, labels, digit_log_odds(pixels) >= 0 if digits else None)
+        for pixels, probabilities in zip(images, classify(images), strict=True)
+    ]
 
 
-def _prediction(probabilities: list[float], labels: Sequence[str] | None) -> Prediction:
+def _prediction(
+    probabilities: list[float], labels: Sequence[str] | None, is_digit: bool | None
+) -> Prediction:
     if not np.isfinite(probabilities).all():
         raise InputError(
             "Expected a model with finite outputs, got NaN. Check its weights, or use float32."
         )
     label, names = int(np.argmax(probabilities)), class_names(labels, len(probabilities))
-    return Prediction(label, probabilities[label], tuple(probabilities), names[label])
+    if len(names) != 10:
+        is_digit = None
+    return Prediction(
+        label, probabilities[label], tuple(probabilities), names[label], is_digit=is_digit
+    )

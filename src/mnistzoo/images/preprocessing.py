@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mnistzoo.images.grouping import Group
     from mnistzoo.images.loading import ImageLike
     from mnistzoo.images.segmentation import Foreground
+    from mnistzoo.images.splitting import Part, Score
 
 COARSE_SIDE = 128
 """The one digit of an image is first looked for in an image shrunk by a whole number, whose longer
@@ -45,10 +46,12 @@ class DigitImage:
         pixels: uint8, shape `(28, 28)`, in MNIST format.
         box: Where its foreground is: left, top, right and bottom in pixels of the upright image;
             right and bottom are exclusive.
+        touching: Whether it may be several digits that touch.
     """
 
     pixels: NDArray[np.uint8]
     box: Box
+    touching: bool = False
 
 
 def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
@@ -135,23 +138,33 @@ CONVERSIONS: dict[Style, Conversion] = {"mnist": to_mnist, "plain": to_gray}
 """How an image becomes 28×28 pixels, by style."""
 
 
-def find_digits(image: ImageLike) -> list[DigitImage]:
-    """Return every digit of an image in MNIST format, in reading order.
+def find_digits(image: ImageLike, score: Score | None = None) -> list[list[DigitImage]]:
+    """Return the digits of an image in MNIST format: lines from the top, each from left to right.
+
+    Args:
+        image: An image of any kind that `mnistzoo.transforms()` takes.
+        score: Judges the pieces of digits that touch; without it, nothing is split.
 
     Raises:
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
-    from mnistzoo.images.components import bounding_box
-    from mnistzoo.images.grouping import group_digits, reading_order
-    from mnistzoo.images.rendering import render
+    from mnistzoo.images.grouping import group_digits, reading_lines
+    from mnistzoo.images.splitting import Part, split
 
     loaded = load_grayscale(image)
     foreground, components = _find_foreground(loaded.levels)
     scale = np.divide(loaded.size, foreground.mask.shape[::-1])
-    return [
-        DigitImage(render(foreground, group), _scale_box(bounding_box(group), scale))
-        for group in reading_order(group_digits(components))
-    ]
+    lines = []
+    for line in reading_lines(group_digits(components)):
+        parts = [Part(foreground, group) for group in line]
+        if score is not None:
+            parts = [piece for part in parts for piece in split(part, score)]
+        lines.append([_digit_image(part, scale) for part in parts])
+    return lines
+
+
+def _digit_image(part: Part, scale: NDArray[np.float64]) -> DigitImage:
+    return DigitImage(part.render(), _scale_box(part.box, scale), part.touching)
 
 
 def _scale_box(box: Box, scale: NDArray[np.float64]) -> Box:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mnistzoo.analysis import Analysis, ReceptiveField
     from mnistzoo.images.loading import ImageLike
-    from mnistzoo.images.prediction import Digit, Prediction
+    from mnistzoo.images.prediction import Prediction, Reading
     from mnistzoo.storage.model_folder import SavedModel
 
 
@@ -213,21 +213,25 @@ class ConvNet(HubMixin):
 
         return predict(partial(classify, self), image, self.labels, self.style)
 
-    def read(self, image: ImageLike) -> list[Digit]:
+    def read(self, image: ImageLike, *, keep_all: bool = False) -> Reading:
         """Return every digit in an image, in reading order, with its box in pixels.
 
-        Digits that touch are read as one. Arguments and errors are those of `predict`.
+        Digits that touch are split where that is plainly better than not to. What is not a digit
+        is left out unless `keep_all` is set. Arguments and errors are those of `predict`.
 
         >>> import mnistzoo
         >>> first, second, *_ = mnistzoo.mnist(train=False).images
         >>> page = torch.cat([first, second], dim=1)  # one beside the other
-        >>> [digit.label for digit in mnistzoo.exp5(pretrained=True).read(page)]
+        >>> reading = mnistzoo.exp5(pretrained=True).read(page)
+        >>> [digit.label for digit in reading]
         [7, 2]
+        >>> reading.text
+        '72'
         """
         from mnistzoo.images.prediction import read
         from mnistzoo.models.classify import classify
 
-        return read(partial(classify, self), image, self.labels, self.style)
+        return read(partial(classify, self), image, self.labels, self.style, keep_all=keep_all)
 
     @classmethod
     def from_saved(cls, saved: SavedModel) -> Self:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mnistzoo.errors import InputError
-from mnistzoo.evaluation.metrics import wilson_interval
+from mnistzoo.intervals import wilson_interval
 from mnistzoo.plots.style import accuracy_axis, clip, new_figure, style_axes, style_of
 from mnistzoo.training.metrics import Result
 

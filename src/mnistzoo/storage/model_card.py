@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES
 from mnistzoo.errors import InputError
 from mnistzoo.files import sha256
-from mnistzoo.storage.manifest import read_manifest
+from mnistzoo.intervals import wilson_interval
+from mnistzoo.storage.manifest import Entry, read_manifest
 from mnistzoo.storage.model_folder import ModelConfig
 
 if TYPE_CHECKING:
@@ -69,14 +70,17 @@ def find_result(config: ModelConfig, accuracy: float | None, dataset: str | None
         InputError: The accuracy is not a fraction, its dataset is unknown, or it contradicts the
             manifest.
     """
-    shipped = (entry for entry in read_manifest().values() if entry.sha256 == config.sha256)
-    if entry := next(shipped, None):
+    if entry := _shipped(config):
         if accuracy not in (None, entry.accuracy) or dataset not in (None, MNIST):
             raise InputError(
                 f"Expected no accuracy and dataset for shipped weights, got {accuracy} on "
                 f"{dataset}. The card states {entry.accuracy:.2%} on {MNIST}. Leave them out."
             )
-        counted = f"{entry.correct:,} of the 10,000 test images are classified correctly"
+        low, high = wilson_interval(entry.correct, 10_000)
+        counted = (
+            f"{entry.correct:,} of the 10,000 test images are classified correctly; 95% interval "
+            f"{low:.2%} to {high:.2%}"
+        )
         return Result(entry.accuracy, MNIST, "test", counted)
     if accuracy is None:
         return None
@@ -89,6 +93,12 @@ def find_result(config: ModelConfig, accuracy: float | None, dataset: str | None
             'Pass its name on the Hub, dataset="user/name".'
         )
     return Result(accuracy, measured_on, None, "as stated by the owner")
+
+
+def _shipped(config: ModelConfig) -> Entry | None:
+    """Return the manifest's entry of shipped weights, which their SHA-256 identifies."""
+    found = (entry for entry in read_manifest().values() if entry.sha256 == config.sha256)
+    return next(found, None)
 
 
 def _default_dataset(config: ModelConfig) -> str | None:
@@ -119,10 +129,13 @@ def build_card(
         f"A small convolutional network for images of 28×28 pixels, {config.num_classes} classes, "
         f"{num_params(model):,} parameters.\n",
         *_classes(config.labels),
-        _accuracy(result),
         _USAGE,
+        _INTENDED_USE,
+        f"## Training\n\n{_training(config)}",
+        f"## Evaluation\n\n{_accuracy(result)}",
         f"## Layers and receptive fields\n\n{analyze(model, INPUT_SHAPE).to_markdown()}",
         _FILES,
+        _LICENSE,
     ]
     return _seal("\n".join(parts))
 
@@ -174,6 +187,20 @@ def _accuracy(result: Result | None) -> str:
     return f"Accuracy on {result.dataset}: {result.accuracy:.2%} ({result.evidence}).\n"
 
 
+def _training(config: ModelConfig) -> str:
+    entry = _shipped(config)
+    if entry is None:
+        return "Not stated. The owner may add it here.\n"
+    versions = ", ".join(f"{package} {version}" for package, version in entry.versions.items())
+    name, recipe = config.architecture, entry.recipe
+    return (
+        f"On the 60,000 training images of MNIST with the recipe `{recipe}` and seed {entry.seed} "
+        f"({versions}). The weights are those of the last epoch; nothing was chosen by the test "
+        "images. This command repeats it:\n\n"
+        f"```sh\nmnistzoo train {name} --recipe {recipe} --seed {entry.seed} -o run\n```\n"
+    )
+
+
 _USAGE = f"""## Usage
 
 ```python
@@ -186,11 +213,34 @@ model.predict("photo.png")
 Every load checks the weights against the SHA-256 in `config.json`.
 """
 
+_INTENDED_USE = """## Intended use and limits
+
+For teaching, tests, demonstrations and fine-tuning: one character in an image, converted to 28×28
+pixels. The model names one of its classes for every image, also for one that shows none of them,
+and a high probability is not a proof. MNIST was written in the United States around 1990; models
+trained on it read other forms of digits less well. Measure the accuracy on your own images before
+you rely on it (`mnistzoo evaluate FOLDER --data IMAGES`), and do not use it alone where an error
+does harm.
+"""
+
+_LICENSE = """## License and citation
+
+Unless the owner states otherwise, the weights are under the MIT license. MNIST is under CC BY-SA
+3.0.
+
+```bibtex
+@software{mnistzoo,
+  title = {mnistzoo: small MNIST models and exact analysis of PyTorch models},
+  author = {{The mnistzoo authors}},
+}
+```
+
+"""
+
 _FILES = """## Files
 
 - `config.json`: `architecture`, `num_classes`, `mean` and `std` of the pixels on a scale of 0 to 1,
   `sha256` of the weights, `library_version`, and `labels` if the classes have names, and `style` if
   images are only converted to gray levels. Exactly these keys.
 - `model.safetensors`: the tensors, by the names of PyTorch's `state_dict`. No pickle, no code.
-
 """

@@ -117,10 +117,15 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 f"Expected MNIST for the recipe {self.recipe.name}, which starts from MNIST's "
                 "weights, got another dataset. Use another recipe."
             )
+        if self.recipe.synthetic_images and self.dataset is not None:
+            raise InputError(
+                f"Expected MNIST with {self.recipe.synthetic_images:,} synthetic images, which "
+                "show digits, got another dataset. Set synthetic_images to 0."
+            )
         if self.freeze and self.initial is None:
             raise InputError(
-                "Expected pretrained features to freeze, got random ones. Start from pretrained "
-                "ones, or train all layers."
+                "Expected pretrained features to freeze, got random ones. Start from "
+                "pretrained ones, or pass a model."
             )
 
     @property

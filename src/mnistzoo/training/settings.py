@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from sys import float_info
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, ValidationError, convert, to_builtins
 
 from mnistzoo.errors import InputError
 
-Positive = Annotated[int, Meta(ge=1)]
-Rate = Annotated[float, Meta(gt=0, le=float_info.max)]
-Bound = Annotated[float, Meta(ge=0, le=float_info.max)]
+LARGEST = 10.0**30
+"""The largest rate: float32, which optimizers compute in, holds no more than 3.4e38."""
+
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Rate = Annotated[float, Meta(gt=0, le=LARGEST)]
+Bound = Annotated[float, Meta(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -92,12 +95,12 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     muon_lr: Rate | None = None
     images: Positive | None = None
-    frozen_convs: Annotated[int, Meta(ge=0)] = 0
+    frozen_convs: Count = 0
     frozen_after: Fraction = 1.0
     teacher: str | None = None
     temperature: Rate = 2.0
     pretrained: bool = False
-    synthetic_images: Annotated[int, Meta(ge=0)] = 0
+    synthetic_images: Count = 0
     bits: Literal[8, 4] | None = None
 
     def epoch_size(self, num_images: int) -> int:

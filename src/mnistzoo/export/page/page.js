@@ -2,6 +2,7 @@
 
 const $ = (id) => document.getElementById(id);
 const models = JSON.parse($("models").textContent).map(readLayers);
+const detector = readLayers(JSON.parse($("detector").textContent));
 const board = $("board"), ink = board.getContext("2d", { willReadFrequently: true });
 const BOARD = 280, PEN = 20, LONGEST = 1000, STEP = 7;
 let model = models[0], current = null, erasing = false, last = null, key = null, scheduled = false;
@@ -32,7 +33,7 @@ function schedule() {
 
 function update() {
   const seen = preprocess(ink.getImageData(0, 0, board.width, board.height));
-  current = seen && { ...seen, ...infer(model, seen.pixels) };
+  current = seen && { ...seen, ...infer(model, seen.pixels), isDigit: isDigit(seen.pixels) };
   showPrediction();
   paint($("input"), current ? current.pixels : new Uint8Array(SIDE * SIDE), SIDE, 1, 255);
   model.layers.forEach((layer, i) => {
@@ -41,11 +42,16 @@ function update() {
   });
 }
 
+// Whether the pixels show a digit; true for a model whose classes are not the ten digits.
+function isDigit(pixels) {
+  return model.labels.join() !== "0,1,2,3,4,5,6,7,8,9" || infer(detector, pixels).probabilities[1] >= 0.5;
+}
+
 function showPrediction() {
   const values = current ? current.probabilities : model.labels.map(() => 0);
   const best = values.indexOf(Math.max(...values)), percent = (x) => `${(100 * x).toFixed(1)}%`;
   $("status").textContent = current
-    ? `${model.title} reads ${model.labels[best]}, probability ${percent(values[best])}.`
+    ? `${current.isDigit ? "" : "Not a digit. "}${model.title} reads ${model.labels[best]}, probability ${percent(values[best])}.`
     : "Draw one digit, or drop, paste or open an image of one.";
   [...$("probabilities").tBodies[0].rows].forEach((row, i) => {
     row.className = current && i === best ? "top" : "";
@@ -206,4 +212,4 @@ select.onchange = () => choose(+select.value);
 $("choice").hidden = models.length === 1;
 blank();
 choose(0);
-window.mnistzoo = { models, infer, preprocess };
+window.mnistzoo = { models, detector, infer, preprocess };

@@ -1,0 +1,97 @@
+"""Tables of `docs/comparison.csv`: other tools beside this library. Run it to print the summary."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from mnistzoo.tables import Table
+
+FILE = Path(__file__).parent.parent / "comparison.csv"
+Row = dict[str, str]
+
+OURS = "mnistzoo"
+
+
+def rows() -> list[Row]:
+    """Return a row for each network and tool, as `tests/benchmarks/peers.py` writes them."""
+    with FILE.open(encoding="utf8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _of(tool: str) -> list[Row]:
+    return [row for row in rows() if row["tool"] == tool]
+
+
+def _names(column: str) -> list[str]:
+    return list(dict.fromkeys(row[column] for row in rows()))
+
+
+def summary() -> str:
+    """Return a row for each tool: how much of what it says is right, and how long it takes."""
+    headers = ("tool", "receptive fields right", "MACs right", "time", "memory (MiB)")
+    return Table(headers, [_summary(tool) for tool in _names("tool")]).to_markdown()
+
+
+def _summary(tool: str) -> Sequence[str]:
+    found, ours = _of(tool), {row["network"]: row for row in _of(OURS)}
+    ratios = [
+        float(row["milliseconds"]) / float(ours[row["network"]]["milliseconds"])
+        for row in found
+        if row["milliseconds"]
+    ]
+    return (
+        f"{tool} {found[0]['version'].split('.post')[0].split('-')[0]}",
+        _share(found, "receptive_field"),
+        _share(found, "macs"),
+        f"{median(ratios):.1f} ×" if ratios else "–",
+        f"{median(float(row['peak_mib']) for row in found):.0f}",
+    )
+
+
+def _share(found: Sequence[Row], column: str) -> str:
+    """Return how many networks a tool is right on, or a dash if it says nothing of any."""
+    said = [row[f"{column}_right"] for row in found]
+    return f"{said.count('True')} of {len(found)}" if any(said) else "–"
+
+
+def details() -> str:
+    """Return each tool's MACs and receptive field of each network.."""
+    return "\n".join(
+        f"## {title}\n\n{_details(column)}"
+        for title, column in (
+            ("Receptive fields, in pixels", "receptive_field"),
+            ("MACs, in millions", "macs"),
+        )
+    )
+
+
+def _details(column: str) -> str:
+    tools = [tool for tool in _names("tool") if any(row[column] for row in _of(tool))]
+    found = {(row["network"], row["tool"]): row for row in rows()}
+    lines = []
+    for network in _names("network"):
+        reference = reference_cell(column, found[network, OURS][f"{column}_reference"])
+        cells = [_cell(found[network, tool], column) for tool in tools]
+        lines.append((network, reference, *cells))
+    headers = ("network", "reference", *tools)
+    return Table(headers, lines).to_markdown()
+
+
+def reference_cell(column: str, text: str) -> str:
+    """Return a number for readers: millions of MACs, or pixels."""
+    return f"{float(text) / 1e6:,.0f}" if column == "macs" else text
+
+
+def _cell(row: Row, column: str) -> str:
+    if not row[column]:
+        return "error" if row["error"] else "–"
+    if row[f"{column}_right"] == "True":
+        return "✓"
+    return f"✗\N{NO-BREAK SPACE}{reference_cell(column, row[column])}"
+
+
+if __name__ == "__main__":
+    print(summary(), end="")

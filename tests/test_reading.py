@@ -1,0 +1,104 @@
+"""Pages are read line by line: what touches is split, and what is not a digit is left out."""
+
+from difflib import SequenceMatcher
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+import mnistzoo
+from lines import write_line
+from mnistzoo.data.mnist import mnist
+from mnistzoo.images.detector import digit_log_odds
+from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.splitting import find_seams
+from mnistzoo.inference import load_model
+
+HELD_OUT = slice(51_000, 60_000)
+"""Training images on which the detector was not trained."""
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """Return training images, since test images decide nothing, and their labels."""
+    images, labels = mnist(train=True)
+    return images[HELD_OUT].numpy(), labels[HELD_OUT].numpy()
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Return the shipped exp5, without torch."""
+    return load_model("exp5")
+
+
+def typed(text, size=60):
+    """Return a page with printed text."""
+    page = Image.new("L", (40 * len(text) + 80, 120), 255)
+    ImageDraw.Draw(page).text((40, 25), text, 0, ImageFont.load_default(size))
+    return page
+
+
+def test_lines_are_strings(model, digits):
+    """A reading is a sequence of digits, and its text has a line for each row."""
+    page = np.zeros((140, 200), np.uint8)
+    places = [(10, 10), (10, 60), (10, 110), (90, 20), (90, 80)]
+    for (top, left), digit in zip(places, digits[0], strict=False):
+        page[top : top + 28, left : left + 28] = digit
+    reading = model.read(page)
+    expected = "".join(map(str, digits[1][:5]))
+    assert reading.text == f"{expected[:3]}\n{expected[3:]}"
+    assert [digit.name for digit in reading] == list(expected)
+    assert [len(row) for row in reading.rows] == [3, 2]
+    assert (reading[-1], len(reading)) == (reading.rows[1][1], 5)
+
+
+def test_names_of_several_letters_are_separated(digits):
+    """With longer names of classes, spaces separate the words."""
+    named = mnistzoo.exp5(pretrained=True)
+    named.labels = ("zero", "one", "two", "three", "four", *"56789")
+    page = np.hstack([np.pad(digit, 6) for digit in digits[0][:3]])
+    reading = named.read(page)
+    assert reading.text == " ".join(named.labels[label] for label in digits[1][:3])
+    assert [digit.is_digit for digit in reading] == [None] * 3
+
+
+@pytest.mark.parametrize("text", ["V", "Y", "r"])
+def test_text_without_digits_is_an_empty_reading(model, text):
+    """A letter or a sign is left out without an error, and shown when all is asked for."""
+    page = typed(text)
+    assert len(model.read(page)) == 0
+    assert model.read(page).text == ""
+    assert [digit.is_digit for digit in model.read(page, keep_all=True)] == [False]
+
+
+def test_digits_are_told_from_letters(digits):
+    """Nearly all held-out digits are kept, and many printed letters are not digits."""
+    kept = [digit_log_odds(digit) >= 0 for digit in digits[0][:300]]
+    assert np.mean(kept) >= 0.97
+    letters = [to_mnist(typed(letter)) for letter in "AEFHKMNPRTVWXYkmrw?+&#"]
+    refused = [letter for letter in letters if digit_log_odds(letter) < 0]
+    assert len(refused) >= 8, len(refused)
+
+
+def test_lines_of_digits_are_read(model, digits):
+    """Four fifths of the digits of twenty lines are read in order, from wide to touching."""
+    rng, right, total = np.random.default_rng(3), 0, 0
+    for _ in range(20):
+        page, text, _ = write_line(*digits, rng)
+        found = model.read(page).text.replace("\n", "")
+        blocks = SequenceMatcher(None, text, found, autojunk=False).get_matching_blocks()
+        right += sum(block.size for block in blocks)
+        total += len(text)
+    assert right / total >= 0.8
+
+
+def test_seams_pass_between_strokes():
+    """The seam between two slanted strokes crosses neither."""
+    page = Image.new("L", (120, 100))
+    ImageDraw.Draw(page).line([(50, 0), (20, 99)], 255, 8)
+    ImageDraw.Draw(page).line([(90, 0), (60, 99)], 255, 8)
+    mask = np.asarray(page) > 127
+    seams = find_seams(mask)
+    crossed = [mask[np.arange(100), seam.clip(0, 119)].sum() for seam in seams]
+    between = [seam for seam, count in zip(seams, crossed, strict=True) if count < 5]
+    assert any(30 < seam.mean() < 80 for seam in between)
