@@ -165,6 +165,14 @@ def test_names_that_are_not_unicode(tmp_path):
         assert name in rows
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_to_itself_has_an_error(folder, tmp_path):
+    """A link that leads to itself costs only its own row."""
+    (folder / "loop.png").symlink_to("loop.png")
+    out, _ = invoke(folder, "-o", tmp_path / "out.jsonl", "--jobs", 1, status=1)
+    assert "42 files, 2 of them cannot be read" in out
+
+
 def test_a_command_resumes_and_adds_new_files(folder, tmp_path):
     """Files without a row get one, new ones too, and the others keep theirs."""
     out = tmp_path / "x.jsonl"

@@ -209,9 +209,19 @@ def test_wrong_folders_are_refused(folder, tmp_path):
     assert "no folder" in str(refused(*train, tmp_path / "absent"))
     assert "got 'speed=3'" in str(refused(*train, folder, "--set", "speed=3"))
     assert "batch_size of the recipe" in str(refused(*train, folder, "--set", "batch_size=0"))
+    made = "--set", "made_images=9"
+    assert "Set made_images to 0" in str(refused(*train, folder, *made))
     assert "random ones" in str(refused(*train, folder, "--freeze", "features"))
     assert "Did you mean 'record'" in str(refused(*train, folder, "--recipe", "recrod"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", [("train", "exp1"), ("study", "exp1"), ("pull", "user/name")])
+def test_an_empty_output_is_refused(command):
+    """An empty name, as of a variable that is not set, is not the working folder."""
+    result = CliRunner().invoke(app, [*command, "-o", ""])
+    assert result.exit_code == 2
+    assert "an empty name" in result.output
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,13 @@ def test_cells_are_readable():
     assert TABLE.cells() == CELLS
 
 
+def test_control_characters_are_escaped():
+    """A name with a newline or a terminal's escape sequence stays in its row."""
+    table = Table(("file",), [("new\nline",), ("\x1b[2J",)])
+    assert table.cells() == [["new\\nline"], ["\\x1b[2J"]]
+    assert len(table.to_markdown().splitlines()) == 4
+
+
 def test_csv_reads_back_to_plain_numbers():
     """CSV holds numbers that a program can parse, and no caption."""
     header, *rows = csv.reader(io.StringIO(TABLE.to_csv()))

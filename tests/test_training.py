@@ -138,6 +138,14 @@ def test_an_unknown_recipe_is_refused():
             {"recipe": replace(get_recipe("fast", "exp1"), epochs=0)},
             "epochs of the recipe: Expected `int` >= 1",
         ),
+        (
+            {"recipe": replace(get_recipe("fast", "exp1"), batch_size=2**31)},
+            "batch_size of the recipe: Expected `int` <= 2147483647",
+        ),
+        (
+            {"recipe": replace(get_recipe("fast", "exp1"), learning_rate=1e300)},
+            "learning_rate of the recipe: Expected `float` <= 1e",
+        ),
         ({"architecture": "exp6"}, "Did you mean"),
     ],
 )

@@ -211,6 +211,10 @@ class Tabular(Sequence[R]):
     __repr__ = __str__
 
 
+_CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
+"""Control characters, which file names may hold, as escapes; a newline would break a row."""
+
+
 def csv_cell(value: object) -> object:
     """Return a value for CSV: a list or a dict as JSON."""
     return json.dumps(value) if isinstance(value, list | tuple | dict) else value
@@ -219,7 +223,7 @@ def csv_cell(value: object) -> object:
 def _text(cell: object) -> str:
     if cell is None:
         return ""
-    return f"{cell:,}" if type(cell) is int else str(cell)
+    return f"{cell:,}" if type(cell) is int else str(cell).translate(_CONTROL)
 
 
 def _latex(text: str) -> str:

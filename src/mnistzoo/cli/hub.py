@@ -10,7 +10,7 @@ import msgspec
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Format, Model
+from mnistzoo.cli.options import Format, Model, folder
 from mnistzoo.cli.source import check, is_folder, load
 
 if TYPE_CHECKING:
@@ -39,7 +39,13 @@ DatasetName = Annotated[
 ]
 Folder = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="A folder for the files.", show_default="cache only"),
+    typer.Option(
+        *("--output", "-o"),
+        parser=folder,
+        metavar="FOLDER",
+        help="A folder for the files.",
+        show_default="cache only",
+    ),
 ]
 Revision = Annotated[
     str | None, typer.Option(help="The branch, tag or commit to pull.", show_default="main")

@@ -109,7 +109,8 @@ Results = Annotated[
 ]
 
 
-def _folder(value: str) -> Path:
+def folder(value: str) -> Path:
+    """Return the path of a folder; the empty name would mean the working folder."""
     if not value:
         raise typer.BadParameter("Expected a folder, got an empty name.")
     return Path(value)
@@ -119,7 +120,7 @@ Data = Annotated[
     Path | None,
     typer.Option(
         "--data",
-        parser=_folder,
+        parser=folder,
         metavar="FOLDER",
         help="A folder with a subfolder of images for each class, or with IDX files.  "
         "[default: MNIST]",

@@ -25,6 +25,7 @@ from mnistzoo.cli.options import (
     Strict,
     StyleOption,
     Validation,
+    folder,
 )
 from mnistzoo.cli.results import print_results
 from mnistzoo.cli.source import check_data, check_names, load_splits
@@ -39,7 +40,13 @@ if TYPE_CHECKING:
 
 
 StudyFolder = Annotated[
-    Path, typer.Option("--output", "-o", help="Folder of the study, new or unfinished.")
+    Path,
+    typer.Option(
+        *("--output", "-o"),
+        parser=folder,
+        metavar="FOLDER",
+        help="Folder of the study, new or unfinished.",
+    ),
 ]
 Seeds = Annotated[
     list[int], typer.Option("--seed", min=0, max=MAX_SEED, help="Seed of a run. Can be repeated.")

@@ -22,6 +22,7 @@ from mnistzoo.cli.options import (
     StyleOption,
     Trainable,
     Validation,
+    folder,
 )
 from mnistzoo.cli.source import check_data, check_names, is_folder, load, load_splits
 from mnistzoo.tables import Table
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 RunFolder = Annotated[
     Path,
     typer.Option(
-        "--output", "-o", help="Run folder for the checkpoint, the model and metrics.json."
+        *("--output", "-o"),
+        parser=folder,
+        metavar="FOLDER",
+        help="Run folder for the checkpoint, the model and metrics.json.",
     ),
 ]
 

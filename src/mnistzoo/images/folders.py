@@ -62,4 +62,9 @@ def _open(folder: str | os.PathLike[str]) -> AbstractContextManager[Iterator[os.
 
 def _is_image(entry: os.DirEntry[str]) -> bool:
     """Return whether a file has the suffix of an image; a link to a folder is not a file."""
-    return entry.name.lower().endswith(SUFFIXES) and not entry.is_dir()
+    if not entry.name.lower().endswith(SUFFIXES):
+        return False
+    try:
+        return not entry.is_dir()
+    except OSError:  # a link that leads to itself; reading it reports that
+        return True

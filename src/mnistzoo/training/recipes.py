@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sys import float_info
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -14,9 +13,13 @@ from mnistzoo.errors import UnknownNameError
 MAX_SEED = 2**32 - 1
 """The largest seed that every random generator takes."""
 
-Positive = Annotated[int, Meta(ge=1)]
-Rate = Annotated[float, Meta(gt=0, le=float_info.max)]
-Bound = Annotated[float, Meta(ge=0, le=float_info.max)]
+LARGEST = 10.0**30
+"""The largest rate: float32, which optimizers compute in, holds no more than 3.4e38."""
+
+Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Rate = Annotated[float, Meta(gt=0, le=LARGEST)]
+Bound = Annotated[float, Meta(ge=0, le=LARGEST)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -96,12 +99,12 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.9
     muon_lr: Rate | None = None
     images: Positive | None = None
-    frozen_convs: Annotated[int, Meta(ge=0)] = 0
+    frozen_convs: Count = 0
     frozen_after: Fraction = 1.0
     teacher: str | None = None
     temperature: Rate = 2.0
     pretrained: bool = False
-    made_images: Annotated[int, Meta(ge=0)] = 0
+    made_images: Count = 0
     bits: Literal[8, 4] | None = None
 
     def epoch_size(self, num_images: int) -> int:

@@ -117,8 +117,16 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 f"Expected MNIST for the recipe {self.recipe.name}, which starts from MNIST's "
                 "weights, got another dataset. Use another recipe."
             )
+        if self.recipe.made_images and self.dataset is not None:
+            raise InputError(
+                f"Expected MNIST with {self.recipe.made_images:,} made images, which show digits, "
+                "got another dataset. Set made_images to 0."
+            )
         if self.freeze and self.initial is None:
-            raise InputError("Expected pretrained features to freeze, got random ones.")
+            raise InputError(
+                "Expected pretrained features to freeze, got random ones. Choose pretrained, or "
+                "pass a model."
+            )
 
     @property
     def num_train(self) -> int:
