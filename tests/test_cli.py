@@ -618,6 +618,12 @@ def test_an_analysis_to_a_depth_and_folded():
     invoke("analyze", "exp1", "--depth", 0, status=2)
 
 
+def test_names_of_weights_are_analyzed_as_their_model():
+    """Whatever `list` names can be analyzed and compared."""
+    assert invoke("analyze", "exp5.world") == invoke("analyze", "exp5")
+    assert "exp5.four-bit: 17,302 parameters" in invoke("compare", "exp5", "exp5.four-bit")
+
+
 def test_an_analysis_as_a_page(tmp_path, test_images, failed):
     """`--html` writes a page; with `--image` it has effective fields of the pretrained weights."""
     image, page = tmp_path / "7.png", tmp_path / "page.html"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import threading
 from pathlib import Path
 
@@ -145,6 +146,13 @@ def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(FileWriteError):
         write_bytes(tmp_path / "target", b"new")
     assert [entry.name for entry in tmp_path.iterdir()] == ["target"]
+
+
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_path_without_a_name_is_refused(path):
+    """An empty path, as of a variable that is not set, is an error that shows it."""
+    with pytest.raises(FileWriteError, match=f"the path of a file, got '{re.escape(path)}'"):
+        write_bytes(path, b"new")
 
 
 @pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs Linux's /proc")

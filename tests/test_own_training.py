@@ -103,6 +103,33 @@ def test_frozen_features_stay(letters):
     assert not torch.equal(frozen.classifier.weight, learned.classifier.weight)
 
 
+def test_other_weights_give_their_features(letters):
+    """`pretrained` names the weights to start from, as in `get_model`."""
+    options = {"freeze": "features", "recipe": replace(SHORT, epochs=1)}
+    model, result = mnistzoo.train("exp5", letters, pretrained="world", **options)
+    world = mnistzoo.exp5(pretrained="world").features.state_dict()
+    assert all(torch.equal(model.features.state_dict()[name], world[name]) for name in world)
+    assert result.initial == shipped_digest("exp5.world")
+    with pytest.raises(InputError, match=r"got exp5\.word"):
+        mnistzoo.train("exp5", letters, pretrained="word", **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"freeze": "head"}, "Expected freeze to be 'features' or None, got 'head'"),
+        ({"freeze": True}, "got True"),
+        ({"output": ""}, "Expected the path of a folder, got ''"),
+        ({"model": mnistzoo.exp1().to("meta"), "pretrained": False}, "got one on the meta device"),
+    ],
+)
+def test_wrong_options_are_refused(letters, options, message):
+    """Wrong values are refused before anything is trained."""
+    described = {"model": "exp1", "pretrained": True, "recipe": SHORT} | options
+    with pytest.raises(InputError, match=message):
+        mnistzoo.train(dataset=letters, **described)
+
+
 def test_a_model_gives_its_features(letters):
     """A model in place of a name starts from its features, and the result has their digest."""
     own = mnistzoo.exp5(pretrained=True)

@@ -77,6 +77,8 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> Path:
         FileWriteError: The file cannot be written. `path` is then unchanged.
     """
     target = Path(path)
+    if not target.name:
+        raise FileWriteError(f"Expected the path of a file, got {os.fspath(path)!r}. Name a file.")
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     try:
         with translate_os_errors(target):

@@ -8,7 +8,7 @@ from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, INPUT_SHAPE
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE
 from mnistzoo.cli import source as source_of
 from mnistzoo.errors import FileReadError, InputError, MnistZooError, UnknownNameError
 
@@ -49,7 +49,7 @@ def load(model: str, pretrained: bool = False) -> nn.Module:
         _check_name(model)
         from mnistzoo.models import get_model
 
-        return get_model(model, pretrained=pretrained and model in ARCHITECTURES)
+        return get_model(model, pretrained=pretrained and model in source_of.known_names())
     made = _SOURCES[source](name) if source in _SOURCES else _call(source, name)
     if not _is_module(made):
         raise InputError(
@@ -62,7 +62,7 @@ def load(model: str, pretrained: bool = False) -> nn.Module:
 def _check_name(name: str) -> None:
     """Refuse a name that the zoo does not have; it may be one of another library."""
     try:
-        source_of.check_names([name], BUILDABLE)
+        source_of.check_names([name], [*BUILDABLE, *source_of.known_names()])
     except UnknownNameError as error:
         hint = f" For models of other libraries: torchvision:{name}, timm:{name}." if name else ""
         raise InputError(f"{error}{hint}") from None

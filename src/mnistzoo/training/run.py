@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index
-from typing import Literal
+from typing import Literal, get_args
 
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
@@ -122,6 +122,8 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 f"Expected MNIST with {self.recipe.synthetic_images:,} synthetic images, which "
                 "show digits, got another dataset. Set synthetic_images to 0."
             )
+        if self.freeze not in (None, *get_args(Freeze)):
+            raise InputError(f"Expected freeze to be 'features' or None, got {self.freeze!r}.")
         if self.freeze and self.initial is None:
             raise InputError(
                 "Expected pretrained features to freeze, got random ones. Start from "

@@ -17,7 +17,7 @@ from mnistzoo.errors import TrainingError
 from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.storage.manifest import read_manifest
+from mnistzoo.storage.manifest import read_manifest, split_name
 from mnistzoo.training import optim
 from mnistzoo.training.distributed import device, world_size
 from mnistzoo.training.fake_quantization import FakeQuantized
@@ -169,13 +169,17 @@ def _initialized(run: Run, features: Mapping[str, Tensor] | None) -> ConvNet:
 
 
 def _shipped_features(run: Run) -> Mapping[str, Tensor]:
-    entry = read_manifest().get(run.architecture)
-    if entry is None or entry.sha256 != run.initial:
+    names = [
+        name
+        for name, entry in read_manifest().items()
+        if split_name(name)[0] == run.architecture and entry.sha256 == run.initial
+    ]
+    if not names:
         raise TrainingError(
             f"The run starts from weights of {run.architecture} with the SHA-256 {run.initial}, "
             "which do not ship with this version. Pass the model that it starts from."
         )
-    return get_model(run.architecture, pretrained=True).features.state_dict()
+    return get_model(names[0], pretrained=True).features.state_dict()
 
 
 def _he_init(model: nn.Module) -> None:

@@ -17,10 +17,12 @@ from mnistzoo.architectures import Style
 from mnistzoo.data.datasets import ImageDataset, Source, load_dataset
 from mnistzoo.data.idx import Split
 from mnistzoo.data.sources import has_splits
-from mnistzoo.files import sha256
+from mnistzoo.errors import InputError
+from mnistzoo.files import check_path, sha256
 from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.tensors import to_arrays
+from mnistzoo.storage.manifest import join_name
 from mnistzoo.storage.state_dict import serialize_state_dict
 from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare
 from mnistzoo.training.loop import train_run
@@ -49,7 +51,7 @@ def train(
     test: Source | None = None,
     recipe: str | Recipe | None = None,
     output: str | os.PathLike[str] | None = None,
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     freeze: Freeze | None = None,
     validation: float | None = None,
     epochs: int | None = None,
@@ -79,7 +81,8 @@ def train(
             features, otherwise "record".
         output: The run folder. It keeps the model, and an interrupted run resumes from it.
             Default: a temporary folder.
-        pretrained: Start from the shipped features. The classifier is always new.
+        pretrained: Start from the shipped features: True for those trained on MNIST, or the name
+            of others, such as "world". The classifier is always new.
         freeze: "features" to train only the classifier. Batch norm then keeps its statistics.
         validation: Training images to hold out for evaluation, stratified by class: a fraction
             below 1 or a number of images. Default: none with test images, else 0.1.
@@ -96,6 +99,8 @@ def train(
             other images.
         MnistZooError: See `mnistzoo.load_dataset`.
     """
+    if output is not None:
+        check_path(output)
     splits = load_splits(dataset, test, style, strict)
     run, inputs = plan(
         model,
@@ -108,7 +113,9 @@ def train(
         seed=seed,
     )
     with ExitStack() as stack:
-        folder = output or stack.enter_context(TemporaryDirectory(prefix="mnistzoo-"))
+        folder = output
+        if folder is None:
+            folder = stack.enter_context(TemporaryDirectory(prefix="mnistzoo-"))
         result = train_run(run, folder, inputs, on_epoch=lambda _, epoch: on_epoch(epoch))
         return Trained(from_pretrained(Path(folder)), result)
 
@@ -134,7 +141,7 @@ def plan(
     *,
     recipe: str | Recipe | None,
     settings: Iterable[str] = (),
-    pretrained: bool,
+    pretrained: bool | str,
     freeze: Freeze | None,
     validation: float | None,
     epochs: int | None,
@@ -147,7 +154,7 @@ def plan(
     """
     name, initial, features = _initial(model, pretrained)
     if not isinstance(recipe, Recipe):
-        recipe = get_recipe(recipe or default_recipe(initial is not None), name)
+        recipe = get_recipe(default_recipe(initial is not None) if recipe is None else recipe, name)
     recipe = change_settings(recipe, settings)
     recipe = replace(recipe, epochs=recipe.epochs if epochs is None else epochs)
     holdout, info, inputs = prepare(splits, validation)
@@ -157,14 +164,17 @@ def plan(
 
 
 def _initial(
-    model: str | ConvNet, pretrained: bool
+    model: str | ConvNet, pretrained: bool | str
 ) -> tuple[str, str | None, Mapping[str, Tensor] | None]:
     """Return the architecture, and the digest and values of the features to start from.
 
     The values of shipped features are left to the run.
     """
     if not isinstance(model, ConvNet):
-        return model, shipped_digest(model) if pretrained else None, None
+        name = join_name(model, pretrained) if pretrained and pretrained is not True else model
+        return model, shipped_digest(name) if pretrained else None, None
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise InputError("Expected a model with weights, got one on the meta device. Load weights.")
     features = {name: tensor.detach().cpu() for name, tensor in model.features.state_dict().items()}
     digest = sha256(serialize_state_dict(to_arrays(features), {}))
     return model.architecture.name, digest, features
