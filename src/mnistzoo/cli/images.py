@@ -65,6 +65,6 @@ def image_files(argument: str) -> Iterator[str]:
 
 
 def report(name: str, error: object) -> None:
-    """Print what is wrong with an image on stderr, in one line."""
+    """Print what is wrong with an image on stderr, on one line."""
     name, text = name or "''", str(error)
     print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
