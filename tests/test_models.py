@@ -1,6 +1,7 @@
 """The five models: what the study documents, the interface, and bad input."""
 
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -403,7 +404,7 @@ def test_a_fused_copy_predicts_the_same(changed, test_images):
     """Fusing bakes pruning and parametrizations in, and leaves the original as it was."""
     images = list(test_images.images[:20])
     expected = changed.predict(images)
-    tolerance = 1e-5 if next(changed.parameters()).itemsize > 2 else 2e-2
+    tolerance = 1e-4 if next(changed.parameters()).itemsize > 2 else 2e-2
     fused = changed.fused()
     assert not any("mask" in name or "parametrization" in name for name in fused.state_dict())
     for one, other in zip(fused.predict(images), expected, strict=True):
@@ -460,7 +461,9 @@ def test_outputs_that_are_not_finite_are_refused(test_images):
         model.predict(test_images.images[0])
 
 
-def test_pretrained_is_true_or_false():
-    """A path in place of a bool is refused, and the message names `from_pretrained`."""
+def test_pretrained_is_no_path():
+    """A path in place of a bool or a name is refused, and the message names what there is."""
     with pytest.raises(InputError, match="from_pretrained"):
+        mnistzoo.exp5(pretrained=Path("my.safetensors"))
+    with pytest.raises(UnknownNameError, match="exp5.world|exp5.four-bit"):
         mnistzoo.exp5(pretrained="my.safetensors")

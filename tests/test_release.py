@@ -120,12 +120,17 @@ def test_the_lowest_versions_are_those_declared():
 
 @from_checkout
 def test_pre_commit_runs_the_checks_of_ci():
-    """The hooks are the commands of `lint` in `.ci/run`, in the same order."""
+    """The hooks are the commands of `lint` and `prose` in `.ci/run`, in the same order."""
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf8"))
     hooks = [hook["entry"] for repo in config["repos"] for hook in repo["hooks"]]
     script = (ROOT / ".ci" / "run").read_text(encoding="utf8")
-    lint = re.search(r"^lint\(\) \{\n(.*?)^\}", script, re.DOTALL | re.MULTILINE)
-    assert hooks == lint[1].replace("  ", "").splitlines()
+    lint, prose = (
+        re.search(rf"^{name}\(\) \{{.*?\n(.*?)^\}}", script, re.DOTALL | re.MULTILINE)[1]
+        for name in ("lint", "prose")
+    )
+    checks = [line.split(' "${pages')[0].strip() for line in (lint + prose).splitlines()]
+    others = ("prose", "local", "mapfile")
+    assert hooks == [line for line in checks if not line.startswith(others)]
 
 
 @from_checkout

@@ -31,7 +31,7 @@ def invoke():
     """Run commands in the repository's folder; each model is evaluated once for all of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        measured = evaluate._evaluate(None, None, None, False)
+        measured = evaluate._evaluate(list(ARCHITECTURES), None, None, False)
         images = plotting._evaluate("exp1", None, None)[1]
         patch.setattr(evaluate, "_evaluate", lambda *_: measured)
         patch.setattr(plotting, "_evaluate", lambda name, *_: (measured[name], images))

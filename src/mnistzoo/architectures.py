@@ -18,6 +18,7 @@ MEAN, STD = 0.1307, 0.3081
 """Mean and standard deviation of the training pixels on a scale of 0 to 1, from the study."""
 
 Style = Literal["mnist", "plain"]
+MNIST_STYLE: Style = "mnist"
 """How images become 28×28 pixels: "mnist" redraws the one character in MNIST format, "plain" only
 converts them to gray levels and scales them."""
 

@@ -56,6 +56,7 @@ def test_a_pushed_folder_can_be_pulled(hub, run, files_of, tmp_path):
         "output": str(down),
         "model": config.pop("architecture"),
         "labels": None,
+        "style": "mnist",
         **config,
     }
     assert {path.name: path.read_bytes() for path in down.iterdir()} == {

@@ -11,7 +11,7 @@ import torch.fx
 from torch import Tensor, nn
 from torch.jit import is_scripting  # type: ignore[attr-defined]  # public, untyped
 
-from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, NUM_CLASSES, Architecture, Style
+from mnistzoo.architectures import BUILDABLE, INPUT_SHAPE, MNIST_STYLE, NUM_CLASSES, Architecture
 from mnistzoo.errors import InputError
 from mnistzoo.models.folding import fuse
 from mnistzoo.models.hub_mixin import HubMixin
@@ -59,7 +59,7 @@ class ConvNet(HubMixin):
         super().__init__()
         self.architecture = architecture
         self.labels: Sequence[str] | None = None
-        self.style: Style = "mnist"
+        self.style = MNIST_STYLE
         self.features, self.num_features = build_features(architecture)
         self.classifier = build_classifier(self.num_features, num_classes)
 
