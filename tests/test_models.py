@@ -465,5 +465,5 @@ def test_pretrained_is_no_path():
     """A path in place of a bool or a name is refused, and the message names what there is."""
     with pytest.raises(InputError, match="from_pretrained"):
         mnistzoo.exp5(pretrained=Path("my.safetensors"))
-    with pytest.raises(UnknownNameError, match="exp5.world|exp5.four-bit"):
+    with pytest.raises(UnknownNameError, match="Did you mean"):
         mnistzoo.exp5(pretrained="my.safetensors")

@@ -36,7 +36,8 @@ class HubMixin(nn.Module, ABC):
 
     architecture: Architecture
     labels: Sequence[str] | None
-    style: Style
+    if TYPE_CHECKING:
+        style: Style  # torch.jit.script knows no type of this name
 
     @property
     @abstractmethod
