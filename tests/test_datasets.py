@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import re
 import struct
 import tracemalloc
@@ -239,6 +240,15 @@ def test_unreadable_images_are_counted_and_left_out(drawn):
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match="none of five can be read"):
         load_dataset(drawn)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_link_to_the_folder_is_not_a_class(drawn):
+    """A link that leads to the dataset itself does not become a class of all its images."""
+    before = load_dataset(drawn)
+    (drawn / "loop").symlink_to(".")
+    (drawn / "up").symlink_to("..")
+    assert load_dataset(drawn).digest == before.digest
 
 
 def test_the_digest_depends_on_images_labels_and_names(few):

@@ -170,7 +170,8 @@ def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> I
             kept.append(found.labels[index])
         except (ImageError, FileReadError) as error:
             if strict:
-                raise ImageError(f"{name}: {error}") from error
+                text = str(error)
+                raise ImageError(text if name in text else f"{name}: {text}") from error
             skipped.append(Skipped(name, str(error)))
         on_image(index + 1, total)
     classes, labels = found.classes, kept

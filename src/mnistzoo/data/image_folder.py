@@ -44,4 +44,7 @@ def _classes(folder: Path) -> dict[str, list[Path]]:
 
 
 def _subfolders(folder: Path) -> Iterator[Path]:
-    return (path for path in list_folder(folder) if path.is_dir())
+    """Return the folders in a folder, except links to itself or to a folder that it is in."""
+    inside = folder.resolve()
+    found = (path for path in list_folder(folder) if path.is_dir())
+    return (path for path in found if not inside.is_relative_to(path.resolve()))
