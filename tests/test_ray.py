@@ -126,7 +126,7 @@ def test_a_node_is_killed_while_it_predicts(tmp_path, cluster, few):
     files = [str(folder / f"{index:03}.png") for index in range(300)]
     assert [row["file"] for row in rows] == files
     assert [index for index, row in enumerate(rows) if "error" in row] == [150]
-    expected = Predictor(load_model("exp5")).rows(map(File, files[:20]))
+    expected = Predictor(load_model("exp5.world")).rows(map(File, files[:20]))
     assert rows[:20] == [json.loads(line) for line in expected]
 
 
