@@ -117,7 +117,7 @@ Its learning rate was chosen for exp5 on held-out training images of scikit-lear
 
 FASHION = Recipe(
     name="fashion",
-    epochs=8,
+    epochs=16,
     batch_size=128,
     learning_rate=0.1,
     nesterov=True,

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from mnistzoo.architectures import Style
 from mnistzoo.data.datasets import ImageDataset, Source, load_dataset
-from mnistzoo.data.idx import Split
 from mnistzoo.data.sources import has_splits
 from mnistzoo.errors import InputError
 from mnistzoo.files import check_path, sha256
@@ -102,7 +102,7 @@ def train(
     """
     if output is not None:
         check_path(output)
-    splits = load_splits(dataset, test, style, strict)
+    splits = load_splits(dataset, test, partial(load_dataset, style=style, strict=strict))
     run, inputs = plan(
         model,
         splits,
@@ -121,19 +121,21 @@ def train(
         return Trained(from_pretrained(Path(folder)), result)
 
 
-def load_splits(dataset: Source, test: Source | None, style: Style | None, strict: bool) -> Splits:
+def load_splits(dataset: Source, test: Source | None, load: Callable[..., ImageDataset]) -> Splits:
     """Read a dataset, and its test images if there are any.
+
+    Args:
+        dataset: The source of the training images, and of test images if it has a split of them.
+        test: Another source of test images.
+        load: Reads a source; `split` is "train" or "test".
 
     Raises:
         MnistZooError: See `mnistzoo.load_dataset`.
     """
-
-    def load(source: Source, split: Split) -> ImageDataset:
-        return load_dataset(source, split=split, style=style, strict=strict)
-
     if test is None and isinstance(dataset, str | os.PathLike) and has_splits(Path(dataset)):
         test = dataset
-    return Splits(load(dataset, "train"), None if test is None else load(test, "test"))
+    train = load(dataset, split="train")
+    return Splits(train, None if test is None else load(test, split="test"))
 
 
 def plan(
