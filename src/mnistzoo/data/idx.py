@@ -148,7 +148,7 @@ def parse_idx(data: bytes, axes: int, *, limit: int = MAX_BYTES) -> Tensor:
     length = 4 + 4 * axes
     header = _gunzip(data, length) if gzipped else data[:length]
     if len(header) < length or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, axes)):
-        raise DataError(f"it is not an IDX file of unsigned bytes with {axes} axes")
+        raise DataError(f"it is not an IDX file of unsigned bytes (axes: {axes})")
     shape = struct.unpack(f">{axes}I", header[4:])
     size = length + math.prod(shape)
     if size > limit:
