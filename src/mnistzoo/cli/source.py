@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import progress
+from mnistzoo.cli.console import print_error, progress
 from mnistzoo.cli.options import StyleName
 from mnistzoo.errors import FileReadError, InputError, UnknownNameError
 from mnistzoo.files import is_dir
@@ -176,8 +175,8 @@ def load_data(
             on_image=lambda done, total: bar.update(task, completed=done, total=total),
         )
     for name, reason in found.skipped[:MAX_NAMED]:
-        print(f"mnistzoo: skipped {name}: {reason}", file=sys.stderr)
+        print_error(f"skipped {name}: {reason}")
     if found.skipped:
         count, kept = len(found.skipped), len(found)
-        print(f"mnistzoo: skipped {count:,} of {count + kept:,} images", file=sys.stderr)
+        print_error(f"skipped {count:,} of {count + kept:,} images")
     return found

@@ -94,7 +94,8 @@ def train(
 
     Raises:
         UnknownNameError: There is no such model or recipe.
-        InputError: An option is out of range, or a class has a name that cannot be saved.
+        InputError: An option is out of range or of another type, the model has weights that are not
+            finite, or a class has a name that cannot be saved.
         TrainingError: The loss is no longer finite, or `output` holds another run or a run on
             other images.
         MnistZooError: See `mnistzoo.load_dataset`.
@@ -170,11 +171,28 @@ def _initial(
 
     The values of shipped features are left to the run.
     """
+    if not isinstance(pretrained, bool | str):
+        raise InputError(f"Expected pretrained to be True, False or a name, got {pretrained!r}.")
     if not isinstance(model, ConvNet):
+        if not isinstance(model, str):
+            raise InputError(
+                f"Expected the name of a model or one of this library's models, got {model!r}."
+            )
         name = join_name(model, pretrained) if pretrained and pretrained is not True else model
         return model, shipped_digest(name) if pretrained else None, None
+    if pretrained:
+        raise InputError(
+            f"Expected a model or pretrained features to start from, got both: a model and "
+            f"pretrained={pretrained!r}. Drop one: a model gives its own features."
+        )
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise InputError("Expected a model with weights, got one on the meta device. Load weights.")
     features = {name: tensor.detach().cpu() for name, tensor in model.features.state_dict().items()}
+    for name, tensor in features.items():
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"Expected a model with finite weights, got NaN or infinity in features.{name}. "
+                "Load or train the model again."
+            )
     digest = sha256(serialize_state_dict(to_arrays(features), {}))
     return model.architecture.name, digest, features
