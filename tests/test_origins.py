@@ -15,7 +15,7 @@ from mnistzoo.models.classify import classify
 from origins import MAKERS
 
 LEAST = {"pencil": 0.89, "graph paper": 0.97, "on a table": 0.97}
-"""Least accuracy of an origin where it is not 0.95. A pencil's faint strokes are hidden by noise."""
+"""Least accuracies that are not 0.95. Noise hides some of a pencil's faint strokes."""
 
 
 @pytest.fixture(scope="module")
