@@ -17,6 +17,7 @@ from mnistzoo import errors, zoo
 from mnistzoo.analysis.operators.registry import OPERATORS
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import app
+from mnistzoo.storage.robustness import robustness
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -215,3 +216,14 @@ def test_every_error_is_in_the_reference():
     page = (DOCS / "how-to" / "troubleshooting.md").read_text("utf8")
     linked = re.findall(r"^\| \[`(\w+)`\]", operators.error_table(), re.MULTILINE)
     assert linked == re.findall(r"^## (.*)$", page, re.MULTILINE)
+
+
+def test_cards_have_the_corruptions_of_the_page():
+    """The accuracies in model cards are those of the page, which a benchmark measured."""
+    page = (DOCS / "explanation" / "world.md").read_text("utf8").partition("## Corruptions")[2]
+    header, _, *rows = re.findall(r"^\| (.*) \|$", page, re.MULTILINE)
+    columns = {name: robustness(name) for name in header.split(" | ")[1:]}
+    for row in rows[:-1]:  # the last is the mean
+        corruption, *cells = row.split(" | ")
+        assert cells == [f"{column[corruption]:.2%}" for column in columns.values()]
+    assert all(len(column) == len(rows) - 1 for column in columns.values())
