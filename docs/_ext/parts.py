@@ -14,7 +14,7 @@ import house
 import study
 from mnistzoo.architectures import BUILDABLE
 from mnistzoo.cli import app
-from mnistzoo.data.world.fonts import FONTS, LEFT_OUT, Font
+from mnistzoo.data.world.fonts import FONTS, HELD_OUT, Font
 from mnistzoo.tables import Table
 from mnistzoo.training.recipes import RECIPES, get_recipe
 from reasons import WHY, Figure
@@ -114,7 +114,7 @@ def fonts() -> str:
 
 
 def _use(font: Font) -> str:
-    return "evaluation" if font in LEFT_OUT else "training"
+    return "evaluation" if font in HELD_OUT else "training"
 
 
 def modules() -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.errors import UnknownNameError
@@ -138,6 +138,14 @@ StyleOption = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail at the first image that cannot be read.")
 ]
+
+
+def check_data_options(data: Path | None, style: StyleName | None, strict: bool) -> None:
+    """Refuse the options of a dataset without one."""
+    if data is None and (style or strict):
+        raise typer.BadParameter("--style and --strict need --data.")
+
+
 RayAddress = Annotated[
     str | None,
     typer.Option(
@@ -172,26 +180,22 @@ def _check_recipes(names: str | list[str] | None) -> str | list[str] | None:
     return names
 
 
-RecipeName = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help=RECIPE_HELP,
-        callback=_check_recipes,
-        autocompletion=complete_recipe,
-    ),
-]
-RecipeNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help=f"{RECIPE_HELP} Can be repeated.",
-        callback=_check_recipes,
-        autocompletion=complete_recipe,
-    ),
-]
+def _recipe_option(help_: str) -> OptionInfo:
+    """Return the option `--recipe`."""
+    return cast(
+        "OptionInfo",
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help=help_,
+            callback=_check_recipes,
+            autocompletion=complete_recipe,
+        ),
+    )
+
+
+RecipeName = Annotated[str | None, _recipe_option(RECIPE_HELP)]
+RecipeNames = Annotated[list[str] | None, _recipe_option(f"{RECIPE_HELP} Can be repeated.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(
