@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import progress
+from mnistzoo.cli.console import print_error, progress
 from mnistzoo.cli.options import (
     Data,
     Epochs,
@@ -159,7 +159,7 @@ def _summarize(output: Path, format_: str) -> None:
     try:
         _draw(results, output)
     except MissingExtraError as error:
-        print(f"mnistzoo: No figures. {error}", file=sys.stderr)
+        print_error(f"No figures. {error}")
 
 
 def _draw(results: list[Result], output: Path) -> None:

@@ -117,7 +117,7 @@ Its learning rate was chosen for exp5 on held-out training images of scikit-lear
 
 FASHION = Recipe(
     name="fashion",
-    epochs=8,
+    epochs=16,
     batch_size=128,
     learning_rate=0.1,
     nesterov=True,
@@ -199,7 +199,7 @@ def get_recipe(name: str, architecture: str) -> Recipe:
     >>> get_recipe("documented", "exp1").batch_size, get_recipe("documented", "exp5").batch_size
     (128, 64)
     """
-    if name not in RECIPES:
+    if not isinstance(name, str) or name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
     return _CHOSEN.get((name, architecture), RECIPES[name])
 
