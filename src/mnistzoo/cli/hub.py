@@ -52,7 +52,7 @@ Revision = Annotated[
     str | None, typer.Option(help="The branch, tag or commit to pull.", show_default="main")
 ]
 ForceDownload = Annotated[
-    bool, typer.Option("--force-download", help="Download again what is cached.")
+    bool, typer.Option("--force-download", help="Download files even if they are cached.")
 ]
 
 

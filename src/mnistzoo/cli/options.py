@@ -68,11 +68,24 @@ ModelOption = Annotated[
     typer.Option("--model", metavar="MODEL", help=_SOURCE, autocompletion=complete_model),
 ]
 
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights", metavar="NAME", help="Weights of a model of the zoo: mnist, world or four-bit."
-    ),
+
+def _weights_option(default: str) -> OptionInfo:
+    """Return the option `--weights`."""
+    return cast(
+        "OptionInfo",
+        typer.Option(
+            "--weights",
+            metavar="NAME",
+            help="Pretrained weights: mnist, world or four-bit.",
+            show_default=default,
+        ),
+    )
+
+
+Weights = Annotated[str | None, _weights_option("mnist")]
+ReadingWeights = Annotated[str | None, _weights_option("world if the model has them, else mnist")]
+ExportWeights = Annotated[
+    str | None, _weights_option("world for .html, four-bit for .h with 4 bits, else mnist")
 ]
 
 
@@ -101,7 +114,7 @@ def check_suffix(*suffixes: str) -> Callable[[Path | None], Path | None]:
 
 
 Format = Annotated[
-    FormatName, typer.Option("--format", help="How to print the result; csv and json hold data.")
+    FormatName, typer.Option("--format", help="Output format; csv and json are for programs.")
 ]
 Results = Annotated[
     Path,

@@ -69,7 +69,7 @@ class ModelConfig(Record, frozen=True, omit_defaults=True):
 
 
 class SavedModel(NamedTuple):
-    """A config and its weights, which were checked: their digest, and that they fit.
+    """A config and its weights, checked against each other.
 
     Attributes:
         source: Where they come from, for messages.
@@ -92,7 +92,7 @@ def pack(
 ) -> tuple[ModelConfig, dict[str, bytes]]:
     """Return the config of a model, and its `config.json` and `model.safetensors`.
 
-    Shipped weights are written as the very file that ships, so they keep its SHA-256.
+    Shipped weights are written as the shipped file, byte for byte, so they keep its SHA-256.
 
     Args:
         architecture: Name of the architecture.
@@ -182,7 +182,7 @@ def read_folder(folder: str | os.PathLike[str]) -> dict[str, bytes]:
 
 
 def write_folder(folder: str | os.PathLike[str], files: dict[str, bytes]) -> None:
-    """Write a saved model to a folder, in place of one that may be there.
+    """Write a saved model to a folder, replacing any model there.
 
     If the process is killed, the folder holds the complete old or new model: the new weights are
     written beside the old ones, and writing `config.json`, which states their digest, is the step
