@@ -67,8 +67,8 @@ class HubMixin(nn.Module, ABC):
     ) -> Self:
         """Load a model from a folder or the Hugging Face Hub, in evaluation mode.
 
-        Every load is checked: the config against its schema, the weights against the SHA-256 in the
-        config (and the Hub's, where it states one), then each tensor's name, shape and dtype.
+        Every load checks the config against its schema, the weights against the SHA-256 in the
+        config and the Hub's, and each tensor's name, shape and dtype.
 
         >>> import tempfile, mnistzoo
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -77,12 +77,12 @@ class HubMixin(nn.Module, ABC):
         21000
 
         Args:
-            repo_id_or_folder: A folder that `save_pretrained` wrote, or `"user/name"` if there
-                is no such folder. Use `get_model` for the zoo's own weights.
+            repo_id_or_folder: A folder that `save_pretrained` wrote, or else a repository,
+                `"user/name"`. Use `get_model` for the zoo's own weights.
             revision: A branch, tag or commit. Default: `main`. A cached commit needs no request.
             token: Access token. Default: `HF_TOKEN` or the stored one. `False` sends none.
             cache_dir: The Hub client's cache. Default: the client's own.
-            force_download: Download again what is cached.
+            force_download: Download files even if they are cached.
             local_files_only: Make no request.
 
         Raises:

@@ -88,7 +88,7 @@ def pull(
         revision: A branch, tag or commit. Default: `main`.
         token: See `huggingface_hub`.
         cache_dir: See `huggingface_hub`.
-        force_download: Download again what is cached.
+        force_download: Download files even if they are cached.
         local_files_only: Make no request.
         with_card: Include the card, if there is one.
 

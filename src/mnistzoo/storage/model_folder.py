@@ -106,14 +106,7 @@ def pack(
         InputError: The labels are not one for each class, or there is no such style.
         WeightsError: The files could not be loaded again.
     """
-    weights = find_shipped_file(architecture, state_dict)
-    if weights is None:
-        weights = serialize_state_dict(state_dict, provenance or {"architecture": architecture})
-    if len(weights) > MAX_BYTES:
-        raise WeightsError(
-            f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
-            "Use fewer classes."
-        )
+    weights = _serialize(architecture, state_dict, provenance)
     if style not in get_args(Style):
         raise InputError(f"Expected the style 'mnist' or 'plain', got {style!r}. Set model.style.")
     config = ModelConfig(
@@ -134,6 +127,19 @@ def pack(
         )
     unpack(files, "The saved model")
     return config, files
+
+
+def _serialize(architecture: str, state_dict: Arrays, provenance: dict[str, Any] | None) -> bytes:
+    """Return the weights file: the shipped one if it holds these weights."""
+    weights = find_shipped_file(architecture, state_dict)
+    if weights is None:
+        weights = serialize_state_dict(state_dict, provenance or {"architecture": architecture})
+    if len(weights) > MAX_BYTES:
+        raise WeightsError(
+            f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
+            "Use fewer classes."
+        )
+    return weights
 
 
 def unpack(files: dict[str, bytes], source: str) -> SavedModel:
