@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from PIL import Image
 from scipy.stats import binomtest
 from torch.utils.data import Subset, TensorDataset
@@ -30,6 +31,7 @@ from mnistzoo.export import export, metadata
 from mnistzoo.images.preprocessing import CONVERSIONS, to_gray, to_mnist
 from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import load_folder
+from mnistzoo.training.recipes import get_recipe
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -502,6 +504,16 @@ def test_fashion_mnist_is_read_as_debian_packages_it():
         assert found.images.shape == (10 * count, 28, 28)
     raw = gzip.decompress((FASHION / "t10k-images-idx3-ubyte.gz").read_bytes())
     assert found.images.numpy().tobytes() == raw[16:]
+
+
+@pytest.mark.skipif(not FASHION.exists(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_is_learned():
+    """The recipe `fashion` learns clothes: two short epochs classify most held-out images."""
+    train = load_dataset(FASHION, split="train")
+    held_out = train.take(torch.arange(59_000, 60_000))
+    recipe = replace(get_recipe("fashion", "exp5"), epochs=2, images=6_000)
+    model, result = mnistzoo.train("exp5", train, test=held_out, recipe=recipe)
+    assert (result.accuracy > 0.75, result.total, model.style) == (True, 1000, "plain")
 
 
 def test_evaluation_matches_classes_by_name(few, drawn):
