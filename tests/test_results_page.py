@@ -32,7 +32,7 @@ def invoke():
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         measured = evaluate._evaluate(list(ARCHITECTURES), None, None, False)
-        images = plotting._evaluate("exp1", None, None)[1]
+        images = plotting._evaluate("exp1", None, None, False)[1]
         patch.setattr(evaluate, "_evaluate", lambda *_: measured)
         patch.setattr(plotting, "_evaluate", lambda name, *_: (measured[name], images))
 
