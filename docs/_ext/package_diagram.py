@@ -10,14 +10,14 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "mnistzoo"
 
-WIDTH, ROW, HEIGHT, GAP = 480, 74, 34, 10
+WIDTH, ROW, HEIGHT, GAP = 1170, 96, 34, 10
 """In pixels: width of the diagram, distance of rows, height of a box, gap between boxes."""
 
 Imports = dict[str, set[str]]
 Places = dict[str, tuple[int, int]]
 
 STYLE = """
-.package { width: 100%; max-width: 560px; font: 16px var(--font-stack, sans-serif) }
+.package { width: 100%; min-width: 640px; font: 16px var(--font-stack, sans-serif) }
 .package rect { fill: var(--color-background-secondary, #f8f9fb) }
 .package rect, .package path { stroke: var(--color-foreground-muted, #6b6f76) }
 .package path { fill: none } .package marker path { fill: var(--color-foreground-muted, #6b6f76) }

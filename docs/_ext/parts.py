@@ -123,7 +123,8 @@ def modules() -> str:
         (f"`{part}`", summary, f"{lines:,}") for part, summary, lines in package_diagram.parts()
     ]
     table = Table(("part", "what it does", "lines"), rows, text_columns=2).to_markdown()
-    return f"```{{raw}} html\n{package_diagram.svg()}\n```\n\n{table}"
+    scrolled = f'<div style="overflow-x: auto">{package_diagram.svg()}</div>'
+    return f"```{{raw}} html\n{scrolled}\n```\n\n{table}"
 
 
 def commands() -> str:
