@@ -56,6 +56,7 @@ def pytest_xdist_auto_num_workers(config):
 
 def pytest_configure(config):
     """Mark all processes to come, and let them be interrupted even if a shell forbids it."""
+    os.environ["MNISTZOO_CACHE"] = ""  # each test reads its own files
     if not hasattr(config, "workerinput"):
         os.environ[MARK] = uuid.uuid4().hex
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # so in a shell's background

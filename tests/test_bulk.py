@@ -71,6 +71,18 @@ def test_rows_are_those_of_predict(folder, tmp_path):
     assert "not an image" in broken["error"]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_errors_are_one_line_each(tmp_path):
+    """A newline or a terminal's escape sequence in a name is escaped on stderr."""
+    (tmp_path / "images").mkdir()
+    path = tmp_path / "images" / "a\nb\x1b[2J.png"
+    path.write_text("not an image")
+    for options in [], ["-o", tmp_path / "x.jsonl"]:
+        _, err = invoke(path.parent, *options, status=1)
+        assert err.count("\n") == 1
+        assert r"a\nb\x1b[2J.png" in err
+
+
 def test_rows_hold_the_input_on_demand(folder, tmp_path):
     """With `--show`, a row holds the 28×28 pixels that the model was given."""
     row = json.loads(*Predictor(load_model("exp1"), show=True).rows([File(str(folder / "0.png"))]))
@@ -138,6 +150,12 @@ def test_foreign_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="was not written by"):
         open_rows(tmp_path / "y.jsonl", SETTINGS).__enter__()
     out.unlink()
+    stated = tmp_path / "x.settings.json"
+    stated.write_text('{"mine": 1}')
+    with pytest.raises(InputError, match=r"x\.settings\.json exists"), open_rows(out, SETTINGS):
+        pass
+    assert stated.read_text() == '{"mine": 1}'
+    stated.unlink()
     with open_rows(out, SETTINGS):
         out.write_text('{"other": 1}\n')
     with pytest.raises(DataError, match="another line at number 1"), open_rows(out, SETTINGS):

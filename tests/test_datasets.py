@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from PIL import Image
 from scipy.stats import binomtest
 from torch.utils.data import Subset, TensorDataset
@@ -21,12 +22,16 @@ from typer.testing import CliRunner
 
 import mnistzoo
 from mnistzoo.cli import app
+from mnistzoo.data.cache import cache_folder
 from mnistzoo.data.datasets import ImageDataset, load_dataset
+from mnistzoo.data.strokes import check_style
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError, MnistZooError
 from mnistzoo.evaluation import wilson_interval
-from mnistzoo.images.preprocessing import to_gray, to_mnist
+from mnistzoo.export import export, metadata
+from mnistzoo.images.preprocessing import CONVERSIONS, to_gray, to_mnist
 from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import load_folder
+from mnistzoo.training.recipes import get_recipe
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
@@ -100,7 +105,7 @@ def test_idx_files_are_read_as_published(tmp_path, few, compress):
 
 def test_idx_files_may_have_any_size_and_number_of_classes(tmp_path):
     """Other sizes are scaled to 28×28; labels may begin anywhere and leave gaps."""
-    images = np.random.default_rng(0).integers(0, 256, (6, 20, 14))
+    images = np.random.default_rng(0).integers(0, 128, (6, 20, 14))
     found = load_dataset(write_idx(tmp_path, images, [3, 90, 3, 200, 90, 3]))
     assert found.images.shape == (6, 28, 28)
     assert found.classes == ("3", "90", "200")
@@ -110,7 +115,7 @@ def test_idx_files_may_have_any_size_and_number_of_classes(tmp_path):
 
 def test_emnist_is_turned_and_named(tmp_path):
     """EMNIST stores images by columns, and its table gives a character for each label."""
-    images = np.random.default_rng(0).integers(0, 256, (3, 28, 28), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 128, (3, 28, 28), dtype=np.uint8)
     write_idx(tmp_path, images, [1, 2, 1], prefix="emnist-letters-")
     (tmp_path / "emnist-letters-mapping.txt").write_text("1 65 97\n2 66 98\n3 67 99\n")
     found = load_dataset(tmp_path)
@@ -240,6 +245,123 @@ def test_unreadable_images_are_counted_and_left_out(drawn):
         path.write_bytes(b"no image")
     with pytest.raises(DataError, match="none of five can be read"):
         load_dataset(drawn)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """Turn the cache on, in a folder of its own, and count the images that are converted."""
+    monkeypatch.setenv("MNISTZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "datasets"
+
+
+def converted(folder, monkeypatch, **options):
+    """Read a dataset; return it and the number of images that were converted for it."""
+    images = []
+    with monkeypatch.context() as patch:
+        patch.setitem(
+            CONVERSIONS, "mnist", lambda image: (images.append(image), to_mnist(image))[1]
+        )
+        return load_dataset(folder, **options), len(images)
+
+
+def test_a_dataset_is_converted_once(drawn, cache, monkeypatch):
+    """A second read finds the same images, labels, classes and skipped files in the cache."""
+    (drawn / "five" / "0.png").write_bytes(b"no image")
+    first, count = converted(drawn, monkeypatch)
+    calls = []
+    again, none = converted(drawn, monkeypatch, on_image=lambda *call: calls.append(call))
+    assert (count, none, calls) == (10, 0, [(10, 10)])
+    assert (again.digest, again.skipped, again.style) == (first.digest, first.skipped, first.style)
+    again.images.zero_()
+    assert converted(drawn, monkeypatch)[0].digest == first.digest
+    with pytest.raises(ImageError, match="not an image"):
+        load_dataset(drawn, strict=True)
+    assert len(list(cache.iterdir())) == 1
+    assert load_dataset(drawn, style="plain").style == "plain"
+    assert len(list(cache.iterdir())) == 2
+
+
+def test_a_changed_file_is_read_again(drawn, cache, monkeypatch):
+    """So is a file with the old size and time, a new or a renamed one, and a damaged entry."""
+    before, _ = converted(drawn, monkeypatch)
+    path, other = drawn / "five" / "0.png", drawn / "seven" / "0.png"
+    times, content = path.stat(), path.read_bytes()
+    path.write_bytes(other.read_bytes().ljust(len(content), b"\0"))
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    found, count = converted(drawn, monkeypatch)
+    assert (count, found.digest != before.digest) == (10, True)
+    path.write_bytes(content)
+    assert converted(drawn, monkeypatch)[1] == 0
+    path.rename(drawn / "seven" / "9.png")
+    assert converted(drawn, monkeypatch)[1] == 10
+    (drawn / "seven" / "9.png").rename(path)
+    for entry in cache.iterdir():
+        entry.write_bytes(entry.read_bytes()[:-1] + b"?")
+    found, count = converted(drawn, monkeypatch)
+    assert (count, found.digest) == (10, before.digest)
+
+
+def test_a_file_that_changes_meanwhile_is_not_cached(drawn, cache):
+    """What was read then may be the old file or the new one."""
+    path = drawn / "five" / "0.png"
+    load_dataset(drawn, on_image=lambda done, total: path.write_bytes(b"changed"))
+    assert not cache.exists()
+
+
+def test_the_cache_is_where_users_expect_it(tmp_path, monkeypatch):
+    """The folder is that of the variable, or the user's; a folder that is read-only is no error."""
+    monkeypatch.setenv("MNISTZOO_CACHE", "here")
+    assert cache_folder() == Path("here")
+    monkeypatch.setenv("MNISTZOO_CACHE", "")
+    assert cache_folder() is None
+    monkeypatch.delenv("MNISTZOO_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "mnistzoo"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "mnistzoo"
+
+
+def test_a_cache_that_cannot_be_written_is_left_out(drawn, tmp_path, monkeypatch):
+    """The images are read as without a cache."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MNISTZOO_CACHE", str(tmp_path / "file"))
+    assert [converted(drawn, monkeypatch)[1] for _ in range(2)] == [10, 10]
+
+
+def test_a_wrong_style_is_noticed(few, drawn, cache):
+    """Filled shapes are no handwriting, and dark strokes on paper are not plain."""
+    yy, xx = np.mgrid[:28, :28]
+    shapes = np.stack([200 * (np.hypot(yy - 14, xx - 14) < radius) for radius in range(6, 12)])
+    labels = [0, 1] * 3
+    with pytest.warns(UserWarning, match="no pen strokes"):
+        load_dataset((shapes.astype(np.uint8), labels), style="mnist")
+    with pytest.warns(UserWarning, match="dark strokes on a light background"):
+        load_dataset((255 - few.images, few.labels))
+    load_dataset((shapes.astype(np.uint8), labels))
+    load_dataset((255 - shapes.astype(np.uint8), labels))
+    load_dataset((255 - few.images[:50], few.labels[:50]), style="mnist")
+    for path in drawn.rglob("*.png"):
+        pixels = 255 - np.asarray(Image.open(path))
+        Image.fromarray(pixels).save(path)
+    for _ in range(2):  # the second time, from the cache
+        with pytest.warns(UserWarning, match="dark strokes"):
+            load_dataset(drawn, style="plain")
+    for digit, name in ("5", "five"), ("7", "seven"):
+        (drawn / name).rename(drawn / digit)
+    _, err = invoke("evaluate", "exp5", "--data", drawn, "--style", "plain")
+    assert err.startswith("mnistzoo: The images are dark strokes")
+
+
+@pytest.mark.skipif(not FASHION.exists(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_is_no_handwriting():
+    """Its training images, on which the criterion was chosen, are filled shapes."""
+    found = load_dataset(FASHION, split="train")
+    for start in range(0, 60_000, 12_000):
+        part = range(start, start + 64)
+        assert "no pen strokes" in check_style(found.images[part].numpy(), "mnist")
+        digits = mnistzoo.mnist(train=True).images[part].numpy()
+        assert check_style(digits, "mnist") is check_style(digits, "plain") is None
+        assert check_style(found.images[part].numpy(), "plain") is None
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
@@ -384,6 +506,16 @@ def test_fashion_mnist_is_read_as_debian_packages_it():
     assert found.images.numpy().tobytes() == raw[16:]
 
 
+@pytest.mark.skipif(not FASHION.exists(), reason="needs Debian's dataset-fashion-mnist")
+def test_fashion_mnist_is_learned():
+    """The recipe `fashion` learns clothes: two short epochs classify most held-out images."""
+    train = load_dataset(FASHION, split="train")
+    held_out = train.take(torch.arange(59_000, 60_000))
+    recipe = replace(get_recipe("fashion", "exp5"), epochs=2, images=6_000)
+    model, result = mnistzoo.train("exp5", train, test=held_out, recipe=recipe)
+    assert (result.accuracy > 0.75, result.total, model.style) == (True, 1000, "plain")
+
+
 def test_evaluation_matches_classes_by_name(few, drawn):
     """A folder with some of the digits is evaluated under the numbers that name them."""
     model = mnistzoo.exp5(pretrained=True)
@@ -431,6 +563,9 @@ def test_commands_take_a_folder(drawn, tmp_path):
     for figure in "confusion", "errors", "reliability":
         invoke("plot", figure, "exp5", "--data", drawn, "-o", tmp_path / f"{figure}.svg")
         assert (tmp_path / f"{figure}.svg").read_text("utf8").startswith("<?xml")
+        with pytest.raises(ImageError, match="not an image"):
+            invoke("plot", figure, "exp5", "--data", drawn, "--strict")
+        assert "need --data" in invoke("plot", figure, "exp5", "--strict", status=2)[1]
 
 
 @given(st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -456,6 +591,11 @@ def test_a_plain_model_reads_plain_images(drawn, tmp_path):
     assert np.allclose(load_folder(tmp_path / "plain").predict(path).probabilities, found, 1e-4)
     with pytest.raises(InputError, match="plain style"):
         model.read(path)
+    for name, bits in ("x.html", None), ("x.h", 8), ("x.onnx", 8):
+        with pytest.raises(InputError, match=r"of the style plain\. Export it as \.onnx"):
+            export(model, tmp_path / name, bits=bits)
+    assert metadata(model)["style"] == "plain"
+    assert "black 0 and white 1" in metadata(model.fused())["input"]
     options = "--data", drawn, "--format", "json"
     records = [
         json.loads(invoke("evaluate", tmp_path / "plain", *options, *more)[0])

@@ -144,9 +144,26 @@ def test_a_digit_joins_the_line_it_shares_more_rows_with():
 
 def test_components_along_the_border_are_dropped():
     """Unless nothing else is long enough to be the digit."""
-    along = Component(1, (0, 0, 6, 50), 300, border=50)
+    along = Component(1, (0, 10, 6, 60), 300, border=50)
     nearly = Component(2, (0, 60, 6, 110), 300, border=49)
     apart = Component(3, (40, 40, 60, 80), 400)
-    assert drop_border_components([along, nearly, apart], 40) == [nearly, apart]
-    assert drop_border_components([along, apart], 40) == [apart]
-    assert drop_border_components([along, apart], 41) == [along, apart]
+    assert drop_border_components([along, nearly, apart], (400, 300)) == [nearly, apart]
+    assert drop_border_components([along, apart], (300, 400)) == [apart]
+    assert drop_border_components([along, apart], (410, 300)) == [along, apart]
+
+
+@pytest.mark.parametrize(
+    ("box", "kept"),
+    [
+        ((0, 0, 199, 100), False),
+        ((250, 201, 300, 400), False),
+        ((0, 0, 200, 100), True),
+        ((0, 1, 50, 50), True),
+        ((0, 0, 300, 50), True),
+    ],
+)
+def test_components_in_a_corner_are_dropped(box, kept):
+    """A short component at two adjacent sides is the table beside a sheet, not one at three."""
+    corner = Component(1, box, 300, border=3)
+    apart = Component(2, (140, 140, 160, 180), 400)
+    assert (corner in drop_border_components([corner, apart], (400, 300))) == kept

@@ -96,7 +96,7 @@ def encoded(size, kind="PNG"):
 
 
 DATA = [
-    (lambda: idx(gzip.compress(bytes(10_008))), "(10000,)"),
+    (lambda: idx(gzip.compress(bytes(10_008))), "not an IDX file", TEST_LABELS.name),
     (
         lambda: idx(gzip.compress(bytes.fromhex("0000080100002710") + bytes(10_000))),
         TEST_LABELS.sha256,

@@ -14,8 +14,8 @@ from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.models.classify import classify
 from origins import MAKERS
 
-PENCIL = 0.06
-"""How much less of the digits in faint pencil are predicted: the paper's noise hides some."""
+LEAST = {"pencil": 0.89, "graph paper": 0.97, "on a table": 0.97}
+"""Least accuracies that are not 0.95. Noise hides some of a pencil's faint strokes."""
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,7 @@ def test_digits_of_every_origin_are_predicted(names, count, digits, origin):
     """At least 95 % are predicted of digits made small, coarse, thin, thick or on other paper."""
     rng = np.random.default_rng(0)
     images = [MAKERS[origin](digit, rng) for digit in digits[0][:count]]
-    least = 0.95 - PENCIL * (origin == "pencil")
-    assert min(accuracies(names, images, digits[1][:count])) >= least
+    assert min(accuracies(names, images, digits[1][:count])) >= LEAST.get(origin, 0.95)
 
 
 @pytest.mark.parametrize(

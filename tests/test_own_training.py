@@ -26,6 +26,10 @@ from mnistzoo.training.state import TrainingState
 
 SHORT = replace(FINE_TUNE, epochs=2)
 
+NOT_FINITE = mnistzoo.exp1(pretrained=True)
+with torch.no_grad():
+    NOT_FINITE.features.conv2.weight[0, 0, 0, 0] = float("nan")
+
 
 @pytest.fixture(scope="module")
 def letters(test_images):
@@ -121,6 +125,16 @@ def test_other_weights_give_their_features(letters):
         ({"freeze": True}, "got True"),
         ({"output": ""}, "Expected the path of a folder, got ''"),
         ({"model": mnistzoo.exp1().to("meta"), "pretrained": False}, "got one on the meta device"),
+        ({"model": NOT_FINITE, "pretrained": False}, r"NaN or infinity in features\.conv2\.weight"),
+        ({"model": mnistzoo.exp1()}, "got both: a model and pretrained=True"),
+        ({"model": torch.nn.Flatten()}, r"got Flatten\("),
+        ({"pretrained": 5}, "Expected pretrained to be True, False or a name, got 5"),
+        ({"seed": "x"}, "Expected seed to be a whole number, got 'x'"),
+        ({"seed": 1.5}, "got 1.5"),
+        ({"output": 5}, "Expected the path of a folder, got 5"),
+        ({"validation": "x"}, "fraction below 1 or a number .* got 'x'"),
+        ({"epochs": "x"}, "epochs of the recipe"),
+        ({"recipe": SHORT, "epochs": 0}, "epochs of the recipe"),
     ],
 )
 def test_wrong_options_are_refused(letters, options, message):
@@ -166,6 +180,8 @@ def test_an_interrupted_run_resumes_unless_the_images_have_changed(letters, tmp_
     assert provenance["dataset"] == letters.digest
     with pytest.raises(TrainingError, match="dataset has changed"):
         mnistzoo.train("exp5", changed, **options)
+    with pytest.raises(TrainingError, match=r"initial \w{8}…, not \w{8}…\. Choose"):
+        mnistzoo.train("exp5", letters, **options | {"pretrained": "world"})
 
 
 COMMON = ["--pretrained", "--epochs", "1", "--set", "learning_rate=0.01", "--data"]
@@ -200,6 +216,23 @@ def test_a_study_trains_on_a_folder(folder, tmp_path):
     assert (tmp_path / "study" / "curves.png").exists()
     *_, documented, _ = invoke("results", tmp_path / "study", "--format", "markdown").split("|")
     assert documented.strip() == "-"
+
+
+@pytest.mark.slow
+def test_two_processes_train_on_a_folder(folder, tmp_path):
+    """Under torchrun, two processes train one model on a folder, and one of them prints it."""
+    options = [*COMMON, folder, "-o"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "mnistzoo", "train", "exp1", *options, tmp_path / "together"]
+    done = warm.run(list(map(str, command)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("of 30 test images correct") == 1
+    invoke("train", "exp1", *options, tmp_path / "alone")
+    together, alone = (
+        read_result(tmp_path / name / "metrics.json") for name in ("together", "alone")
+    )
+    assert (together.processes, together.run) == (2, alone.run)
+    assert together.epochs[0].loss == pytest.approx(alone.epochs[0].loss, rel=0.02)
 
 
 def test_images_are_read_in_the_style_of_the_model(folder, tmp_path):
@@ -280,7 +313,7 @@ def test_each_class_has_its_share_of_the_held_out_images():
         expected = torch.tensor([0.5, 0.3, 0.2]) * count
         assert (counts - expected).abs().max() < 1
     assert (count_held_out(0.1, 60), count_held_out(0.001, 60), count_held_out(7, 60)) == (6, 1, 7)
-    for wrong in (60, -1, 2.5, float("nan")):
+    for wrong in (60, -1, 2.5, float("nan"), "x", [1]):
         with pytest.raises(InputError, match="fraction below 1 or a number"):
             count_held_out(wrong, 60)
 

@@ -1,8 +1,15 @@
-"""The tutorial about letters of one's own, with drawn letters in place of photographs."""
+"""The tutorials that train or compile: every command runs as it stands.
+
+Drawn letters take the place of photographs.
+"""
 
 import json
+import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +20,8 @@ from typer.testing import CliRunner
 from mnistzoo.cli import app
 from strokes import photograph, strokes
 
-PAGE = Path(__file__).parent.parent / "docs" / "tutorials" / "teach-it-your-letters.md"
+TUTORIALS = Path(__file__).parent.parent / "docs" / "tutorials"
+PAGE = TUTORIALS / "teach-it-your-letters.md"
 
 LETTERS = {
     "A": [[(0, 8), (3, 0), (6, 8)], [(1, 5), (5, 5)]],
@@ -69,3 +77,26 @@ def test_the_page_leads_to_a_model_that_reads_the_letters(desk):
     page = Path("letters.html").read_text("utf8")
     assert all(f'"{letter}"' in page for letter in LETTERS)
     assert "<title>Our letters" in page
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="needs a C compiler")
+def test_the_session_with_the_compiler_is_as_shown(tmp_path, monkeypatch):
+    """The program of the page compiles against the header, and prints the shown digit."""
+    text = (TUTORIALS / "one-file-and-a-microcontroller.md").read_text("utf8")
+    (program,) = re.findall(r"^```c\n(.*?)^```", text, re.DOTALL | re.M)
+    (session,) = re.findall(r"^```console\n(.*?)^```", text, re.DOTALL | re.M)
+    monkeypatch.chdir(tmp_path)
+    Path("main.c").write_text(program, encoding="utf8")
+    exported = CliRunner().invoke(app, ["export", "exp5", "-o", "exp5.h"], catch_exceptions=False)
+    assert exported.exit_code == 0
+    lines = session.splitlines()
+    commands = "\n".join(line.removeprefix("$ ") for line in lines if line.startswith("$ "))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-ec", commands],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [line for line in lines if not line.startswith("$ ")]

@@ -14,6 +14,7 @@ import comparison
 import drawings
 import gallery
 import model_page
+import operators
 import parts
 from mnistzoo.data.mnist import mnist
 from mnistzoo.export import export_page
@@ -36,6 +37,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "peers": comparison.summary,
     "peers-details": comparison.details,
     "fonts": parts.fonts,
+    "operators": operators.operators,
+    "errors": operators.error_table,
     "list": lambda: parts.printed("list", "--format", "markdown"),
 }
 

@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Run the command line. Ctrl+C is one line while it is imported, too."""
+    """Run the command line. Ctrl+C prints one line even during the import."""
     try:
         from mnistzoo.cli import main as run
     except KeyboardInterrupt:

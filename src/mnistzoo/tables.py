@@ -212,7 +212,15 @@ class Tabular(Sequence[R]):
 
 
 _CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
-"""Control characters, which file names may hold, as escapes; a newline would break a row."""
+
+
+def escape_control(text: str) -> str:
+    r"""Return a text with control characters, which file names may hold, as escapes.
+
+    >>> print(escape_control("two\nlines"))
+    two\nlines
+    """
+    return text.translate(_CONTROL)
 
 
 def csv_cell(value: object) -> object:
@@ -223,7 +231,7 @@ def csv_cell(value: object) -> object:
 def _text(cell: object) -> str:
     if cell is None:
         return ""
-    return f"{cell:,}" if type(cell) is int else str(cell).translate(_CONTROL)
+    return f"{cell:,}" if type(cell) is int else escape_control(str(cell))
 
 
 def _latex(text: str) -> str:

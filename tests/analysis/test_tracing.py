@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -475,3 +477,12 @@ def test_a_write_updates_no_view_that_nobody_reads(monkeypatch):
 
     assert receptive_field(Apply(function), (1, 100, 4), "").size[1] == 3
     assert len(updates) <= 100
+
+
+def test_memory_is_freed_at_once():
+    """Nothing of a trace is left to the garbage collector."""
+    block = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten())
+    analyze(block, (1, 8, 8))  # torch's first call leaves cycles
+    gc.collect()
+    analyze(block, (1, 8, 8))
+    assert gc.collect() == 0

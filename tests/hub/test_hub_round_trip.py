@@ -274,6 +274,16 @@ def test_cards_have_the_sections_that_readers_expect(tmp_path):
     assert re.search(r"95% interval 99\.5\d% to 99\.7\d%", card)
 
 
+def test_cards_of_other_shipped_weights_say_which(tmp_path):
+    """The card of the world weights names them, their start, and their accuracy in fog."""
+    mnistzoo.exp5(pretrained="world").save_pretrained(tmp_path)
+    card = (tmp_path / "README.md").read_text("utf8")
+    assert "# exp5 · Deep CNN + BatchNorm, world weights\n" in card
+    assert "starts from the library's MNIST weights of exp5" in card
+    assert "| fog | 98.30% |" in card
+    assert ModelCard.load(tmp_path / "README.md").data.model_name == "exp5.world"
+
+
 def test_cards_of_custom_weights_state_no_accuracy(tmp_path):
     """Without an accuracy, a card has no metric."""
     mnistzoo.exp4().save_pretrained(tmp_path)

@@ -8,6 +8,7 @@ from math import floor
 from operator import index as to_int
 from typing import Any
 
+from mnistzoo.analysis.algebra.axis_field import AxisField
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.algebra.pixel_ranges import PixelRanges
 from mnistzoo.analysis.algebra.window import Number, Window
@@ -55,7 +56,11 @@ class ReceptiveField:
     @classmethod
     def of(cls, layout: Layout) -> ReceptiveField:
         """Return the receptive field of a tensor with this layout."""
-        fields = layout.axis_fields()
+        return cls.along(layout.axis_fields())
+
+    @classmethod
+    def along(cls, fields: Sequence[AxisField]) -> ReceptiveField:
+        """Return the receptive field of a tensor with these fields along the axes."""
         windows = [field.window for field in fields]
         moving = [
             field.ranges if field.local_ranges is None else field.local_ranges for field in fields

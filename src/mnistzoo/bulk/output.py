@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 
 from mnistzoo.architectures import Style
-from mnistzoo.errors import DataError, InputError
+from mnistzoo.errors import DataError, FileReadError, InputError
 from mnistzoo.files import locked, read_bytes, translate_os_errors, write_bytes
 from mnistzoo.records import Record, Sha256, parse_json, to_json
 
@@ -112,14 +112,17 @@ def open_rows(path: Path, settings: Settings) -> Iterator[Rows]:
     """Open a new file of rows, or an unfinished one with the same settings.
 
     Raises:
-        InputError: The file exists, with other settings or none.
+        InputError: The file or its settings exist, and are others or foreign.
         DataError: The file holds something else.
         FileWriteError: It cannot be written, or another process is writing it.
     """
+    stated = path.with_suffix(".settings.json")
     if path.exists():
-        _check_settings(path, settings)
+        _check_settings(path, _read_settings(stated, path), settings)
     else:
-        write_bytes(_settings_path(path), to_json(settings))
+        if stated.exists():
+            _read_settings(stated, stated)  # only such a file is replaced
+        write_bytes(stated, to_json(settings))
     with translate_os_errors(path):
         file = path.open("a+b")
     with file, locked(path, wait=False):
@@ -127,15 +130,19 @@ def open_rows(path: Path, settings: Settings) -> Iterator[Rows]:
         yield Rows(file, path)
 
 
-def _check_settings(path: Path, settings: Settings) -> None:
+def _read_settings(stated: Path, path: Path) -> Settings:
+    """Return the settings in a file; if it holds none, the error says that `path` is foreign."""
+    with suppress(DataError, FileReadError):
+        if path.is_file() and stated.is_file():
+            return parse_json(read_bytes(stated, limit=MAX_SETTINGS), Settings)
+    raise InputError(
+        f"{path} exists, and was not written by `mnistzoo predict`. Choose another file, or "
+        "delete it."
+    )
+
+
+def _check_settings(path: Path, before: Settings, settings: Settings) -> None:
     """Refuse a file of rows with other settings."""
-    stated = _settings_path(path)
-    if not (path.is_file() and stated.is_file()):
-        raise InputError(
-            f"{path} exists, and was not written by `mnistzoo predict`. Choose another file, or "
-            "delete it."
-        )
-    before = parse_json(read_bytes(stated, limit=MAX_SETTINGS), Settings)
     names = Settings.__struct_fields__
     different = [name for name in names if getattr(before, name) != getattr(settings, name)]
     if different:
@@ -143,10 +150,6 @@ def _check_settings(path: Path, settings: Settings) -> None:
             f"{path} was written with other settings ({', '.join(different)}). Choose another "
             "file, or delete it to start again."
         )
-
-
-def _settings_path(path: Path) -> Path:
-    return path.with_suffix(".settings.json")
 
 
 def _parse(line: bytes) -> _Row:

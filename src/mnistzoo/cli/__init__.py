@@ -27,6 +27,7 @@ from mnistzoo.cli import (
     train,
     zoo,
 )
+from mnistzoo.cli.console import print_error
 from mnistzoo.errors import MnistZooError
 
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
@@ -53,7 +54,7 @@ INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
-    """The commands. Ctrl+C is raised to `main`, which prints a line, where typer prints none."""
+    """The commands. Ctrl+C is raised to `main`, which prints a line; typer would print none."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:
@@ -123,5 +124,5 @@ def main() -> None:
 
 
 def _fail(error: BaseException | str, status: int = 1) -> NoReturn:
-    print(f"mnistzoo: {error}", file=sys.stderr)
+    print_error(error)
     sys.exit(status)

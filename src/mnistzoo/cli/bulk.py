@@ -14,6 +14,7 @@ from mnistzoo.cli.console import print_record, progress
 from mnistzoo.cli.images import image_files
 from mnistzoo.cli.source import MAX_NAMED, check, load_arrays
 from mnistzoo.errors import InputError, MnistZooError
+from mnistzoo.tables import escape_control
 
 if TYPE_CHECKING:
     from mnistzoo.bulk.local_workers import LocalWorkers
@@ -106,7 +107,9 @@ def _append(
         for row in predict_files(files, workers):
             error = rows.append(row)
             if error is not None and rows.errors <= MAX_NAMED:
-                bar.console.print(error, markup=False, highlight=False, soft_wrap=True)
+                bar.console.print(
+                    escape_control(error), markup=False, highlight=False, soft_wrap=True
+                )
             rate = bar.tasks[0].speed or 0
             bar.update(task, completed=rows.count, description=f"{rate:,.0f} files/s")
 

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnistzoo.tables import Table, csv_cell
+from mnistzoo.tables import Table, csv_cell, escape_control
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -119,6 +119,11 @@ def _print_rich(table: Table) -> None:
     needed = Console(markup=False, width=sys.maxsize).measure(table).minimum
     console.width = max(console.width if console.is_terminal else MIN_WIDTH, needed)
     console.print(table)
+
+
+def print_error(text: object) -> None:
+    """Print what is wrong on stderr, on one line, whatever a file is called."""
+    print(f"mnistzoo: {escape_control(str(text))}", file=sys.stderr)
 
 
 def progress(unit: str) -> Progress:

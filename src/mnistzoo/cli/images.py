@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from mnistzoo.cli.console import print_error
 from mnistzoo.errors import FileReadError, ImageError, InputError
 from mnistzoo.images.folders import SUFFIXES, find_images
 
@@ -67,4 +67,4 @@ def image_files(argument: str) -> Iterator[str]:
 def report(name: str, error: object) -> None:
     """Print what is wrong with an image on stderr, on one line."""
     name, text = name or "''", str(error)
-    print(f"mnistzoo: {text if name in text else f'{name}: {text}'}", file=sys.stderr)
+    print_error(text if name in text else f"{name}: {text}")

@@ -10,13 +10,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Data, Format, Model, Results, StyleName, StyleOption, check_suffix
+from mnistzoo.cli.options import (
+    Data,
+    Format,
+    Model,
+    Results,
+    Strict,
+    StyleName,
+    StyleOption,
+    check_data_options,
+    check_suffix,
+)
 from mnistzoo.cli.source import check, check_data, load, load_data, style_for, title
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
+    from mnistzoo.data.datasets import ImageDataset
+    from mnistzoo.data.mnist import Digits
     from mnistzoo.evaluation import Evaluation
 app = typer.Typer(
     help="Draw figures.", no_args_is_help=True, epilog="Example: mnistzoo plot errors exp5"
@@ -116,6 +128,7 @@ def confusion(
     model: Model,
     data: Data = None,
     style: StyleOption = None,
+    strict: Strict = False,
     output: Output = Path("confusion.png"),
     format_: Format = "table",
 ) -> None:
@@ -123,7 +136,7 @@ def confusion(
 
     The model is evaluated on the test images, or on your own.
     """
-    evaluation, _ = _evaluate(model, data, style)
+    evaluation, _ = _evaluate(model, data, style, strict)
     from mnistzoo import plots
 
     classes, counts = list(evaluation.classes), evaluation.confusion.tolist()
@@ -137,14 +150,15 @@ def errors(
     model: Model,
     data: Data = None,
     style: StyleOption = None,
+    strict: Strict = False,
     output: Output = Path("errors.png"),
     format_: Format = "table",
 ) -> None:
-    """Draw the misclassified images.
+    """Draw the misclassified images, the most confident errors first.
 
-    They are test images or your own, the most confident errors first.
+    The model is evaluated on the test images, or on your own.
     """
-    evaluation, images = _evaluate(model, data, style)
+    evaluation, images = _evaluate(model, data, style, strict)
     from mnistzoo import plots
     from mnistzoo.data import disputed
 
@@ -169,6 +183,7 @@ def reliability(
     model: Model,
     data: Data = None,
     style: StyleOption = None,
+    strict: Strict = False,
     output: Output = Path("reliability.png"),
     format_: Format = "table",
 ) -> None:
@@ -176,7 +191,7 @@ def reliability(
 
     The figure shows accuracy by confidence on the test images, or on your own.
     """
-    evaluation, _ = _evaluate(model, data, style)
+    evaluation, _ = _evaluate(model, data, style, strict)
     from mnistzoo import plots
 
     bins = [asdict(bin_) for bin_ in evaluation.reliability()]
@@ -185,16 +200,20 @@ def reliability(
     _finish(plots.reliability(evaluation, title(model)), output, facts, text, format_)
 
 
-def _evaluate(model: str, data: Path | None, style: StyleName | None) -> tuple[Evaluation, Tensor]:
+def _evaluate(
+    model: str, data: Path | None, style: StyleName | None, strict: bool
+) -> tuple[Evaluation, Tensor]:
     """Evaluate a model on the test images or those of a folder, and return the images too."""
-    if data is None and style:
-        raise typer.BadParameter("--style needs --data.")
+    check_data_options(data, style, strict)
     check_data(data)
     loaded = load(model)
     from mnistzoo.data.mnist import mnist
     from mnistzoo.evaluation import evaluate
 
-    dataset = mnist(train=False) if data is None else load_data(data, style_for(loaded, style))
+    if data is None:
+        dataset: Digits | ImageDataset = mnist(train=False)
+    else:
+        dataset = load_data(data, style_for(loaded, style), strict=strict)
     return evaluate(loaded, dataset), dataset.images
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import warnings
 from collections.abc import Collection, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import progress
+from mnistzoo.cli.console import print_error, progress
 from mnistzoo.cli.options import StyleName
 from mnistzoo.errors import FileReadError, InputError, UnknownNameError
 from mnistzoo.files import is_dir
@@ -110,7 +111,7 @@ def check_data(folder: Path | None) -> None:
 
 
 def load_arrays(source: str) -> NumpyModel:
-    """Load what `load` loads as NumPy arrays, without importing torch.
+    """Load a model as NumPy arrays, without importing torch.
 
     Raises:
         UnknownNameError, FileReadError, WeightsError: As for `load`.
@@ -143,30 +144,28 @@ def load_splits(folder: Path, style: StyleName | None, *, strict: bool = False) 
     Raises:
         MnistZooError: See `mnistzoo.load_dataset`.
     """
-    from mnistzoo.data.sources import has_splits
-    from mnistzoo.training.inputs import Splits
+    from mnistzoo.training import train
 
-    train = load_data(folder, style, split="train", strict=strict)
-    test = load_data(folder, style, split="test", strict=strict) if has_splits(folder) else None
-    return Splits(train, test)
+    return train.load_splits(folder, None, partial(load_data, style=style, strict=strict))
 
 
 def style_for(model: ConvNet, style: StyleName | None) -> StyleName | None:
-    """Return the style that is asked for, or "plain" for a model that was trained with it."""
+    """Return the requested style, or "plain" for a model that was trained with it."""
     return StyleName.plain if style is None and model.style == "plain" else style
 
 
 def load_data(
     folder: Path, style: StyleName | None, *, split: Split = "test", strict: bool = False
 ) -> ImageDataset:
-    """Read a dataset with a progress bar, and report skipped images on stderr.
+    """Read a dataset with a progress bar. Report skipped images and a wrong style on stderr.
 
     Raises:
         MnistZooError: See `mnistzoo.load_dataset`.
     """
     from mnistzoo.data.datasets import load_dataset
 
-    with progress("images") as bar:
+    with progress("images") as bar, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
         task = bar.add_task(f"reading {folder}", total=None)
         found = load_dataset(
             folder,
@@ -175,9 +174,11 @@ def load_data(
             strict=strict,
             on_image=lambda done, total: bar.update(task, completed=done, total=total),
         )
+    for warning in caught:
+        print_error(warning.message)
     for name, reason in found.skipped[:MAX_NAMED]:
-        print(f"mnistzoo: skipped {name}: {reason}", file=sys.stderr)
+        print_error(f"skipped {name}: {reason}")
     if found.skipped:
         count, kept = len(found.skipped), len(found)
-        print(f"mnistzoo: skipped {count:,} of {count + kept:,} images", file=sys.stderr)
+        print_error(f"skipped {count:,} of {count + kept:,} images")
     return found

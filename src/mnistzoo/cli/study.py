@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import progress
+from mnistzoo.cli.console import print_error, progress
 from mnistzoo.cli.options import (
     Data,
     Epochs,
@@ -25,6 +25,7 @@ from mnistzoo.cli.options import (
     Strict,
     StyleOption,
     Validation,
+    check_data_options,
     folder,
 )
 from mnistzoo.cli.results import print_results
@@ -79,8 +80,7 @@ def study(
     """
     if jobs is not None and ray is not None:
         raise typer.BadParameter("Choose one of --jobs and --ray.")
-    if data is None and (style or strict):
-        raise typer.BadParameter("--style and --strict need --data.")
+    check_data_options(data, style, strict)
     names = models or list(ARCHITECTURES)
     check_names(names)
     check_data(data)
@@ -159,7 +159,7 @@ def _summarize(output: Path, format_: str) -> None:
     try:
         _draw(results, output)
     except MissingExtraError as error:
-        print(f"mnistzoo: No figures. {error}", file=sys.stderr)
+        print_error(f"No figures. {error}")
 
 
 def _draw(results: list[Result], output: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE, Style
+from mnistzoo.data.cache import Entry, cache_folder, digest_files, read_entry, write_entry
 from mnistzoo.data.idx import Split
 from mnistzoo.data.labeled import to_labels
 from mnistzoo.data.sources import (
@@ -23,9 +25,10 @@ from mnistzoo.data.sources import (
     from_torch,
     to_array,
 )
+from mnistzoo.data.strokes import MAX_SAMPLES, check_style
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
 from mnistzoo.files import check_path, sha256
-from mnistzoo.images.preprocessing import CONVERSIONS
+from mnistzoo.images.preprocessing import CONVERSIONS, to_gray
 
 Source: TypeAlias = Any
 """What `load_dataset` takes."""
@@ -100,6 +103,10 @@ def load_dataset(
     Classes are named by their subfolders, by the dataset's attribute `classes`, by EMNIST's table
     of characters, or else by the numbers that are their labels.
 
+    Converted files are kept in a cache, in the folder `MNISTZOO_CACHE` (an environment variable;
+    default: `~/.cache/mnistzoo`). A dataset is found there by the digest of its files, so a change
+    of any file is noticed.
+
     >>> import mnistzoo
     >>> images, labels = mnistzoo.mnist(train=False)
     >>> dataset = mnistzoo.load_dataset((images[:500], labels[:500]))
@@ -113,6 +120,7 @@ def load_dataset(
         style: "mnist" finds the one character in each image and redraws it in MNIST format, as
             `model.predict` does. "plain" only converts to gray levels and 28×28 pixels; use it for
             images other than handwriting. Default: "mnist" for image files, "plain" for the rest.
+            If the style is plainly wrong for the images, there is a `UserWarning`.
         strict: Raise the error of the first image that cannot be read, instead of skipping it.
         on_image: Called after each image with the number of images read so far, and the total.
 
@@ -141,7 +149,10 @@ def load_dataset(
         found = from_torch(source)
     if found.classes is not None:
         _check_classes(found.classes)
-    return _read(found, style or default, strict, on_image)
+    read, warning = _read_or_find(found, style or default, strict, on_image)
+    if warning is not None:
+        warnings.warn(warning, stacklevel=2)
+    return read
 
 
 def _check_classes(classes: tuple[str, ...]) -> None:
@@ -154,20 +165,58 @@ def _check_classes(classes: tuple[str, ...]) -> None:
         )
 
 
-def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> ImageDataset:
+def _read_or_find(
+    found: RawDataset, style: Style, strict: bool, on_image: OnImage
+) -> tuple[ImageDataset, str | None]:
+    """Convert a dataset, or find it in the cache; return it and what is wrong with the style."""
+    images, total = found.images, found.total
+    if isinstance(images, Tensor) and style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:
+        on_image(total, total)
+        labels = torch.tensor(found.labels)
+        read = ImageDataset(images, labels, found.classes or (), style=style)
+        return read, check_style(images[:: _step(total)].numpy(), style)
+    folder = cache_folder() if found.files else None
+    if folder is None:
+        return _read(found, style, strict, on_image)
+    key = digest_files(found.files, style)
+    entry = read_entry(folder, key)
+    if entry is not None and not (strict and entry.skipped):
+        on_image(total, total)
+        return _from_entry(entry, found.classes or (), style), entry.warning
+    read, warning = _read(found, style, strict, on_image)
+    if digest_files(found.files, style) == key:  # no file changed while it was read
+        skipped = [(name, reason) for name, reason in read.skipped]
+        pixels = read.images.numpy().tobytes()
+        write_entry(folder, key, Entry(pixels, read.labels.tolist(), skipped, warning))
+    return read, warning
+
+
+def _from_entry(entry: Entry, classes: tuple[str, ...], style: Style) -> ImageDataset:
+    images = torch.frombuffer(bytearray(entry.images), dtype=torch.uint8)
+    skipped = tuple(Skipped(*each) for each in entry.skipped)
+    return ImageDataset(
+        images.view(-1, *INPUT_SHAPE[1:]), torch.tensor(entry.labels), classes, skipped, style
+    )
+
+
+def _step(total: int) -> int:
+    """Return the distance of the images whose style is checked."""
+    return max(1, total // MAX_SAMPLES)
+
+
+def _read(
+    found: RawDataset, style: Style, strict: bool, on_image: OnImage
+) -> tuple[ImageDataset, str | None]:
     images, total = found.images, found.total
     if isinstance(images, Tensor):
-        if style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:
-            on_image(total, total)
-            return ImageDataset(
-                images, torch.tensor(found.labels), found.classes or (), style=style
-            )
         images = ((f"image {index}", image / 255) for index, image in enumerate(images))
-    kept, pixels, skipped = [], [], []
+    kept, pixels, skipped, samples = [], [], [], []
     for index, (name, image) in enumerate(images):
         try:
             pixels.append(CONVERSIONS[style](image))
             kept.append(found.labels[index])
+            if index % _step(total) == 0:
+                samples.append(to_gray(image))
         except (ImageError, FileReadError) as error:
             if strict:
                 text = str(error)
@@ -185,4 +234,5 @@ def _read(found: RawDataset, style: Style, strict: bool, on_image: OnImage) -> I
         classes = tuple(map(str, numbers))
         _check_classes(classes)
     converted = torch.from_numpy(np.stack(pixels))
-    return ImageDataset(converted, torch.tensor(labels), classes, tuple(skipped), style)
+    read = ImageDataset(converted, torch.tensor(labels), classes, tuple(skipped), style)
+    return read, check_style(samples, style)

@@ -122,23 +122,43 @@ def read_names(part: IDXPart) -> dict[int, str]:
 
 
 def _read(path: Path, axes: int) -> Tensor:
-    """Read an IDX file of unsigned bytes. No more is allocated than the file holds."""
     data = _content(path)
+    try:
+        return parse_idx(data, axes)
+    except DataError as error:
+        raise _damaged(path, str(error)) from error
+
+
+def parse_idx(data: bytes, axes: int, *, limit: int = MAX_BYTES) -> Tensor:
+    """Return the unsigned bytes in an IDX file, which gzip may have compressed.
+
+    The format is described on MNIST's page, <http://yann.lecun.com/exdb/mnist/>: two zero bytes,
+    the type (8, unsigned byte), the number of axes, then the length of each axis as a big-endian
+    32-bit integer. No more is allocated than the file holds, nor than its header states.
+
+    Args:
+        data: The whole file.
+        axes: The number of axes that it must have.
+        limit: The most bytes that it may have, uncompressed.
+
+    Raises:
+        DataError: It is anything else. The message is only the reason.
+    """
     gzipped = data.startswith(b"\x1f\x8b")
     length = 4 + 4 * axes
-    header = _gunzip(data, length, path) if gzipped else data[:length]
+    header = _gunzip(data, length) if gzipped else data[:length]
     if len(header) < length or header[:4] != bytes((0, 0, _UNSIGNED_BYTE, axes)):
-        raise _damaged(path, f"it is not an IDX file of unsigned bytes with {axes} axes")
+        raise DataError(f"it is not an IDX file of unsigned bytes (axes: {axes})")
     shape = struct.unpack(f">{axes}I", header[4:])
     size = length + math.prod(shape)
-    if size > MAX_BYTES:
-        raise _damaged(path, f"expected at most {MAX_BYTES:,} bytes, its header states {size:,}")
-    content = _gunzip(data, size + 1, path) if gzipped else data
+    if size > limit:
+        raise DataError(f"expected at most {limit:,} bytes, its header states {size:,}")
+    content = _gunzip(data, size + 1) if gzipped else data
     if len(content) != size:
         found = "more" if len(content) > size else f"{len(content):,}"
-        raise _damaged(path, f"its header states {size:,} bytes, and it holds {found}")
+        raise DataError(f"its header states {size:,} bytes, and it holds {found}")
     if math.prod(shape) == 0:
-        raise _damaged(path, "it is empty")
+        raise DataError("it is empty")
     values = torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=length)
     return values.view(shape)
 
@@ -156,12 +176,12 @@ def _content(path: Path) -> bytes:
     return read_bytes(path, limit=size)
 
 
-def _gunzip(data: bytes, limit: int, path: Path) -> bytes:
+def _gunzip(data: bytes, limit: int) -> bytes:
     """Return at most the first `limit` bytes of what a gzip stream holds."""
     try:
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, limit)
     except zlib.error as error:
-        raise _damaged(path, str(error)) from error
+        raise DataError(str(error)) from error
 
 
 def _damaged(path: Path, reason: str) -> DataError:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import struct
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
+from mnistzoo.data.idx import parse_idx
 from mnistzoo.errors import DataError, InputError
 from mnistzoo.files import read_bytes, sha256
 
@@ -99,33 +98,24 @@ def mnist(train: bool = True) -> Digits:
 
 
 def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
-    """Read a gzip-compressed IDX file of unsigned bytes: a uint8 tensor of shape `file.shape`.
+    """Read one of the files, compressed by gzip: a uint8 tensor of shape `file.shape`.
 
-    The format is described on the data set's page, <http://yann.lecun.com/exdb/mnist/>: two zero
-    bytes, the type (8, unsigned byte), the number of dimensions, then each dimension as a
-    big-endian 32-bit integer. At most one byte more than `file.size` is decompressed.
+    No more than `file.size` bytes are allocated for what a damaged file states.
 
     Raises:
         FileReadError: The file is missing or cannot be read.
         DataError: The file is truncated, altered, or a different one.
     """
     path = folder / f"{file.name}.gz"
-    content = _gunzip(read_bytes(path, limit=file.size + 1024), file.size, path)
-    header = struct.pack(f">HBB{len(file.shape)}I", 0, 8, len(file.shape), *file.shape)
-    if not content.startswith(header) or len(content) != file.size:
-        raise _altered(path, f"its header or its length is wrong for {file.shape} bytes")
-    if sha256(content) != file.sha256:
-        raise _altered(path, f"the SHA-256 of its content is not {file.sha256}")
-    pixels = torch.frombuffer(bytearray(content), dtype=torch.uint8, offset=len(header))
-    return pixels.view(file.shape)
-
-
-def _gunzip(data: bytes, limit: int, path: Path) -> bytes:
-    """Return at most `limit` + 1 bytes of what a gzip stream holds."""
+    data = read_bytes(path, limit=file.size + 1024)
     try:
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(data, limit + 1)
-    except zlib.error as error:
+        values = parse_idx(data, len(file.shape), limit=file.size)
+    except DataError as error:
         raise _altered(path, str(error)) from error
+    header = struct.pack(f">HBB{values.ndim}I", 0, 8, values.ndim, *values.shape)
+    if sha256(header + values.numpy().tobytes()) != file.sha256:
+        raise _altered(path, f"the SHA-256 of its content is not {file.sha256}")
+    return values
 
 
 def _altered(path: Path, reason: str) -> DataError:

@@ -28,12 +28,14 @@ class RawDataset(NamedTuple):
         labels: The label of each image that has been taken from `images`, at least.
         classes: Names of the labels from 0, or None to name each label by its number.
         total: Number of images.
+        files: The files that all of this is read from; empty if it is in memory.
     """
 
     images: Tensor | Iterable[tuple[str, Any]]
     labels: Sequence[int]
     classes: tuple[str, ...] | None
     total: int
+    files: tuple[Path, ...] = ()
 
 
 def from_folder(folder: Path, split: Split) -> tuple[RawDataset, Style]:
@@ -55,8 +57,9 @@ def from_folder(folder: Path, split: Split) -> tuple[RawDataset, Style]:
             f"train-images-idx3-ubyte.gz, in {folder}. Found neither."
         )
     labels = [label for label, files in enumerate(classes.values()) for _ in files]
-    images = ((str(file), file) for files in classes.values() for file in files)
-    return RawDataset(images, labels, tuple(classes), len(labels)), "mnist"
+    files = tuple(file for files in classes.values() for file in files)
+    images = ((str(file), file) for file in files)
+    return RawDataset(images, labels, tuple(classes), len(labels), files), "mnist"
 
 
 def has_splits(folder: Path) -> bool:
@@ -72,7 +75,8 @@ def _from_idx(parts: dict[Split, idx.IDXPart], split: Split) -> RawDataset:
     part = parts.get(split) or next(iter(parts.values()))
     labels = {each: idx.read_labels(each) for each in parts.values()}
     _check_splits(*(tuple(map(str, distinct(each)[0])) for each in labels.values()))
-    return from_arrays(idx.read_images(part), labels[part], idx.read_names(part))
+    found = from_arrays(idx.read_images(part), labels[part], idx.read_names(part))
+    return found._replace(files=(part.images, part.labels))
 
 
 def from_arrays(images: Tensor, labels: Tensor, names: dict[int, str] | None = None) -> RawDataset:

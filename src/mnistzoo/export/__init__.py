@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mnistzoo._version import __version__
-from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, MEAN, STD
+from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, MEAN, MNIST_STYLE, STD
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.files import sha256, write_bytes
@@ -67,21 +67,21 @@ def export(
 ) -> Exported:
     """Write a model for another runtime, and return the path, size and digest of the file.
 
-    It is exported in evaluation mode, with batch norm folded. Other runtimes than a page or a C
-    header take `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
-    `mnistzoo.transforms()`, and return `log_probabilities` of shape `(batch, num_classes)`. The
-    batch size is free, except in a pte program, which takes one image.
+    The model is exported in evaluation mode, with batch norm folded. ONNX files and programs take
+    `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by `mnistzoo.transforms()`, and
+    return `log_probabilities` of shape `(batch, num_classes)`. A pte program takes one image.
 
     Args:
         model: A pretrained or trained model. For 4 bits, use `pretrained="four-bit"` if it exists.
-        output: The file to write. It is replaced in one step.
+        output: The file to write.
         format: One of `FORMATS`. Default: the suffix of `output`.
         bits: Bits of a weight, by format: see `BITS`. Default: 32, or 8 in a C header.
         title: Title of a page or a header. Default: the model's name.
 
     Raises:
         UnknownNameError: The format does not exist.
-        InputError: The format does not have those bits, or the weights are not finite.
+        InputError: The format does not have those bits, the weights are not finite, or a model of
+            the plain style is exported as a page or with integer weights.
         WeightsError: A layer differs from what the architecture describes.
         MissingExtraError: The packages that write the format are not installed.
         FileWriteError: The file cannot be written. Nothing is left half-written.
@@ -93,6 +93,8 @@ def export(
     'onnx'
     """
     name, bits = _choose(format or Path(output).suffix.lower().removeprefix("."), bits)
+    if bits < 32:
+        _check_style(model, "be rounded to integers, whose ranges are measured on MNIST")
     if name == "html":
         return export_page([model], output, title=title)
     plain = _prepare(model)
@@ -129,7 +131,7 @@ def export_page(
         title: Title of the page. Default: the first model's name.
 
     Raises:
-        InputError: There is no model, or weights are not finite.
+        InputError: There is no model, weights are not finite, or a model has the plain style.
         WeightsError: A layer differs from what the architecture describes.
         FileWriteError: The file cannot be written. Nothing is left half-written.
 
@@ -145,7 +147,18 @@ def export_page(
     from mnistzoo.export.html import build_page
 
     plain = [_prepare(model) for model in models]
+    for model in models:
+        _check_style(model, "have a page, which redraws drawings in MNIST format")
     return _write(output, build_page(plain, title or display_name(models[0])), "html", 32)
+
+
+def _check_style(model: ConvNet, purpose: str) -> None:
+    """Refuse a model of plain images where it would be given others."""
+    if getattr(model, "style", MNIST_STYLE) != MNIST_STYLE:
+        raise InputError(
+            f"Expected a model of the style mnist to {purpose}, got one of the style "
+            f"{model.style}. Export it as .onnx, .pt2 or .pte in 32 bits."
+        )
 
 
 def display_name(model: ConvNet) -> str:
@@ -220,13 +233,16 @@ def _onnx(model: ConvNet, bits: int) -> bytes:
 
 def metadata(model: ConvNet) -> dict[str, str]:
     """Return what a reader of the file has to know. ONNX and pt2 files carry it."""
+    plain = model.style != MNIST_STYLE
+    levels = "black 0 and white 1" if plain else "background 0 and foreground 1"
     return {
         "architecture": model.architecture.name,
         "labels": ",".join(class_names(model.labels, model.num_classes)),
         "mean": str(MEAN),
         "std": str(STD),
-        "input": f"float32 (batch, {', '.join(map(str, INPUT_SHAPE))}): background 0 and "
-        "foreground 1, minus mean, divided by std",
+        "style": model.style,
+        "input": f"float32 (batch, {', '.join(map(str, INPUT_SHAPE))}): {levels}, "
+        "minus mean, divided by std",
         "output": "log-probabilities of the labels",
         "mnistzoo": __version__,
     }

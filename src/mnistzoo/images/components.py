@@ -36,6 +36,10 @@ DIGIT_LENGTH = 0.1
 """Shortest component that may be the digit where another lies along the image's border, as a share
 of the image's longer side. Chosen, not measured."""
 
+CORNER_LENGTH = 0.5
+"""Longer components that touch two adjacent sides may be a digit that fills the image, as a share
+of the image's longer side. Chosen, not measured."""
+
 
 @dataclass(frozen=True)
 class Component:
@@ -117,18 +121,32 @@ def find_components(foreground: Foreground) -> list[Component]:
     if not components:
         raise no_foreground_error()
     if side >= PAGE_SIDE:
-        components = drop_border_components(components, DIGIT_LENGTH * side)
+        components = drop_border_components(components, foreground.mask.shape)
     return components
 
 
-def drop_border_components(components: list[Component], shortest: float) -> list[Component]:
+def drop_border_components(components: list[Component], shape: tuple[int, ...]) -> list[Component]:
     """Return the components that do not run along the image's border, as a table's edge does.
 
-    Return all of them if no other is at least `shortest` long: a tightly cropped digit touches the
-    border, too.
+    Return all of them if no other is long enough to be the digit: a tightly cropped digit touches
+    the border, too.
+
+    Args:
+        components: The components of an image.
+        shape: The image's height and width.
     """
-    inner = [component for component in components if component.border < component.length]
-    return inner if any(component.length >= shortest for component in inner) else components
+    inner = [
+        part for part in components if part.border < part.length and not _in_corner(part, shape)
+    ]
+    long_enough = any(part.length >= DIGIT_LENGTH * max(shape) for part in inner)
+    return inner if long_enough else components
+
+
+def _in_corner(component: Component, shape: tuple[int, ...]) -> bool:
+    """Return whether a component lies in one corner, as the table does beside a tilted sheet."""
+    left, top, right, bottom = component.box
+    beside, across = (left == 0) + (right == shape[1]), (top == 0) + (bottom == shape[0])
+    return beside == across == 1 and component.length < CORNER_LENGTH * max(shape)
 
 
 def bounding_box(components: list[Component]) -> Box:

@@ -28,7 +28,8 @@ side has at least this many pixels: that is fast."""
 
 MIN_DIGIT_LENGTH = 40
 """A digit found at this length or longer, in pixels, is rendered from the smaller image: two of its
-pixels become one of MNIST's."""
+pixels become one of MNIST's. Lines are removed from the whole image: in the smaller one, they run
+together with the strokes that they cross."""
 
 Conversion: TypeAlias = Callable[[Any], NDArray[np.uint8]]
 """A function from an image of any kind to uint8 of shape `(28, 28)`."""
@@ -79,7 +80,7 @@ def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
     if coarse is not levels:
         with suppress(ImageError):
             foreground, digit = _find_main_digit(coarse)
-            if digit[0].length >= MIN_DIGIT_LENGTH:
+            if digit[0].length >= MIN_DIGIT_LENGTH and not foreground.cleared:
                 return render(foreground, digit)
     return render(*_find_main_digit(levels))
 

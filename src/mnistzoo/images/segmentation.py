@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -62,11 +62,13 @@ class Foreground:
         mask: bool, same shape: which pixels are foreground.
         contrast: How much typical foreground differs from the background, as a share of the
             background's brightness.
+        cleared: Whether lines, or the surroundings of a sheet, were removed.
     """
 
     density: GrayLevels
     mask: NDArray[np.bool_]
     contrast: float
+    cleared: bool = False
 
     @cached_property
     def labels(self) -> Labels:
@@ -90,7 +92,7 @@ def segment(levels: GrayLevels) -> Foreground:
     if sheet is None:
         return foreground
     with suppress(ImageError):
-        foreground = _threshold(_extend(levels, sheet))
+        foreground = replace(_threshold(_extend(levels, sheet)), cleared=True)
     return foreground
 
 
@@ -107,19 +109,20 @@ def _extend(levels: GrayLevels, sheet: NDArray[np.bool_]) -> GrayLevels:
 def _threshold(levels: GrayLevels) -> Foreground:
     contrast = _contrast(levels)
     background, noise = _background_statistics(subsample(contrast))
-    contrast = contrast - np.float32(background)
+    contrast, cleared = contrast - np.float32(background), False
     while True:
         typical, threshold = _typical_contrast(contrast, MIN_SIGNAL_TO_NOISE * noise)
         mask = contrast > threshold
         lines = find_ruled_lines(mask)
         density = np.clip(contrast / typical, 0, 1)
-        foreground = Foreground(density, mask, typical)
+        foreground = Foreground(density, mask, typical, cleared)
         if not lines.any():
             lines = find_boxes(mask, foreground.labels, MIN_BOX_SIDE * max(mask.shape))
         if not lines.any():
             return foreground
         blurred = cv2.dilate(lines.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
         contrast[lines | (blurred & ~mask)] = 0
+        cleared = True
 
 
 def _typical_contrast(contrast: GrayLevels, least: float) -> tuple[float, float]:

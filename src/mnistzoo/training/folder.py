@@ -107,11 +107,18 @@ def _settings(run: Run) -> dict[str, object]:
     described = msgspec.to_builtins(run)
     recipe = described.pop("recipe")
     augmentation, dataset = recipe.pop("augmentation"), described.pop("dataset")
-    digest = "MNIST" if dataset is None else dataset["digest"]
+    digest = "MNIST" if dataset is None else _shortened(dataset["digest"])
+    if described["initial"] is not None:
+        described["initial"] = _shortened(described["initial"])
     return {
         **described,
         "dataset": digest,
+        "style": None if dataset is None else dataset["style"],
         "recipe": recipe.pop("name"),
         **recipe,
         **augmentation,
     }
+
+
+def _shortened(digest: str) -> str:
+    return f"{digest[:8]}…"

@@ -111,13 +111,16 @@ def count_held_out(validation: float, num_train: int) -> int:
     Raises:
         InputError: It is negative, not a whole number, or leaves no images to train on.
     """
-    count = max(1, round(validation * num_train)) if 0 < validation < 1 else validation
-    if not 0 <= count < num_train or count % 1:
-        raise InputError(
-            f"Expected a fraction below 1 or a number of the {num_train:,} training images to hold "
-            f"out, got {validation:g}."
-        )
-    return int(count)
+    try:
+        count = max(1, round(validation * num_train)) if 0 < validation < 1 else validation
+        if 0 <= count < num_train and not count % 1:
+            return int(count)
+    except TypeError:
+        pass  # not a number
+    raise InputError(
+        f"Expected a fraction below 1 or a number of the {num_train:,} training images to hold "
+        f"out, got {validation!r}."
+    )
 
 
 def stratified_order(labels: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -15,7 +16,6 @@ from torch import Tensor
 
 from mnistzoo.architectures import Style
 from mnistzoo.data.datasets import ImageDataset, Source, load_dataset
-from mnistzoo.data.idx import Split
 from mnistzoo.data.sources import has_splits
 from mnistzoo.errors import InputError
 from mnistzoo.files import check_path, sha256
@@ -94,14 +94,15 @@ def train(
 
     Raises:
         UnknownNameError: There is no such model or recipe.
-        InputError: An option is out of range, or a class has a name that cannot be saved.
+        InputError: An option is out of range or of another type, the model has weights that are not
+            finite, or a class has a name that cannot be saved.
         TrainingError: The loss is no longer finite, or `output` holds another run or a run on
             other images.
         MnistZooError: See `mnistzoo.load_dataset`.
     """
     if output is not None:
         check_path(output)
-    splits = load_splits(dataset, test, style, strict)
+    splits = load_splits(dataset, test, partial(load_dataset, style=style, strict=strict))
     run, inputs = plan(
         model,
         splits,
@@ -120,19 +121,21 @@ def train(
         return Trained(from_pretrained(Path(folder)), result)
 
 
-def load_splits(dataset: Source, test: Source | None, style: Style | None, strict: bool) -> Splits:
+def load_splits(dataset: Source, test: Source | None, load: Callable[..., ImageDataset]) -> Splits:
     """Read a dataset, and its test images if there are any.
+
+    Args:
+        dataset: The source of the training images, and of test images if it has a split of them.
+        test: Another source of test images.
+        load: Reads a source; `split` is "train" or "test".
 
     Raises:
         MnistZooError: See `mnistzoo.load_dataset`.
     """
-
-    def load(source: Source, split: Split) -> ImageDataset:
-        return load_dataset(source, split=split, style=style, strict=strict)
-
     if test is None and isinstance(dataset, str | os.PathLike) and has_splits(Path(dataset)):
         test = dataset
-    return Splits(load(dataset, "train"), None if test is None else load(test, "test"))
+    train = load(dataset, split="train")
+    return Splits(train, None if test is None else load(test, split="test"))
 
 
 def plan(
@@ -170,11 +173,28 @@ def _initial(
 
     The values of shipped features are left to the run.
     """
+    if not isinstance(pretrained, bool | str):
+        raise InputError(f"Expected pretrained to be True, False or a name, got {pretrained!r}.")
     if not isinstance(model, ConvNet):
+        if not isinstance(model, str):
+            raise InputError(
+                f"Expected the name of a model or one of this library's models, got {model!r}."
+            )
         name = join_name(model, pretrained) if pretrained and pretrained is not True else model
         return model, shipped_digest(name) if pretrained else None, None
+    if pretrained:
+        raise InputError(
+            f"Expected a model or pretrained features to start from, got both: a model and "
+            f"pretrained={pretrained!r}. Drop one: a model gives its own features."
+        )
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise InputError("Expected a model with weights, got one on the meta device. Load weights.")
     features = {name: tensor.detach().cpu() for name, tensor in model.features.state_dict().items()}
+    for name, tensor in features.items():
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"Expected a model with finite weights, got NaN or infinity in features.{name}. "
+                "Load or train the model again."
+            )
     digest = sha256(serialize_state_dict(to_arrays(features), {}))
     return model.architecture.name, digest, features

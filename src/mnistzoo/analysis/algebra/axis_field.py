@@ -10,7 +10,7 @@ from mnistzoo.analysis.algebra.window import IDENTITY, Number, Window
 from mnistzoo.errors import AnalysisError
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class AxisField:
     """The receptive field of every unit of a tensor along one axis.
 

@@ -22,7 +22,7 @@ from mnistzoo.analysis.algebra.factors import (
 )
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class Layout:
     """The dimensions of a tensor, and the field of its units along each axis of the input.
 
@@ -51,7 +51,7 @@ class Layout:
     @property
     def shape(self) -> tuple[int, ...]:
         """The tensor's shape."""
-        return tuple(dim_size(dim) for dim in self.dims)
+        return tuple([dim_size(dim) for dim in self.dims])
 
     def axes(self) -> set[int]:
         """Return the axes along which the tensor has more than one unit."""
@@ -67,11 +67,8 @@ class Layout:
 
     def is_valid(self) -> bool:
         """Return whether every factor addresses units that exist."""
-        return all(
-            f.axis == NO_AXIS or f.size * f.stride <= self.fields[f.axis].units
-            for dim in self.dims
-            for f in dim
-        )
+        factors = [f for dim in self.dims for f in dim if f.axis != NO_AXIS]
+        return all(f.size * f.stride <= self.fields[f.axis].units for f in factors)
 
     def axis_fields(self) -> tuple[AxisField, ...]:
         """Return the field along each axis, its units in the order of their dimension."""
@@ -92,7 +89,8 @@ class Layout:
 
     def with_dim(self, index: int, dim: Dim) -> Layout:
         """Return the layout with another dimension at `index`."""
-        return self.with_dims((*self.dims[:index], dim, *self.dims[index + 1 :]))
+        dims = (*self.dims[:index], dim, *self.dims[index + 1 :])
+        return self.with_dims(dims) if axes_of(self.dims[index]) else Layout(dims, self.fields)
 
     def unsqueeze(self, index: int, size: int = 1) -> Layout:
         """Return the layout with a new untracked dimension before `index`."""
@@ -100,10 +98,12 @@ class Layout:
 
     def with_field(self, axis: int, field: AxisField) -> Layout:
         """Return the layout with another field along `axis`."""
-        return replace(self, fields=(*self.fields[:axis], field, *self.fields[axis + 1 :]))
+        return Layout(self.dims, (*self.fields[:axis], field, *self.fields[axis + 1 :]))
 
     def apply(self, connections: dict[int, Connections]) -> Layout:
         """Return the layout of a layer, given its connections along some dimensions."""
+        if not connections:
+            return self
         layout = self
         for index in connections:
             layout = layout.renumber(index)
@@ -136,12 +136,12 @@ class Layout:
         """Return the layout of one number that reads what all units read."""
         return self.with_dims([])
 
-    def union_over(self, index: int) -> Layout:
-        """Return the layout of a sum over one dimension, which keeps size 1."""
+    def union_over(self, index: int, size: int = 1) -> Layout:
+        """Return the layout of a sum over one dimension, repeated `size` times along it."""
         layout = self
         while tracked := [f for f in layout.dims[index] if f.axis != NO_AXIS]:
             layout = layout._pool_over(index, tracked[0])
-        return layout.with_dim(index, untracked(1))
+        return layout.with_dim(index, untracked(size))
 
     def spread_over(self, indices: Iterable[int]) -> Layout:
         """Return the layout of a softmax: each unit also reads all others along `indices`."""

@@ -17,7 +17,7 @@ NOTHING = np.iinfo(np.int64).max
 """The first pixel of a unit that reads none; its last is −1."""
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(eq=False, slots=True)
 class PixelRanges:
     """The first and last pixel that each unit reads, each of shape `(units,)`."""
 
@@ -45,7 +45,7 @@ class PixelRanges:
 
     def _is_monotone(self) -> bool:
         """Return whether the first and last unit of any group read its first and last pixel."""
-        return bool((np.diff(self.first) >= 0).all() and (np.diff(self.last) >= 0).all())
+        return all(bool((ends[1:] >= ends[:-1]).all()) for ends in (self.first, self.last))
 
     def union(self, other: PixelRanges) -> PixelRanges:
         """Return the unions unit by unit; a single range is joined to every unit's."""
@@ -55,6 +55,8 @@ class PixelRanges:
 
     def union_all(self) -> PixelRanges:
         """Return the range of one unit that reads what all units read."""
+        if len(self) == 1:
+            return self
         return PixelRanges(self.first.min(keepdims=True), self.last.max(keepdims=True))
 
     def spread(self, size: int, stride: int) -> PixelRanges:

@@ -19,7 +19,7 @@ Layouts = Layout | None | list[Layout | None]
 """What a rule returns: the layout of the first result, or a list with one for each result."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Call:
     """One call of an operator: its arguments and what it returned.
 
@@ -174,6 +174,8 @@ def apply_rule(rule: Rule, call: Call, results: int) -> Layouts:
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
         raise AnalysisError(f"Its rule failed ({reason}). Fix the rule.") from error
+    if isinstance(layouts, Layout):
+        return layouts
     found = layouts if isinstance(layouts, list) else [layouts]
     kinds = sorted({type(x).__name__ for x in found if not isinstance(x, Layout | None)})
     if kinds:

@@ -136,7 +136,8 @@ def batch_norm(
     """Return the result of a batch norm with its running statistics."""
     variance, training = others[:2]
     given = [each for each in (weight, bias, mean, variance) if each is not None]
-    fits = x.ndim > 1 and all(each.shape == x.shape[1:2] for each in given)
+    channels = x.shape[1:2]
+    fits = x.ndim > 1 and all(each.shape == channels for each in given)
     if training or mean is None or variance is None or not fits or not x.is_contiguous():
         return None
     nothing = _empty((0,), x.dtype)

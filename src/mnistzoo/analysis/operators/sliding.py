@@ -103,7 +103,7 @@ def _kernels(call: Call, sizes: Sequence[int] | int, axes: int) -> list[Kernel]:
 
 def _convolution(call: Call) -> Layout | None:
     sizes = call["weight"].shape[2:]
-    layout = call.source.union_over(1).with_dim(1, untracked(call.shape[1]))
+    layout = call.source.union_over(1, call.shape[1])
     connect = transposed if call["transposed"] else sliding
     layout = _slide(layout, call.shape, _kernels(call, sizes, len(sizes)), connect)
     weights = call.union_of(call["weight"]), call.union_of(call["bias"])
@@ -194,7 +194,7 @@ def _im2col(call: Call) -> Layout:
 def _col2im(call: Call) -> Layout:
     layout, kernels = call.source, _kernels(call, call["kernel_size"], 2)
     channels = len(call.shape) - 3
-    layout = layout.union_over(channels).with_dim(channels, untracked(call.shape[channels]))
+    layout = layout.union_over(channels, call.shape[channels])
     sizes = zip(call.shape[-2:], kernels, strict=True)
     places = [kernel.output_size(size) for size, kernel in sizes]
     layout = layout.reshape([*layout.shape[:-1], *places])

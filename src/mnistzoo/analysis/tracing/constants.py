@@ -11,8 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mnistzoo.analysis.operators.base import meta_copy
-
 CPU, META = torch.device("cpu"), torch.device("meta")
 
 MAX_ELEMENTS = 2**20
@@ -39,7 +37,3 @@ class ConstantPolicy:
             return False
         is_float = constant.is_floating_point() or constant.is_complex()
         return not (self.floats_on_meta and is_float)
-
-    def writable_copy(self, tensor: Tensor) -> Tensor:
-        """Return a copy for a model to write to instead of a tensor of its own."""
-        return tensor.to(CPU, copy=True) if self.keeps(tensor) else meta_copy(tensor)

@@ -15,20 +15,26 @@ PLAIN = frozenset([int, float, bool, str, type(None)])
 
 def tensors_of(value: object) -> list[Tensor]:
     """Return the tensors in a value, depth first."""
-    items: Iterable[object]
     if isinstance(value, Tensor):
         return [value]
-    if type(value) in PLAIN:
-        return []
-    if isinstance(value, list | tuple):
-        items = value
-    elif isinstance(value, Mapping):
-        items = value.values()
-    elif is_dataclass(value) and not isinstance(value, type):
-        items = [getattr(value, field.name) for field in fields(value)]
-    else:
-        return []
-    return [tensor for item in items for tensor in tensors_of(item)]
+    found: list[Tensor] = []
+    _collect_tensors([value], found)
+    return found
+
+
+def _collect_tensors(values: Iterable[object], found: list[Tensor]) -> None:
+    """Append the tensors in some values to a list."""
+    for value in values:
+        if type(value) in PLAIN:
+            continue
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            _collect_tensors(value, found)
+        elif isinstance(value, Mapping):
+            _collect_tensors(value.values(), found)
+        elif is_dataclass(value) and not isinstance(value, type):
+            _collect_tensors([getattr(value, field.name) for field in fields(value)], found)
 
 
 def copy_containers(value: Any, replaced: Mapping[Tensor, Tensor] | None = None) -> Any:

@@ -83,7 +83,7 @@ def _observe(
     named: dict[str, Any],
 ) -> None:
     """Call a module, in training also the backward pass, and report every operator."""
-    outermost = ModuleCall("", module, [], 0)
+    outermost = ModuleCall("", module, ())
 
     def report(call: Call) -> None:
         observer.observe(call, calls.stack[-1] if calls.stack else outermost)

@@ -6,7 +6,7 @@ import operator
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, filterfalse
 from typing import Any, TypeGuard
 
 import torch
@@ -67,26 +67,25 @@ class _SavedContainers:
     """The contents of containers, and of the containers in them."""
 
     def __init__(self, containers: Iterable[_Container]) -> None:
-        self._saved: list[tuple[_Container, _Container | None]] = []
-        seen: set[int] = set()
+        self._saved: dict[int, tuple[_Container, _Container]] = {}
+        self._empty: list[_Container] = []  # most are: a module has a dozen dictionaries for hooks
         waiting = list(containers)
         while waiting:
             container = waiting.pop()
-            if id(container) in seen:
-                continue
-            seen.add(id(container))
-            self._saved.append((container, container.copy() if container else None))
-            if container:  # most are empty: a module has a dozen dictionaries for hooks
+            if id(container) not in self._saved:
+                self._saved[id(container)] = container, container.copy()
                 items = container.values() if isinstance(container, dict) else container
-                waiting += [item for item in items if type(item) in _CONTAINERS]
+                inner = [item for item in items if type(item) in _CONTAINERS]
+                waiting += filter(None, inner)
+                self._empty += filterfalse(None, inner)
 
     def restore(self) -> None:
         """Put back the same objects in the same order, where that has changed."""
-        for container, contents in self._saved:
-            if contents is None:
-                if container:
-                    container.clear()
-            elif not _hold_the_same(container, contents):
+        for container in self._empty:
+            if container:
+                container.clear()
+        for container, contents in self._saved.values():
+            if not _hold_the_same(container, contents):
                 container.clear()
                 if isinstance(container, dict | set):
                     container.update(contents)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import get_ident
 
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from mnistzoo.analysis.algebra.axis_field import AxisField
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.row import Row
@@ -26,18 +27,24 @@ class ModuleCall:
     Attributes:
         path: The module's path.
         module: The module.
-        input_shapes: Shapes of the tensors among its positional arguments.
-        first_row: Number of rows before the call.
+        inputs: Its positional arguments.
+        functions: Functions that it called itself and that have no row yet: the arguments of
+            `ModuleTracker.add_function`.
         macs: Multiply-accumulates of the functions that it called itself.
         has_inner_calls: Whether it called a module.
     """
 
     path: str
     module: nn.Module
-    input_shapes: list[tuple[int, ...]]
-    first_row: int
+    inputs: object
+    functions: list[tuple[str, Tensor, Layout | None, int]] = field(default_factory=list)
     macs: int = 0
     has_inner_calls: bool = False
+
+    @property
+    def input_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the tensors among its positional arguments."""
+        return [tuple(tensor.shape) for tensor in tensors_of(self.inputs)]
 
     def __str__(self) -> str:
         kind = type(self.module).__name__
@@ -58,6 +65,7 @@ class ModuleTracker:
             itself.
         paths: Path of each module by its id. The first one if there are several.
         aliases: For each path, the first one of its module.
+        parts: The module at each path.
         outputs: For each path, the layout of what the module's last call returned.
         blocks: For each module that called inner ones, by path: its last call as a row.
     """
@@ -72,13 +80,13 @@ class ModuleTracker:
         for path, module in everywhere:
             self.paths.setdefault(id(module), path)
         self.aliases = {path: self.paths[id(module)] for path, module in everywhere}
-        self._parts = {path: part for path, part in everywhere if self.aliases[path] == path}
+        self.parts = dict(everywhere)
         self.stack: list[ModuleCall] = []
         self.rows: list[Row] = []
         self.outputs: dict[str, Layout | None] = {}
         self.blocks: dict[str, Row] = {}
         self._counted: set[int] = set()
-        self._fields: dict[int, tuple[Layout, ReceptiveField]] = {}
+        self._fields: dict[Layout | tuple[AxisField, ...], ReceptiveField] = {}
 
     @contextmanager
     def tracking(self) -> Iterator[None]:
@@ -99,22 +107,24 @@ class ModuleTracker:
         finally:
             for handle in handles:
                 handle.remove()
+            for call in self.stack:
+                self._list_functions(call)
 
     def add_function(self, name: str, out: Tensor, layout: Layout | None, macs: int) -> None:
-        """Add a row for a function that the running module calls itself."""
+        """Add a function that the running module calls itself, which has a row if it is no leaf."""
         if self.stack:
             call = self.stack[-1]
             call.macs += macs
-            shape, field = self._without_batch(out), self._field_of(layout)
-            made = self._per_input(_bytes_of([out]))
-            macs = self._per_input(macs)
-            self.rows.append(Row(call.path, name, shape, 0, macs, field, output_bytes=made))
+            call.functions.append((name, out, layout, macs))
+            if call.has_inner_calls:
+                self._list_functions(call)
 
-    def set_output(self, path: str, output: object) -> tuple[Tensor | None, Layout | None]:
-        """Keep the first layout in what a module returned; return it and its tensor."""
-        tensors = tensors_of(output)
-        found = [(x, y) for x in tensors if (y := self.layout_of(x)) is not None]
-        first = found[0] if found else (tensors[0] if tensors else None, None)
+    def set_output(
+        self, path: str, tensors: Sequence[Tensor]
+    ) -> tuple[Tensor | None, Layout | None]:
+        """Keep the first layout of what a module returned; return it and its tensor."""
+        found = ((x, y) for x in tensors if (y := self.layout_of(x)) is not None)
+        first = next(found, (tensors[0] if tensors else None, None))
         self.outputs[path] = first[1]
         return first
 
@@ -126,10 +136,10 @@ class ModuleTracker:
                 model did not return.
         """
         rows = []
-        for path, part in self._parts.items():
-            own = _parameters_of(part)
+        for path, part in self.parts.items():
+            own = _parameters_of(part) if path not in self.outputs else []
             new = [p for p in own if id(p) not in self._counted]
-            if path not in self.outputs and new:
+            if new:
                 unused = 0 if read is None else sum(p.numel() for p in new if p not in read)
                 kind, (count, size) = type(part).__name__, self._count(own)
                 row = Row(path, kind, None, count, 0, None, False, unused, param_bytes=size)
@@ -139,25 +149,32 @@ class ModuleTracker:
     def _enter(self, module: nn.Module, args: object) -> None:
         if self.stack:
             self.stack[-1].has_inner_calls = True
-        shapes = [tuple(tensor.shape) for tensor in tensors_of(args)]
-        self.stack.append(ModuleCall(self.paths[id(module)], module, shapes, len(self.rows)))
+            self._list_functions(self.stack[-1])
+        self.stack.append(ModuleCall(self.paths[id(module)], module, args))
 
     def _leave(self, module: nn.Module, output: object) -> None:
         while (call := self.stack.pop()).module is not module:
             pass  # it raised an exception that the model caught
-        tensor, layout = self.set_output(call.path, output)
-        if not call.has_inner_calls:
-            del self.rows[call.first_row :]  # a layer has one row, its functions have none
+        tensors = tensors_of(output)
+        tensor, layout = self.set_output(call.path, tensors)
         own, kind = _parameters_of(module), type(module).__name__
         macs = 0 if call.has_inner_calls else self._per_input(call.macs)
         shape = () if tensor is None else self._without_batch(tensor)
-        (count, size), field = self._count(own), self._field_of(layout)
-        made = self._per_input(_bytes_of(tensors_of(output)))
-        row = Row(call.path, kind, shape, count, macs, field, bool(own), 0, made, size)
+        (count, size), reads = self._count(own) if own else (0, 0), self._field_of(layout)
+        made = self._per_input(_bytes_of(tensors))
+        row = Row(call.path, kind, shape, count, macs, reads, bool(own), 0, made, size)
         if call.has_inner_calls:
             self.blocks[call.path] = row
         if own or not call.has_inner_calls:
             self.rows.append(row)
+
+    def _list_functions(self, call: ModuleCall) -> None:
+        """Add rows for the functions of a module that calls others, or has not returned."""
+        for name, out, layout, macs in call.functions:
+            shape, reads = self._without_batch(out), self._field_of(layout)
+            own, made = self._per_input(macs), self._per_input(_bytes_of([out]))
+            self.rows.append(Row(call.path, name, shape, 0, own, reads, output_bytes=made))
+        call.functions.clear()
 
     def _per_input(self, count: int) -> int:
         """Return the share of one input, rounded up: some functions run once for a batch."""
@@ -168,12 +185,15 @@ class ModuleTracker:
         return shape[1:] if shape[:1] == (self.batch_size,) else shape
 
     def _field_of(self, layout: Layout | None) -> ReceptiveField | None:
-        """Return the field of a layout. Rows with the same layout share it."""
+        """Return the field of a layout. Rows with the same fields along the axes share it."""
         if layout is None:
             return None
-        if id(layout) not in self._fields:
-            self._fields[id(layout)] = layout, ReceptiveField.of(layout)
-        return self._fields[id(layout)][1]
+        if layout not in self._fields:
+            axes = layout.axis_fields()
+            if axes not in self._fields:
+                self._fields[axes] = ReceptiveField.along(axes)
+            self._fields[layout] = self._fields[axes]
+        return self._fields[layout]
 
     def _count(self, parameters: list[nn.Parameter]) -> tuple[int, int]:
         """Return how many parameters no earlier row has counted, and their bytes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -19,9 +20,9 @@ class TensorRecord:
 
     Attributes:
         tensor: The tensor that the model holds.
-        value: The tensor that operators run on in its place: itself if an operator made it, or a
-            writable copy if it came from outside. On the meta device once its values are unknown.
-        aliases: Records of all tensors that share its memory, oldest first, in one shared list.
+        is_meta: Whether its values are unknown, and operators run on it on the meta device.
+        memory: Its memory, which its views share.
+        copy: Function that returns a writable copy of a tensor that came from outside.
         layout: Its layout. `None` if it does not depend on the input.
         view: The call that made it a view of another tensor.
         storage: Number of the memory that it had when it was recorded.
@@ -29,23 +30,35 @@ class TensorRecord:
     """
 
     tensor: Tensor
-    value: Tensor
+    is_meta: bool
     memory: Memory
+    copy: Callable[[TensorRecord], Tensor] | None = None
     layout: Layout | None = None
     view: View | None = None
     storage: int = 0
     seen_writes: int = 0
+    _value: Tensor | None = None
     _meta: Tensor | None = None
     _extent: range | None = None
 
     def __post_init__(self) -> None:
-        self.storage = self.storage or storage_id(self.tensor)
+        self.storage = storage_id(self.tensor)
         self.seen_writes = len(self.memory.writes)
+
+    @property
+    def value(self) -> Tensor:
+        """The tensor that operators run on in its place.
+
+        It is the tensor itself if an operator made it, or a writable copy if it came from outside.
+        """
+        if self._value is None:
+            self._value = self.copy(self) if self.copy else self.tensor
+        return self._value
 
     @property
     def meta(self) -> Tensor:
         """Its value on the meta device, always the same tensor."""
-        if self.value.is_meta:
+        if self.is_meta:
             return self.value
         if self._meta is None:
             self._meta = meta_copy(self.value)
@@ -65,13 +78,17 @@ class TensorRecord:
             self._extent = range(start, start + sum((n - 1) * step for n, step in steps) + 1)
         return self._extent
 
+    def forget_value(self) -> None:
+        """Replace the value by its copy on the meta device."""
+        self._value, self.is_meta = self.meta, True
+
     def set_layout(self, layout: Layout | None) -> None:
         """Set the layout.
 
         Raises:
             AnalysisError: A rule returned a layout that does not fit the tensor.
         """
-        shape = tuple(self.value.shape)
+        shape = tuple(self.tensor.shape)
         if layout is not None and (layout.shape != shape or not layout.is_valid()):
             raise AnalysisError(f"Expected a layout of shape {shape}, got {layout.dims}.")
         self.layout = layout

@@ -27,11 +27,11 @@ def layouts_of(call: Call) -> list[Layout | None]:
     layouts = apply_rule(rule, call, len(made))
     if isinstance(layouts, list):
         return layouts
-    return [layouts, *(_further_result(layouts, tensor) for tensor in made[1:])]
+    return [layouts, *(_further_result(layouts, made[0], tensor) for tensor in made[1:])]
 
 
-def _further_result(layout: Layout | None, other: Tensor) -> Layout | None:
+def _further_result(layout: Layout | None, first: Tensor, other: Tensor) -> Layout | None:
     """Return the layout of a second result: the first one's if it fits, else all that is read."""
-    if layout is None or layout.shape == tuple(other.shape):
+    if layout is None or first.shape == other.shape:
         return layout
     return expand(layout.union_all(), other.shape) if other.numel() else None

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call
-from mnistzoo.analysis.tracing.constants import ConstantPolicy
+from mnistzoo.analysis.operators.base import Call, meta_copy
+from mnistzoo.analysis.tracing.constants import CPU, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.records import (
     Memory,
@@ -34,6 +34,13 @@ class TensorRecords:
         self._records: dict[int, TensorRecord] = {}
         self._alive: list[Tensor] = []  # no other tensor may take an id of theirs
         self._memories: dict[int, Memory] = {}
+
+    def close(self) -> None:
+        """Drop all records. They hold each other in cycles, which keep tensors alive."""
+        for record in self._records.values():
+            record.memory.records.clear()
+        for kept in (self._records, self._memories, self._alive):
+            kept.clear()
 
     def __contains__(self, tensor: object) -> bool:
         return id(tensor) in self._records
@@ -75,28 +82,34 @@ class TensorRecords:
     def argument(self, tensor: Tensor) -> TensorRecord:
         """Return the record of a tensor that an operator reads."""
         record = self.find(tensor)
-        if record is None:
-            value = tensor if tensor.is_meta else self.policy.writable_copy(tensor)
-            record = self._add(tensor, value)
+        if record is not None:
+            return record
+        if tensor.is_meta:
+            return self.result(tensor)
+        memory = Memory()
+        record = TensorRecord(tensor, not self.policy.keeps(tensor), memory, self._copy)
+        memory.records.append(record)
+        self._records[id(tensor)] = record
+        self._alive.append(tensor)
         return record
 
     def result(self, tensor: Tensor) -> TensorRecord:
         """Return the record of a tensor that an operator made."""
         record = self._records.get(id(tensor))
-        return record if record and not record.is_stale else self._add(tensor, tensor)
+        return record if record and not record.is_stale else self._add(tensor)
 
     def add_views(self, call: Call) -> None:
         """Record the results of a call as views of its first argument."""
         base = self.argument(call.args[0])
         for number, tensor in enumerate(tensors_of(call.out)):
             if tensor is not base.value:  # a literal's view is itself
-                self._add(tensor, tensor, View(base, call, number))
+                self._add(tensor, View(base, call, number))
 
     def keep_geometry(self, record: TensorRecord) -> TensorRecord:
         """Return a record of a tensor as it is, in place of its own in the views of it."""
         views = [x for x in record.memory.records if x.view and x.view.base is record]
         alias = torch.ops.aten.alias(record.value)
-        before = self._add(alias, alias, renamed(record.view, record, alias), record.layout)
+        before = self._add(alias, renamed(record.view, record, alias), record.layout)
         for other in views:
             self.refresh(other)
             other.view = renamed(other.view, record, alias, before)
@@ -108,9 +121,9 @@ class TensorRecords:
 
     def forget_values(self, record: TensorRecord) -> None:
         """Move a tensor to the meta device because its values are no longer known."""
-        if not record.value.is_meta:
-            record.value = record.meta
-            self._register(record, storage_id(record.value))
+        if not record.is_meta:
+            record.forget_value()
+            self._register(record, record.value)
 
     def _recognize(self, tensor: Tensor) -> TensorRecord | None:
         """Record a tensor that an operator did not make as a view of the one it equals.
@@ -118,13 +131,15 @@ class TensorRecords:
         `as_subclass`, `nn.Parameter(x)` and `y.data = x` make such tensors.
         """
         storage = storage_id(tensor)
-        records = self._memories.get(storage, Memory()).records
-        shared = [self.refresh(x) for x in records if storage_id(x.value) == storage]
+        memory = self._memories.get(storage)
+        if memory is None:
+            return None
+        shared = [self.refresh(x) for x in memory.records if storage_id(x.value) == storage]
         for base in reversed(shared):
             if _geometry(base.value) == _geometry(tensor):
                 args, alias = (base.tensor,), torch.ops.aten.alias.default
                 call = Call(alias, args, {}, tensor, [*args], self.layout_of, self.value_of)
-                return self._add(tensor, tensor, View(base, call, 0), base.layout)
+                return self._add(tensor, View(base, call, 0), base.layout)
         if any(record.layout for record in shared):
             raise AnalysisError(
                 "Expected views that operators make, got a tensor with part of another's memory. "
@@ -133,25 +148,27 @@ class TensorRecords:
         return None
 
     def _add(
-        self,
-        tensor: Tensor,
-        value: Tensor,
-        view: View | None = None,
-        layout: Layout | None = None,
+        self, tensor: Tensor, view: View | None = None, layout: Layout | None = None
     ) -> TensorRecord:
-        storage = storage_id(value)
-        memory = view.base.memory if view else self._memories.get(storage) or Memory()
-        own = storage if value is tensor else 0
-        record = TensorRecord(tensor, value, memory, layout, view, own)
+        """Record a tensor that operators run on itself."""
+        memory = view.base.memory if view else self._memories.get(storage_id(tensor)) or Memory()
+        record = TensorRecord(tensor, tensor.is_meta, memory, None, layout, view)
         memory.records.append(record)
-        self._register(record, storage)
+        self._register(record, tensor)
         return record
 
-    def _register(self, record: TensorRecord, storage: int) -> None:
-        """Index a record by its tensor, by its value, and by the memory of its value."""
-        self._records[id(record.tensor)] = self._records[id(record.value)] = record
-        self._alive += (record.tensor, record.value)
-        self._memories[storage] = record.memory
+    def _copy(self, record: TensorRecord) -> Tensor:
+        """Return a writable copy of a tensor that came from outside."""
+        tensor = record.tensor
+        copied = meta_copy(tensor) if record.is_meta else tensor.to(CPU, copy=True)
+        self._register(record, copied)
+        return copied
+
+    def _register(self, record: TensorRecord, value: Tensor) -> None:
+        """Index a record by a tensor that operators run on, and by its memory."""
+        self._records[id(value)] = record
+        self._alive.append(value)
+        self._memories[storage_id(value)] = record.memory
 
 
 def _geometry(tensor: Tensor) -> tuple[object, ...]:

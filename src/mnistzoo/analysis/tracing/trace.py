@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.row import Row
 from mnistzoo.analysis.tracing.arguments import Arguments, read_arguments
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
+from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
 from mnistzoo.analysis.tracing.inputs import (
     check_module,
@@ -151,7 +152,7 @@ def _pass(module: nn.Module, given: Arguments, floats_on_meta: bool = False) -> 
     tracer.tensors.result(tracked).set_layout(given.layout)
     positional, named = given.holding(tracked)
     stopped_at = None
-    with preserve_module_state(module):
+    with closing(tracer.tensors), preserve_module_state(module):
         if floats_on_meta:
             copies = MetaCopies(keep=tracked)
             copies.replace_in(module)
@@ -165,12 +166,12 @@ def _pass(module: nn.Module, given: Arguments, floats_on_meta: bool = False) -> 
                 raise
             except Exception as error:
                 raise explain(error, calls, given) from error
-        return _result(module, calls, tracer, given.shape, stopped_at)
+        return _result(calls, tracer, given.shape, stopped_at)
 
 
 def _keep_output(calls: ModuleTracker, output: object) -> None:
     """Keep what the model returned, after its hooks."""
-    tensor, _ = calls.set_output("", output)
+    tensor, _ = calls.set_output("", tensors_of(output))
     if tensor is None:
         raise AnalysisError(
             f"Expected a model that returns tensors, got {type(output).__name__}. "
@@ -205,11 +206,7 @@ def unfused_attention() -> Iterator[None]:
 
 
 def _result(
-    module: nn.Module,
-    calls: ModuleTracker,
-    tracer: LayoutTracer,
-    shape: tuple[int, ...],
-    stopped_at: str | None,
+    calls: ModuleTracker, tracer: LayoutTracer, shape: tuple[int, ...], stopped_at: str | None
 ) -> Trace:
     """Return what a pass recorded, while the module is as it ran."""
     root = calls.outputs.get("")
@@ -217,8 +214,8 @@ def _result(
     rows = (*calls.rows, *calls.uncalled_rows(None if stopped_at else tracer.tensors))
     uncalled = {
         path: Row(path, type(part).__name__, (), 0, 0, None)
-        for path, part in module.named_modules(remove_duplicate=False)
-        if part._modules
+        for path, part in calls.parts.items()
+        if part._modules and path not in calls.blocks
     }
     blocks = uncalled | calls.blocks
     return Trace(shape, rows, calls.outputs, last_map, calls.aliases, stopped_at, blocks)

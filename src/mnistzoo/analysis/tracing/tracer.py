@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from math import prod
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.analysis.tracing.records import TensorRecord, View
 from mnistzoo.analysis.tracing.rules import layouts_of
-from mnistzoo.analysis.tracing.running import placed, replaced, run_on, run_on_meta
+from mnistzoo.analysis.tracing.running import run_on, run_on_meta
 from mnistzoo.analysis.tracing.schema import (
     changes_geometry,
     is_composite,
@@ -92,14 +92,13 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             self.tensors.result(args[0])
         if schema.name in ("aten::index", "aten::index_put"):
             args = (args[0], self._without_masks(args[1]), *args[2:])
-        tensors = tensors_of([args, kwargs])
-        records = [self.tensors.argument(tensor) for tensor in tensors]
+        call = self._call(func, args, kwargs, tensors_of([args, kwargs]))
+        records = [self.tensors.argument(tensor) for tensor in call.tensors]
         if schema.in_place_view and changes_geometry(func):
             return self._change_geometry(func, args, kwargs)
-        out = self._run(func, args, kwargs, records)
-        call = self._call(func, args, kwargs, out, tensors)
+        out = call.out = self._run(call, records)
         if schema.writes_unreturned:
-            call = replace(call, out=[*tensors_of(out), *written_tensors(call)])
+            call.out = [*tensors_of(out), *written_tensors(call)]
         if schema.is_view:
             self.tensors.add_views(call)
         if any(record.layout is not None for record in records):
@@ -115,14 +114,14 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         for tensor in {id(x): x for x in (record.tensor, record.value)}.values():
             func(tensor, *args[1:], **kwargs)
         args, out = (before.tensor, *args[1:]), record.tensor
-        call = self._call(func, args, kwargs, out, [before.tensor])
+        call = self._call(func, args, kwargs, [before.tensor], out)
         self.tensors.make_view(record, View(before, call, 0))
         if record.layout is not None:
             record.set_layout(layouts_of(call)[0])
         return out
 
     def _call(
-        self, func: Any, args: Any, kwargs: dict[str, Any], out: Any, tensors: list[Tensor]
+        self, func: Any, args: Any, kwargs: dict[str, Any], tensors: list[Tensor], out: Any = None
     ) -> Call:
         known = self.tensors
         return Call(func, args, kwargs, out, tensors, known.layout_of, known.value_of)
@@ -138,28 +137,31 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
                 found.extend(value.nonzero(as_tuple=True))
         return found
 
-    def _run(
-        self, func: Any, args: Any, kwargs: dict[str, Any], records: list[TensorRecord]
-    ) -> Any:
+    def _run(self, call: Call, records: list[TensorRecord]) -> Any:
         """Return the operator's result, on the meta device if any argument is there."""
-        schema, operator = schema_of(func), find_operator(func)
-        values = [record.value for record in records]
-        if schema.is_random or any(value.is_meta for value in values):
-            _refuse_values(func, operator, values)
-            if schema.written:
-                self._forget_written(func, args, kwargs)
-            metas, kwargs = [record.meta for record in records], placed(kwargs, META)
-            return _run_fake(func, operator, *replaced(args, kwargs, metas))
-        if "device" in kwargs or _may_outgrow(func, operator, values):
-            made = run_on_meta(func, args, kwargs, [record.meta for record in records])
+        schema, operator = schema_of(call.func), find_operator(call.func)
+        if schema.is_random or any(record.is_meta for record in records):
+            _refuse_values(schema.name, operator, records)
+            for tensor in written_tensors(call):
+                self.tensors.forget_values(self.tensors.argument(tensor))
+            made = _run_fake(call, operator, records)
+            return run_on(call, [x.meta for x in records], META) if made is None else made
+        if self._may_outgrow(call, operator):
+            made = run_on_meta(call, [record.meta for record in records])
             if not all(map(self.tensors.policy.keeps, tensors_of(made))):
                 return made
-        return run_on(func, args, placed(kwargs, CPU), values)
+        return run_on(call, [record.value for record in records], CPU)
 
-    def _forget_written(self, func: Any, args: Any, kwargs: dict[str, Any]) -> None:
-        """Forget the values of what an operator on the meta device writes to."""
-        for tensor in written_tensors(self._call(func, args, kwargs, None, [])):
-            self.tensors.forget_values(self.tensors.argument(tensor))
+    def _may_outgrow(self, call: Call, operator: Operator | None) -> bool:
+        """Return whether constants may result in one that does not keep its values."""
+        if "device" in call.kwargs:
+            size = call.args[0] if call.args else None
+            is_small = isinstance(size, list) and prod(size) <= SAFE_ELEMENTS
+            return self.tensors.policy.floats_on_meta or not is_small
+        schema = schema_of(call.func)
+        if schema.is_view or schema.written or (operator and operator.needs_values):
+            return False
+        return any(tensor.numel() > SAFE_ELEMENTS for tensor in call.tensors)
 
     def _follow(self, call: Call) -> None:
         """Give the results of a call their layouts, and update what it wrote to."""
@@ -167,7 +169,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         for tensor, layout in zip(tensors_of(call.out), layouts, strict=True):
             self.tensors.result(tensor).set_layout(layout)
         first = layouts[0] if layouts else None
-        if first is not None and first.axes():
+        if first is not None and first is not self.last_map and first.axes():
             self.last_map = first
         self._add_row(call, first)
         for tensor in written_tensors(call):
@@ -194,11 +196,9 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         return str(self._calls.stack[-1]) if self._calls and self._calls.stack else "the model"
 
 
-def _refuse_values(func: Any, operator: Operator | None, values: Sequence[Tensor]) -> None:
+def _refuse_values(name: str, operator: Operator | None, records: list[TensorRecord]) -> None:
     """Raise an error for an operator whose result depends on values that are unknown."""
-    masked = schema_of(func).name == "aten::index" and any(
-        x.dtype == torch.bool for x in values[1:]
-    )
+    masked = name == "aten::index" and any(x.tensor.dtype == torch.bool for x in records[1:])
     if masked or (operator and operator.needs_values):
         raise ValuesNeededError(
             "Data-dependent control flow is not supported. "
@@ -206,21 +206,12 @@ def _refuse_values(func: Any, operator: Operator | None, values: Sequence[Tensor
         )
 
 
-def _may_outgrow(func: Any, operator: Operator | None, values: Sequence[Tensor]) -> bool:
-    """Return whether constants may result in one too large to keep its values."""
-    schema = schema_of(func)
-    if schema.is_view or schema.written or (operator and operator.needs_values):
-        return False
-    return any(value.numel() > SAFE_ELEMENTS for value in values)
-
-
-def _run_fake(func: Any, operator: Operator | None, args: Any, kwargs: dict[str, Any]) -> Any:
-    """Return an operator's result on the meta device, by its own fake if that covers the call."""
-    written = schema_of(func).written
-    if operator and operator.fake and "out" not in written and is_filled_float(args):
-        made = operator.fake(*args, **kwargs)
-        if made is not None and not written:
-            return made
-        if made is not None and made.shape == args[0].shape:
-            return args[0]
-    return func(*args, **kwargs)
+def _run_fake(call: Call, operator: Operator | None, records: list[TensorRecord]) -> Any:
+    """Return an operator's result by its own fake, or `None` if that does not cover the call."""
+    if operator is None or operator.fake is None or not is_filled_float(call.args):
+        return None
+    written = schema_of(call.func).written
+    made = None if "out" in written else operator.fake(*call.args, **call.kwargs)
+    if made is None or not written:
+        return made
+    return records[0].meta if made.shape == call.args[0].shape else None

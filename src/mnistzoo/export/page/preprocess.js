@@ -8,7 +8,7 @@ const SMALL = 40, PAGE = 128, BACKGROUND_SIDE = 96, SAMPLE = 2 ** 16, COARSE = 1
 const THICKEST_RULE = 1 / 64, COVERED = 0.5, SOLID = 0.4, FULL = 0.75;
 const FRAME = 1 / 8, FRAME_CONTRAST = 0.1, FRAME_SHARE = 0.75;
 const BOX_SIDE = 0.05, BOX_SHARE = 0.65, BOX_LINE = 0.5, BOX_THICKNESS = 1 / 8, INSIDE = 0.1, RINGED = 0.3, RING_SHARE = 0.8;
-const SPECK = 0.03, SPECK_PIXELS = 8, FAINT = 0.1, DIGIT = 0.1, STROKE_WIDTHS = [2.25, 3];
+const SPECK = 0.03, SPECK_PIXELS = 8, FAINT = 0.1, DIGIT = 0.1, CORNER = 0.5, STROKE_WIDTHS = [2.25, 3];
 
 const grid = (width, height, data = new Float32Array(width * height)) => ({ width, height, data });
 const map = (g, f) => grid(g.width, g.height, g.data.map(f));
@@ -123,10 +123,17 @@ function reflected(i, size) {
 // The largest value within a distance of each place, along rows and along columns.
 function dilate(g, across, down = across) {
   let lines = 0;
-  return separably(g, (line) => {
-    const radius = lines++ < g.height ? across : down;
-    return radius ? line.map((_, i) => line.subarray(Math.max(i - radius, 0), i + radius + 1).reduce((a, b) => (a > b ? a : b))) : line;
-  });
+  return separably(g, (line) => largest(line, lines++ < g.height ? across : down));
+}
+
+// Windows of twice the length, from two of them each, until two that overlap are as long as wanted.
+function largest(line, radius) {
+  const most = new Float32Array(line.length + 2 * radius).fill(-Infinity), wide = 2 * radius + 1;
+  most.set(line, radius);
+  let span = 1;
+  for (; 2 * span <= wide; span *= 2)
+    for (let i = 0; i + span < most.length; i++) most[i] = Math.max(most[i], most[i + span]);
+  return line.map((_, i) => Math.max(most[i], most[i + wide - span]));
 }
 
 const negated = (g) => map(g, (x) => -x);
@@ -215,7 +222,8 @@ function segment(image) {
   const sheet = found && longest(levels) >= PAGE && findSheet(found.mask);
   if (!sheet) return found;
   const from = nearestZero(not(sheet));
-  return separate(map(levels, (_, i) => levels.data[from[i]])) || found;
+  const inside = separate(map(levels, (_, i) => levels.data[from[i]]));
+  return inside ? { ...inside, cleared: true } : found;
 }
 
 function separate(levels) {
@@ -224,14 +232,14 @@ function separate(levels) {
   const grain = (quarter - low) / (1.645 - 0.674), background = quarter + 0.674 * grain;
   const noise = NOISE_FACTOR * grain, floor = Math.max(noise, MIN_CONTRAST);
   const above = map(contrast, (x) => x - background);
-  for (;;) {
+  for (let cleared = false; ; cleared = true) {
     const candidates = above.data.filter((x) => x > floor);
     if (!candidates.length) return null;
     const step = 1 + Math.floor(candidates.length / SAMPLE);
     const [level] = quantiles(candidates.filter((_, i) => i % step === 0), 0.9), threshold = Math.max(level / 2, noise);
     const mask = map(above, (x) => +(x > threshold)), ruled = findRuledLines(mask);
     const rules = ruled.data.some((x) => x) ? ruled : findBoxes(mask);
-    if (!rules.data.some((x) => x)) return { level, mask, density: map(above, (x) => clip(x / level, 0, 1)) };
+    if (!rules.data.some((x) => x)) return { level, mask, cleared, density: map(above, (x) => clip(x / level, 0, 1)) };
     const near = dilate(rules, 2).data;
     above.data.forEach((_, i) => (rules.data[i] || (near[i] && !mask.data[i])) && (above.data[i] = 0));
   }
@@ -391,9 +399,15 @@ function components({ mask, level }) {
   for (const part of parts) part.length = Math.max(part.right - part.left, part.bottom - part.top);
   const least = level < FAINT ? SPECK * side : Math.min(SPECK * side, SPECK_PIXELS);
   const kept = parts.filter((part) => part.length >= least);
-  const inner = kept.filter((part) => part.edge < part.length);
+  const inner = kept.filter((part) => part.edge < part.length && !inCorner(part, mask));
   const cropped = side < PAGE || !inner.some((part) => part.length >= DIGIT * side);
   return { labels, parts: withoutRings(cropped ? kept : inner, mask, labels) };
+}
+
+// The table beside a tilted sheet lies in a corner: at exactly two adjacent sides.
+function inCorner({ left, top, right, bottom, length }, mask) {
+  const sides = [(left === 0) + (right === mask.width), (top === 0) + (bottom === mask.height)];
+  return sides.every((n) => n === 1) && length < CORNER * longest(mask);
 }
 
 const gap = (a, b) => Math.hypot(
@@ -520,7 +534,7 @@ function preprocess(image) {
   if (ready) return { pixels: ready, place: { left: 0, top: 0, step: 1 } };
   const factor = Math.max(1, Math.floor(longest(levels) / COARSE)), coarse = average(levels, longest(levels) / factor);
   const found = factor > 1 && findDigit(coarse);
-  if (!found || found.parts[0].length < COARSE_DIGIT) return digitOf(findDigit(levels));
+  if (!found || found.foreground.cleared || found.parts[0].length < COARSE_DIGIT) return digitOf(findDigit(levels));
   const digit = digitOf(found), { left, top, step } = digit.place, across = levels.width / coarse.width;
   return { ...digit, place: { left: left * across, top: top * across, step: step * across } };
 }
