@@ -8,9 +8,9 @@ import pytest
 import typer
 from PIL import Image
 
-import house
 import mnistzoo
 import operators
+import package_diagram as diagram
 import reasons
 import study
 from mnistzoo import errors, zoo
@@ -165,18 +165,18 @@ def test_the_table_of_layers_is_wrong_where_it_is_known_to_be():
     ]
 
 
-def test_the_house_is_what_its_imports_say():
+def test_the_diagram_is_what_the_imports_say():
     """The drawing has every part on its layer, and its arrows lead down to all that is imported."""
-    drawing, imports = house.svg(), house.imports()
+    drawing, imports = diagram.svg(), diagram.imports()
     heights = {name: int(y) for y, name in re.findall(r'y="(\d+)">(\w+)<', drawing)}
     rows = sorted({*heights.values()})
     floors = [{name for name, y in heights.items() if y == row} for row in rows]
-    assert floors == house.layers()
+    assert floors == diagram.layers()
     arrows = {part: set() for part in imports}
     for part, other in re.findall(r'data-from="(\w+)" data-to="(\w+)"', drawing):
         assert heights[part] < heights[other]
         arrows[part].add(other)
-    assert all(house.reachable(p, arrows) == house.reachable(p, imports) for p in imports)
+    assert all(diagram.reachable(p, arrows) == diagram.reachable(p, imports) for p in imports)
 
 
 def questions():

@@ -218,6 +218,23 @@ def test_a_study_trains_on_a_folder(folder, tmp_path):
     assert documented.strip() == "-"
 
 
+@pytest.mark.slow
+def test_two_processes_train_on_a_folder(folder, tmp_path):
+    """Under torchrun, two processes train one model on a folder, and one of them prints it."""
+    options = [*COMMON, folder, "-o"]
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = [*launcher, "-m", "mnistzoo", "train", "exp1", *options, tmp_path / "together"]
+    done = warm.run(list(map(str, command)))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("of 30 test images correct") == 1
+    invoke("train", "exp1", *options, tmp_path / "alone")
+    together, alone = (
+        read_result(tmp_path / name / "metrics.json") for name in ("together", "alone")
+    )
+    assert (together.processes, together.run) == (2, alone.run)
+    assert together.epochs[0].loss == pytest.approx(alone.epochs[0].loss, rel=0.02)
+
+
 def test_images_are_read_in_the_style_of_the_model(folder, tmp_path):
     """A model of the plain style is evaluated on plain images, beside one of MNIST's style."""
     model = mnistzoo.exp5(pretrained=True)

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 from PIL import Image
 
+import mnistzoo
 import warm
 from mnistzoo.bulk.predictor import File, Predictor
 from mnistzoo.errors import ClusterError, InputError, MissingExtraError
@@ -128,6 +129,29 @@ def test_a_node_is_killed_while_it_predicts(tmp_path, cluster, few):
     assert [index for index, row in enumerate(rows) if "error" in row] == [150]
     expected = Predictor(load_model("exp5.world")).rows(map(File, files[:20]))
     assert rows[:20] == [json.loads(line) for line in expected]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(  # as above
+    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
+)
+def test_own_images_reach_every_node(tmp_path, cluster, few):
+    """A study of a folder trains on both nodes, with the weights of `train` on this machine."""
+    for index in range(60):
+        place = tmp_path / "images" / str(int(few.labels[index]) % 3)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(few.images[index].numpy()).save(place / f"{index}.png")
+    options = ["--pretrained", "--epochs", "1", "--data", tmp_path / "images"]
+    seeds = ["--seed", "0", "--seed", "1", "-o", tmp_path / "out", "--ray", cluster.address]
+    done = warm.run(["-W", "error", "-m", "mnistzoo", "study", "exp1", *options, *seeds])
+    assert done.returncode == 0, done.stderr
+    for seed in 0, 1:
+        alone = mnistzoo.train(
+            "exp1", tmp_path / "images", pretrained=True, epochs=1, seed=seed
+        ).result
+        found = read_result(tmp_path / "out" / f"exp1-fine-tune-{seed}.json")
+        assert (found.sha256, found.run) == (alone.sha256, alone.run)
+        assert found.dataset.num_train == 60
 
 
 def test_files_go_to_a_node_and_back(tmp_path, small_mnist):

@@ -38,7 +38,7 @@ def test_the_comparison_is_the_measured_one():
 
 
 def test_the_errors_are_those_of_the_best_model(tmp_path):
-    """The picture of wrong digits is what its command draws, for the most accurate model."""
+    """The figure of wrong digits is what its command draws, for the most accurate model."""
     pytest.importorskip("matplotlib", reason="an extra of the package")
     command = re.search(r"<!-- mnistzoo (plot errors (\w+)) -o (\S+) -->", TEXT)
     target = str(tmp_path / "errors.png")
@@ -72,11 +72,11 @@ def test_a_release_has_absolute_links():
     assert {"blob", "raw"} == {link.split("/")[5] for link in made}
 
 
-def test_pictures_are_small():
-    """The README's pictures are below 400 kB each."""
-    pictures = [link for link in links(TEXT) if link.endswith((".png", ".webp"))]
-    assert len(pictures) == 3
-    assert max((ROOT / picture).stat().st_size for picture in pictures) < 400_000
+def test_images_are_small():
+    """The README's images are below 400 kB each."""
+    images = [link for link in links(TEXT) if link.endswith((".png", ".webp"))]
+    assert len(images) == 3
+    assert max((ROOT / image).stat().st_size for image in images) < 400_000
 
 
 def test_two_commands_set_everything_up():

@@ -30,7 +30,7 @@ def _names(column: str) -> list[str]:
 
 
 def summary() -> str:
-    """Return a row for each tool: how much of what it says is right, and how long it takes."""
+    """Return a row for each tool: on how many networks it is right, its time and its memory."""
     headers = ("tool", "receptive fields right", "MACs right", "time", "memory (MiB)")
     return Table(headers, [_summary(tool) for tool in _names("tool")]).to_markdown()
 

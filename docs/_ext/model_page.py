@@ -70,8 +70,8 @@ def _fields(name: str, model: ConvNet, folder: Path) -> str:
     save(progression(model, mnist(train=False).images[0].numpy()), folder / f"{name}-fields.svg")
     return (
         "## Receptive fields\n\n"
-        "The receptive field of the middle unit of each convolution and pool, over the first test "
-        "image. It may reach beyond the image, into the padding.\n\n"
+        "The receptive field of the central unit of each convolution and pool, over the first test "
+        "image. It may extend beyond the image.\n\n"
         f"![Receptive fields of {name}, layer by layer]({name}-fields.svg)\n"
     )
 
@@ -88,8 +88,8 @@ def _effective(name: str, model: ConvNet, folder: Path) -> str:
     layer = [row.path for row in model.summary() if row.kind == "Conv2d"][-1]
     effective(model, layer, folder / f"{name}-effective.svg")
     return (
-        "The effective receptive field is the part that the last convolution's middle unit uses, "
-        "measured by its gradient over 100 images "
+        "The effective receptive field shows how much each pixel matters to the central unit of "
+        "the last convolution, measured by its gradient over 100 images "
         "([details](/explanation/receptive-fields.md#effective-receptive-fields)):\n\n"
         f"```sh\nmnistzoo plot receptive-field {name} --layer {layer}\n```\n\n"
         f"![Receptive field and effective receptive field of {layer}]({name}-effective.svg)\n"
@@ -109,8 +109,8 @@ def _answers(name: str, model: ConvNet, folder: Path) -> str:
         f"![Confusion matrix]({name}-confusion.svg)\n\n"
         f"### Errors\n\n```sh\nmnistzoo plot errors {name}\n```\n\n"
         f"All {found.total - found.correct} errors, the most confident first: label, prediction "
-        "and confidence. A frame marks an image whose label people dispute.\n\n"
-        f"![The test images that {name} classifies wrongly]({name}-errors.svg)\n"
+        "and confidence. A red frame marks a disputed label.\n\n"
+        f"![The test images that {name} misclassifies]({name}-errors.svg)\n"
     )
 
 

@@ -10,11 +10,11 @@ import typer
 from msgspec import to_builtins
 from typer.testing import CliRunner
 
-import house
+import package_diagram
 import study
 from mnistzoo.architectures import BUILDABLE
 from mnistzoo.cli import app
-from mnistzoo.data.world.fonts import FONTS, LEFT_OUT, Font
+from mnistzoo.data.world.fonts import FONTS, HELD_OUT, Font
 from mnistzoo.tables import Table
 from mnistzoo.training.recipes import RECIPES, get_recipe
 from reasons import WHY, Figure
@@ -114,14 +114,17 @@ def fonts() -> str:
 
 
 def _use(font: Font) -> str:
-    return "evaluation" if font in LEFT_OUT else "training"
+    return "evaluation" if font in HELD_OUT else "training"
 
 
 def modules() -> str:
-    """Return the house as a drawing, and a table of its rooms."""
-    rows = [(f"`{part}`", summary, f"{lines:,}") for part, summary, lines in house.rooms()]
+    """Return the diagram of the package, and a table of its parts."""
+    rows = [
+        (f"`{part}`", summary, f"{lines:,}") for part, summary, lines in package_diagram.parts()
+    ]
     table = Table(("part", "what it does", "lines"), rows, text_columns=2).to_markdown()
-    return f"```{{raw}} html\n{house.svg()}\n```\n\n{table}"
+    scrolled = f'<div style="overflow-x: auto">{package_diagram.svg()}</div>'
+    return f"```{{raw}} html\n{scrolled}\n```\n\n{table}"
 
 
 def commands() -> str:

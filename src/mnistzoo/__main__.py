@@ -8,7 +8,7 @@ ALLOCATIONS = 200_000
 
 
 def main() -> None:
-    """Run the command line. Ctrl+C is one line while it is imported, too."""
+    """Run the command line. Ctrl+C prints one line even during the import."""
     gc.set_threshold(ALLOCATIONS)
     try:
         from mnistzoo.cli import main as run

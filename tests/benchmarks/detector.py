@@ -67,7 +67,7 @@ def main() -> None:
         print(f"| {name} | {(found >= least).float().mean():.2%} kept |")
     fashion = np.frombuffer(gzip.decompress(FASHION.read_bytes())[16:], np.uint8)
     evaluated = {"Fashion-MNIST": converted(fashion.reshape(-1, 28, 28)[:500])}
-    for name, images in (negatives(fonts.LEFT_OUT, 1, 0.1) | evaluated).items():
+    for name, images in (negatives(fonts.HELD_OUT, 1, 0.1) | evaluated).items():
         print(f"| {name} | {(scores(model, images) < 0).float().mean():.1%} refused |")
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, WEIGHTS)
 
@@ -112,7 +112,7 @@ def positives(share: float) -> Tensor:
 def held_out_digits() -> dict[str, Tensor]:
     """Return digits that the training has not seen, by origin."""
     data, drawn = mnist(train=True), load_digits().images[::4]
-    glyphs = np.stack([fonts.draw(font, digit) for font in fonts.LEFT_OUT for digit in range(10)])
+    glyphs = np.stack([fonts.draw(font, digit) for font in fonts.HELD_OUT for digit in range(10)])
     optical = [np.rint(image * 255 / 16).astype(np.uint8) for image in drawn]
     large = [np.asarray(Image.fromarray(image).resize((64, 64))) for image in optical]
     return {

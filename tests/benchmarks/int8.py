@@ -1,6 +1,6 @@
 """Compare ways to quantize, on held-out training images: how far each moves the outputs.
 
-Run by hand: `python tests/benchmarks/int8.py`. It prints the table of docs/how-to/export.md. The
+Run by hand: `python tests/benchmarks/int8.py`. It prints the table of docs/explanation/int8.md. The
 images are the last 10,000 training images; calibration sees the first 500. For each way it counts
 the predictions that differ from the float model's, and sums how far the ten probabilities move.
 """

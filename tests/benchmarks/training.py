@@ -25,7 +25,9 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 import mnistzoo
+from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.data.mnist import FILES, Digits
+from mnistzoo.training.inputs import Splits
 from mnistzoo.training.loop import train_epoch
 from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
@@ -62,11 +64,19 @@ def documented_loop(root: Path) -> Iterator[int]:
             yield len(labels)
 
 
-def library(recipe: Recipe, dtype: torch.dtype | None = None) -> Iterator[int]:
-    """Train with the library's trainer, and yield the number of images of each epoch."""
+def library(
+    recipe: Recipe, dtype: torch.dtype | None = None, *, own: bool = False
+) -> Iterator[int]:
+    """Train with the library's trainer, and yield the number of images of each epoch.
+
+    With `own`, the images are a dataset of one's own.
+    """
     digits = mnistzoo.mnist(train=True)
-    part = Digits(digits.images[:1280], digits.labels[:1280])
+    part: Digits | ImageDataset = Digits(digits.images[:1280], digits.labels[:1280])
     run = Run("exp5", replace(recipe, epochs=10_000))
+    if own:
+        part = mnistzoo.load_dataset(part)
+        run = replace(run, dataset=Splits(part, part).describe())
     teacher = recipe.teacher and mnistzoo.get_model(recipe.teacher).eval()  # as fast untrained
     trainer = TrainingState(run, part, teacher or None)
     trainer.dtype = dtype or trainer.dtype
@@ -116,6 +126,7 @@ def main() -> None:
             "trainer, documented recipe": library(documented),
             "trainer, record recipe": library(record),
             "the same, on labels": library(on_labels),
+            "the same, on own images": library(on_labels, own=True),
             "the same, in float32": library(on_labels, torch.float32),
             "the same, in bfloat16": library(on_labels, torch.bfloat16),
         }

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from sklearn.datasets import load_digits
 
 from mnistzoo.cli.source import load
-from mnistzoo.data.world.fonts import FOLDER, LEFT_OUT, Font, check_installed
+from mnistzoo.data.world.fonts import FOLDER, HELD_OUT, Font, check_installed
 from mnistzoo.errors import ImageError
 from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.models.classify import classify
@@ -64,8 +64,8 @@ def convert(image: Pixels) -> Pixels:
 
 def fonts(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
     """Yield every digit of the held-out fonts, under each condition."""
-    check_installed(LEFT_OUT)
-    for font in LEFT_OUT:
+    check_installed(HELD_OUT)
+    for font in HELD_OUT:
         for digit in range(10):
             for name, condition in CONDITIONS.items():
                 page = condition(glyph(font, digit, bold=name == "bold"), rng)

@@ -54,7 +54,7 @@ INTERRUPTED = 130
 
 
 class _Group(TyperGroup):
-    """The commands. Ctrl+C is raised to `main`, which prints a line, where typer prints none."""
+    """The commands. Ctrl+C is raised to `main`, which prints a line; typer would print none."""
 
     def main(self, *args: Any, **options: Any) -> Any:
         try:

@@ -117,8 +117,7 @@ def analyze(
         print_tabular(found.roofline(analysis.Device(roofline)), format_)
     elif html is not None:
         images = None if image is None else load_image(model, module, found.input_shape, image)
-        path = found.save_html(html, images, title=model)
-        print_record(format_, {"file": str(path), "layers": len(found)}, f"{path}: {model}")
+        _print_page(found.save_html(html, images, title=model), model, len(found), format_)
     else:
         _print_rows(found, depth, fold, format_)
 
@@ -144,6 +143,10 @@ def _print_rows(found: Analysis, depth: int | None, fold: bool, format_: str) ->
 def print_tabular(found: Tabular[Any], format_: str) -> None:
     """Print an analysis, a roofline or a comparison."""
     print_formatted(format_, found.to_table(), found.to_dict() if format_ == "json" else None)
+
+
+def _print_page(path: Path, model: str, layers: int, format_: str) -> None:
+    print_record(format_, {"file": str(path), "layers": layers}, f"{path}: {model}")
 
 
 def _print_memory(peak: int, format_: str) -> None:

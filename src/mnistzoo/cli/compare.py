@@ -20,8 +20,8 @@ def compare(
 ) -> None:
     """Compare parameters, MACs, memory and receptive fields of two models.
 
-    Layers with the same path share a row. Peak memory is that of inference for one input, and
-    missing for a model that does not run without data.
+    Layers with the same path share a row. Peak memory is for inference on one input, and missing if
+    a model cannot run without data.
     """
     shapes = read_shapes(inputs)
     from mnistzoo import analysis

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.options import Models, Weights
+from mnistzoo.cli.options import Models, ReadingWeights
 from mnistzoo.cli.source import check, load, with_weights
 
 
 def demo(
     models: Models = None,
-    weights: Weights = None,
+    weights: ReadingWeights = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file to write.")] = Path(
         "mnistzoo.html"
     ),

@@ -12,7 +12,16 @@ import typer
 
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli.console import print_records, progress
-from mnistzoo.cli.options import Data, Format, Models, Strict, StyleName, StyleOption, Weights
+from mnistzoo.cli.options import (
+    Data,
+    Format,
+    Models,
+    Strict,
+    StyleName,
+    StyleOption,
+    Weights,
+    check_data_options,
+)
 from mnistzoo.cli.source import (
     check,
     check_data,
@@ -61,8 +70,7 @@ def evaluate(
     bins. The labels of 15 test images are disputed: errors on them count, and the last column is
     the accuracy without them.
     """
-    if data is None and (style or strict):
-        raise typer.BadParameter("--style and --strict need --data.")
+    check_data_options(data, style, strict)
     if data is not None and disputed:
         raise typer.BadParameter("--disputed applies to MNIST only. Leave out --data.")
     names = [with_weights(name, weights) for name in models or ARCHITECTURES]
@@ -74,9 +82,7 @@ def evaluate(
         (_record, HEADERS, _cells) if data is None else (_own_record, OWN_HEADERS, _own_cells)
     )
     records = [
-        make(name, result)
-        | ({"confusion": result.confusion.tolist()} if confusion else {})
-        | ({"classes": _per_class(result)} if per_class else {})
+        make(name, result) | _details(result, confusion, per_class)
         for name, result in found.items()
     ]
     print_records(format_, records, headers, map(cells, records))
@@ -85,6 +91,12 @@ def evaluate(
             _print_per_class(name, result, format_)
         if confusion:
             _print_confusion(name, result, format_)
+
+
+def _details(result: Evaluation, confusion: bool, per_class: bool) -> dict[str, Any]:
+    """Return what the options add to a record."""
+    matrix = {"confusion": result.confusion.tolist()} if confusion else {}
+    return matrix | ({"classes": _per_class(result)} if per_class else {})
 
 
 def _evaluate(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mnistzoo.cli.console import print_record
-from mnistzoo.cli.options import Format, Model, Weights, check_suffix
+from mnistzoo.cli.options import ExportWeights, Format, Model, check_suffix
 from mnistzoo.cli.source import load, with_weights
 from mnistzoo.storage.manifest import join_name, read_manifest
 
@@ -25,7 +25,7 @@ def export(
             "to draw on) or .h (a C header).",
         ),
     ],
-    weights: Weights = None,
+    weights: ExportWeights = None,
     bits: Annotated[
         int | None,
         typer.Option(

@@ -15,6 +15,7 @@ from mnistzoo.cli.source import check, is_folder, load
 
 if TYPE_CHECKING:
     from mnistzoo.models.convnet import ConvNet
+    from mnistzoo.storage.hub import PushResult
 
 Repository = Annotated[str, typer.Argument(metavar="REPO_ID", help="The repository, as user/name.")]
 Token = Annotated[
@@ -51,7 +52,7 @@ Revision = Annotated[
     str | None, typer.Option(help="The branch, tag or commit to pull.", show_default="main")
 ]
 ForceDownload = Annotated[
-    bool, typer.Option("--force-download", help="Download again what is cached.")
+    bool, typer.Option("--force-download", help="Download files even if they are cached.")
 ]
 
 
@@ -90,13 +91,18 @@ def push(
         dataset=dataset,
         card=card,
     )
+    print_record(format_, asdict(pushed), _describe(pushed))
+
+
+def _describe(pushed: PushResult) -> str:
+    """Return the lines to print after a push."""
     text = pushed.url if pushed.changed else f"{pushed.url} already holds these files."
     if pushed.card_kept:
         text += (
-            "\nThe edited model card was kept. To regenerate it, delete README.md on the Hub, and "
+            "\nThe edited model card was kept. To regenerate it, delete README.md on the Hub and "
             "push again."
         )
-    print_record(format_, asdict(pushed), text)
+    return text
 
 
 def _with_card(source: str) -> tuple[ConvNet, str | None]:

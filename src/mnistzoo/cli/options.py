@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, cast
 
 import typer
-from typer.models import ArgumentInfo
+from typer.models import ArgumentInfo, OptionInfo
 
 from mnistzoo.architectures import ARCHITECTURES, BUILDABLE
 from mnistzoo.errors import UnknownNameError
@@ -68,11 +68,24 @@ ModelOption = Annotated[
     typer.Option("--model", metavar="MODEL", help=_SOURCE, autocompletion=complete_model),
 ]
 
-Weights = Annotated[
-    str | None,
-    typer.Option(
-        "--weights", metavar="NAME", help="Weights of a model of the zoo: mnist, world or four-bit."
-    ),
+
+def _weights_option(default: str) -> OptionInfo:
+    """Return the option `--weights`."""
+    return cast(
+        "OptionInfo",
+        typer.Option(
+            "--weights",
+            metavar="NAME",
+            help="Pretrained weights: mnist, world or four-bit.",
+            show_default=default,
+        ),
+    )
+
+
+Weights = Annotated[str | None, _weights_option("mnist")]
+ReadingWeights = Annotated[str | None, _weights_option("world if the model has them, else mnist")]
+ExportWeights = Annotated[
+    str | None, _weights_option("world for .html, four-bit for .h with 4 bits, else mnist")
 ]
 
 
@@ -101,7 +114,7 @@ def check_suffix(*suffixes: str) -> Callable[[Path | None], Path | None]:
 
 
 Format = Annotated[
-    FormatName, typer.Option("--format", help="How to print the result; csv and json hold data.")
+    FormatName, typer.Option("--format", help="Output format; csv and json are for programs.")
 ]
 Results = Annotated[
     Path,
@@ -138,6 +151,14 @@ StyleOption = Annotated[
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail at the first image that cannot be read.")
 ]
+
+
+def check_data_options(data: Path | None, style: StyleName | None, strict: bool) -> None:
+    """Refuse the options of a dataset without one."""
+    if data is None and (style or strict):
+        raise typer.BadParameter("--style and --strict need --data.")
+
+
 RayAddress = Annotated[
     str | None,
     typer.Option(
@@ -172,26 +193,22 @@ def _check_recipes(names: str | list[str] | None) -> str | list[str] | None:
     return names
 
 
-RecipeName = Annotated[
-    str | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help=RECIPE_HELP,
-        callback=_check_recipes,
-        autocompletion=complete_recipe,
-    ),
-]
-RecipeNames = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--recipe",
-        metavar="NAME",
-        help=f"{RECIPE_HELP} Can be repeated.",
-        callback=_check_recipes,
-        autocompletion=complete_recipe,
-    ),
-]
+def _recipe_option(help_: str) -> OptionInfo:
+    """Return the option `--recipe`."""
+    return cast(
+        "OptionInfo",
+        typer.Option(
+            "--recipe",
+            metavar="NAME",
+            help=help_,
+            callback=_check_recipes,
+            autocompletion=complete_recipe,
+        ),
+    )
+
+
+RecipeName = Annotated[str | None, _recipe_option(RECIPE_HELP)]
+RecipeNames = Annotated[list[str] | None, _recipe_option(f"{RECIPE_HELP} Can be repeated.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

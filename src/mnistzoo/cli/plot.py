@@ -18,6 +18,7 @@ from mnistzoo.cli.options import (
     Strict,
     StyleName,
     StyleOption,
+    check_data_options,
     check_suffix,
 )
 from mnistzoo.cli.source import check, check_data, load, load_data, style_for, title
@@ -153,9 +154,9 @@ def errors(
     output: Output = Path("errors.png"),
     format_: Format = "table",
 ) -> None:
-    """Draw the misclassified images.
+    """Draw the misclassified images, the most confident errors first.
 
-    They are test images or your own, the most confident errors first.
+    The model is evaluated on the test images, or on your own.
     """
     evaluation, images = _evaluate(model, data, style, strict)
     from mnistzoo import plots
@@ -203,8 +204,7 @@ def _evaluate(
     model: str, data: Path | None, style: StyleName | None, strict: bool
 ) -> tuple[Evaluation, Tensor]:
     """Evaluate a model on the test images or those of a folder, and return the images too."""
-    if data is None and (style or strict):
-        raise typer.BadParameter("--style and --strict need --data.")
+    check_data_options(data, style, strict)
     check_data(data)
     loaded = load(model)
     from mnistzoo.data.mnist import mnist

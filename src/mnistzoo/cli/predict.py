@@ -11,7 +11,7 @@ import typer
 
 from mnistzoo.cli.console import print_records
 from mnistzoo.cli.images import STDIN, Images, image_files, report
-from mnistzoo.cli.options import Format, ModelOption, RayAddress, Weights, check_suffix
+from mnistzoo.cli.options import Format, ModelOption, RayAddress, ReadingWeights, check_suffix
 from mnistzoo.cli.source import check, load_arrays, with_weights
 from mnistzoo.errors import MnistZooError
 
@@ -43,7 +43,7 @@ T = TypeVar("T")
 def predict(
     images: Images,
     model: ModelOption = "exp5",
-    weights: Weights = None,
+    weights: ReadingWeights = None,
     output: Output = None,
     jobs: Jobs = None,
     ray: RayAddress = None,
@@ -56,8 +56,8 @@ def predict(
 
     Images that cannot be read are reported on stderr, and the exit status is 1.
 
-    With --output, predictions go to a file: a line of JSON for each image, with an "error" in
-    place of a prediction if it cannot be read. All cores are used. If it is interrupted, the same
+    With --output, predictions go to a file: a line of JSON for each image, with an "error" instead
+    of a prediction if it cannot be read. All cores are used. After an interruption, the same
     command resumes.
     """
     if output is None and (jobs is not None or ray is not None):
@@ -107,9 +107,9 @@ def _print_predictions(images: list[str], model: str, show: bool, format_: str) 
 def read(
     images: Images,
     model: ModelOption = "exp5",
-    weights: Weights = None,
+    weights: ReadingWeights = None,
     keep_all: Annotated[
-        bool, typer.Option("--all", help="Also show what is not a digit, such as letters.")
+        bool, typer.Option("--all", help="Also show marks that are not digits, such as letters.")
     ] = False,
     format_: Format = "table",
 ) -> None:

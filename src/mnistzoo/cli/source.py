@@ -111,7 +111,7 @@ def check_data(folder: Path | None) -> None:
 
 
 def load_arrays(source: str) -> NumpyModel:
-    """Load what `load` loads as NumPy arrays, without importing torch.
+    """Load a model as NumPy arrays, without importing torch.
 
     Raises:
         UnknownNameError, FileReadError, WeightsError: As for `load`.
@@ -150,7 +150,7 @@ def load_splits(folder: Path, style: StyleName | None, *, strict: bool = False) 
 
 
 def style_for(model: ConvNet, style: StyleName | None) -> StyleName | None:
-    """Return the style that is asked for, or "plain" for a model that was trained with it."""
+    """Return the requested style, or "plain" for a model that was trained with it."""
     return StyleName.plain if style is None and model.style == "plain" else style
 
 

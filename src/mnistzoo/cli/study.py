@@ -25,6 +25,7 @@ from mnistzoo.cli.options import (
     Strict,
     StyleOption,
     Validation,
+    check_data_options,
     folder,
 )
 from mnistzoo.cli.results import print_results
@@ -79,8 +80,7 @@ def study(
     """
     if jobs is not None and ray is not None:
         raise typer.BadParameter("Choose one of --jobs and --ray.")
-    if data is None and (style or strict):
-        raise typer.BadParameter("--style and --strict need --data.")
+    check_data_options(data, style, strict)
     names = models or list(ARCHITECTURES)
     check_names(names)
     check_data(data)

@@ -22,6 +22,7 @@ from mnistzoo.cli.options import (
     StyleOption,
     Trainable,
     Validation,
+    check_data_options,
     folder,
 )
 from mnistzoo.cli.source import check_data, check_names, is_folder, load, load_splits
@@ -65,8 +66,7 @@ def train(
     If MODEL is a folder, training starts from the features of the model in it. Under `torchrun`,
     all processes train one model together.
     """
-    if data is None and (style or strict):
-        raise typer.BadParameter("--style and --strict need --data.")
+    check_data_options(data, style, strict)
     if not is_folder(model):
         check_names([model], BUILDABLE)
     check_data(data)

@@ -67,14 +67,13 @@ def export(
 ) -> Exported:
     """Write a model for another runtime, and return the path, size and digest of the file.
 
-    It is exported in evaluation mode, with batch norm folded. Other runtimes than a page or a C
-    header take `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by
-    `mnistzoo.transforms()`, and return `log_probabilities` of shape `(batch, num_classes)`. The
-    batch size is free, except in a pte program, which takes one image.
+    The model is exported in evaluation mode, with batch norm folded. ONNX files and programs take
+    `images`, float32 of shape `(batch, 1, 28, 28)`, normalized as by `mnistzoo.transforms()`, and
+    return `log_probabilities` of shape `(batch, num_classes)`. A pte program takes one image.
 
     Args:
         model: A pretrained or trained model. For 4 bits, use `pretrained="four-bit"` if it exists.
-        output: The file to write. It is replaced in one step.
+        output: The file to write.
         format: One of `FORMATS`. Default: the suffix of `output`.
         bits: Bits of a weight, by format: see `BITS`. Default: 32, or 8 in a C header.
         title: Title of a page or a header. Default: the model's name.
@@ -82,7 +81,7 @@ def export(
     Raises:
         UnknownNameError: The format does not exist.
         InputError: The format does not have those bits, the weights are not finite, or a model of
-            the plain style would have a page or integer weights.
+            the plain style is exported as a page or with integer weights.
         WeightsError: A layer differs from what the architecture describes.
         MissingExtraError: The packages that write the format are not installed.
         FileWriteError: The file cannot be written. Nothing is left half-written.

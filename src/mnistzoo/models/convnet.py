@@ -44,8 +44,7 @@ class ConvNet(HubMixin):
         classifier: A linear layer from the flattened features to the classes.
         num_features: Inputs of the classifier.
         labels: Names of the classes, or None if they are only numbered. Saved with the model.
-        style: How images become 28×28 pixels: "mnist" or "plain", see `mnistzoo.load_dataset`.
-            Saved with the model.
+        style: "mnist" or "plain": how `load_dataset` converts images. Saved with the model.
 
     Raises:
         InputError: `num_classes` is not a positive integer, or the image is too small for the
@@ -111,7 +110,7 @@ class ConvNet(HubMixin):
         return self.classifier
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Replace the classifier by a new, randomly initialized one, whose classes have no names.
+        """Replace the classifier by a randomly initialized one, whose classes have no names.
 
         >>> import mnistzoo
         >>> model = mnistzoo.exp5(pretrained=True)
@@ -165,9 +164,9 @@ class ConvNet(HubMixin):
     def fused(self) -> ConvNet:
         """Return a faster copy for inference, in evaluation mode.
 
-        Batch norm is folded into the convolutions, pruning masks and parametrizations are made
+        Batch norm is folded into the convolutions, pruning and parametrizations are made
         permanent, and the memory format is channels-last. Probabilities agree within 1e-5 in
-        float32. Later changes to this model do not reach the copy.
+        float32. The copy does not follow later changes to this model.
 
         >>> import mnistzoo
         >>> model = mnistzoo.exp5(pretrained=True)
@@ -176,7 +175,7 @@ class ConvNet(HubMixin):
         True
 
         Raises:
-            InputError: The model has hooks, which folded layers could not call as before.
+            InputError: The model has hooks, which folded layers could not call.
         """
         return fuse(self)
 
@@ -189,8 +188,8 @@ class ConvNet(HubMixin):
     ) -> Prediction | list[Prediction]:
         """Classify the digit in an image, or in each image of a list or tuple.
 
-        Each image runs on its own, so it gets the same numbers alone and in a list, and hooks run
-        once per image. For many images, `model.fused().predict(images)` is faster.
+        Images run one by one, so the results do not depend on the others. For many images,
+        `model.fused().predict(images)` is faster.
 
         >>> import mnistzoo
         >>> model = mnistzoo.exp5(pretrained=True)
@@ -202,8 +201,7 @@ class ConvNet(HubMixin):
                 not normalized. See `mnistzoo.transforms()` for shapes and ranges.
 
         Raises:
-            ImageError: The image is damaged, too large, or blank. In a list, this message and the
-                next two name the image.
+            ImageError: The image is damaged, too large, or blank.
             FileReadError: A path cannot be read.
             InputError: An object is not an image, the list is empty, or the model's parameters
                 have several dtypes or devices.
@@ -216,16 +214,13 @@ class ConvNet(HubMixin):
     def read(self, image: ImageLike, *, keep_all: bool = False) -> Reading:
         """Return every digit in an image, in reading order, with its box in pixels.
 
-        Digits that touch are split where that is plainly better than not to. What is not a digit
-        is left out unless `keep_all` is set. Arguments and errors are those of `predict`.
+        Touching digits are split. Other marks are left out unless `keep_all` is set. Arguments and
+        errors are those of `predict`.
 
         >>> import mnistzoo
         >>> first, second, *_ = mnistzoo.mnist(train=False).images
-        >>> page = torch.cat([first, second], dim=1)  # one beside the other
-        >>> reading = mnistzoo.exp5(pretrained=True).read(page)
-        >>> [digit.label for digit in reading]
-        [7, 2]
-        >>> reading.text
+        >>> page = torch.cat([first, second], dim=1)  # side by side
+        >>> mnistzoo.exp5(pretrained=True).read(page).text
         '72'
         """
         from mnistzoo.images.prediction import read

@@ -12,7 +12,7 @@ from torch import nn
 from mnistzoo.architectures import BUILDABLE, Architecture, Style
 from mnistzoo.errors import HubError, InputError, WeightsError
 from mnistzoo.files import check_path, is_dir
-from mnistzoo.models.folding import is_reparametrized
+from mnistzoo.models.checks import check_layers
 from mnistzoo.models.tensors import to_arrays
 from mnistzoo.storage.edited_card import update_folder
 from mnistzoo.storage.model_card import build_card
@@ -67,8 +67,8 @@ class HubMixin(nn.Module, ABC):
     ) -> Self:
         """Load a model from a folder or the Hugging Face Hub, in evaluation mode.
 
-        Every load is checked: the config against its schema, the weights against the SHA-256 in the
-        config (and the Hub's, where it states one), then each tensor's name, shape and dtype.
+        Every load checks the config against its schema, the weights against the SHA-256 in the
+        config and the Hub's, and each tensor's name, shape and dtype.
 
         >>> import tempfile, mnistzoo
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -77,12 +77,12 @@ class HubMixin(nn.Module, ABC):
         21000
 
         Args:
-            repo_id_or_folder: A folder that `save_pretrained` wrote, or `"user/name"` if there
-                is no such folder. Use `get_model` for the zoo's own weights.
+            repo_id_or_folder: A folder that `save_pretrained` wrote, or else a repository,
+                `"user/name"`. Use `get_model` for the zoo's own weights.
             revision: A branch, tag or commit. Default: `main`. A cached commit needs no request.
             token: Access token. Default: `HF_TOKEN` or the stored one. `False` sends none.
             cache_dir: The Hub client's cache. Default: the client's own.
-            force_download: Download again what is cached.
+            force_download: Download files even if they are cached.
             local_files_only: Make no request.
 
         Raises:
@@ -94,7 +94,7 @@ class HubMixin(nn.Module, ABC):
         check_path(repo_id_or_folder)
         source = os.fspath(repo_id_or_folder)
         if not isinstance(repo_id_or_folder, str) or _names_folder(source):
-            return cls.from_saved(unpack(read_folder(repo_id_or_folder), source))
+            return cls.from_saved(unpack(read_folder(source), source))
         from mnistzoo.storage.hub import pull
 
         try:
@@ -203,26 +203,7 @@ class HubMixin(nn.Module, ABC):
         Raises:
             WeightsError: A layer was added, removed or changed, or is pruned or parametrized.
         """
-        for path, layer in self.named_modules():
-            if is_reparametrized(layer):
-                raise WeightsError(
-                    f"Expected plain weights, got {path}, which is pruned or parametrized. Make "
-                    "that permanent first: torch.nn.utils.prune.remove, or "
-                    "torch.nn.utils.parametrize.remove_parametrizations."
-                )
-        if any(tensor.is_meta for tensor in self.state_dict().values()):
-            raise WeightsError(
-                "Expected weights with values, got the meta device. Load some first."
-            )
-        as_built = self.on_meta(self.architecture, self.num_classes)
-        own, built = map(_describe_layers, (self, as_built))
-        for path in (*own, *built):
-            if own.get(path) != built.get(path):
-                raise WeightsError(
-                    f"Expected {self.architecture.name} as its architecture describes it, got "
-                    f"{path}: {own.get(path, 'missing')} instead of {built.get(path, 'nothing')}. "
-                    "Files hold only weights. Restore the layer, or save model.state_dict()."
-                )
+        check_layers(self, self.on_meta(self.architecture, self.num_classes))
 
     def _pack(
         self, accuracy: float | None, dataset: str | None, provenance: dict[str, Any] | None = None
@@ -244,9 +225,3 @@ class HubMixin(nn.Module, ABC):
 def _names_folder(source: str) -> bool:
     """Whether a string names a folder: one that exists, or anything that is not `user/name`."""
     return source.count("/") != 1 or source.startswith((".", "~", "/")) or is_dir(source)
-
-
-def _describe_layers(module: nn.Module) -> dict[str, str]:
-    """Return the settings of each layer without children, by path, except for `inplace`."""
-    parts = [(path, part) for path, part in module.named_modules() if not list(part.children())]
-    return {path: repr(part).replace("inplace=True", "") for path, part in parts}

@@ -57,11 +57,11 @@ def get_model(
     Linear(in_features=108, out_features=26, bias=True)
 
     Args:
-        name: One of `list_models()`, or "teacher", which has no pretrained weights. The name may
-            end in that of the weights: "exp5.world".
-        pretrained: Load shipped weights and set evaluation mode: True for those trained on MNIST,
-            or the name of others, such as "world". If `num_classes` is not 10, the features are
-            pretrained and the classifier is new.
+        name: One of `list_models()`, or "teacher", which has no pretrained weights. It may name
+            weights, too: "exp5.world".
+        pretrained: Load shipped weights and set evaluation mode. True loads those trained on
+            MNIST, a name such as "world" others. If `num_classes` is not 10, only the features
+            are pretrained.
         num_classes: Outputs of the classifier.
 
     Raises:
@@ -82,13 +82,19 @@ def get_model(
         )
     model = ConvNet(BUILDABLE[architecture], num_classes=num_classes)
     if pretrained:
-        name = join_name(architecture, weights if pretrained is True else pretrained)
-        state = pretrained_state_dict(name)
-        if num_classes != NUM_CLASSES:
-            state |= to_arrays(model.float().classifier.state_dict(prefix="classifier."))
-        load_into(model.float(), state, f"The pretrained {name}")
-        model.to(torch.get_default_dtype()).eval()
+        _load_pretrained(
+            model, join_name(architecture, weights if pretrained is True else pretrained)
+        )
     return model
+
+
+def _load_pretrained(model: ConvNet, name: str) -> None:
+    """Load shipped weights; a model of other classes keeps its classifier."""
+    state = pretrained_state_dict(name)
+    if model.num_classes != NUM_CLASSES:
+        state |= to_arrays(model.float().classifier.state_dict(prefix="classifier."))
+    load_into(model.float(), state, f"The pretrained {name}")
+    model.to(torch.get_default_dtype()).eval()
 
 
 @_explain_arguments

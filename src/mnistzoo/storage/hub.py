@@ -88,7 +88,7 @@ def pull(
         revision: A branch, tag or commit. Default: `main`.
         token: See `huggingface_hub`.
         cache_dir: See `huggingface_hub`.
-        force_download: Download again what is cached.
+        force_download: Download files even if they are cached.
         local_files_only: Make no request.
         with_card: Include the card, if there is one.
 
@@ -123,7 +123,7 @@ def _client(token: str | bool | None) -> HfApi:
     """Return the Hub's client.
 
     Raises:
-        InputError: The token is empty, as of a variable that is not set.
+        InputError: The token is empty, for example from an unset variable.
     """
     if token == "":
         raise InputError(
@@ -146,7 +146,7 @@ def push(
     """Commit `files` to a repository, unless it holds them already.
 
     The repository and the branch are created if they do not exist. An edited card there keeps its
-    text, see `merge_card`. If someone else commits meanwhile, everything is redone on top of that.
+    text, see `merge_card`. If someone else commits meanwhile, the push is repeated on top of that.
 
     Args:
         repo_id: `user/name`.

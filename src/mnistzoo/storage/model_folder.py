@@ -69,7 +69,7 @@ class ModelConfig(Record, frozen=True, omit_defaults=True):
 
 
 class SavedModel(NamedTuple):
-    """A config and its weights, which were checked: their digest, and that they fit.
+    """A config and its weights, checked against each other.
 
     Attributes:
         source: Where they come from, for messages.
@@ -92,7 +92,7 @@ def pack(
 ) -> tuple[ModelConfig, dict[str, bytes]]:
     """Return the config of a model, and its `config.json` and `model.safetensors`.
 
-    Shipped weights are written as the very file that ships, so they keep its SHA-256.
+    Shipped weights are written as the shipped file, byte for byte, so they keep its SHA-256.
 
     Args:
         architecture: Name of the architecture.
@@ -106,14 +106,7 @@ def pack(
         InputError: The labels are not one for each class, or there is no such style.
         WeightsError: The files could not be loaded again.
     """
-    weights = find_shipped_file(architecture, state_dict)
-    if weights is None:
-        weights = serialize_state_dict(state_dict, provenance or {"architecture": architecture})
-    if len(weights) > MAX_BYTES:
-        raise WeightsError(
-            f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
-            "Use fewer classes."
-        )
+    weights = _serialize(architecture, state_dict, provenance)
     if style not in get_args(Style):
         raise InputError(f"Expected the style 'mnist' or 'plain', got {style!r}. Set model.style.")
     config = ModelConfig(
@@ -134,6 +127,19 @@ def pack(
         )
     unpack(files, "The saved model")
     return config, files
+
+
+def _serialize(architecture: str, state_dict: Arrays, provenance: dict[str, Any] | None) -> bytes:
+    """Return the weights file: the shipped one if it holds these weights."""
+    weights = find_shipped_file(architecture, state_dict)
+    if weights is None:
+        weights = serialize_state_dict(state_dict, provenance or {"architecture": architecture})
+    if len(weights) > MAX_BYTES:
+        raise WeightsError(
+            f"Expected weights of at most {MAX_BYTES:,} bytes, got {len(weights):,}. "
+            "Use fewer classes."
+        )
+    return weights
 
 
 def unpack(files: dict[str, bytes], source: str) -> SavedModel:
@@ -182,7 +188,7 @@ def read_folder(folder: str | os.PathLike[str]) -> dict[str, bytes]:
 
 
 def write_folder(folder: str | os.PathLike[str], files: dict[str, bytes]) -> None:
-    """Write a saved model to a folder, in place of one that may be there.
+    """Write a saved model to a folder, replacing any model there.
 
     If the process is killed, the folder holds the complete old or new model: the new weights are
     written beside the old ones, and writing `config.json`, which states their digest, is the step

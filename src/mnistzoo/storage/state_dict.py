@@ -1,8 +1,7 @@
 """State dicts as safetensors files: strict, checked loads and reproducible saves.
 
-Tensors are NumPy arrays here, so that reading weights needs no torch. A file is read once. The
-digest is taken of the same bytes that the arrays are made from, so what was checked is what is
-loaded.
+Tensors are NumPy arrays here, so reading weights needs no torch. A file is read once: the bytes
+that are hashed are the bytes that are loaded.
 """
 
 from __future__ import annotations
@@ -85,7 +84,7 @@ def parse_state_dict(data: bytes, source: str, *, expected_sha256: str | None = 
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read the provenance that a weights file of this library carries.
+    """Read the provenance in a weights file of this library.
 
     Raises:
         WeightsError: The file is missing, is not safetensors, or has no such metadata.

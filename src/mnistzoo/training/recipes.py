@@ -131,7 +131,7 @@ FASHION = Recipe(
 )
 """Training on images other than handwriting, from random weights, with flips and small shifts.
 
-It was tried for exp5 on the last 10,000 training images of Fashion-MNIST, and not tuned. `_CHOSEN`
+It was tried for exp5 on 10,000 held-out training images of Fashion-MNIST, and not tuned. `_CHOSEN`
 trains the models without batch norm by SGD, which was not tried.
 """
 

@@ -3,12 +3,12 @@
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const [head, body] = ["thead tr", "tbody"].map((place) => document.querySelector(place));
-const canvas = $("image"), pen = canvas.getContext("2d"), heat = $("heat").querySelector("input");
+const canvas = $("image"), context = canvas.getContext("2d"), heat = $("heat").querySelector("input");
 const [height, width] = data.size.length === 1 ? [1, data.size[0]] : data.size.slice(-2);
 const computed = data.rows.some((each) => each.effective);
 const LONGEST = 800, STRIP = 60, MAX_DOTS = 4096;
 const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-let picture = null, row = null, unit = [], sorted = { column: null, sign: 1 };
+let background = null, row = null, unit = [], sorted = { column: null, sign: 1 };
 
 const element = (name, properties = {}, ...children) => {
   const made = Object.assign(document.createElement(name), properties);
@@ -103,13 +103,13 @@ function draw() {
   const [sx, sy] = [scale, height === 1 ? STRIP : scale];
   Object.assign(canvas, { width: width * sx, height: height * sy });
   const color = (name) => getComputedStyle(canvas).getPropertyValue(name);
-  pen.fillStyle = color("--card");
-  pen.fillRect(0, 0, canvas.width, canvas.height);
-  pen.imageSmoothingEnabled = false;
-  if (picture) pen.drawImage(picture, 0, 0, canvas.width, canvas.height);
+  context.fillStyle = color("--card");
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.imageSmoothingEnabled = false;
+  if (background) context.drawImage(background, 0, 0, canvas.width, canvas.height);
   const central = row?.effective && row.effective.unit.every((n, axis) => n === unit[axis]);
   $("heat").hidden = !row?.effective;
-  if (central && heat.checked) pen.drawImage(decoded(row.effective), 0, 0, canvas.width, canvas.height);
+  if (central && heat.checked) context.drawImage(decoded(row.effective), 0, 0, canvas.width, canvas.height);
   describe(central);
   const found = axes();
   if (!found.length || data.size.length > 3) return;
@@ -117,12 +117,12 @@ function draw() {
   dots(down, across, sx, sy, color("--bar"));
   const [x0, x1] = [across.first[j], across.last[j] + 1], [y0, y1] = down ? [down.first[i], down.last[i] + 1] : [0, 1];
   if (x1 <= x0 || y1 <= y0) return;
-  pen.strokeStyle = color("--mark");
-  pen.lineWidth = 4;
-  pen.strokeRect(x0 * sx + 2, y0 * sy + 2, (x1 - x0) * sx - 4, (y1 - y0) * sy - 4);
+  context.strokeStyle = color("--mark");
+  context.lineWidth = 4;
+  context.strokeRect(x0 * sx + 2, y0 * sy + 2, (x1 - x0) * sx - 4, (y1 - y0) * sy - 4);
   if (!central || !heat.checked) {
-    pen.fillStyle = "#ff924833";
-    pen.fillRect(x0 * sx, y0 * sy, (x1 - x0) * sx, (y1 - y0) * sy);
+    context.fillStyle = "#ff924833";
+    context.fillRect(x0 * sx, y0 * sy, (x1 - x0) * sx, (y1 - y0) * sy);
   }
 }
 
@@ -131,23 +131,23 @@ function dots(down, across, sx, sy, color) {
   const rows = down ? down.first.length : 1, columns = across.first.length;
   const place = (i, j) => [(center(across, j) + 0.5) * sx, down ? (center(down, i) + 0.5) * sy : sy / 2];
   const dot = (i, j, radius) => {
-    pen.beginPath();
-    pen.arc(...place(i, j), radius, 0, 7);
-    pen.fill();
+    context.beginPath();
+    context.arc(...place(i, j), radius, 0, 7);
+    context.fill();
   };
-  pen.fillStyle = color;
+  context.fillStyle = color;
   if (rows * columns <= MAX_DOTS) for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) dot(i, j, 3);
   dot(...(down ? plane(unit) : [0, unit[0]]), 7);
 }
 
 // Images are decoded once, and drawn when they are.
 function decoded(effective) {
-  if (!effective.picture) {
-    effective.picture = new Image();
-    effective.picture.onload = draw;
-    effective.picture.src = effective.image;
+  if (!effective.decoded) {
+    effective.decoded = new Image();
+    effective.decoded.onload = draw;
+    effective.decoded.src = effective.image;
   }
-  return effective.picture;
+  return effective.decoded;
 }
 
 function describe(central) {
@@ -194,7 +194,7 @@ canvas.onkeydown = (event) => {
 
 async function show(source) {
   try {
-    picture = await createImageBitmap(source);
+    background = await createImageBitmap(source);
     draw();
   } catch {
     $("unit").textContent = `${source.name || "The image"} is not an image that this browser can read.`;
@@ -216,9 +216,9 @@ head.append(...data.columns.map((name, index) => {
 }));
 document.querySelector("aside").hidden = !data.size.length;
 if (data.image) {
-  picture = new Image();
-  picture.onload = draw;
-  picture.src = data.image;
+  background = new Image();
+  background.onload = draw;
+  background.src = data.image;
 }
 const last = data.rows[data.chosen];
 if (last) {

@@ -73,10 +73,10 @@ truetype/yusei-magic/YuseiMagic-Regular.ttf fonts-yusei-magic OFL-1.1
 FONTS = tuple(Font(*row.split(" ", 2)) for row in _ROWS.strip().splitlines())
 """Every font, sorted by file. No two are of one family."""
 
-LEFT_OUT = FONTS[1::4]
+HELD_OUT = FONTS[1::4]
 """Every fourth font, held out for evaluation."""
 
-TRAINING = tuple(font for font in FONTS if font not in LEFT_OUT)
+TRAINING = tuple(font for font in FONTS if font not in HELD_OUT)
 """The fonts of the training set."""
 
 

@@ -1,4 +1,4 @@
-"""The layers of the package as a drawing, made from its imports."""
+"""The layers of the package as a diagram, made from its imports."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "mnistzoo"
 
-WIDTH, FLOOR, HEIGHT, GAP = 480, 74, 34, 10
-"""In pixels: width of the drawing, distance of floors, height of a room, gap between rooms."""
+WIDTH, ROW, HEIGHT, GAP = 1170, 96, 34, 10
+"""In pixels: width of the diagram, distance of rows, height of a box, gap between boxes."""
 
 Imports = dict[str, set[str]]
 Places = dict[str, tuple[int, int]]
 
 STYLE = """
-.house { width: 100%; max-width: 560px; font: 16px var(--font-stack, sans-serif) }
-.house rect { fill: var(--color-background-secondary, #f8f9fb) }
-.house rect, .house path { stroke: var(--color-foreground-muted, #6b6f76) }
-.house path { fill: none } .house marker path { fill: var(--color-foreground-muted, #6b6f76) }
-.house text { fill: var(--color-foreground-primary, #000); text-anchor: middle }
+.package { width: 100%; min-width: 640px; font: 16px var(--font-stack, sans-serif) }
+.package rect { fill: var(--color-background-secondary, #f8f9fb) }
+.package rect, .package path { stroke: var(--color-foreground-muted, #6b6f76) }
+.package path { fill: none } .package marker path { fill: var(--color-foreground-muted, #6b6f76) }
+.package text { fill: var(--color-foreground-primary, #000); text-anchor: middle }
 """
 
 
@@ -79,36 +79,36 @@ def arrows(edges: Imports) -> list[tuple[str, str]]:
 
 
 def svg() -> str:
-    """Draw the house: a floor for each layer, a room for each part, an arrow for each import."""
-    floors, drawn = layers(), arrows(imports())
-    places = _places(floors, drawn)
+    """Draw the diagram: a row for each layer, a box for each part, an arrow for each import."""
+    rows, drawn = layers(), arrows(imports())
+    places = _places(rows, drawn)
     lines = [_arrow(part, other, places) for part, other in drawn]
-    width = WIDTH // max(3, *map(len, floors)) - GAP
-    rooms = [_room(part, *place, width) for part, place in places.items()]
-    height = FLOOR * (len(floors) - 1) + HEIGHT + 4
+    width = WIDTH // max(3, *map(len, rows)) - GAP
+    boxes = [_box(part, *place, width) for part, place in places.items()]
+    height = ROW * (len(rows) - 1) + HEIGHT + 4
     head = (
-        f'<svg class="house" viewBox="0 -2 {WIDTH} {height}" role="img" '
+        f'<svg class="package" viewBox="0 -2 {WIDTH} {height}" role="img" '
         'aria-label="The parts of the package and what they import">'
         '<marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0L8 4L0 8z"/></marker>'
     )
-    return "\n".join([f"<style>{STYLE}</style>", head, *lines, *rooms, "</svg>"])
+    return "\n".join([f"<style>{STYLE}</style>", head, *lines, *boxes, "</svg>"])
 
 
-def _places(floors: Sequence[set[str]], drawn: Sequence[tuple[str, str]]) -> Places:
-    """Return the top center of each room, rooms of a floor in the order of what imports them."""
+def _places(rows: Sequence[set[str]], drawn: Sequence[tuple[str, str]]) -> Places:
+    """Return the top center of each box, boxes of a row in the order of what imports them."""
     places: Places = {}
-    for row, floor in enumerate(floors):
+    for number, row in enumerate(rows):
         centers = {}
-        for part in sorted(floor):
+        for part in sorted(row):
             above = [places[other][0] for other, target in drawn if target == part]
             centers[part] = sum(above) / len(above) if above else WIDTH / 2
         for column, part in enumerate(sorted(centers, key=lambda part: centers[part])):
-            places[part] = round(WIDTH * (column + 0.5) / len(floor)), FLOOR * row
+            places[part] = round(WIDTH * (column + 0.5) / len(row)), ROW * number
     return places
 
 
-def _room(part: str, x: int, y: int, width: int) -> str:
+def _box(part: str, x: int, y: int, width: int) -> str:
     return (
         f'<rect x="{x - width // 2}" y="{y}" width="{width}" height="{HEIGHT}" rx="5"/>'
         f'<text x="{x}" y="{y + 23}">{escape(part)}</text>'
@@ -131,12 +131,12 @@ def summary(part: str) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
-def rooms() -> Sequence[tuple[str, str, int]]:
-    """Return each part with its summary and its lines of source, top to bottom."""
+def parts() -> Sequence[tuple[str, str, int]]:
+    """Return each part, its summary and its lines of source, top to bottom."""
     return [
         (part, summary(part), sum(map(_lines, files_of(part))))
-        for floor in layers()
-        for part in sorted(floor)
+        for row in layers()
+        for part in sorted(row)
     ]
 
 
