@@ -638,6 +638,8 @@ def test_an_analysis_as_a_page(tmp_path, test_images, failed):
     assert "middle half" in page.read_text("utf8")
     assert "Cannot read" in failed("analyze", "torchvision:resnet18", *shape, page)[1]
     invoke("analyze", "exp1", "--image", image, status=2)
+    status, message = failed("analyze", "exp1", "--html", image)
+    assert (status, "ends in .html" in message) == (2, True)
 
 
 def test_memory_and_time_of_a_model(failed):
@@ -645,6 +647,8 @@ def test_memory_and_time_of_a_model(failed):
     analysis = mnistzoo.exp5().summary()
     peak = analysis.peak_memory()
     assert f"{peak:,} bytes" in invoke("analyze", "exp5", "--memory", "inference")
+    for format_, line in (("markdown", f"| peak_memory | {peak:,} |"), ("latex", f"& {peak:,}")):
+        assert line in invoke("analyze", "exp5", "--memory", "inference", "--format", format_)
     options = ("--memory", "training", "--batch-size", 8, "--format", "json")
     record = json.loads(invoke("analyze", "exp5", *options))
     assert record == {"peak_memory": analysis.peak_memory(training=True, batch_size=8)}

@@ -76,6 +76,12 @@ def test_latex_reads_back_to_the_cells():
     assert "caption" not in Table(TABLE.columns, TABLE.rows).to_latex()
 
 
+def test_wide_characters_take_two_columns():
+    """Columns line up in a terminal, whatever the script; combining marks take no column."""
+    table = Table(("class", "images"), [("数字", 10), ("e\u0301", 5), ("digit", 7)])
+    assert str(table).splitlines()[1:] == ["数字       10", "e\u0301           5", "digit       7"]
+
+
 def test_text_is_aligned():
     """Text aligns left, numbers align right, and lines have no trailing spaces."""
     assert str(TABLE) == (
@@ -149,6 +155,7 @@ def test_a_narrow_terminal_cuts_no_number(width):
         Table(("file", "class"), [("a.png", "7"), ("b[bold].png", None)], text_columns=2),
         Table(("a", "b"), []),
         Table(("a b c", "d"), [("x" * 30, "y" * 40)]),
+        Table(("class", "images"), [("數字", 10), ("e\u0301", 5), ("digit", 7)]),
     ],
 )
 def test_simple_tables_are_printed_as_by_rich(table, capsys):
@@ -162,12 +169,10 @@ def test_simple_tables_are_printed_as_by_rich(table, capsys):
 @pytest.mark.parametrize(
     "table",
     [
-        Table(("a",), [("數字",)]),
-        Table(("a",), [("e\u0301",)]),
         Table(("a",), [("x " * 41,)]),
         Table(("a",), [("x",)], caption="b"),
     ],
 )
 def test_other_tables_need_rich(table):
-    """Wide characters, long lines and captions are left to rich."""
+    """Long lines and captions are left to rich."""
     assert not console._print_simple(table)

@@ -16,7 +16,7 @@ OURS = "mnistzoo"
 
 
 def rows() -> list[Row]:
-    """Return a row for each network and tool, as `tests/benchmarks/peers.py` writes them."""
+    """Return a row for each model and tool, as `tests/benchmarks/peers.py` writes them."""
     with FILE.open(encoding="utf8", newline="") as file:
         return list(csv.DictReader(file))
 
@@ -36,9 +36,9 @@ def summary() -> str:
 
 
 def _summary(tool: str) -> Sequence[str]:
-    found, ours = _of(tool), {row["network"]: row for row in _of(OURS)}
+    found, ours = _of(tool), {row["model"]: row for row in _of(OURS)}
     ratios = [
-        float(row["milliseconds"]) / float(ours[row["network"]]["milliseconds"])
+        float(row["milliseconds"]) / float(ours[row["model"]]["milliseconds"])
         for row in found
         if row["milliseconds"]
     ]
@@ -52,32 +52,39 @@ def _summary(tool: str) -> Sequence[str]:
 
 
 def _share(found: Sequence[Row], column: str) -> str:
-    """Return how many networks a tool is right on, or a dash if it says nothing of any."""
+    """Return how many models a tool is right on, or a dash if it says nothing of any."""
     said = [row[f"{column}_right"] for row in found]
     return f"{said.count('True')} of {len(found)}" if any(said) else "–"
 
 
 def details() -> str:
-    """Return each tool's MACs and receptive field of each network."""
-    return "\n".join(
-        f"## {title}\n\n{_details(column)}"
-        for title, column in (
-            ("Receptive fields, in pixels", "receptive_field"),
-            ("MACs, in millions", "macs"),
-        )
+    """Return each tool's receptive field, MACs and time of each model."""
+    return (
+        f"## Receptive fields, in pixels\n\n{_details('receptive_field')}\n"
+        f"## MACs, in millions\n\n{_details('macs')}\n"
+        f"## Processor time, in milliseconds\n\n{_times()}"
     )
 
 
 def _details(column: str) -> str:
     tools = [tool for tool in _names("tool") if any(row[column] for row in _of(tool))]
-    found = {(row["network"], row["tool"]): row for row in rows()}
+    found = {(row["model"], row["tool"]): row for row in rows()}
     lines = []
-    for network in _names("network"):
-        reference = reference_cell(column, found[network, OURS][f"{column}_reference"])
-        cells = [_cell(found[network, tool], column) for tool in tools]
-        lines.append((network, reference, *cells))
-    headers = ("network", "reference", *tools)
+    for model in _names("model"):
+        reference = reference_cell(column, found[model, OURS][f"{column}_reference"])
+        cells = [_cell(found[model, tool], column) for tool in tools]
+        lines.append((model, reference, *cells))
+    headers = ("model", "reference", *tools)
     return Table(headers, lines).to_markdown()
+
+
+def _times() -> str:
+    tools, found = _names("tool"), {(row["model"], row["tool"]): row for row in rows()}
+    lines = [
+        (model, *(found[model, tool]["milliseconds"] or "error" for tool in tools))
+        for model in _names("model")
+    ]
+    return Table(("model", *tools), lines).to_markdown()
 
 
 def reference_cell(column: str, text: str) -> str:

@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import json
+import unicodedata
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -120,7 +121,7 @@ class Table:
         )
         rows = self.cells()
         for index, column in enumerate(self.columns):
-            longest = max((len(row[index]) for row in rows), default=0)
+            longest = max((display_width(row[index]) for row in rows), default=0)
             table.add_column(
                 column.replace(" ", "\n"),  # keeps the table narrow
                 justify="left" if index < self.text_columns else "right",
@@ -133,9 +134,7 @@ class Table:
         return table
 
     def __str__(self) -> str:
-        cells = [list(self.columns), *self.cells()]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        lines = ["  ".join(map(self._aligned, row, widths, range(len(row)))) for row in cells]
+        lines, _ = self._aligned([list(self.columns), *self.cells()])
         return "\n".join([*map(str.rstrip, lines), *filter(None, [self.caption])])
 
     def to_lines(self) -> tuple[list[str], list[str]]:
@@ -147,15 +146,19 @@ class Table:
         height = max(map(len, heads), default=0)
         padded = [[""] * (height - len(words)) + words for words in heads]
         header = [[words[line] for words in padded] for line in range(height)]
-        widths = [max(map(len, column)) for column in zip(*header, *rows, strict=True)]
-        lines = [
-            "  ".join(map(self._aligned, row, widths, range(len(row)))) for row in (*header, *rows)
-        ]
-        ruler = "─" * (sum(widths) + 2 * (len(widths) - 1))
-        return lines[:height], [ruler, *lines[height:]]
+        lines, width = self._aligned([*header, *rows])
+        return lines[:height], ["─" * width, *lines[height:]]
 
-    def _aligned(self, cell: str, width: int, index: int) -> str:
-        return cell.ljust(width) if index < self.text_columns else cell.rjust(width)
+    def _aligned(self, rows: list[list[str]]) -> tuple[list[str], int]:
+        """Return a line for each row, and their width."""
+        padded: list[list[str]] = []
+        for index, column in enumerate(zip(*rows, strict=True)):
+            width = max(map(display_width, column))
+            spaces = [" " * (width - display_width(cell)) for cell in column]
+            pairs = (column, spaces) if index < self.text_columns else (spaces, column)
+            padded.append(list(map(str.__add__, *pairs)))
+        lines = list(map("  ".join, zip(*padded, strict=True)))
+        return lines, display_width(lines[0]) if lines else 0
 
     __repr__ = __str__
 
@@ -221,6 +224,22 @@ def escape_control(text: str) -> str:
     two\nlines
     """
     return text.translate(_CONTROL)
+
+
+def display_width(text: str) -> int:
+    """Return the columns of a terminal that a text takes.
+
+    >>> display_width("layer"), display_width("数字")
+    (5, 4)
+    """
+    if text.isascii():
+        return len(text)
+    widths = {"W": 2, "F": 2}
+    return sum(
+        widths.get(unicodedata.east_asian_width(each), 1)
+        for each in text
+        if unicodedata.category(each) not in ("Mn", "Me", "Cf")
+    )
 
 
 def csv_cell(value: object) -> object:

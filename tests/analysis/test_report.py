@@ -92,6 +92,7 @@ def test_a_model_without_fields():
     """A model of a vector has a table and no image."""
     data = data_of(mnistzoo.analyze(nn.Linear(3, 2), (3,)).to_html())
     assert (data["size"], data["image"], data["rows"][0]["effective"]) == ([], None, None)
+    assert data["chosen"] is None
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +110,16 @@ def opened(wide, page):
     assert wide.get_log("browser") == []
     loaded = "return performance.getEntriesByType('resource').map((entry) => entry.name)"
     assert [name for name in wide.execute_script(loaded) if not name.startswith("data:")] == []
+
+
+@needs_browser
+def test_it_opens_with_the_last_feature_map(wide, page):
+    """The page shows a field at once, of the layer that has an effective one."""
+    wide.get(page.as_uri())
+    assert "features.conv7 Conv2d, unit (1, 1)" in wide.find_element("id", "unit").text
+    chosen = wide.find_element("css selector", "[aria-pressed=true]")
+    assert chosen.is_displayed()
+    assert chosen.get_attribute("title") == "features.conv7"
 
 
 def choose(driver, path):

@@ -5,7 +5,7 @@ Run it by hand on Linux, on a quiet machine and one thread, in about ten minutes
 `OMP_NUM_THREADS=1 python tests/benchmarks/peers.py docs/comparison.csv`
 
 Each model has a process of its own. Tools take turns in it, after one call each to warm up. Time
-is the median of the processor time; memory is what the process grows by. MACs are held to
+is the median of seven turns' processor time; memory is what the process grows by. MACs are held to
 PyTorch's own counter with attention written out, parameters to `numel`, receptive fields of the
 last convolution to those of `analyze`, which the tests hold to gradients.
 """
@@ -39,13 +39,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import mnistzoo
 
-ROUNDS = 3
+ROUNDS = 7
 
 TOLERANCE = 0.02
 """Tools may also count biases. A count that is off by more is wrong."""
 
 COLUMNS = (
-    *("network", "tool", "version", "milliseconds", "peak_mib"),
+    *("model", "tool", "version", "milliseconds", "peak_mib"),
     *("macs", "macs_reference", "macs_right", "params", "params_right"),
     *("receptive_field", "receptive_field_reference", "receptive_field_right", "error"),
 )
@@ -88,7 +88,7 @@ def double_conv(before: int, after: int) -> nn.Sequential:
 
 
 IMAGE = (3, 224, 224)
-NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "ResNet-50": (tv.resnet50, IMAGE),
     "MobileNetV3-large": (tv.mobilenet_v3_large, IMAGE),
     "EfficientNet-B0": (tv.efficientnet_b0, IMAGE),
@@ -105,7 +105,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 class Found(NamedTuple):
-    """What a tool says of a network; `None` for what it does not say."""
+    """What a tool says of a model; `None` for what it does not say."""
 
     macs: float | None = None
     params: int | None = None
@@ -184,7 +184,7 @@ TOOLS = {
 
 
 class Turns:
-    """One tool on one network: what it found, and what each call took."""
+    """One tool on one model: what it found, and what each call took."""
 
     def __init__(self, tool: str, model: nn.Module, shape: tuple[int, ...]) -> None:
         shared = {id(x): x for x in (*model.parameters(), *model.buffers())}
@@ -209,6 +209,7 @@ class Turns:
     def take(self) -> None:
         """Call the tool, and keep the seconds of processor time."""
         if not self.error:
+            gc.collect()  # of what other tools left
             start = time.process_time()
             self.call()
             self.seconds.append(time.process_time() - start)
@@ -233,9 +234,9 @@ def count_macs(model: nn.Module, shape: tuple[int, ...]) -> float:
     return counter.get_total_flops() / 2
 
 
-def rows_of(network: str) -> list[dict[str, Any]]:
-    """Return a row for each tool on one network."""
-    build, shape = NETWORKS[network]
+def rows_of(name: str) -> list[dict[str, Any]]:
+    """Return a row for each tool on one model."""
+    build, shape = MODELS[name]
     model = build().eval()
     reference = count_macs(model, shape)
     params = sum(p.numel() for p in model.parameters())
@@ -251,7 +252,7 @@ def rows_of(network: str) -> list[dict[str, Any]]:
     for turn in turns:
         macs, count, theirs = turn.found
         row = dict.fromkeys(COLUMNS)
-        row |= {"network": network, "tool": turn.tool, "version": version(turn.tool)}
+        row |= {"model": name, "tool": turn.tool, "version": version(turn.tool)}
         row |= {"milliseconds": (turn.seconds and f"{median(turn.seconds) * 1e3:.1f}") or ""}
         row |= {"peak_mib": f"{turn.peak:.0f}", "error": turn.error}
         if macs is not None:
@@ -267,20 +268,20 @@ def rows_of(network: str) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Measure one network, or each in a process of its own, and write the table."""
+    """Measure one model, or each in a process of its own, and write the table."""
     warnings.simplefilter("ignore")
     logging.disable()
     torch.set_num_threads(1)
     target = sys.argv[1] if len(sys.argv) > 1 else ""
-    if target in NETWORKS:
+    if target in MODELS:
         writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
         writer.writerows(rows_of(target))
         return
     if not target:
         sys.exit("usage: python tests/benchmarks/peers.py docs/comparison.csv")
     lines = [",".join(COLUMNS)]
-    for network in NETWORKS:
-        command = [sys.executable, __file__, network]
+    for name in MODELS:
+        command = [sys.executable, __file__, name]
         made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         print(made, end="", flush=True)
         lines += made.splitlines()

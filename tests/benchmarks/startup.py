@@ -1,13 +1,13 @@
-"""Time whole processes: `import torch`, loading a pretrained model, commands.
+"""Processor time of whole processes: `import torch`, loading a pretrained model, commands.
 
 Run by hand: `python tests/benchmarks/startup.py [RUNS]`. The processes take turns, so the ratios
 hold while other work slows all of them.
 """
 
+import resource
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from statistics import median
 
@@ -26,14 +26,22 @@ PROCESSES = {
     "mnistzoo --help": ["-m", "mnistzoo", "--help"],
     "mnistzoo list": ["-m", "mnistzoo", "list"],
     "mnistzoo predict": ["-m", "mnistzoo", "predict", PHOTO],
+    "torchvision's resnet50()": ["-c", "from torchvision.models import resnet50; resnet50()"],
+    "mnistzoo analyze it": ["-m", "mnistzoo", "analyze", "torchvision:resnet50"],
 }
+"""Arguments of Python by name. Before "analyze" is what it is held to."""
 
 
 def seconds(arguments: list[str]) -> float:
-    """Return the time that one process takes from start to end."""
-    start = time.perf_counter()
+    """Return the processor time that one process takes from start to end."""
+    start = _children()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-    return time.perf_counter() - start
+    return _children() - start
+
+
+def _children() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def main() -> None:
@@ -47,7 +55,10 @@ def main() -> None:
         times = [taken[name] for taken in rounds]
         ratio = median(taken[name] / taken["import torch"] for taken in rounds)
         spread = f"({min(times):.3f} to {max(times):.3f})"
-        print(f"{name:24}{median(times):7.3f} s {spread:20} {ratio:6.3f} × import torch")
+        print(f"{name:26}{median(times):7.3f} s {spread:20} {ratio:6.3f} × import torch")
+    *_, build, analyze = PROCESSES
+    ratio = median(taken[analyze] / taken[build] for taken in rounds)
+    print(f"{analyze}: {ratio:.3f} × {build}")
 
 
 if __name__ == "__main__":

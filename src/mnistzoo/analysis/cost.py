@@ -12,15 +12,12 @@ from mnistzoo.analysis.effective import effective_fields
 from mnistzoo.analysis.roofline import Roofline
 from mnistzoo.analysis.table import Analysis
 from mnistzoo.analysis.tracing.arguments import Arguments
-from mnistzoo.analysis.tracing.execution import execute
-from mnistzoo.analysis.tracing.memory import LiveMemory
-from mnistzoo.analysis.tracing.traffic import Operations
 from mnistzoo.errors import InputError
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of running a model, and its report, computed when asked for.
+    """The cost of running a model, and its report, computed and imported when asked for.
 
     Attributes:
         module: The model.
@@ -32,6 +29,9 @@ class Cost:
 
     def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int:
         """Return what `Analysis.peak_memory` documents."""
+        from mnistzoo.analysis.tracing.execution import execute
+        from mnistzoo.analysis.tracing.memory import LiveMemory
+
         _check("optimizer_state", optimizer_state, 0)
         memory = LiveMemory(training)
         execute(self.module, self.given, memory, self._batch(batch_size), training)
@@ -40,6 +40,9 @@ class Cost:
 
     def roofline(self, device: Device, batch_size: int | None) -> Roofline:
         """Return what `Analysis.roofline` documents."""
+        from mnistzoo.analysis.tracing.execution import execute
+        from mnistzoo.analysis.tracing.traffic import Operations
+
         if not isinstance(device, Device):
             raise InputError(f"Expected a Device, got {device!r}. Pass Device('cpu').")
         operations = Operations()

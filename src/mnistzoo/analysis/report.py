@@ -68,10 +68,12 @@ class _Writer:
         shape = self.analysis.input_shape
         if image is not None and image.ndim > axes:
             shape = (1, *image.shape[image.ndim - axes :])
+        rows = list(self._rows(self.analysis.blocks(), 0, ""))
         return {
             "columns": ["layer", *SHOWN_COLUMNS],
             "size": list(shape[len(shape) - axes :]),
-            "rows": list(self._rows(self.analysis.blocks(), 0, "")),
+            "rows": rows,
+            "chosen": self._last_map(rows),
             "axes": self.axes,
             "image": None if image is None or axes not in (1, 2) else _png(_pixels(image, axes)),
         }
@@ -94,6 +96,13 @@ class _Writer:
                 "effective": _effective(found) if found and row.receptive_field else None,
             }
             yield from self._rows(child, level + 1, row.path)
+
+    def _last_map(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """Return the number of a row with the last feature map, if any with an effective field."""
+        field = self.analysis.receptive_field
+        shown = [self._fields(field, local=local) for local in (True, False)]
+        found = [i for i, row in enumerate(rows) if field and [row["local"], row["whole"]] == shown]
+        return max(found, key=lambda i: (rows[i]["effective"] is not None, i), default=None)
 
     def _fields(self, field: ReceptiveField | None, *, local: bool) -> list[int] | None:
         """Return the number of the field along each axis, of what moves or of what all share."""

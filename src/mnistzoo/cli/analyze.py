@@ -9,7 +9,7 @@ import typer
 
 from mnistzoo.cli.console import print_formatted, print_record
 from mnistzoo.cli.libraries import default_inputs, load, load_image, token_ids
-from mnistzoo.cli.options import Format, any_model
+from mnistzoo.cli.options import Format, any_model, check_suffix
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,6 +65,7 @@ Html = Annotated[
     typer.Option(
         "--html",
         metavar="FILE",
+        callback=check_suffix(".html", ".htm"),
         help="Write a page that shows the receptive field of any unit over an image.",
     ),
 ]

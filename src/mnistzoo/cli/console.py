@@ -6,11 +6,10 @@ import json
 import os
 import shutil
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnistzoo.tables import Table, csv_cell, escape_control
+from mnistzoo.tables import Table, csv_cell, display_width, escape_control
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -61,7 +60,7 @@ def _is_nested(value: object) -> bool:
 def print_record(format_: str, record: Record, text: str) -> None:
     """Print a single result: `text` in the table format, otherwise the record.
 
-    Markdown and LaTeX leave out nested values.
+    Markdown and LaTeX have a row for each value, and leave out nested ones.
     """
     if format_ == "table":
         print(text)
@@ -70,8 +69,8 @@ def print_record(format_: str, record: Record, text: str) -> None:
     else:
         nested = () if format_ == "csv" else [key for key in record if _is_nested(record[key])]
         flat = {key: value for key, value in record.items() if key not in nested}
-        cells = [str(csv_cell(value)) for value in flat.values()]
-        print_records(format_, [flat], list(flat), [cells])
+        rows = [(name, csv_cell(value)) for name, value in flat.items()]
+        print_formatted(format_, Table(("name", "value"), rows, records=[flat]), flat)
 
 
 def print_json(value: Any) -> None:
@@ -96,20 +95,12 @@ def _print_simple(table: Table) -> bool:
     header, body = table.to_lines()
     width = shutil.get_terminal_size().columns if terminal else MIN_WIDTH
     lines = [*header, *body]
-    if any(len(line) > width or not _is_narrow(line) for line in lines):
+    if any(display_width(line) > width for line in lines):
         return False
     if terminal:
         header = [f"\x1b[1m{line}\x1b[0m" for line in header]
     print("\n".join(map(str.rstrip, (*header, *body))))
     return True
-
-
-def _is_narrow(line: str) -> bool:
-    """Return whether each character takes one column of a terminal."""
-    return line.isascii() or not any(
-        unicodedata.east_asian_width(character) in "WF" or unicodedata.combining(character)
-        for character in line
-    )
 
 
 def _print_rich(table: Table) -> None:

@@ -1,6 +1,6 @@
-"""Background that a threshold mistakes for foreground: ruled lines, and what surrounds a sheet.
+"""Background that looks like foreground: ruled lines, and the surroundings of a sheet.
 
-Both are recognized by shape, so that a digit that fills its image is not mistaken for them.
+Both are recognized by shape, so a digit that fills its image is kept.
 """
 
 from __future__ import annotations

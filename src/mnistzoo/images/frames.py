@@ -1,4 +1,4 @@
-"""What people draw around digits: frames along the image's edges, boxes and rings."""
+"""Remove what surrounds digits: frames along the image's edges, boxes and rings."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ RING_SHARE = 0.8
 
 
 def remove_frame(levels: GrayLevels) -> GrayLevels:
-    """Return the image without a frame along all four edges: what it frames is extended.
+    """Return the image without a frame along all four edges, its inside extended to the border.
 
-    A frame has one gray level, and what is inside, along the frame, mostly another.
+    A frame has one gray level. The pixels just inside it mostly have another.
     """
     shape, limit = levels.shape, int(min(levels.shape) * MAX_FRAME)
     border = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
@@ -128,7 +128,7 @@ def _contains(outer: Component, inner: Component) -> bool:
 
 
 def _surrounds(pixels: NDArray[np.int32], outer: Component, inner: Component) -> bool:
-    """Return whether the outer component is seen from the inner one's center all around."""
+    """Return whether the outer component surrounds the inner one's center."""
     left, top, right, bottom = outer.box
     y, x = np.nonzero(pixels[top:bottom, left:right] == outer.label)
     center_x, center_y = (inner.box[0] + inner.box[2]) / 2, (inner.box[1] + inner.box[3]) / 2

@@ -21,7 +21,7 @@ SAMPLE = 2**16
 """Statistics of larger images are taken from about this many pixels, evenly spaced."""
 
 WHITES = (1.0, 255.0, 65_535.0)
-"""The values that white may have; the smallest that no pixel exceeds is taken."""
+"""Possible values of white: the smallest that no pixel exceeds is used."""
 
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue in luminance, from ITU-R Recommendation BT.601."""

@@ -1,6 +1,6 @@
 """Load an image of any kind: a file, bytes, a PIL image, an array or a tensor.
 
-Whatever Pillow raises or warns about ends here, as one of this library's own errors.
+Pillow's errors and warnings become this library's errors.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_BYTES = 2**28
 """Largest file, in bytes: an uncompressed RGBA image of `MAX_PIXELS` pixels."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM")
-"""File formats that are read. Others of Pillow's start programs or do not hold photographs."""
+"""File formats that are read. Pillow's others start programs or do not hold photographs."""
 
 _ORIENTATION = 0x0112
 """The EXIF tag of the camera's orientation."""
@@ -53,7 +53,7 @@ _GRAY_MODES = frozenset({"1", "L", "I", "F", "I;16", "I;16L", "I;16B"})
 
 @dataclass(frozen=True)
 class GrayscaleImage:
-    """An image as gray levels, perhaps smaller than it was.
+    """An image as gray levels, possibly scaled down.
 
     Attributes:
         levels: float32, shape `(height, width)`: 0 is black, 1 is white.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from mnistzoo.images.splitting import Part, Score
 
 COARSE_SIDE = 128
-"""The one digit of an image is first looked for in an image shrunk by a whole number, whose longer
-side has at least this many pixels: that is fast."""
+"""For speed, the one digit of an image is first searched for in a version shrunk by a whole number,
+whose longer side has at least this many pixels."""
 
 MIN_DIGIT_LENGTH = 40
 """A digit found at this length or longer, in pixels, is rendered from the smaller image: two of its

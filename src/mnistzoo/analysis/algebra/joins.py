@@ -12,7 +12,7 @@ from mnistzoo.analysis.algebra.axis_field import AxisField
 from mnistzoo.analysis.algebra.connections import Connections, clip_to_padding
 from mnistzoo.analysis.algebra.factors import NO_AXIS, Factor, axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.window import Window
+from mnistzoo.analysis.algebra.window import Window, simplest
 
 
 def union(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
@@ -180,7 +180,8 @@ def splice(
     inputs = np.full((size, 1), -1)
     inputs[entries[:units], 0] = np.arange(units)
     if axes_of(layout.dims[index]):
-        window = Window(1, Fraction(1, entries.step), Fraction(entries.start, entries.step))
+        start, step = Fraction(entries.start, entries.step), Fraction(1, entries.step)
+        window = Window(1, simplest(step), simplest(start))
         layout = layout.apply({index: Connections(window, inputs)}) if units != size else layout
     else:
         layout = _splice_constant(layout, index, Connections(Window(), inputs))

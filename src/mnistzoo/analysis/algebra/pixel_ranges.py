@@ -13,8 +13,8 @@ import numpy as np
 
 from mnistzoo.analysis.algebra.connections import Connections, Ints
 
-NOTHING = np.iinfo(np.int64).max
-"""The first pixel of a unit that reads none; its last is −1."""
+NO_FIRST, NO_LAST = np.array([np.iinfo(np.int64).max]), np.array([-1])
+"""The first and the last pixel of a unit that reads none."""
 
 
 @dataclass(eq=False, slots=True)
@@ -35,7 +35,8 @@ class PixelRanges:
 
     def apply(self, connections: Connections) -> PixelRanges:
         """Return the ranges of a layer whose inputs have these ranges."""
-        first, last = np.append(self.first, NOTHING), np.append(self.last, -1)
+        first = np.concatenate((self.first, NO_FIRST))
+        last = np.concatenate((self.last, NO_LAST))
         inputs = connections.inputs
         if connections.every and not self._is_monotone():
             inputs = connections.every()

@@ -19,8 +19,8 @@ const element = (name, properties = {}, ...children) => {
 // The tree: each row has its children, and is open or not.
 const roots = [], branch = [];
 for (const each of data.rows) {
-  Object.assign(each, { children: [], open: each.level < 1 });
   branch.length = each.level;
+  Object.assign(each, { children: [], open: each.level < 1, parent: branch.at(-1) });
   (branch.at(-1)?.children ?? roots).push(each);
   branch.push(each);
 }
@@ -79,9 +79,13 @@ function sortBy(column) {
   list();
 }
 
-function choose(each) {
+function select(each) {
   row = each;
   unit = each.effective ? [...each.effective.unit] : axes().map((axis) => axis.first.length >> 1);
+}
+
+function choose(each) {
+  select(each);
   list();
   each.choice.focus();
   draw();
@@ -215,6 +219,11 @@ if (data.image) {
   background = new Image();
   background.onload = draw;
   background.src = data.image;
+}
+const last = data.rows[data.chosen];
+if (last) {
+  select(last);
+  for (let outer = last.parent; outer; outer = outer.parent) outer.open = true;
 }
 list();
 draw();
