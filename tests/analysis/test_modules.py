@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import torch
 from torch import nn
 
 from analysis.examples import Apply
@@ -68,6 +69,22 @@ def test_functions_have_rows():
         ("0.conv", "Conv2d"),
         ("0", "max_pool2d"),
     ]
+
+
+def test_a_row_has_the_shape_that_the_function_returned():
+    """A later change of the tensor's shape in place is no part of it."""
+
+    class InPlace(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weight", torch.ones(1, 6, 5))
+            self.layer = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.layer(torch.bmm(x, self.weight).transpose_(1, 2))
+
+    first, *_ = analyze(InPlace(), (4, 6))
+    assert (first.kind, first.output_shape) == ("bmm", (4, 5))
 
 
 def test_a_hook_on_the_model_is_part_of_its_output():

@@ -28,8 +28,8 @@ class ModuleCall:
         path: The module's path.
         module: The module.
         inputs: Its positional arguments.
-        functions: Functions that it called itself and that have no row yet: the arguments of
-            `ModuleTracker.add_function`.
+        functions: Functions that it called itself and that have no row yet: name, shape, layout,
+            MACs and bytes of the result.
         macs: Multiply-accumulates of the functions that it called itself.
         has_inner_calls: Whether it called a module.
     """
@@ -37,7 +37,9 @@ class ModuleCall:
     path: str
     module: nn.Module
     inputs: object
-    functions: list[tuple[str, Tensor, Layout | None, int]] = field(default_factory=list)
+    functions: list[tuple[str, tuple[int, ...], Layout | None, int, int]] = field(
+        default_factory=list
+    )
     macs: int = 0
     has_inner_calls: bool = False
 
@@ -115,7 +117,8 @@ class ModuleTracker:
         if self.stack:
             call = self.stack[-1]
             call.macs += macs
-            call.functions.append((name, out, layout, macs))
+            shape, made = self._without_batch(out), _bytes_of([out])  # it may be reshaped in place
+            call.functions.append((name, shape, layout, macs, made))
             if call.has_inner_calls:
                 self._list_functions(call)
 
@@ -170,10 +173,10 @@ class ModuleTracker:
 
     def _list_functions(self, call: ModuleCall) -> None:
         """Add rows for the functions of a module that calls others, or has not returned."""
-        for name, out, layout, macs in call.functions:
-            shape, reads = self._without_batch(out), self._field_of(layout)
-            own, made = self._per_input(macs), self._per_input(_bytes_of([out]))
-            self.rows.append(Row(call.path, name, shape, 0, own, reads, output_bytes=made))
+        for name, shape, layout, macs, made in call.functions:
+            reads, size = self._field_of(layout), self._per_input(made)
+            own = self._per_input(macs)
+            self.rows.append(Row(call.path, name, shape, 0, own, reads, output_bytes=size))
         call.functions.clear()
 
     def _per_input(self, count: int) -> int:
