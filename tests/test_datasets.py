@@ -308,6 +308,23 @@ def test_a_file_that_changes_meanwhile_is_not_cached(drawn, cache):
     assert not cache.exists()
 
 
+def test_idx_files_are_cached_by_what_was_read(few, tmp_path, cache, monkeypatch):
+    """They are read before they are converted, and may change in between."""
+    images = np.pad(few.images[:20].numpy(), ((0, 0), (1, 1), (1, 1)))
+    folder = write_idx(tmp_path / "idx", images, few.labels[:20])
+    before, _ = converted(
+        folder,
+        monkeypatch,
+        style="mnist",
+        on_image=lambda *_: write_idx(folder, images[::-1], few.labels[:20]),
+    )
+    after, count = converted(folder, monkeypatch, style="mnist")
+    assert (count, after.digest != before.digest) == (20, True)
+    write_idx(folder, images, few.labels[:20])
+    again, none = converted(folder, monkeypatch, style="mnist")
+    assert (none, again.digest) == (0, before.digest)
+
+
 def test_the_cache_is_where_users_expect_it(tmp_path, monkeypatch):
     """The folder is that of the variable, or the user's; a folder that is read-only is no error."""
     monkeypatch.setenv("MNISTZOO_CACHE", "here")

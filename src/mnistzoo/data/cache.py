@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from mnistzoo import images
 from mnistzoo._version import __version__
@@ -67,6 +68,14 @@ def digest_files(files: Iterable[Path], style: Style) -> str:
     return found.hexdigest()
 
 
+def digest_images(images: NDArray[np.uint8], labels: Sequence[int], style: Style) -> str:
+    """Return the SHA-256 of what an entry depends on, for images that are in memory."""
+    found = hashlib.sha256(_conversion())
+    found.update(f"{style} {images.shape} {list(labels)}".encode())
+    found.update(np.ascontiguousarray(images))
+    return found.hexdigest()
+
+
 def read_entry(folder: Path, key: str) -> Entry | None:
     """Return an entry; None if it is missing or damaged."""
     with suppress(FileReadError, msgspec.DecodeError):
@@ -78,7 +87,7 @@ def read_entry(folder: Path, key: str) -> Entry | None:
 
 def write_entry(folder: Path, key: str, entry: Entry) -> None:
     """Write an entry in one step, unless that fails: the cache is not needed."""
-    with suppress(FileWriteError, UnicodeError):  # a name may not be Unicode
+    with suppress(FileWriteError, ValueError):  # a name that is not Unicode, or too many images
         data = msgspec.msgpack.encode(entry)
         write_bytes(_path(folder, key), hashlib.sha256(data).digest() + data)
 

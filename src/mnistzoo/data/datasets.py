@@ -14,7 +14,14 @@ import torch
 from torch import Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE, Style
-from mnistzoo.data.cache import Entry, cache_folder, digest_files, read_entry, write_entry
+from mnistzoo.data.cache import (
+    Entry,
+    cache_folder,
+    digest_files,
+    digest_images,
+    read_entry,
+    write_entry,
+)
 from mnistzoo.data.idx import Split
 from mnistzoo.data.labeled import to_labels
 from mnistzoo.data.sources import (
@@ -178,17 +185,24 @@ def _read_or_find(
     folder = cache_folder() if found.files else None
     if folder is None:
         return _read(found, style, strict, on_image)
-    key = digest_files(found.files, style)
+    key = _key(found, style)
     entry = read_entry(folder, key)
     if entry is not None and not (strict and entry.skipped):
         on_image(total, total)
         return _from_entry(entry, found.classes or (), style), entry.warning
     read, warning = _read(found, style, strict, on_image)
-    if digest_files(found.files, style) == key:  # no file changed while it was read
+    if _key(found, style) == key:  # no file changed while it was read
         skipped = [(name, reason) for name, reason in read.skipped]
         pixels = read.images.numpy().tobytes()
         write_entry(folder, key, Entry(pixels, read.labels.tolist(), skipped, warning))
     return read, warning
+
+
+def _key(found: RawDataset, style: Style) -> str:
+    """Return the digest of the files, or of what was read from them, which may be older."""
+    if isinstance(found.images, Tensor):
+        return digest_images(found.images.numpy(), found.labels, style)
+    return digest_files(found.files, style)
 
 
 def _from_entry(entry: Entry, classes: tuple[str, ...], style: Style) -> ImageDataset:
