@@ -263,6 +263,27 @@ def test_cropped_and_folded_layers_are_the_model(few):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_teacher_sees_whole_images_where_the_student_does_not(few):
+    """`fast` crops images to what exp5 reads; teachers and rounded models get more."""
+    fast = replace(get_recipe("fast", "exp5"), batch_size=150)
+    taught = TrainingState(Run("exp5", replace(fast, teacher="exp1")), few, mnistzoo.exp1())
+    rounded = TrainingState(Run("exp5", replace(fast, bits=4, frozen_convs=0)), few)
+    assert (taught.side, rounded.side) == (26, 28)
+    for trainer in (taught, rounded):
+        train_epoch(trainer)
+        assert trainer.epoch == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [({"frozen_convs": 8}, "at most 7, the convolutions of exp5"), ({"bits": 4}, "0 with bits")],
+)
+def test_convolutions_that_cannot_be_frozen(changes, message):
+    """There are fewer, or they are rounded with the others."""
+    with pytest.raises(InputError, match=message):
+        Run("exp5", replace(get_recipe("fast", "exp5"), **changes))
+
+
 @pytest.mark.parametrize("name", BUILDABLE)
 def test_rows_read_are_those_of_the_gradient(name):
     """In float64, no pixel outside `rows_read` has a gradient, and its last row and column do."""

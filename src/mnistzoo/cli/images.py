@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from mnistzoo.cli.console import print_error
+from mnistzoo.cli.console import name_error, print_error
 from mnistzoo.errors import FileReadError, ImageError, InputError
 from mnistzoo.images.folders import SUFFIXES, find_images
 
@@ -66,5 +66,4 @@ def image_files(argument: str) -> Iterator[str]:
 
 def report(name: str, error: object) -> None:
     """Print what is wrong with an image on stderr, on one line."""
-    name, text = name or "''", str(error)
-    print_error(text if name in text else f"{name}: {text}")
+    print_error(name_error(name or "''", error))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import print_error, progress
+from mnistzoo.cli.console import name_error, print_error, progress
 from mnistzoo.cli.options import StyleName
 from mnistzoo.errors import FileReadError, InputError, UnknownNameError
 from mnistzoo.files import is_dir
@@ -177,7 +177,7 @@ def load_data(
     for warning in caught:
         print_error(warning.message)
     for name, reason in found.skipped[:MAX_NAMED]:
-        print_error(f"skipped {name}: {reason}")
+        print_error(f"skipped {name_error(name, reason)}")
     if found.skipped:
         count, kept = len(found.skipped), len(found)
         print_error(f"skipped {count:,} of {count + kept:,} images")

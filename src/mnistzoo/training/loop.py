@@ -167,8 +167,8 @@ def train_step(
 
     # data
     indices = indices.to(device)
-    images = warp(normalize(state.images[indices]), maps.to(device))
-    images = images[..., : state.side, : state.side]
+    whole = warp(normalize(state.images[indices]), maps.to(device))
+    images = whole[..., : state.side, : state.side]
     images = images.contiguous(memory_format=torch.channels_last)
     labels = state.labels[indices]
 
@@ -178,7 +178,8 @@ def train_step(
         logits = state.forward(images)
         if state.teacher is not None:
             with torch.no_grad():
-                teacher_logits = state.teacher(images)
+                whole = whole.contiguous(memory_format=torch.channels_last)
+                teacher_logits = state.teacher(whole)
     loss = optim.loss(recipe, logits.float(), labels, teacher_logits)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight

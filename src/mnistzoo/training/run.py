@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from msgspec import Struct
 from msgspec.structs import force_setattr, replace
 
-from mnistzoo.architectures import BUILDABLE, NUM_CLASSES, Style
+from mnistzoo.architectures import BUILDABLE, NUM_CLASSES, Conv, Style
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.records import Count, Sha256
 from mnistzoo.storage.manifest import read_manifest
@@ -44,6 +44,20 @@ def _whole(name: str, value: object) -> int:
         return index(value)  # type: ignore[arg-type]  # what it takes is what is to be found out
     except TypeError as error:
         raise InputError(f"Expected {name} to be a whole number, got {value!r}.") from error
+
+
+def _check_frozen(architecture: str, recipe: Recipe) -> None:
+    convs = sum(isinstance(layer, Conv) for layer in BUILDABLE[architecture].layers)
+    if recipe.bits and recipe.frozen_convs:
+        raise InputError(
+            f"Expected frozen_convs of 0 with bits, got {recipe.frozen_convs}: rounded layers are "
+            "trained together. Set one of them only."
+        )
+    if recipe.frozen_convs > convs:
+        raise InputError(
+            f"Expected frozen_convs of at most {convs}, the convolutions of {architecture}, got "
+            f"{recipe.frozen_convs}. Freeze fewer."
+        )
 
 
 class DatasetInfo(Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,6 +121,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"Expected a seed from 0 to {MAX_SEED}, got {self.seed}.")
         check_recipe(self.recipe)
+        _check_frozen(self.architecture, self.recipe)
         if not 0 <= self.holdout < self.num_train:
             raise InputError(
                 f"Expected a holdout of 0 to {self.num_train - 1:,} of the {self.num_train:,} "

@@ -68,7 +68,8 @@ class TrainingState:
         if self.recipe.bits:
             teacher = copy.deepcopy(model).eval()
         self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
-        self.side = self.model.architecture.rows_read if self.recipe.crop else INPUT_SHAPE[-1]
+        crops = self.recipe.crop and not self.recipe.bits  # what is rounded takes whole images
+        self.side = self.model.architecture.rows_read if crops else INPUT_SHAPE[-1]
         self.forward = _parallel(self._layers())
         self.optimizer = optim.optimizer(self.model, self.recipe)
         self.scheduler = optim.scheduler(self.optimizer, self.recipe, self.steps)
@@ -126,7 +127,7 @@ class TrainingState:
         features = self.model.features
         if fold:
             features = _fold_first(features, self.recipe.frozen_convs)
-        elif not self.recipe.crop:
+        elif self.side == INPUT_SHAPE[-1]:
             return self.model
         return nn.Sequential(features, nn.Flatten(), self.model.classifier)
 
