@@ -551,6 +551,7 @@ def test_misspelled_names_and_missing_folders(failed, tmp_path):
     assert "Did you mean 'exp5'" in failed("evaluate", "exp55")[1]
     assert "Did you mean 'teacher'" in failed("train", "techer", "-o", "x")[1]
     assert "There is no folder" in failed("evaluate", tmp_path / "nothing")[1]
+    assert "a: There is no such file" in failed("predict", "a")[1]
 
 
 @pytest.mark.parametrize("command", ["evaluate", "analyze", "export -o x.h", "predict x --model"])

@@ -62,6 +62,16 @@ def read_bytes(path: str | os.PathLike[str], *, limit: int) -> bytes:
     return data
 
 
+def name_error(name: str, error: object) -> str:
+    """Return what is wrong with a file, and the file's name once.
+
+    >>> name_error("./a.png", "a.png: not an image"), name_error("a", "There is no such file.")
+    ('a.png: not an image', 'a: There is no such file.')
+    """
+    text = str(error)
+    return text if f"{os.path.normpath(name)}:" in text else f"{name}: {text}"
+
+
 def _reason(error: Exception) -> object:
     return getattr(error, "strerror", None) or error
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from mnistzoo.architectures import Style
 from mnistzoo.errors import DataError, FileReadError, InputError
-from mnistzoo.files import locked, read_bytes, translate_os_errors, write_bytes
+from mnistzoo.files import locked, name_error, read_bytes, translate_os_errors, write_bytes
 from mnistzoo.records import Record, Sha256, parse_json, to_json
 
 MAX_SETTINGS = 2**26
@@ -81,9 +81,7 @@ class Rows:
             self._file.flush()
         fields = _parse(row.encode())
         self._count(fields)
-        if fields.error is None or fields.file in fields.error:
-            return fields.error
-        return f"{fields.file}: {fields.error}"
+        return None if fields.error is None else name_error(fields.file, fields.error)
 
     def _read(self) -> Iterator[np.uint64]:
         """Yield the key of each complete row."""

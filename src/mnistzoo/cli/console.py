@@ -117,12 +117,6 @@ def print_error(text: object) -> None:
     print(f"mnistzoo: {escape_control(str(text))}", file=sys.stderr)
 
 
-def name_error(name: str, error: object) -> str:
-    """Return what is wrong with a file, and the file's name once."""
-    text = str(error)
-    return text if f"{os.path.normpath(name)}:" in text else f"{name}: {text}"
-
-
 def progress(unit: str) -> Progress:
     """Return a progress bar on stderr that shows only in a terminal and disappears when done."""
     from rich.console import Console

@@ -9,8 +9,9 @@ from typing import Annotated
 
 import typer
 
-from mnistzoo.cli.console import name_error, print_error
+from mnistzoo.cli.console import print_error
 from mnistzoo.errors import FileReadError, ImageError, InputError
+from mnistzoo.files import name_error
 from mnistzoo.images.folders import SUFFIXES, find_images
 
 STDIN = "-"

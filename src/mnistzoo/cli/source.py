@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli.console import name_error, print_error, progress
+from mnistzoo.cli.console import print_error, progress
 from mnistzoo.cli.options import StyleName
 from mnistzoo.errors import FileReadError, InputError, UnknownNameError
-from mnistzoo.files import is_dir
+from mnistzoo.files import is_dir, name_error
 from mnistzoo.storage.manifest import join_name, name_for_reading, read_manifest, split_name
 
 if TYPE_CHECKING:
