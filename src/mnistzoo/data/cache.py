@@ -72,7 +72,7 @@ def digest_images(images: NDArray[np.uint8], labels: Sequence[int], style: Style
     """Return the SHA-256 of what an entry depends on, for images that are in memory."""
     found = hashlib.sha256(_conversion())
     found.update(f"{style} {images.shape} {list(labels)}".encode())
-    found.update(np.ascontiguousarray(images))
+    found.update(np.ascontiguousarray(images).data)
     return found.hexdigest()
 
 
