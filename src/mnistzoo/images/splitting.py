@@ -38,9 +38,10 @@ MARGIN = 0.1
 """How much better the pieces of a split have to score than the whole. This and the bounds above
 were chosen on lines made from training images: `python tests/benchmarks/reading.py --tune`."""
 
-LEAST = -1.2
-"""Least score of each piece: strokes of a printed letter, cut apart, score less. This and the cost
-of a sidestep were chosen on lines made from other training images, and on printed words."""
+MIN_SCORE = -1.2
+"""Least score of each piece. The strokes of a printed letter score less when they are cut apart.
+This and the cost of a sidestep were chosen on lines made from other training images, and on printed
+words."""
 
 _ROWS = 48
 """Seams are sought at this height, in pixels. Chosen, not measured."""
@@ -115,9 +116,10 @@ def _best_split(alone: Part, score: Score) -> tuple[list[Part], float]:
         options: list[tuple[float, list[Part]]] = [(-np.inf, [])]
         for start, (total, before) in enumerate(best):
             piece = _piece(alone, (regions >= start) & (regions < stop))
-            found = -np.inf if piece is None or total == -np.inf else score(piece.render())
-            if piece is not None and found >= LEAST:
-                options.append((total + found, [*before, piece]))
+            if piece is None or total == -np.inf:
+                continue
+            if (own := score(piece.render())) >= MIN_SCORE:
+                options.append((total + own, [*before, piece]))
         best.append(max(options, key=lambda option: option[0]))
     return best[-1][1], best[-1][0]
 

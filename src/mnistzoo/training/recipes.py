@@ -78,8 +78,8 @@ FAST = Recipe(
 It was tuned for exp5 on the last 10,000 training images; the tables are in
 docs/development/ablations.md. In so few steps Muon did better than SGD at any batch size and
 learning rate tried, and label smoothing helped most. The first two convolutions take most of the
-time; frozen after a tenth of the steps, they are as good as later. The other models have no batch
-norm, which Muon needs here; `_CHOSEN` gives them two epochs of SGD, untuned.
+time, so they are frozen after a tenth of the steps, which is as accurate as later. The other models
+have no batch norm, which Muon needs here; `_CHOSEN` gives them two epochs of SGD, untuned.
 """
 
 WORLD = replace(

@@ -28,7 +28,7 @@ class ModuleCall:
         path: The module's path.
         module: The module.
         inputs: Its positional arguments.
-        functions: Functions that it called itself and that have no row yet: the arguments of
+        functions: Functions that it called itself and that have no row yet, as arguments of
             `ModuleTracker.add_function`.
         macs: Multiply-accumulates of the functions that it called itself.
         has_inner_calls: Whether it called a module.
@@ -111,7 +111,7 @@ class ModuleTracker:
                 self._list_functions(call)
 
     def add_function(self, name: str, out: Tensor, layout: Layout | None, macs: int) -> None:
-        """Add a function that the running module calls itself, which has a row if it is no leaf."""
+        """Record a function that the running module calls. Leaf modules list no functions."""
         if self.stack:
             call = self.stack[-1]
             call.macs += macs
@@ -169,7 +169,7 @@ class ModuleTracker:
             self.rows.append(row)
 
     def _list_functions(self, call: ModuleCall) -> None:
-        """Add rows for the functions of a module that calls others, or has not returned."""
+        """Move the functions of a call to the rows."""
         for name, out, layout, macs in call.functions:
             shape, reads = self._without_batch(out), self._field_of(layout)
             own, made = self._per_input(macs), self._per_input(_bytes_of([out]))
