@@ -9,6 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 import mnistzoo
 from lines import write_line
 from mnistzoo.data.mnist import mnist
+from mnistzoo.errors import WeightsError
+from mnistzoo.images import detector
 from mnistzoo.images.detector import digit_log_odds
 from mnistzoo.images.preprocessing import to_mnist
 from mnistzoo.images.splitting import find_seams
@@ -62,22 +64,42 @@ def test_names_of_several_letters_are_separated(digits):
     assert [digit.is_digit for digit in reading] == [None] * 3
 
 
-@pytest.mark.parametrize("text", ["V", "Y", "r"])
+@pytest.mark.parametrize("text", ["V", "Y", "r", "Peter", "Street", "KEEP"])
 def test_text_without_digits_is_an_empty_reading(model, text):
-    """A letter or a sign is left out without an error, and shown when all is asked for."""
+    """Letters are left out without an error, and shown when all is asked for."""
     page = typed(text)
     assert len(model.read(page)) == 0
     assert model.read(page).text == ""
-    assert [digit.is_digit for digit in model.read(page, keep_all=True)] == [False]
+    assert not all(digit.is_digit for digit in model.read(page, keep_all=True))
+
+
+def test_digits_beside_a_word_are_kept(model, digits):
+    """A word of text is left out as a whole, and a number beside it is not."""
+    number = 255 - np.hstack([np.pad(digit, ((6, 6), (0, 0))) for digit in digits[0][:3]])
+    enlarged = Image.fromarray(number).resize([2 * side for side in number.shape[::-1]])
+    page = Image.new("L", (500, 120), 255)
+    page.paste(typed("PEK"), (0, 0))
+    page.paste(enlarged, (280, 20))
+    assert model.read(page).text == "".join(map(str, digits[1][:3]))
+
+
+def test_altered_weights_of_the_detector_are_refused(monkeypatch, tmp_path):
+    """One changed bit fails the digest."""
+    data = bytearray(detector.WEIGHTS.read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "detector.safetensors").write_bytes(data)
+    monkeypatch.setattr(detector, "WEIGHTS", tmp_path / "detector.safetensors")
+    with pytest.raises(WeightsError, match="expected SHA-256"):
+        detector.read_weights()
 
 
 def test_digits_are_told_from_letters(digits):
-    """Nearly all held-out digits are kept, and many printed letters are not digits."""
+    """Nearly all held-out digits are kept, and most printed letters are not digits."""
     kept = [digit_log_odds(digit) >= 0 for digit in digits[0][:300]]
     assert np.mean(kept) >= 0.97
     letters = [to_mnist(typed(letter)) for letter in "AEFHKMNPRTVWXYkmrw?+&#"]
     refused = [letter for letter in letters if digit_log_odds(letter) < 0]
-    assert len(refused) >= 8, len(refused)
+    assert len(refused) >= 18, len(refused)
 
 
 def test_lines_of_digits_are_read(model, digits):

@@ -205,4 +205,4 @@ def test_the_page_of_ablations_states_the_noise():
     ]
     fast = max(max(counts) - min(counts) for counts in runs)
     text = " ".join((ROOT / "docs/development/ablations.md").read_text(encoding="utf8").split())
-    assert f"differ by up to {apart} images, and {fast} for the recipe `fast`" in text
+    assert f"differ by up to {apart} images, or {fast} for the recipe `fast`" in text

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import mnistzoo
+from mnistzoo.architectures import BUILDABLE
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import InputError, TrainingError, UnknownNameError
 from mnistzoo.evaluation import evaluate
+from mnistzoo.images.transforms import normalize
 from mnistzoo.training import loop, optim, state
 from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.loop import train_epoch
@@ -25,6 +27,7 @@ from mnistzoo.training.settings import Augmentation
 from mnistzoo.training.state import TrainingState
 
 BOUND = st.floats(0, 1)
+PARTS = ("weight", "bias")
 
 
 @pytest.fixture(scope="module")
@@ -241,6 +244,33 @@ def test_bfloat16_is_used_where_it_is_faster(monkeypatch, able, expected):
     """Training uses bfloat16 with AMX, or with AVX-512 BF16 on non-Intel processors."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
     assert state.autocast_dtype(torch.device("cpu")) == expected
+
+
+def test_cropped_and_folded_layers_are_the_model(few):
+    """`fast` freezes and folds the first convolutions; its layers compute what the model does."""
+    recipe = replace(get_recipe("fast", "exp5"), epochs=2, batch_size=30, frozen_after=0.5)
+    trainer = TrainingState(Run("exp5", recipe), few)
+    train_epoch(trainer)
+    first = parameters(trainer)
+    train_epoch(trainer)
+    changed = {name for name, p in parameters(trainer).items() if not torch.equal(p, first[name])}
+    frozen = {f"features.{k}{n}.{p}" for k in ("conv", "bn") for n in (1, 2) for p in PARTS}
+    assert changed == first.keys() - frozen
+    images = normalize(few.images)
+    with torch.no_grad():
+        expected = trainer.model.eval()(images)
+        found = trainer.forward(images[..., :26, :26]).log_softmax(1)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", BUILDABLE)
+def test_rows_read_are_those_of_the_gradient(name):
+    """In float64, no pixel outside `rows_read` has a gradient, and its last row and column do."""
+    model = mnistzoo.get_model(name).eval().double()
+    images = torch.randn(20, 1, 28, 28, dtype=torch.float64, requires_grad=True)
+    model.features(images).square().sum().backward()
+    found = [images.grad.abs().sum((0, 1, axis)).nonzero().max() + 1 for axis in (2, 3)]
+    assert found == [BUILDABLE[name].rows_read] * 2
 
 
 @pytest.mark.parametrize("distill", [False, True])

@@ -25,7 +25,7 @@ from mnistzoo.images.transforms import normalize
 from mnistzoo.plots.style import BACKGROUND
 from scene import landscape
 
-NETWORKS = (
+MODELS = (
     *("alexnet", "vgg16", "googlenet", "inception_v3", "resnet50", "densenet121"),
     *("squeezenet1_1", "mobilenet_v2", "efficientnet_b0", "regnet_y_400mf"),
     *("convnext_tiny", "vit_b_16"),
@@ -79,10 +79,10 @@ def _analyze(name: str) -> Analysis:
 
 
 def receptive_fields(theme: Theme) -> Figure:
-    """Draw the receptive field of the last feature map's middle unit, for twelve networks."""
+    """Draw the receptive field of the last feature map's central unit, for twelve models."""
     figure = _figure(7.6, 6.4)
     image = landscape()
-    for axes, name in zip(figure.subplots(3, 4).flat, NETWORKS, strict=True):
+    for axes, name in zip(figure.subplots(3, 4).flat, MODELS, strict=True):
         field = _analyze(name).receptive_field
         assert field is not None
         axes.imshow(image, extent=(0, 224, 224, 0))
@@ -174,7 +174,7 @@ def memory(theme: Theme) -> Figure:
 
 
 def roofline(theme: Theme) -> Figure:
-    """Draw the operators of two networks under the roofline of an A100."""
+    """Draw the operators of three models under the roofline of an A100."""
     figure = _figure(7.6, 3.6)
     axes = figure.subplots()
     _plain(axes, theme)

@@ -66,6 +66,23 @@ class Architecture:
         """
         return f"{self.name} · {self.title}" if self.title else self.name
 
+    @property
+    def rows_read(self) -> int:
+        """Number of rows, from the top, that the output depends on. Columns are the same.
+
+        >>> ARCHITECTURES["exp4"].rows_read, ARCHITECTURES["exp1"].rows_read
+        (26, 28)
+        """
+        sides = [INPUT_SHAPE[-1]]
+        for layer in self.layers:
+            side = sides[-1]
+            sides.append(side // 2 if isinstance(layer, Pool) else side - 2 + 2 * layer.padding)
+        read = sides.pop()
+        for layer in reversed(self.layers):
+            needed = read * 2 if isinstance(layer, Pool) else read + 2 - layer.padding
+            read = min(needed, sides.pop())
+        return read
+
 
 _ROWS = (
     Architecture(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from typer.testing import CliRunner
 
-from mnistzoo import analyze
+from mnistzoo import MnistZooError, analyze
+from mnistzoo.cli import app
 
 pytestmark = pytest.mark.slow  # importing the libraries takes longer than the tests
 
@@ -124,3 +128,35 @@ def test_counts_are_those_of_torch(library, build, field):
     assert found.stopped_at is None
     assert field is None or str(found.receptive_field) == field
     assert sum(block.row.macs for block in found.blocks(1).children) == found.macs
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("ResNetModel", [3, 224, 224]), ("BertModel", [128]), ("T5Model", [128])],
+)
+def test_a_class_on_the_command_line(name, shape):
+    """The command builds a class's default configuration, and makes images or token IDs."""
+    library = pytest.importorskip("transformers", reason="not a dependency of the package")
+    command = ["analyze", f"transformers:{name}", "--format", "json"]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    found = json.loads(result.stdout)
+    kind = getattr(library, name)
+    assert found["input_shape"] == shape
+    assert found["num_params"] == kind(kind.config_class()).num_parameters()
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("BertModl", "Did you mean 'BertModel'"),
+        ("AutoModel", "Expected a class with a default configuration"),
+        ("WhisperModel", "--input input_features="),
+    ],
+)
+def test_a_class_that_the_command_cannot_build(name, message):
+    """The error suggests a name, or what to pass."""
+    pytest.importorskip("transformers", reason="not a dependency of the package")
+    with pytest.raises(MnistZooError, match=message):
+        CliRunner().invoke(app, ["analyze", f"transformers:{name}"], catch_exceptions=False)

@@ -2,7 +2,8 @@
 
 Postcodes, dates, sums of money and telephone numbers are composed of MNIST's training images that
 no development has used, with spacing from wide to touching. `--tune` composes them of other
-training images, for setting the thresholds of `mnistzoo.images.splitting`.
+training images, for setting the thresholds of `mnistzoo.images.splitting`. Printed words of the
+fonts of `tests/nondigits.py` have no digits to read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from mnistzoo.inference import load_model
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 write_line = importlib.import_module("lines").write_line
+nondigits = importlib.import_module("nondigits")
 
 
 def main() -> None:
@@ -44,6 +46,9 @@ def main() -> None:
     print(f"digits: {right:,} of {total:,} ({right / total:.1%})")
     print(f"touching pairs: {apart} of {pairs} ({apart / max(pairs, 1):.1%})")
     print(f"lines without a fault: {exact} of {options.count}; flagged as touching: {flagged}")
+    words = [nondigits.typed(w, font, 60) for font in nondigits.HELD_OUT for w in nondigits.WORDS]
+    empty = sum(len(model.read(page)) == 0 for page in words)
+    print(f"printed words read as empty: {empty} of {len(words)}")
 
 
 def matched_places(text: str, found: str) -> set[int]:

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnistzoo.architectures import Architecture, Conv, Pool
+from mnistzoo.errors import WeightsError
+from mnistzoo.files import read_bytes, sha256
 from mnistzoo.forward import Layer, classify, feature_maps, read_layers
 
-DETECTOR = Architecture("detector", (Conv(12), Pool(), Conv(24), Pool(), Conv(32)), batch_norm=True)
+DETECTOR = Architecture("detector", (Conv(8), Pool(), Conv(16), Pool(), Conv(32)), batch_norm=True)
 """Two classes: anything else, and a digit."""
 
 WEIGHTS = Path(__file__).with_name("detector.safetensors")
 """Where its weights are; they come with the package."""
+
+SHA256 = "90f4ea660951ddaf72b535c6e75536e5703765712ec555c5d9818bc0ad3968dc"
+"""Digest of that file."""
 
 
 def digit_log_odds(image: NDArray[np.uint8]) -> float:
@@ -36,8 +42,24 @@ def digit_log_odds(image: NDArray[np.uint8]) -> float:
     return float(digit - other)
 
 
+def read_weights() -> dict[str, NDArray[Any]]:
+    """Read the state dict of the detector.
+
+    Raises:
+        FileReadError: The file is missing.
+        WeightsError: It is not the file that `SHA256` describes.
+    """
+    from safetensors.numpy import load
+
+    data = read_bytes(WEIGHTS, limit=2**20)
+    if sha256(data) != SHA256:
+        raise WeightsError(
+            f"{WEIGHTS} was altered: expected SHA-256 {SHA256}, got {sha256(data)}. "
+            "Install mnistzoo again."
+        )
+    return dict(load(data))
+
+
 @cache
 def _layers() -> tuple[tuple[Layer, ...], Layer]:
-    from safetensors.numpy import load_file
-
-    return read_layers(DETECTOR, load_file(WEIGHTS))
+    return read_layers(DETECTOR, read_weights())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -10,6 +12,10 @@ from mnistzoo.images.components import Box, Component, bounding_box
 
 Group: TypeAlias = list[Component]
 """The components of one digit."""
+
+WORD_GAP = 0.3
+"""Wider gaps separate words, as a share of the median height of a line's digits. Chosen, not
+measured."""
 
 
 def main_digit(components: list[Component]) -> Group:
@@ -79,6 +85,14 @@ def reading_lines(groups: list[Group]) -> list[list[Group]]:
             lines.append([group])
     lines.sort(key=lambda line: float(np.mean([sum(bounding_box(group)[1::2]) for group in line])))
     return lines
+
+
+def split_words(boxes: Sequence[Box]) -> list[slice]:
+    """Return the words of a line: boxes from left to right with narrow gaps between them."""
+    height = float(np.median([bottom - top for _, top, _, bottom in boxes]))
+    places = range(1, len(boxes))
+    wide = [n for n in places if boxes[n][0] - boxes[n - 1][2] > WORD_GAP * height]
+    return [slice(start, stop) for start, stop in pairwise([0, *wide, len(boxes)])]
 
 
 def _vertical_overlap(a: Box, b: Box) -> float:

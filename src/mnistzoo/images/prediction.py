@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnistzoo.architectures import Style
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.images.detector import digit_log_odds
-from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, find_digits
+from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, DigitImage, find_digits
 from mnistzoo.labels import class_names
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 Classifier: TypeAlias = Callable[[list[NDArray[np.uint8]]], list[list[float]]]
 """Takes digits in MNIST format, each uint8 of shape `(28, 28)`, and returns the probabilities of
 the classes for each."""
+
+EVIDENCE = (-6.0, 2.0)
+"""Bounds of the log-odds that one piece adds to those of its word. Many letters look like digits,
+few digits unlike any. Chosen on words and lines made for it, see `tests/test_reading.py`."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +145,8 @@ def read(
 
     A digit is a connected component of the foreground, together with smaller components beside it
     that belong to it, such as the bar of a 5. Digits that touch are split where that is plainly
-    better than not to. Specks, dots and lines much lower than the digits are skipped, and so is
-    what is not a digit, unless `keep_all` is set.
+    better than not to. Specks, dots and lines much lower than the digits are skipped. What is not a
+    digit is left out, and so is a word most of which is not, unless `keep_all` is set.
 
     Raises:
         ImageError, FileReadError, InputError: See `transforms()`. A model in plain style, which
@@ -164,10 +168,20 @@ def read(
         row = [
             Digit(**asdict(prediction), box=digit.box, touching=digit.touching)
             for prediction, digit in zip(predictions, line, strict=True)
-            if keep_all or prediction.is_digit is not False
         ]
-        rows.append(tuple(row))
+        rows.append(tuple(row if keep_all else _leave_out_text(row, line)))
     return Reading(tuple(row for row in rows if row))
+
+
+def _leave_out_text(row: list[Digit], images: list[DigitImage]) -> list[Digit]:
+    """Return the digits of a line without those that are none, and without words of text."""
+    from mnistzoo.images.grouping import split_words
+
+    if row[0].is_digit is None:
+        return row
+    odds = np.clip([digit_log_odds(image.pixels) for image in images], *EVIDENCE)
+    words = [word for word in split_words([digit.box for digit in row]) if odds[word].sum() >= 0]
+    return [digit for word in words for digit in row[word] if digit.is_digit]
 
 
 def _are_digits(labels: Sequence[str] | None) -> bool:

@@ -22,8 +22,8 @@ Score = Callable[[NDArray[np.uint8]], float]
 """Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns the log-probability that
 it shows one digit, and that this is the digit which the model reads."""
 
-MIN_WIDTH = 0.5
-"""Least width of digits that may touch, as a share of their height."""
+MIN_WIDTH = 0.9
+"""Least width of digits that may touch, as a share of their height. Most letters are narrower."""
 
 MIN_PIECE = 0.12
 """Least width of a piece, as a share of the height: a slim 1."""
@@ -38,10 +38,14 @@ MARGIN = 0.1
 """How much better the pieces of a split have to score than the whole. This and the bounds above
 were chosen on lines made from training images: `python tests/benchmarks/reading.py --tune`."""
 
+LEAST = -1.2
+"""Least score of each piece: strokes of a printed letter, cut apart, score less. This and the cost
+of a sidestep were chosen on lines made from other training images, and on printed words."""
+
 _ROWS = 48
 """Seams are sought at this height, in pixels. Chosen, not measured."""
 
-_SIDESTEP = 0.15
+_SIDESTEP = 0.8
 """Cost of a seam's step to the side, where crossing a pixel of foreground costs 1."""
 
 
@@ -111,8 +115,9 @@ def _best_split(alone: Part, score: Score) -> tuple[list[Part], float]:
         options: list[tuple[float, list[Part]]] = [(-np.inf, [])]
         for start, (total, before) in enumerate(best):
             piece = _piece(alone, (regions >= start) & (regions < stop))
-            if piece is not None and np.isfinite(total):
-                options.append((total + score(piece.render()), [*before, piece]))
+            found = -np.inf if piece is None or total == -np.inf else score(piece.render())
+            if piece is not None and found >= LEAST:
+                options.append((total + found, [*before, piece]))
         best.append(max(options, key=lambda option: option[0]))
     return best[-1][1], best[-1][0]
 

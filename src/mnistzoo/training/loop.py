@@ -168,6 +168,7 @@ def train_step(
     # data
     indices = indices.to(device)
     images = warp(normalize(state.images[indices]), maps.to(device))
+    images = images[..., : state.side, : state.side]
     images = images.contiguous(memory_format=torch.channels_last)
     labels = state.labels[indices]
 

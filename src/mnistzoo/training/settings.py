@@ -70,6 +70,10 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             early, because they converge first (Brock et al. 2017, arXiv:1706.04983). This saves
             their backward pass.
         frozen_after: The share of all steps after which they stop learning.
+        fold_frozen: Whether their batch norm keeps its running statistics from then on, and is
+            folded into them, which saves its passes. Otherwise it computes those of each batch.
+        crop: Whether the rows and columns that the model does not read are left out. The features
+            are the same, but batch norm's statistics are those of fewer positions.
         teacher: Architecture of the teacher. It is trained first, on the same images; the student
             then learns its output for the same augmented images in place of the labels (Hinton et
             al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
@@ -97,6 +101,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     images: Positive | None = None
     frozen_convs: Count = 0
     frozen_after: Fraction = 1.0
+    fold_frozen: bool = False
+    crop: bool = False
     teacher: str | None = None
     temperature: Rate = 2.0
     pretrained: bool = False

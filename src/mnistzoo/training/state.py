@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.data.mnist import Digits
 from mnistzoo.errors import TrainingError
 from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
+from mnistzoo.models.folding import fold_batch_norm
 from mnistzoo.storage.manifest import read_manifest, split_name
 from mnistzoo.training import optim
 from mnistzoo.training.distributed import device, world_size
@@ -66,7 +68,8 @@ class TrainingState:
         if self.recipe.bits:
             teacher = copy.deepcopy(model).eval()
         self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
-        self.forward = _parallel(self.model)
+        self.side = self.model.architecture.rows_read if self.recipe.crop else INPUT_SHAPE[-1]
+        self.forward = _parallel(self._layers())
         self.optimizer = optim.optimizer(self.model, self.recipe)
         self.scheduler = optim.scheduler(self.optimizer, self.recipe, self.steps)
         decay = optim.limit_decay(self.recipe, self.steps)
@@ -116,7 +119,16 @@ class TrainingState:
         if any(parameter.requires_grad for parameter in first):
             for parameter in first:
                 parameter.requires_grad_(False)
-            self.forward = _parallel(self.model)
+            self.forward = _parallel(self._layers(self.recipe.fold_frozen))
+
+    def _layers(self, fold: bool = False) -> nn.Module:
+        """Return the model, or its layers if they take cropped images or the first are folded."""
+        features = self.model.features
+        if fold:
+            features = _fold_first(features, self.recipe.frozen_convs)
+        elif not self.recipe.crop:
+            return self.model
+        return nn.Sequential(features, nn.Flatten(), self.model.classifier)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what `load_state_dict` needs to resume from this epoch."""
@@ -202,3 +214,10 @@ def _first_convs(model: ConvNet, count: int) -> list[nn.Parameter]:
     first = {f"{kind}{number}" for kind in ("conv", "bn") for number in range(1, count + 1)}
     children = model.features.named_children()
     return [p for name, layer in children if name in first for p in layer.parameters()]
+
+
+def _fold_first(features: nn.Sequential, count: int) -> nn.Sequential:
+    """Return the layers with batch norm folded up to the ReLU of convolution `count`."""
+    end = [name for name, _ in features.named_children()].index(f"relu{count}") + 1
+    first = fold_batch_norm(features[:end].eval()).to(memory_format=torch.channels_last)
+    return nn.Sequential(*first, *features[end:])

@@ -1,7 +1,8 @@
 // The models: their weights decoded from base64, and inference on one 28×28 image.
 
-// Weights are int16 with one float32 scale per output channel, followed by float32 biases.
+// Weights are integers of 8 or 16 bits with one float32 scale per output channel and float32 biases.
 function readLayers(model) {
+  const Integers = model.bits === 8 ? Int8Array : Int16Array;
   const bytes = Uint8Array.from(atob(model.weights), (c) => c.charCodeAt(0));
   let at = 0;
   const take = (Kind, count) => {
@@ -12,7 +13,7 @@ function readLayers(model) {
   const readLinear = (outputs, inputs) => {
     const scale = take(Float32Array, outputs);
     const bias = take(Float32Array, outputs);
-    const weight = Float32Array.from(take(Int16Array, outputs * inputs), (w, i) => w * scale[(i / inputs) | 0]);
+    const weight = Float32Array.from(take(Integers, outputs * inputs), (w, i) => w * scale[(i / inputs) | 0]);
     return { weight, bias };
   };
   let channels = 1, side = SIDE;
