@@ -118,7 +118,7 @@ def test_the_page_names_the_models_below_the_aims():
         return [model for model, bar in zip(means, bars, strict=True) if means[model] < bar]
 
     assert not below("at least")
-    assert f"All models met the minimum. Below the aim: {', '.join(below('aim'))}." in PAGE
+    assert f"All models met the minimum; {' and '.join(below('aim'))} missed the aim." in PAGE
 
 
 def test_the_page_states_the_gain_of_the_teacher():
@@ -132,7 +132,7 @@ def test_the_page_states_the_gain_of_the_teacher():
         gains.append(f"{gain:.0f} ± {error:.0f} for {name}")
     gains[0] = gains[0].replace(" for", " images for")
     text = " ".join(PAGE.split())
-    assert f"worth {', '.join(gains[:-1])} and {gains[-1]}" in text
+    assert f"gains {', '.join(gains[:-1])} and {gains[-1]}" in text
     tests = {name: ttest_ind(now[name], before[name], equal_var=False).pvalue for name in order}
     assert [name for name in sorted(order) if tests[name] < 0.05] == ["exp2", "exp4"]
     assert "Only the gains of exp2 and exp4" in text
