@@ -145,18 +145,18 @@ def read(
     """Return every digit in one image, in reading order: line by line, left to right.
 
     A digit is a connected component of the foreground, together with smaller components beside it
-    that belong to it, such as the bar of a 5. Digits that touch are split where that is plainly
-    better than not to. Specks, dots and lines much lower than the digits are skipped. Other marks,
+    that belong to it, such as the bar of a 5. Touching digits are split if the pieces read
+    clearly better than the whole. Specks, dots and lines much lower than the digits are skipped. Other marks,
     and words that read as text rather than digits, are left out unless `keep_all` is set.
 
     Raises:
-        ImageError, FileReadError, InputError: See `transforms()`. A model in plain style, which
-            needs one object per image, is an `InputError`.
+        ImageError, FileReadError, InputError: See `transforms()`. A model of the plain style,
+            which needs one object per image, is an `InputError`.
     """
     if style != "mnist":
         raise InputError(
-            "Expected a model of handwriting, got one in plain style, for which a page cannot be "
-            "taken apart. Cut the image into one image for each object, and use predict."
+            "Expected a model of the style mnist, got one of the style plain, which cannot find "
+            "objects on a page. Crop each object into an image of its own, and use predict."
         )
 
     def score(pixels: NDArray[np.uint8]) -> float:

@@ -52,8 +52,8 @@ def execute(
     Args:
         module: The model.
         given: What to call it with.
-        observer: Is told of every operator.
-        batch_size: Number of inputs in the batch. Arguments get as many in place of their own.
+        observer: Receives every operator.
+        batch_size: Number of inputs in the batch, whatever the arguments have.
         training: Whether to run it in training mode, and backward from the sum of its outputs.
 
     Raises:
