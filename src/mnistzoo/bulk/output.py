@@ -25,7 +25,7 @@ MAX_SETTINGS = 2**26
 
 
 class Settings(Record, frozen=True):
-    """What rows depend on.
+    """The settings that rows depend on.
 
     Attributes:
         images: The files and folders on the command line.

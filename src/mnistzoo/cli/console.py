@@ -1,4 +1,4 @@
-"""How commands print: results to stdout in one of several formats, progress to stderr."""
+"""Print results to stdout in one of several formats, and progress and errors to stderr."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model is trained by SGD.
+    """The settings of a training run.
 
     Attributes:
         name: The name that `--recipe` takes.

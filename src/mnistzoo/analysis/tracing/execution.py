@@ -28,7 +28,7 @@ from mnistzoo.errors import AnalysisError, InputError, MnistZooError
 
 
 class Observer(Protocol):
-    """What a pass reports to."""
+    """The receiver of a pass's operators."""
 
     def hold(self, tensors: Sequence[Tensor]) -> None:
         """Take note of the tensors that are there before the pass: parameters and inputs."""

@@ -1,4 +1,4 @@
-"""What a trace knows about each tensor: one record per tensor."""
+"""The records of a trace, one for each tensor."""
 
 from __future__ import annotations
 
