@@ -61,7 +61,7 @@ WORDS = (
     "Open",
     "MILK",
 )
-"""Words to be read as empty, in each font."""
+"""Words in which `read` should find no digit, in each font."""
 
 
 def typed(text: str, font: str, size: int, shade: int = 0) -> Pixels:
@@ -102,7 +102,7 @@ def shape(rng: np.random.Generator) -> Pixels:
     return canvas
 
 
-def run(digits: Pixels, rng: np.random.Generator) -> tuple[Pixels, list[Pixels]]:
+def touching_digits(digits: Pixels, rng: np.random.Generator) -> tuple[Pixels, list[Pixels]]:
     """Return two digits or three that touch, and each of them, on the canvas."""
     whole, left = np.zeros((CANVAS, 2 * CANVAS), np.uint8), 10
     parts = []
@@ -118,7 +118,7 @@ def run(digits: Pixels, rng: np.random.Generator) -> tuple[Pixels, list[Pixels]]
 
 def pair(digits: Pixels, rng: np.random.Generator) -> Pixels:
     """Return two digits, or three, that touch, on the canvas."""
-    whole, _ = run(digits, rng)
+    whole, _ = touching_digits(digits, rng)
     columns = np.flatnonzero(whole.any(0))
     scale = min(1, 50 / (np.ptp(columns) + 1))
     middle = (columns[0] + columns[-1] + 1) / 2
@@ -127,9 +127,9 @@ def pair(digits: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(cv2.warpAffine(whole, place, (CANVAS, CANVAS)), np.uint8)
 
 
-def piece(digits: Pixels, rng: np.random.Generator) -> Pixels:
-    """Return what a wrong cut leaves: one and a half digits, enlarged, black on white."""
-    whole, parts = run(digits, rng)
+def wrong_cut(digits: Pixels, rng: np.random.Generator) -> Pixels:
+    """Return the result of a wrong cut: one and a half digits, enlarged, black on white."""
+    whole, parts = touching_digits(digits, rng)
     columns = np.flatnonzero(parts[1].any(0))
     width = columns[-1] - columns[0]
     cut = columns[0] + round(width * rng.uniform(0.35, 0.65))
@@ -137,9 +137,9 @@ def piece(digits: Pixels, rng: np.random.Generator) -> Pixels:
     return _enlarged(cropped, rng)
 
 
-def part(digits: Pixels, rng: np.random.Generator) -> Pixels:
-    """Return a digit as a right cut leaves it: with a bit of its neighbors, black on white."""
-    whole, parts = run(digits, rng)
+def right_cut(digits: Pixels, rng: np.random.Generator) -> Pixels:
+    """Return the result of a right cut: a digit with bits of its neighbors, black on white."""
+    whole, parts = touching_digits(digits, rng)
     chosen = int(rng.integers(len(parts)))
     columns = np.flatnonzero(parts[chosen].any(0))
     start, stop = columns[0] + rng.integers(-1, 3), columns[-1] + 1 - rng.integers(-1, 3)

@@ -282,7 +282,7 @@ def test_a_dataset_is_converted_once(drawn, cache, monkeypatch):
 
 
 def test_a_changed_file_is_read_again(drawn, cache, monkeypatch):
-    """So is a file with the old size and time, a new or a renamed one, and a damaged entry."""
+    """Size and time do not hide a change. A renamed file or a damaged entry counts as one, too."""
     before, _ = converted(drawn, monkeypatch)
     path, other = drawn / "five" / "0.png", drawn / "seven" / "0.png"
     times, content = path.stat(), path.read_bytes()
@@ -302,7 +302,7 @@ def test_a_changed_file_is_read_again(drawn, cache, monkeypatch):
 
 
 def test_a_file_that_changes_meanwhile_is_not_cached(drawn, cache):
-    """What was read then may be the old file or the new one."""
+    """The images may come from the old file or the new one."""
     path = drawn / "five" / "0.png"
     load_dataset(drawn, on_image=lambda done, total: path.write_bytes(b"changed"))
     assert not cache.exists()
@@ -326,7 +326,7 @@ def test_idx_files_are_cached_by_what_was_read(few, tmp_path, cache, monkeypatch
 
 
 def test_the_cache_is_where_users_expect_it(tmp_path, monkeypatch):
-    """The folder is that of the variable, or the user's; a folder that is read-only is no error."""
+    """MNISTZOO_CACHE names the folder. Without it, the folder is in the user's cache folder."""
     monkeypatch.setenv("MNISTZOO_CACHE", "here")
     assert cache_folder() == Path("here")
     monkeypatch.setenv("MNISTZOO_CACHE", "")
@@ -346,7 +346,7 @@ def test_a_cache_that_cannot_be_written_is_left_out(drawn, tmp_path, monkeypatch
 
 
 def test_a_wrong_style_is_noticed(few, drawn, cache):
-    """Filled shapes are no handwriting, and dark strokes on paper are not plain."""
+    """Filled shapes do not fit the style mnist, nor dark strokes on paper the style plain."""
     yy, xx = np.mgrid[:28, :28]
     shapes = np.stack([200 * (np.hypot(yy - 14, xx - 14) < radius) for radius in range(6, 12)])
     labels = [0, 1] * 3
@@ -370,7 +370,7 @@ def test_a_wrong_style_is_noticed(few, drawn, cache):
 
 
 @pytest.mark.skipif(not FASHION.exists(), reason="needs Debian's dataset-fashion-mnist")
-def test_fashion_mnist_is_no_handwriting():
+def test_fashion_mnist_is_not_handwriting():
     """Its training images, on which the criterion was chosen, are filled shapes."""
     found = load_dataset(FASHION, split="train")
     for start in range(0, 60_000, 12_000):
@@ -606,7 +606,7 @@ def test_a_plain_model_reads_plain_images(drawn, tmp_path):
     found = model.predict(path).probabilities
     assert np.allclose(found, expected.exp().tolist(), atol=1e-6)
     assert np.allclose(load_folder(tmp_path / "plain").predict(path).probabilities, found, 1e-4)
-    with pytest.raises(InputError, match="plain style"):
+    with pytest.raises(InputError, match="style plain"):
         model.read(path)
     for name, bits in ("x.html", None), ("x.h", 8), ("x.onnx", 8):
         with pytest.raises(InputError, match=r"of the style plain\. Export it as \.onnx"):

@@ -30,7 +30,7 @@ LAYERS = [
         "records",
         "tables",
     },
-    {"errors", "_version"},
+    {"errors", "text", "_version"},
 ]
 """Top to bottom: a module imports from its own part and from lower layers."""
 

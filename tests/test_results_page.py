@@ -16,6 +16,7 @@ import mnistzoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import app, evaluate
 from mnistzoo.cli import plot as plotting
+from mnistzoo.plots import facts_of_fine_tuning
 from mnistzoo.training.metrics import load_results
 from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.summary import summarize
@@ -23,8 +24,10 @@ from mnistzoo.training.summary import summarize
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/explanation/results.md").read_text(encoding="utf8")
 
+OWN_DATA = (ROOT / "docs/how-to/own-data.md").read_text(encoding="utf8")
+
 TABLES = re.findall(r"<!-- mnistzoo (.*) -->\n((?:\|.*\n)*)<!-- end -->", PAGE)
-FIGURES = re.findall(r"<!-- mnistzoo (plot .*) -o (\S+) -->\n!\[.+\]\((.+)\)", PAGE)
+FIGURES = re.findall(r"<!-- mnistzoo (plot .*) -o (\S+) -->\n!\[.+\]\((.+)\)", PAGE + OWN_DATA)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +82,7 @@ def flat(value, name=""):
 
 def test_every_command_is_checked():
     """No comment with a command is missed by the tests above."""
-    assert len(TABLES) + len(FIGURES) == PAGE.count("<!-- mnistzoo ") == 9
+    assert len(TABLES) + len(FIGURES) == (PAGE + OWN_DATA).count("<!-- mnistzoo ") == 10
 
 
 def record_counts(folder):
@@ -115,7 +118,7 @@ def test_the_page_names_the_models_below_the_aims():
         return [model for model, bar in zip(means, bars, strict=True) if means[model] < bar]
 
     assert not below("at least")
-    assert f"All models met the minimum. Below the aim: {', '.join(below('aim'))}." in PAGE
+    assert f"All models met the minimum; {' and '.join(below('aim'))} missed the aim." in PAGE
 
 
 def test_the_page_states_the_gain_of_the_teacher():
@@ -129,7 +132,7 @@ def test_the_page_states_the_gain_of_the_teacher():
         gains.append(f"{gain:.0f} ± {error:.0f} for {name}")
     gains[0] = gains[0].replace(" for", " images for")
     text = " ".join(PAGE.split())
-    assert f"worth {', '.join(gains[:-1])} and {gains[-1]}" in text
+    assert f"gains {', '.join(gains[:-1])} and {gains[-1]}" in text
     tests = {name: ttest_ind(now[name], before[name], equal_var=False).pvalue for name in order}
     assert [name for name in sorted(order) if tests[name] < 0.05] == ["exp2", "exp4"]
     assert "Only the gains of exp2 and exp4" in text
@@ -149,10 +152,24 @@ def test_the_page_of_own_data_states_the_results_on_fashion_mnist():
     assert {run.recipe for run in runs} == {get_recipe("fashion", "exp5")}
     *first, last = (f"{run.accuracy:.2%}" for run in runs)
     average = mean(run.accuracy for run in runs)
-    text = " ".join((ROOT / "docs/how-to/own-data.md").read_text("utf8").split())
-    assert f"{', '.join(first)} and {last} of the test images" in text
-    assert f"on average {average:.2%}" in text
+    text = " ".join(OWN_DATA.split())
+    stated = f"{average:.2%} on the test images, the mean of three seeds"
+    assert f"{stated} ({', '.join(first)} and {last})" in text
     assert average >= 0.91
+
+
+def test_the_page_of_own_data_states_the_gain_of_pretrained_features():
+    """Its table has the accuracy of each run of the figure."""
+    found = facts_of_fine_tuning(load_results(ROOT / "docs/results/fine-tuning"))
+    scratch, pretrained = (
+        found[f"exp5, from {start}"] for start in ("scratch", "pretrained features")
+    )
+    rows = [
+        f"| {one['images']:,} | {one['accuracy']:.2%} | {two['accuracy']:.2%} |"
+        for one, two in zip(scratch, pretrained, strict=True)
+    ]
+    assert len(rows) == 3
+    assert "\n".join(rows) in OWN_DATA
 
 
 def test_the_page_states_the_versions_of_torch():

@@ -30,7 +30,7 @@ def _names(column: str) -> list[str]:
 
 
 def summary() -> str:
-    """Return a row for each tool: on how many networks it is right, its time and its memory."""
+    """Return a row for each tool: on how many models it is right, its time and its memory."""
     headers = ("tool", "receptive fields right", "MACs right", "time", "memory (MiB)")
     return Table(headers, [_summary(tool) for tool in _names("tool")]).to_markdown()
 
@@ -52,7 +52,7 @@ def _summary(tool: str) -> Sequence[str]:
 
 
 def _share(found: Sequence[Row], column: str) -> str:
-    """Return how many models a tool is right on, or a dash if it says nothing of any."""
+    """Return how many models a tool is right on, or a dash if it does not report it."""
     said = [row[f"{column}_right"] for row in found]
     return f"{said.count('True')} of {len(found)}" if any(said) else "–"
 

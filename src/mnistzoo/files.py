@@ -30,10 +30,10 @@ def is_dir(path: str | os.PathLike[str]) -> bool:
 
 
 def check_path(path: object) -> None:
-    """Refuse what is no path, and the empty path, which would mean the working folder.
+    """Check that an object is a path, and not empty, which would mean the working folder.
 
     Raises:
-        InputError: It is either of them.
+        InputError: It is not a path, or empty.
     """
     if not isinstance(path, str | os.PathLike) or not os.fspath(path):
         raise InputError(f"Expected the path of a folder, got {path!r}. Name the folder.")

@@ -6,11 +6,12 @@ import csv
 import html
 import io
 import json
-import unicodedata
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from mnistzoo.text import display_width, escape_control
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -212,34 +213,6 @@ class Tabular(Sequence[R]):
         return str(self.to_table())
 
     __repr__ = __str__
-
-
-_CONTROL = {code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160))}
-
-
-def escape_control(text: str) -> str:
-    r"""Return a text with control characters, which file names may hold, as escapes.
-
-    >>> print(escape_control("two\nlines"))
-    two\nlines
-    """
-    return text.translate(_CONTROL)
-
-
-def display_width(text: str) -> int:
-    """Return the columns of a terminal that a text takes.
-
-    >>> display_width("layer"), display_width("数字")
-    (5, 4)
-    """
-    if text.isascii():
-        return len(text)
-    widths = {"W": 2, "F": 2}
-    return sum(
-        widths.get(unicodedata.east_asian_width(each), 1)
-        for each in text
-        if unicodedata.category(each) not in ("Mn", "Me", "Cf")
-    )
 
 
 def csv_cell(value: object) -> object:

@@ -92,7 +92,7 @@ def test_a_model_without_fields():
     """A model of a vector has a table and no image."""
     data = data_of(mnistzoo.analyze(nn.Linear(3, 2), (3,)).to_html())
     assert (data["size"], data["image"], data["rows"][0]["effective"]) == ([], None, None)
-    assert data["chosen"] is None
+    assert data["selected"] is None
 
 
 @pytest.fixture(scope="module")

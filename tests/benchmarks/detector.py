@@ -129,7 +129,7 @@ def positives(share: float) -> dict[str, Tensor]:
         "photographs": converted(photograph(digit, rng) for digit in taken[:third]),
         "drawings": converted(map(enlarged, taken[third : 2 * third])),
         "small": converted(map(reduced, taken[2 * third :])),
-        "cut out": converted(repeated(nondigits.part, images, rng, int(5000 * share))),
+        "cut out": converted(repeated(nondigits.right_cut, images, rng, int(5000 * share))),
     }
 
 
@@ -143,7 +143,7 @@ def negatives(share: float) -> dict[str, Tensor]:
         "Fashion-MNIST": converted(fashion),
         "shapes": bent(np.stack([nondigits.shape(rng) for _ in range(int(4000 * share))]), 0),
         "pairs": bent(np.stack(list(repeated(nondigits.pair, digits, rng, int(3000 * share)))), 0),
-        "pieces": converted(repeated(nondigits.piece, digits, rng, int(3000 * share))),
+        "pieces": converted(repeated(nondigits.wrong_cut, digits, rng, int(3000 * share))),
         "silhouettes": converted(nondigits.silhouette(rng) for _ in range(int(2500 * share))),
         "noise": converted(nondigits.noise(rng) for _ in range(int(800 * share))),
     }

@@ -105,7 +105,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
 
 
 class Found(NamedTuple):
-    """What a tool says of a model; `None` for what it does not say."""
+    """What a tool reports on a model; `None` for what it does not report."""
 
     macs: float | None = None
     params: int | None = None

@@ -29,7 +29,7 @@ PROCESSES = {
     "torchvision's resnet50()": ["-c", "from torchvision.models import resnet50; resnet50()"],
     "mnistzoo analyze it": ["-m", "mnistzoo", "analyze", "torchvision:resnet50"],
 }
-"""Arguments of Python by name. Before "analyze" is what it is held to."""
+"""Arguments of Python by name. "analyze" is compared with the entry before it."""
 
 
 def seconds(arguments: list[str]) -> float:

@@ -25,7 +25,7 @@ INTERVAL = {30: 2.045}
 
 
 def train(recipe: str, dtype: str, seed: int) -> tuple[float, float, int]:
-    """Train to the goal or the end; return the seconds of the processor, accuracy and epochs."""
+    """Train to the goal or the end. Return the processor time in seconds, accuracy and epochs."""
     digits, test = mnistzoo.mnist(train=True), mnistzoo.mnist(train=False)
     start = time.process_time()
     trainer = TrainingState(Run("exp5", get_recipe(recipe, "exp5"), seed), digits)
@@ -51,7 +51,7 @@ def main() -> None:
     for seed in seeds:
         for dtype, made in runs.items():
             made.append(train("fast", dtype, seed))
-            if seed == len(seeds) // 2:  # in the middle: other work slows both alike
+            if seed == len(seeds) // 2:  # halfway, when other work slows it as much as `fast`
                 slow[dtype] = train("documented", dtype, 0)
     print("| type | mean | 95% interval | lowest | s | documented, s | ratio |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")

@@ -22,7 +22,7 @@ class Block:
     children: tuple[Block, ...] = ()
 
     def pruned(self, depth: int | None) -> Block:
-        """Return the block without what is deeper than `depth` levels; `None`: with everything."""
+        """Return the block with at most `depth` levels of children. `None` keeps all levels."""
         if depth is None:
             return self
         inner = self.children if depth > 0 else ()

@@ -17,7 +17,7 @@ from mnistzoo.errors import InputError
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of running a model, and its report, computed and imported when asked for.
+    """The cost of running a model, and its report. Both are computed on demand.
 
     Attributes:
         module: The model.

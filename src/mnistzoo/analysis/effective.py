@@ -25,7 +25,7 @@ from mnistzoo.errors import AnalysisError, InputError
 
 @dataclass(frozen=True, eq=False)
 class EffectiveReceptiveField:
-    """How strongly each pixel affects the central unit of a layer.
+    """The influence of each pixel on the central unit of a layer.
 
     Attributes:
         energy: Squared gradient of the unit at each pixel, summed over input channels and averaged

@@ -73,7 +73,7 @@ class _Writer:
             "columns": ["layer", *SHOWN_COLUMNS],
             "size": list(shape[len(shape) - axes :]),
             "rows": rows,
-            "chosen": self._last_map(rows),
+            "selected": self._last_map(rows),
             "axes": self.axes,
             "image": None if image is None or axes not in (1, 2) else _png(_pixels(image, axes)),
         }
@@ -98,7 +98,7 @@ class _Writer:
             yield from self._rows(child, level + 1, row.path)
 
     def _last_map(self, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """Return the number of a row with the last feature map, if any with an effective field."""
+        """Return the index of the last feature map's row, with an effective field if possible."""
         field = self.analysis.receptive_field
         shown = [self._fields(field, local=local) for local in (True, False)]
         found = [i for i, row in enumerate(rows) if field and [row["local"], row["whole"]] == shown]

@@ -68,7 +68,7 @@ class Analysis(Tabular[Row]):
     _modules: Mapping[str, Row] = field(default_factory=dict, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled or copied: everything but the model."""
+        """Leave the model out of pickles and copies."""
         return self.__dict__ | {"_costs": None}
 
     @property

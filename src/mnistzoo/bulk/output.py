@@ -25,7 +25,7 @@ MAX_SETTINGS = 2**26
 
 
 class Settings(Record, frozen=True):
-    """What rows depend on.
+    """The settings that rows depend on.
 
     Attributes:
         images: The files and folders on the command line.
@@ -110,17 +110,17 @@ def open_rows(path: Path, settings: Settings) -> Iterator[Rows]:
     """Open a new file of rows, or an unfinished one with the same settings.
 
     Raises:
-        InputError: The file or its settings exist, and are others or foreign.
+        InputError: The file or its settings exist, but differ or were not written by `predict`.
         DataError: The file holds something else.
         FileWriteError: It cannot be written, or another process is writing it.
     """
-    stated = path.with_suffix(".settings.json")
+    settings_path = path.with_suffix(".settings.json")
     if path.exists():
-        _check_settings(path, _read_settings(stated, path), settings)
+        _check_settings(path, _read_settings(settings_path, path), settings)
     else:
-        if stated.exists():
-            _read_settings(stated, stated)  # only such a file is replaced
-        write_bytes(stated, to_json(settings))
+        if settings_path.exists():
+            _read_settings(settings_path, settings_path)  # replace no other kind of file
+        write_bytes(settings_path, to_json(settings))
     with translate_os_errors(path):
         file = path.open("a+b")
     with file, locked(path, wait=False):
@@ -128,11 +128,11 @@ def open_rows(path: Path, settings: Settings) -> Iterator[Rows]:
         yield Rows(file, path)
 
 
-def _read_settings(stated: Path, path: Path) -> Settings:
-    """Return the settings in a file; if it holds none, the error says that `path` is foreign."""
+def _read_settings(settings_path: Path, path: Path) -> Settings:
+    """Read a file of settings. If it is missing or invalid, the error names `path`."""
     with suppress(DataError, FileReadError):
-        if path.is_file() and stated.is_file():
-            return parse_json(read_bytes(stated, limit=MAX_SETTINGS), Settings)
+        if path.is_file() and settings_path.is_file():
+            return parse_json(read_bytes(settings_path, limit=MAX_SETTINGS), Settings)
     raise InputError(
         f"{path} exists, and was not written by `mnistzoo predict`. Choose another file, or "
         "delete it."

@@ -14,7 +14,7 @@ from mnistzoo.cli.console import print_record, progress
 from mnistzoo.cli.images import image_files
 from mnistzoo.cli.source import MAX_NAMED, check, load_arrays
 from mnistzoo.errors import InputError, MnistZooError
-from mnistzoo.tables import escape_control
+from mnistzoo.text import escape_control
 
 if TYPE_CHECKING:
     from mnistzoo.bulk.local_workers import LocalWorkers

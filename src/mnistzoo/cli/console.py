@@ -1,4 +1,4 @@
-"""How commands print: results to stdout in one of several formats, progress to stderr."""
+"""Print results to stdout in one of several formats, and progress and errors to stderr."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mnistzoo.tables import Table, csv_cell, display_width, escape_control
+from mnistzoo.tables import Table, csv_cell
+from mnistzoo.text import display_width, escape_control
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -113,7 +114,7 @@ def _print_rich(table: Table) -> None:
 
 
 def print_error(text: object) -> None:
-    """Print what is wrong on stderr, on one line, whatever a file is called."""
+    """Print an error on stderr, on one line even if a file name holds a newline."""
     print(f"mnistzoo: {escape_control(str(text))}", file=sys.stderr)
 
 

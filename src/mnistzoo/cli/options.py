@@ -18,7 +18,7 @@ FormatName = Literal["table", "json", "csv", "markdown", "latex"]
 
 
 class StyleName(str, Enum):
-    """How images of a dataset become 28×28 pixels."""
+    """A conversion of images to 28×28 pixels."""
 
     mnist = "mnist"
     plain = "plain"

@@ -110,9 +110,9 @@ def load_dataset(
     Classes are named by their subfolders, by the dataset's attribute `classes`, by EMNIST's table
     of characters, or else by the numbers that are their labels.
 
-    Converted files are kept in a cache, in the folder `MNISTZOO_CACHE` (an environment variable;
-    default: `~/.cache/mnistzoo`). A dataset is found there by the digest of its files, so a change
-    of any file is noticed.
+    Converted image files are cached by the digest of all files, so a changed file is converted
+    again. The environment variable `MNISTZOO_CACHE` names the folder (default:
+    `~/.cache/mnistzoo`).
 
     >>> import mnistzoo
     >>> images, labels = mnistzoo.mnist(train=False)
@@ -127,7 +127,7 @@ def load_dataset(
         style: "mnist" finds the one character in each image and redraws it in MNIST format, as
             `model.predict` does. "plain" only converts to gray levels and 28×28 pixels; use it for
             images other than handwriting. Default: "mnist" for image files, "plain" for the rest.
-            If the style is plainly wrong for the images, there is a `UserWarning`.
+            A style that is clearly wrong for the images gives a `UserWarning`.
         strict: Raise the error of the first image that cannot be read, instead of skipping it.
         on_image: Called after each image with the number of images read so far, and the total.
 
@@ -156,7 +156,7 @@ def load_dataset(
         found = from_torch(source)
     if found.classes is not None:
         _check_classes(found.classes)
-    read, warning = _read_or_find(found, style or default, strict, on_image)
+    read, warning = _read_cached(found, style or default, strict, on_image)
     if warning is not None:
         warnings.warn(warning, stacklevel=2)
     return read
@@ -172,10 +172,10 @@ def _check_classes(classes: tuple[str, ...]) -> None:
         )
 
 
-def _read_or_find(
+def _read_cached(
     found: RawDataset, style: Style, strict: bool, on_image: OnImage
 ) -> tuple[ImageDataset, str | None]:
-    """Convert a dataset, or find it in the cache; return it and what is wrong with the style."""
+    """Convert a dataset or read it from the cache. Return it and a warning about its style."""
     images, total = found.images, found.total
     if isinstance(images, Tensor) and style == "plain" and images.shape[1:] == INPUT_SHAPE[1:]:
         on_image(total, total)
@@ -191,7 +191,7 @@ def _read_or_find(
         on_image(total, total)
         return _from_entry(entry, found.classes or (), style), entry.warning
     read, warning = _read(found, style, strict, on_image)
-    if _key(found, style) == key:  # no file changed while it was read
+    if _key(found, style) == key:  # else a file changed while it was read
         skipped = [(name, reason) for name, reason in read.skipped]
         pixels = read.images.numpy().tobytes()
         write_entry(folder, key, Entry(pixels, read.labels.tolist(), skipped, warning))
@@ -206,6 +206,7 @@ def _key(found: RawDataset, style: Style) -> str:
 
 
 def _from_entry(entry: Entry, classes: tuple[str, ...], style: Style) -> ImageDataset:
+    """Return the dataset in a cache entry."""
     images = torch.frombuffer(bytearray(entry.images), dtype=torch.uint8)
     skipped = tuple(Skipped(*each) for each in entry.skipped)
     return ImageDataset(
@@ -214,7 +215,7 @@ def _from_entry(entry: Entry, classes: tuple[str, ...], style: Style) -> ImageDa
 
 
 def _step(total: int) -> int:
-    """Return the distance of the images whose style is checked."""
+    """Return the step between the images whose style is checked."""
     return max(1, total // MAX_SAMPLES)
 
 

@@ -130,19 +130,19 @@ def _read(path: Path, axes: int) -> Tensor:
 
 
 def parse_idx(data: bytes, axes: int, *, limit: int = MAX_BYTES) -> Tensor:
-    """Return the unsigned bytes in an IDX file, which gzip may have compressed.
+    """Return the unsigned bytes in an IDX file, gzip-compressed or not.
 
     The format is described on MNIST's page, <http://yann.lecun.com/exdb/mnist/>: two zero bytes,
     the type (8, unsigned byte), the number of axes, then the length of each axis as a big-endian
-    32-bit integer. No more is allocated than the file holds, nor than its header states.
+    32-bit integer. Memory is limited by what the file holds and by what its header states.
 
     Args:
         data: The whole file.
-        axes: The number of axes that it must have.
-        limit: The most bytes that it may have, uncompressed.
+        axes: The expected number of axes.
+        limit: The maximum uncompressed size, in bytes.
 
     Raises:
-        DataError: It is anything else. The message is only the reason.
+        DataError: The data are damaged or in another format. The message does not name the file.
     """
     gzipped = data.startswith(b"\x1f\x8b")
     length = 4 + 4 * axes

@@ -98,9 +98,9 @@ def mnist(train: bool = True) -> Digits:
 
 
 def read_idx(file: IDXFile, folder: Path = FILES) -> Tensor:
-    """Read one of the files, compressed by gzip: a uint8 tensor of shape `file.shape`.
+    """Read one of the bundled files as a uint8 tensor of shape `file.shape`.
 
-    No more than `file.size` bytes are allocated for what a damaged file states.
+    At most `file.size` bytes are decompressed, whatever the header of a damaged file states.
 
     Raises:
         FileReadError: The file is missing or cannot be read.

@@ -1,4 +1,4 @@
-"""Whether images show strokes, which decides what style suits them."""
+"""Check whether a style suits images: pen strokes need "mnist", filled shapes "plain"."""
 
 from __future__ import annotations
 
@@ -10,32 +10,33 @@ from numpy.typing import NDArray
 from mnistzoo.architectures import Style
 
 MAX_SAMPLES = 64
-"""The most images of a dataset that are looked at."""
+"""The maximum number of images of a dataset that are checked."""
 
 SIDE = 9
-"""Strokes are narrower than this, in pixels of 28."""
+"""Strokes are narrower than this, in pixels of a 28×28 image."""
 
 FILLED = 0.25
-"""From this mean share of the foreground on, images do not show strokes.
+"""Mean share of wide foreground at which images count as filled shapes.
 
-It was chosen between the training images of MNIST and Fashion-MNIST: `tests/test_datasets.py`.
+It separates the training images of MNIST from those of Fashion-MNIST:
+`pytest tests/test_datasets.py -k handwriting`.
 """
 
 THIN = 0.05
-"""Up to this mean share, images show strokes."""
+"""Mean share of wide foreground below which images count as strokes."""
 
 
 def check_style(images: Iterable[NDArray[np.uint8]], style: Style) -> str | None:
-    """Return what is wrong with a style, if it is plainly wrong for some images, else None.
+    """Return a warning if a style is clearly wrong for images, else None.
 
     Args:
         images: The images in the plain style: uint8, shape `(28, 28)` each.
         style: The style of the dataset.
     """
-    found = [measure for image in images if (measure := _measure(image)) is not None]
-    if not found:
+    measures = [measure for image in images if (measure := _measure(image)) is not None]
+    if not measures:
         return None
-    backgrounds, shares = np.transpose(found)
+    backgrounds, shares = np.transpose(measures)
     wide = float(shares.mean())
     if style == "mnist" and wide >= FILLED:
         return (
@@ -51,9 +52,10 @@ def check_style(images: Iterable[NDArray[np.uint8]], style: Style) -> str | None
 
 
 def _measure(image: NDArray[np.uint8]) -> tuple[float, float] | None:
-    """Return the level of the background and the share of the foreground that is wide.
+    """Return the gray level of the background and the share of the foreground that is wide.
 
-    That is what is left where a square of `SIDE` pixels fits in; None for a blank image.
+    Wide foreground is what a morphological opening by a square of `SIDE` pixels leaves. A blank
+    image has none: the result is None.
     """
     import cv2
 

@@ -153,7 +153,7 @@ def export_page(
 
 
 def _check_style(model: ConvNet, purpose: str) -> None:
-    """Refuse a model of plain images where it would be given others."""
+    """Refuse a model of the plain style where images are in MNIST format."""
     if getattr(model, "style", MNIST_STYLE) != MNIST_STYLE:
         raise InputError(
             f"Expected a model of the style mnist to {purpose}, got one of the style "
@@ -232,7 +232,7 @@ def _onnx(model: ConvNet, bits: int) -> bytes:
 
 
 def metadata(model: ConvNet) -> dict[str, str]:
-    """Return what a reader of the file has to know. ONNX and pt2 files carry it."""
+    """Return the metadata that ONNX and pt2 files carry."""
     plain = model.style != MNIST_STYLE
     levels = "black 0 and white 1" if plain else "background 0 and foreground 1"
     return {

@@ -1,7 +1,7 @@
 """A model as one HTML file: draw a digit and see what every layer makes of it, offline.
 
-The page is `page/`: plain JavaScript, no library, no request; comments and indentation are left
-out. Weights are stored as 16-bit integers with one scale per output channel, which moves a
+The page is `page/`, plain JavaScript without libraries or requests. Comments and indentation are
+stripped. Weights are stored as 16-bit integers with one scale per output channel, which moves a
 log-probability by about 1e-4. Those of the detector of digits have 8 bits.
 """
 
@@ -28,8 +28,8 @@ from mnistzoo.pages import PALETTE, fill, to_inert_json
 SCRIPTS = ("preprocess.js", "model.js", "page.js")
 
 DETECTOR_BITS = 8
-"""On held-out digits and others, the detector answers as with its own weights in all but a few of a
-thousand: `pytest tests/test_page.py -k detector`."""
+"""Bits of the detector's weights on the page. `pytest tests/test_page.py -k detector` limits how
+many decisions this changes."""
 
 
 def build_page(models: Sequence[ConvNet], title: str) -> bytes:
@@ -51,7 +51,7 @@ def build_page(models: Sequence[ConvNet], title: str) -> bytes:
 
 
 def strip(source: str) -> str:
-    r"""Return source text without indentation, empty lines and comments from `//` on.
+    r"""Return source text without indentation, empty lines and `//` comments.
 
     >>> strip("if (a)  // why\n    b();\n\n// c\n")
     'if (a)\nb();\n'
@@ -105,8 +105,8 @@ def _weights(model: ConvNet, bits: int) -> bytes:
 
 def _encoded(weight: NDArray[np.float32], bias: NDArray[np.float32], bits: int) -> bytes:
     rows = weight.reshape(len(weight), -1)
-    greatest = 2 ** (bits - 1) - 1
-    scale = np.maximum(np.abs(rows).max(axis=1), np.float32(1e-30)) / greatest
+    limit = 2 ** (bits - 1) - 1
+    scale = np.maximum(np.abs(rows).max(axis=1), np.float32(1e-30)) / limit
     integers = np.rint(rows / scale[:, None]).astype(f"<i{bits // 8}")
     return b"".join(
         [scale.astype("<f4").tobytes(), bias.astype("<f4").tobytes(), integers.tobytes()]

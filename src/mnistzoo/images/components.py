@@ -37,8 +37,8 @@ DIGIT_LENGTH = 0.1
 of the image's longer side. Chosen, not measured."""
 
 CORNER_LENGTH = 0.5
-"""Longer components that touch two adjacent sides may be a digit that fills the image, as a share
-of the image's longer side. Chosen, not measured."""
+"""Longest component in a corner that is dropped, as a share of the image's longer side: a digit
+that fills the image is longer. Chosen, not measured."""
 
 
 @dataclass(frozen=True)
@@ -145,8 +145,8 @@ def drop_border_components(components: list[Component], shape: tuple[int, ...]) 
 def _in_corner(component: Component, shape: tuple[int, ...]) -> bool:
     """Return whether a component lies in one corner, as the table does beside a tilted sheet."""
     left, top, right, bottom = component.box
-    beside, across = (left == 0) + (right == shape[1]), (top == 0) + (bottom == shape[0])
-    return beside == across == 1 and component.length < CORNER_LENGTH * max(shape)
+    horizontal, vertical = (left == 0) + (right == shape[1]), (top == 0) + (bottom == shape[0])
+    return horizontal == vertical == 1 and component.length < CORNER_LENGTH * max(shape)
 
 
 def bounding_box(components: list[Component]) -> Box:

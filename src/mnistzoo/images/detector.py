@@ -22,10 +22,10 @@ DETECTOR = Architecture("detector", (Conv(8), Pool(), Conv(16), Pool(), Conv(32)
 """Two classes: anything else, and a digit."""
 
 WEIGHTS = Path(__file__).with_name("detector.safetensors")
-"""Where its weights are; they come with the package."""
+"""The file with its weights, which comes with the package."""
 
 SHA256 = "90f4ea660951ddaf72b535c6e75536e5703765712ec555c5d9818bc0ad3968dc"
-"""Digest of that file."""
+"""SHA-256 of the file."""
 
 
 def digit_log_odds(image: NDArray[np.uint8]) -> float:

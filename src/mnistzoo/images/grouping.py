@@ -88,11 +88,11 @@ def reading_lines(groups: list[Group]) -> list[list[Group]]:
 
 
 def split_words(boxes: Sequence[Box]) -> list[slice]:
-    """Return the words of a line: boxes from left to right with narrow gaps between them."""
+    """Split a line of boxes, from left to right, into words at its wide gaps."""
     height = float(np.median([bottom - top for _, top, _, bottom in boxes]))
-    places = range(1, len(boxes))
-    wide = [n for n in places if boxes[n][0] - boxes[n - 1][2] > WORD_GAP * height]
-    return [slice(start, stop) for start, stop in pairwise([0, *wide, len(boxes)])]
+    gaps = [right[0] - left[2] for left, right in pairwise(boxes)]
+    starts = [index for index, gap in enumerate(gaps, 1) if gap > WORD_GAP * height]
+    return [slice(start, stop) for start, stop in pairwise([0, *starts, len(boxes)])]
 
 
 def _vertical_overlap(a: Box, b: Box) -> float:

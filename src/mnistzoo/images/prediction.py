@@ -24,8 +24,9 @@ Classifier: TypeAlias = Callable[[list[NDArray[np.uint8]]], list[list[float]]]
 the classes for each."""
 
 EVIDENCE = (-6.0, 2.0)
-"""Bounds of the log-odds that one piece adds to those of its word. Many letters look like digits,
-few digits unlike any. Chosen on words and lines made for it, see `tests/test_reading.py`."""
+"""Bounds of the log-odds that one piece adds to those of its word. The lower one is wider: many
+letters look like digits, but few digits look like anything else. Chosen on words and lines of
+digits made for this purpose."""
 
 
 @dataclass(frozen=True)
@@ -144,18 +145,19 @@ def read(
     """Return every digit in one image, in reading order: line by line, left to right.
 
     A digit is a connected component of the foreground, together with smaller components beside it
-    that belong to it, such as the bar of a 5. Digits that touch are split where that is plainly
-    better than not to. Specks, dots and lines much lower than the digits are skipped. What is not a
-    digit is left out, and so is a word most of which is not, unless `keep_all` is set.
+    that belong to it, such as the bar of a 5. Touching digits are split if the pieces read
+    clearly better than the whole. Specks, dots and lines much lower than the digits are skipped.
+    Other marks, and words that read as text rather than digits, are left out unless `keep_all` is
+    set.
 
     Raises:
-        ImageError, FileReadError, InputError: See `transforms()`. A model in plain style, which
-            needs one object per image, is an `InputError`.
+        ImageError, FileReadError, InputError: See `transforms()`. A model of the plain style,
+            which needs one object per image, is an `InputError`.
     """
     if style != "mnist":
         raise InputError(
-            "Expected a model of handwriting, got one in plain style, for which a page cannot be "
-            "taken apart. Cut the image into one image for each object, and use predict."
+            "Expected a model of the style mnist, got one of the style plain, which cannot find "
+            "objects on a page. Crop each object into an image of its own, and use predict."
         )
 
     def score(pixels: NDArray[np.uint8]) -> float:
@@ -174,7 +176,7 @@ def read(
 
 
 def _leave_out_text(row: list[Digit], images: list[DigitImage]) -> list[Digit]:
-    """Return the digits of a line without those that are none, and without words of text."""
+    """Return the digits of a line, without other marks and without words of text."""
     from mnistzoo.images.grouping import split_words
 
     if row[0].is_digit is None:

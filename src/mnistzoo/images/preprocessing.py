@@ -28,8 +28,8 @@ whose longer side has at least this many pixels."""
 
 MIN_DIGIT_LENGTH = 40
 """A digit found at this length or longer, in pixels, is rendered from the smaller image: two of its
-pixels become one of MNIST's. Lines are removed from the whole image: in the smaller one, they run
-together with the strokes that they cross."""
+pixels become one of MNIST's. If lines have to be removed, the full image is used: in the smaller
+one they merge with the strokes that they cross."""
 
 Conversion: TypeAlias = Callable[[Any], NDArray[np.uint8]]
 """A function from an image of any kind to uint8 of shape `(28, 28)`."""

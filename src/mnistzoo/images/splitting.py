@@ -1,4 +1,4 @@
-"""Split digits that touch, where a split is plainly better than none.
+"""Split touching digits if the pieces read clearly better than the whole.
 
 Seams from top to bottom that cross as little foreground as possible are proposed as cuts. A score
 of how well each piece reads as one digit decides which of them are made.
@@ -20,7 +20,7 @@ from mnistzoo.images.segmentation import Foreground
 
 Score = Callable[[NDArray[np.uint8]], float]
 """Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns the log-probability that
-it shows one digit, and that this is the digit which the model reads."""
+it shows one digit, and that the digit is the one that the model predicts."""
 
 MIN_WIDTH = 0.9
 """Least width of digits that may touch, as a share of their height. Most letters are narrower."""
@@ -32,18 +32,19 @@ MAX_PIECE = 1.4
 """Greatest width of a piece, as a share of the height."""
 
 SURE = -0.02
-"""Components that read as one digit with this score or more, and are not wider than high, stay."""
+"""Components with at least this score that are not wider than high are not split."""
 
 MARGIN = 0.1
 """How much better the pieces of a split have to score than the whole. This and the bounds above
 were chosen on lines made from training images: `python tests/benchmarks/reading.py --tune`."""
 
-LEAST = -1.2
-"""Least score of each piece: strokes of a printed letter, cut apart, score less. This and the cost
-of a sidestep were chosen on lines made from other training images, and on printed words."""
+MIN_SCORE = -1.2
+"""Least score of each piece. The strokes of a printed letter score less when they are cut apart.
+This and the cost of a sidestep were chosen on lines made from other training images, and on printed
+words."""
 
 _ROWS = 48
-"""Seams are sought at this height, in pixels. Chosen, not measured."""
+"""Seams are searched for at this height, in pixels. Chosen, not measured."""
 
 _SIDESTEP = 0.8
 """Cost of a seam's step to the side, where crossing a pixel of foreground costs 1."""
@@ -51,7 +52,7 @@ _SIDESTEP = 0.8
 
 @dataclass(frozen=True)
 class Part:
-    """One digit, or several that could not be told apart.
+    """One digit, or several that could not be separated.
 
     Attributes:
         foreground: The foreground that it was found in, perhaps cropped.
@@ -115,9 +116,10 @@ def _best_split(alone: Part, score: Score) -> tuple[list[Part], float]:
         options: list[tuple[float, list[Part]]] = [(-np.inf, [])]
         for start, (total, before) in enumerate(best):
             piece = _piece(alone, (regions >= start) & (regions < stop))
-            found = -np.inf if piece is None or total == -np.inf else score(piece.render())
-            if piece is not None and found >= LEAST:
-                options.append((total + found, [*before, piece]))
+            if piece is None or total == -np.inf:
+                continue
+            if (own := score(piece.render())) >= MIN_SCORE:
+                options.append((total + own, [*before, piece]))
         best.append(max(options, key=lambda option: option[0]))
     return best[-1][1], best[-1][0]
 

@@ -1,4 +1,4 @@
-"""A comparison of a model's layers with those of its architecture."""
+"""Check that a model has the layers of its architecture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def check_layers(model: HubMixin, as_built: HubMixin) -> None:
-    """Check that a model has the layers of another one, which its architecture describes.
+    """Check that a model has the layers of `as_built`, a new model of the same architecture.
 
     Raises:
         WeightsError: A layer was added, removed or changed, is pruned or parametrized, or has no

@@ -223,5 +223,5 @@ class HubMixin(nn.Module, ABC):
 
 
 def _names_folder(source: str) -> bool:
-    """Whether a string names a folder: one that exists, or anything that is not `user/name`."""
+    """Return whether a string names a folder: an existing one, or anything but `user/name`."""
     return source.count("/") != 1 or source.startswith((".", "~", "/")) or is_dir(source)

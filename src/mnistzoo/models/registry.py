@@ -89,7 +89,7 @@ def get_model(
 
 
 def _load_pretrained(model: ConvNet, name: str) -> None:
-    """Load shipped weights; a model of other classes keeps its classifier."""
+    """Load shipped weights. Unless the model has ten classes, it keeps its classifier."""
     state = pretrained_state_dict(name)
     if model.num_classes != NUM_CLASSES:
         state |= to_arrays(model.float().classifier.state_dict(prefix="classifier."))

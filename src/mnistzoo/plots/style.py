@@ -29,7 +29,7 @@ ALERT = "#b3261e"
 
 
 class Style(NamedTuple):
-    """How a model is drawn in every figure, never by its color alone."""
+    """The style of a model in every figure. Models never differ by color alone."""
 
     color: str
     marker: str

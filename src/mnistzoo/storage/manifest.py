@@ -40,7 +40,7 @@ FOLDER = find_weights(Path(__file__).resolve().parents[1])
 
 
 class Entry(Record, frozen=True):
-    """What the manifest states about one weights file. A test recomputes every field.
+    """The manifest's entry for one weights file. A test recomputes every field.
 
     Attributes:
         file: Name in the manifest's folder.

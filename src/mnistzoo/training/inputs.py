@@ -1,4 +1,4 @@
-"""What a run reads: its images, and the features that it starts from."""
+"""The inputs of a run: its images, and the features that it starts from."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEFAULT_VALIDATION = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """What a run reads.
+    """The inputs of a run.
 
     Attributes:
         training: The images to train on.

@@ -52,7 +52,7 @@ class TeacherResult(Record, frozen=True):
 
 
 class ClassResult(Record, frozen=True):
-    """How many images of one class the trained model classifies correctly."""
+    """The number of correctly classified images of one class."""
 
     name: str
     correct: Count

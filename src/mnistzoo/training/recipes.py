@@ -49,7 +49,7 @@ RECORD = Recipe(
 """The training of the shipped weights.
 
 Its settings were chosen on the last 10,000 training images, which those runs did not train on.
-docs/development/ablations.md has the tables, with a command for each row. Batch size, weight decay
+docs/development/ablations.md has the tables. Batch size, weight decay
 and the length of the EMA each helped exp5. The teacher then helped every model except exp1. Label
 smoothing, fading augmentation and Muon added nothing. `_CHOSEN` holds what differs by model: the
 length and weight decay of exp1 and the augmentation and length of exp3 were chosen the same way.
@@ -75,11 +75,11 @@ FAST = Recipe(
 )
 """99% test accuracy in little time: one epoch, not augmented.
 
-It was tuned for exp5 on the last 10,000 training images; the tables are in
-docs/development/ablations.md. In so few steps Muon did better than SGD at any batch size and
-learning rate tried, and label smoothing helped most. The first two convolutions take most of the
-time; frozen after a tenth of the steps, they are as good as later. The other models have no batch
-norm, which Muon needs here; `_CHOSEN` gives them two epochs of SGD, untuned.
+It was tuned for exp5 on the last 10,000 training images: see docs/development/ablations.md. In so
+few steps Muon did better than SGD at any batch size and learning rate tried. The first two
+convolutions take most of the time, so they are frozen after a tenth of the steps, which is not
+distinguishable from later. The other models have no batch norm, which Muon needs here; `_CHOSEN`
+gives them two epochs of SGD, untuned.
 """
 
 WORLD = replace(

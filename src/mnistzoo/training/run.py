@@ -39,9 +39,9 @@ def shipped_digest(architecture: str) -> str:
     return manifest[architecture].sha256
 
 
-def _whole(name: str, value: object) -> int:
+def _to_int(name: str, value: object) -> int:
     try:
-        return index(value)  # type: ignore[arg-type]  # what it takes is what is to be found out
+        return index(value)  # type: ignore[arg-type]  # the TypeError is the check
     except TypeError as error:
         raise InputError(f"Expected {name} to be a whole number, got {value!r}.") from error
 
@@ -117,7 +117,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
         if self.architecture not in BUILDABLE:
             raise UnknownNameError("model", self.architecture, BUILDABLE)
         for name in ("seed", "holdout"):  # NumPy integers cannot be serialized
-            force_setattr(self, name, _whole(name, getattr(self, name)))
+            force_setattr(self, name, _to_int(name, getattr(self, name)))
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"Expected a seed from 0 to {MAX_SEED}, got {self.seed}.")
         check_recipe(self.recipe)

@@ -1,4 +1,4 @@
-"""What training writes into a run's folder: a lock, checkpoints, then the model and metrics."""
+"""Write a run's folder: a lock, checkpoints, then the model and metrics."""
 
 from __future__ import annotations
 

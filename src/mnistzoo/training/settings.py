@@ -41,7 +41,7 @@ class Augmentation(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a model is trained by SGD.
+    """The settings of a training run.
 
     Attributes:
         name: The name that `--recipe` takes.
@@ -70,10 +70,10 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             early, because they converge first (Brock et al. 2017, arXiv:1706.04983). This saves
             their backward pass.
         frozen_after: The share of all steps after which they stop learning.
-        fold_frozen: Whether their batch norm keeps its running statistics from then on, and is
-            folded into them, which saves its passes. Otherwise it computes those of each batch.
-        crop: Whether the rows and columns that the model does not read are left out. The features
-            are the same, but batch norm's statistics are those of fewer positions.
+        fold_frozen: Whether their batch norm then uses its running statistics and is folded into
+            them, which saves time. Otherwise it keeps using the statistics of each batch.
+        crop: Whether to crop the rows and columns that the model does not read, which saves time.
+            Batch norm's statistics are then over fewer positions.
         teacher: Architecture of the teacher. It is trained first, on the same images; the student
             then learns its output for the same augmented images in place of the labels (Hinton et
             al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.

@@ -123,7 +123,7 @@ class TrainingState:
             self.forward = _parallel(self._layers(self.recipe.fold_frozen))
 
     def _layers(self, fold: bool = False) -> nn.Module:
-        """Return the model, or its layers if they take cropped images or the first are folded."""
+        """Return the model, or its layers for cropped images or with the frozen ones folded."""
         features = self.model.features
         if fold:
             features = _fold_first(features, self.recipe.frozen_convs)

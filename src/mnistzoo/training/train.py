@@ -94,8 +94,8 @@ def train(
 
     Raises:
         UnknownNameError: There is no such model or recipe.
-        InputError: An option is out of range or of another type, the model has weights that are not
-            finite, or a class has a name that cannot be saved.
+        InputError: An option has a wrong type or value, the model's weights are not finite, or a
+            class has a name that cannot be saved.
         TrainingError: The loss is no longer finite, or `output` holds another run or a run on
             other images.
         MnistZooError: See `mnistzoo.load_dataset`.
@@ -125,8 +125,8 @@ def load_splits(dataset: Source, test: Source | None, load: Callable[..., ImageD
     """Read a dataset, and its test images if there are any.
 
     Args:
-        dataset: The source of the training images, and of test images if it has a split of them.
-        test: Another source of test images.
+        dataset: The source of the training images, and of the test images if it has both splits.
+        test: A separate source of test images.
         load: Reads a source; `split` is "train" or "test".
 
     Raises:
@@ -184,7 +184,7 @@ def _initial(
         return model, shipped_digest(name) if pretrained else None, None
     if pretrained:
         raise InputError(
-            f"Expected a model or pretrained features to start from, got both: a model and "
+            f"Expected either a model or pretrained features to start from, got both: a model and "
             f"pretrained={pretrained!r}. Drop one: a model gives its own features."
         )
     if any(tensor.is_meta for tensor in model.state_dict().values()):

@@ -170,11 +170,11 @@ def splice(
     """Return the layout of a tensor of `shape` after a write to some entries along a dimension.
 
     Args:
-        layout: Of what is written.
-        old: Of the tensor before; `None` if it did not depend on the input.
+        layout: Layout of the values written.
+        old: Layout of the tensor before. `None` if it did not depend on the input.
         index: The dimension.
         entries: The entries along it that are written.
-        shape: Of the tensor.
+        shape: Shape of the tensor.
     """
     units, size = dim_size(layout.dims[index]), shape[index]
     inputs = np.full((size, 1), -1)

@@ -125,17 +125,17 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """What the analysis knows about an operator.
+    """The rules of an operator.
 
     Attributes:
         rule: Function from a call to the layouts of its results.
-        macs: Function from a call to its multiply-accumulates, the bias not counted; default: 0.
+        macs: Function from a call to its multiply-accumulates, without biases. Default: 0.
         listed: Whether calls outside of a layer get a row in the table, as do those with MACs.
         needs_values: Whether the result, or its shape, depends on values.
         write: For an operator that returns views, function from a `Write` to the layout of the
             whole tensor after it; `None` if writes are not supported.
-        fake: Function with the operator's own arguments, to its result on the meta device, quicker
-            than torch's own; it returns `None` for arguments that it does not cover.
+        fake: Function from the operator's own arguments to its result on the meta device, faster
+            than torch's. It returns `None` for arguments that it does not cover.
     """
 
     rule: Rule

@@ -140,7 +140,7 @@ function dots(down, across, sx, sy, color) {
   dot(...(down ? plane(unit) : [0, unit[0]]), 7);
 }
 
-// Images are decoded once, and drawn when they are.
+// Images are decoded once. Decoding is asynchronous, so it ends with a redraw.
 function decoded(effective) {
   if (!effective.decoded) {
     effective.decoded = new Image();
@@ -220,7 +220,7 @@ if (data.image) {
   background.onload = draw;
   background.src = data.image;
 }
-const last = data.rows[data.chosen];
+const last = data.rows[data.selected];
 if (last) {
   select(last);
   for (let outer = last.parent; outer; outer = outer.parent) outer.open = true;

@@ -28,7 +28,7 @@ from mnistzoo.errors import AnalysisError, InputError, MnistZooError
 
 
 class Observer(Protocol):
-    """What a pass reports to."""
+    """The receiver of a pass's operators."""
 
     def hold(self, tensors: Sequence[Tensor]) -> None:
         """Take note of the tensors that are there before the pass: parameters and inputs."""
@@ -52,8 +52,8 @@ def execute(
     Args:
         module: The model.
         given: What to call it with.
-        observer: Is told of every operator.
-        batch_size: Number of inputs in the batch. Arguments get as many in place of their own.
+        observer: Receives every operator.
+        batch_size: Number of inputs in the batch, whatever the arguments have.
         training: Whether to run it in training mode, and backward from the sum of its outputs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How much memory a model holds at once."""
+"""The peak memory of a model."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class ModuleTracker:
                 self._list_functions(call)
 
     def add_function(self, name: str, out: Tensor, layout: Layout | None, macs: int) -> None:
-        """Add a function that the running module calls itself, which has a row if it is no leaf."""
+        """Record a function that the running module calls. Leaf modules list no functions."""
         if self.stack:
             call = self.stack[-1]
             call.macs += macs
@@ -172,7 +172,7 @@ class ModuleTracker:
             self.rows.append(row)
 
     def _list_functions(self, call: ModuleCall) -> None:
-        """Add rows for the functions of a module that calls others, or has not returned."""
+        """Move the functions of a call to the rows."""
         for name, shape, layout, macs, made in call.functions:
             reads, size = self._field_of(layout), self._per_input(made)
             own = self._per_input(macs)

@@ -16,7 +16,7 @@ from mnistzoo.errors import AnalysisError
 
 @dataclass(slots=True, eq=False)
 class TensorRecord:
-    """What a trace knows about one tensor.
+    """The record of one tensor in a trace.
 
     Attributes:
         tensor: The tensor that the model holds.
@@ -126,7 +126,7 @@ class MemoryWrite(NamedTuple):
 
 
 class View(NamedTuple):
-    """How a view was made.
+    """The call that made a view.
 
     Attributes:
         base: The record of the tensor that it is a view of.

@@ -16,7 +16,7 @@ from mnistzoo.analysis.tracing.containers import tensors_of
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What an operator does to its arguments.
+    """The effects of an operator on its arguments.
 
     Attributes:
         name: Qualified name, for in-place variants that of the plain operator.

@@ -1,4 +1,4 @@
-"""What a trace knows about each tensor: one record per tensor."""
+"""The records of a trace, one for each tensor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TensorRecords:
         self._memories: dict[int, Memory] = {}
 
     def close(self) -> None:
-        """Drop all records. They hold each other in cycles, which keep tensors alive."""
+        """Drop all records. Their reference cycles would keep tensors alive."""
         for record in self._records.values():
             record.memory.records.clear()
         for kept in (self._records, self._memories, self._alive):
@@ -150,7 +150,7 @@ class TensorRecords:
     def _add(
         self, tensor: Tensor, view: View | None = None, layout: Layout | None = None
     ) -> TensorRecord:
-        """Record a tensor that operators run on itself."""
+        """Record a tensor that is its own value."""
         memory = view.base.memory if view else self._memories.get(storage_id(tensor)) or Memory()
         record = TensorRecord(tensor, tensor.is_meta, memory, None, layout, view)
         memory.records.append(record)

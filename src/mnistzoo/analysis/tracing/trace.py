@@ -40,7 +40,7 @@ _no_autocast = torch._C._DisableAutocast
 
 @dataclass(frozen=True)
 class Trace:
-    """What one pass recorded.
+    """The result of one pass.
 
     Attributes:
         input_shape: Shape of one input, without the batch.

@@ -153,7 +153,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         return run_on(call, [record.value for record in records], CPU)
 
     def _may_outgrow(self, call: Call, operator: Operator | None) -> bool:
-        """Return whether constants may result in one that does not keep its values."""
+        """Return whether the result may be a constant too large to keep its values."""
         if "device" in call.kwargs:
             size = call.args[0] if call.args else None
             is_small = isinstance(size, list) and prod(size) <= SAFE_ELEMENTS

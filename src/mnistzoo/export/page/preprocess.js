@@ -126,7 +126,7 @@ function dilate(g, across, down = across) {
   return separably(g, (line) => largest(line, lines++ < g.height ? across : down));
 }
 
-// Windows of twice the length, from two of them each, until two that overlap are as long as wanted.
+// Maxima of windows of 1, 2, 4, … places; two overlapping windows cover the wanted length.
 function largest(line, radius) {
   const most = new Float32Array(line.length + 2 * radius).fill(-Infinity), wide = 2 * radius + 1;
   most.set(line, radius);
@@ -404,7 +404,7 @@ function components({ mask, level }) {
   return { labels, parts: withoutRings(cropped ? kept : inner, mask, labels) };
 }
 
-// The table beside a tilted sheet lies in a corner: at exactly two adjacent sides.
+// The table beside a tilted sheet touches exactly two adjacent sides.
 function inCorner({ left, top, right, bottom, length }, mask) {
   const sides = [(left === 0) + (right === mask.width), (top === 0) + (bottom === mask.height)];
   return sides.every((n) => n === 1) && length < CORNER * longest(mask);
