@@ -462,3 +462,18 @@ def test_other_modules_are_refused(tmp_path, model, suffix):
     with pytest.raises(InputError, match=f"got {type(model).__name__}"):
         export(model, tmp_path / f"model.{suffix}")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("style", ["digits", None])
+def test_a_style_that_does_not_exist_is_an_error(style, few, tmp_path):
+    """A file would state it, and no image can be converted."""
+    model = mnistzoo.exp1()
+    model.style = style
+    for use in (
+        lambda: export(model, tmp_path / "x.onnx"),
+        lambda: export(model, tmp_path / "x.html"),
+        lambda: model.predict(few.images[0]),
+    ):
+        with pytest.raises(InputError, match="Expected the style 'mnist' or 'plain'"):
+            use()
+    assert not list(tmp_path.iterdir())

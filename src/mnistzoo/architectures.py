@@ -7,7 +7,9 @@ layer maps the flattened features to the classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from mnistzoo.errors import InputError
 
 INPUT_SHAPE = (1, 28, 28)
 """Channels, height and width of the image that every model takes."""
@@ -147,3 +149,13 @@ TEACHER = Architecture(
 
 BUILDABLE: dict[str, Architecture] = {**ARCHITECTURES, TEACHER.name: TEACHER}
 """Every architecture that can be built, trained and saved: the five and the teacher."""
+
+
+def check_style_name(style: object) -> None:
+    """Check that there is such a style.
+
+    Raises:
+        InputError: There is none.
+    """
+    if style not in get_args(Style):
+        raise InputError(f"Expected the style 'mnist' or 'plain', got {style!r}. Set model.style.")

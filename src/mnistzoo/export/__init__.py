@@ -13,7 +13,14 @@ from pathlib import Path
 import torch
 
 from mnistzoo._version import __version__
-from mnistzoo.architectures import ARCHITECTURES, INPUT_SHAPE, MEAN, MNIST_STYLE, STD
+from mnistzoo.architectures import (
+    ARCHITECTURES,
+    INPUT_SHAPE,
+    MEAN,
+    MNIST_STYLE,
+    STD,
+    check_style_name,
+)
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.files import sha256, write_bytes
@@ -193,6 +200,7 @@ def _prepare(model: ConvNet) -> ConvNet:
             f"Expected a model of this library, got {type(model).__name__}. "
             "Use torch.onnx.export or torch.export for other modules."
         )
+    check_style_name(model.style)
     made = plain_copy(model)
     made.check_architecture()
     wide = made.cpu().float()  # before folding, which rounds in half precision

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mnistzoo.architectures import Style
+from mnistzoo.architectures import Style, check_style_name
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.images.detector import digit_log_odds
 from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, DigitImage, find_digits
@@ -117,6 +117,7 @@ def predict(
         ImageError, FileReadError, InputError: See `transforms()`. In a list, the message names
             the image. An empty list is an `InputError`.
     """
+    check_style_name(style)
     convert = CONVERSIONS[style]
     if not isinstance(image, list | tuple):
         return predict_pixels(classify, [convert(image)], labels, style)[0]

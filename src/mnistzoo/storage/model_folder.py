@@ -10,13 +10,13 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, get_args
+from typing import Annotated, Any, NamedTuple
 
 from msgspec import Meta
 
 from mnistzoo._version import __version__
-from mnistzoo.architectures import BUILDABLE, MEAN, STD, Style
-from mnistzoo.errors import DataError, FileReadError, FileWriteError, InputError, WeightsError
+from mnistzoo.architectures import BUILDABLE, MEAN, STD, Style, check_style_name
+from mnistzoo.errors import DataError, FileReadError, FileWriteError, WeightsError
 from mnistzoo.files import is_dir, locked, make_folder, move, read_bytes, sha256, write_bytes
 from mnistzoo.labels import check_labels
 from mnistzoo.records import Record, Sha256, parse_json, to_json
@@ -107,8 +107,7 @@ def pack(
         WeightsError: The files could not be loaded again.
     """
     weights = _serialize(architecture, state_dict, provenance)
-    if style not in get_args(Style):
-        raise InputError(f"Expected the style 'mnist' or 'plain', got {style!r}. Set model.style.")
+    check_style_name(style)
     config = ModelConfig(
         architecture=architecture,
         num_classes=num_classes,
