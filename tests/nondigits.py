@@ -1,4 +1,7 @@
-"""Images that are not digits: shapes, silhouettes, noise, pieces of digits, and printed text."""
+"""Images that are not digits: shapes, silhouettes, noise, pieces of digits, and printed words.
+
+Printed numbers are here too, in the same fonts as the words.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +17,10 @@ from mnistzoo.data.world.pen import CANVAS
 
 Pixels = NDArray[np.uint8]
 
-LETTERS = "".join(sorted(set(string.ascii_letters) - set("OoIlSsZzBbGgqi"))) + "+?!=%&@#*$€<>~"
-"""Letters and signs that are not written like a digit."""
+LETTERS = "".join(sorted(set(string.ascii_letters) - set("OoIlSsZzBbGgqi"))) + "+?!=&@#*$€<>~"
+"""Letters and signs that are not written like a digit. A percent sign has two zeros in it."""
 
-PUNCTUATION = ".,;:-_=+*\"'^~?&%#@"
+PUNCTUATION = ".,;:-_=+*\"'^~?&#@"
 
 FOLDER = Path("/usr/share/fonts")
 
@@ -74,7 +77,15 @@ def typed(text: str, font: str, size: int, shade: int = 0) -> Pixels:
 
 def word(rng: np.random.Generator) -> Pixels:
     """Return a page with a random word: letters that are not like digits, or punctuation."""
-    signs = PUNCTUATION if rng.random() < 0.15 else LETTERS
+    return _printed(PUNCTUATION if rng.random() < 0.15 else LETTERS, rng)
+
+
+def number(rng: np.random.Generator) -> Pixels:
+    """Return a page with a random number."""
+    return _printed(string.digits, rng)
+
+
+def _printed(signs: str, rng: np.random.Generator) -> Pixels:
     text = "".join(rng.choice(list(signs), int(rng.integers(1, 7))))
     font = TRAINING[rng.integers(len(TRAINING))]
     size = int(np.exp(rng.uniform(np.log(20), np.log(150))))

@@ -203,7 +203,8 @@ def test_every_error_has_an_entry():
 def test_every_operator_is_listed():
     """The reference names each operator once, with what its rule reads, and no rule beside."""
     listed = re.findall(r"`([\w:]+)`", operators.operators())
-    own = [name.removeprefix("aten::") for name in OPERATORS if not name.startswith("mylib::")]
+    libraries = ("aten::", "torchvision::")  # other tests register operators of their own
+    own = [name.removeprefix("aten::") for name in OPERATORS if name.startswith(libraries)]
     assert sorted(listed) == sorted(own)
     records = [
         record for family in operators.FAMILIES.values() for record in family.OPERATORS.values()

@@ -3,8 +3,8 @@
 Run by hand, with the fonts of `mnistzoo.data.world` and those of `tests/nondigits.py`, and the
 Debian package dataset-fashion-mnist: `python tests/benchmarks/detector.py`. It writes
 `src/mnistzoo/images/detector.safetensors` and prints its SHA-256. Digits are MNIST's training
-images, those of the world set, and drawings and photographs of both as `images/` converts them.
-The others are letters and signs, written and printed, Fashion-MNIST's training images, shapes,
+images, those of the world set, drawings and photographs of both as `images/` converts them, digits
+in boxes, and printed digits. The others are letters and signs, written and printed, Fashion-MNIST's training images, shapes,
 silhouettes, noise, and pairs and pieces of digits. The threshold comes from digits that the
 training has not seen. Fashion-MNIST's test images are only evaluated.
 """
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import importlib
+import string
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ from mnistzoo.images.transforms import normalize
 from mnistzoo.models.convnet import ConvNet
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+frames = importlib.import_module("frames")
 nondigits = importlib.import_module("nondigits")
 photograph = importlib.import_module("photographs").photograph
 
@@ -52,7 +54,7 @@ FASHION = Path("/usr/share/datasets/fashion-mnist")
 KEPT = 0.99
 """Share of held-out digits that are kept, the mean over their origins."""
 
-EPOCHS, BATCH = 30, 250
+EPOCHS, BATCH = 20, 250
 
 
 def main() -> None:
@@ -130,6 +132,8 @@ def positives(share: float) -> dict[str, Tensor]:
         "drawings": converted(map(enlarged, taken[third : 2 * third])),
         "small": converted(map(reduced, taken[2 * third :])),
         "cut out": converted(repeated(nondigits.right_cut, images, rng, int(5000 * share))),
+        "crossing boxes": converted(repeated(frames.crossed_box, images, rng, int(3000 * share))),
+        "printed": found(nondigits.number(rng) for _ in range(int(2500 * share))),
     }
 
 
@@ -156,12 +160,20 @@ def held_out_digits() -> dict[str, Tensor]:
     optical = [np.rint(image * 255 / 16).astype(np.uint8) for image in drawn]
     large = [np.asarray(Image.fromarray(image).resize((64, 64))) for image in optical]
     rng, taken = np.random.default_rng(3), data.images[50_001:51_001].numpy()
+    printed = [
+        nondigits.typed(digit, font, size)
+        for font in nondigits.HELD_OUT
+        for digit in string.digits
+        for size in (24, 60, 120)
+    ]
     return {
         "MNIST, held out": data.images[50_000::5],
         "MNIST, photographed": converted(photograph(digit, rng) for digit in taken),
         "fonts left out": converted(255 - glyphs),
         "fonts left out, distorted": bent(glyphs, 2),
         "optical digits, 64×64": converted(large),
+        "crossing boxes": converted(frames.crossed_box(digit, rng) for digit in taken[:300]),
+        "printed digits, fonts left out": converted(printed),
     }
 
 
