@@ -73,6 +73,15 @@ def test_text_without_digits_is_an_empty_reading(model, text):
     assert not all(digit.is_digit for digit in model.read(page, keep_all=True))
 
 
+@pytest.mark.parametrize("size", [24, 48, 100])
+def test_printed_numbers_are_read(model, size):
+    """A printed 0 is a digit, though it resembles an O, and the lines of a date are left out."""
+    page = Image.new("L", (8 * size, 2 * size), 255)
+    font = ImageFont.load_default(size)
+    ImageDraw.Draw(page).text((size // 2, size // 2), "2020-06-30", 0, font)
+    assert model.read(page).text.replace(" ", "") == "20200630"
+
+
 def test_digits_beside_a_word_are_kept(model, digits):
     """A word of text is left out as a whole, and a number beside it is not."""
     number = 255 - np.hstack([np.pad(digit, ((6, 6), (0, 0))) for digit in digits[0][:3]])

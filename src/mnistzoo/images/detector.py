@@ -24,7 +24,7 @@ DETECTOR = Architecture("detector", (Conv(8), Pool(), Conv(16), Pool(), Conv(32)
 WEIGHTS = Path(__file__).with_name("detector.safetensors")
 """The file with its weights, which comes with the package."""
 
-SHA256 = "90f4ea660951ddaf72b535c6e75536e5703765712ec555c5d9818bc0ad3968dc"
+SHA256 = "ec25140bc7147a52b1ecfae10cb0a6e1d9b774ec03bbbf2c614fee4f08633a94"
 """SHA-256 of the file."""
 
 
