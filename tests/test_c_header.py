@@ -246,10 +246,13 @@ def test_layers_of_many_channels(tmp_path, test_images):
     assert_same(build_header(made, "model", "wide", DIGITS).text, made, images, tmp_path)
 
 
-@pytest.mark.skipif(
+needs_emulator = pytest.mark.skipif(
     not (microcontroller.CROSS_COMPILER and microcontroller.QEMU),
     reason="needs gcc-arm-none-eabi and qemu-system-arm",
 )
+
+
+@needs_emulator
 @pytest.mark.parametrize("cpu", microcontroller.BOARDS)
 @pytest.mark.parametrize("bits", [8, 4])
 def test_microcontrollers(test_images, cpu, bits):
@@ -260,3 +263,26 @@ def test_microcontrollers(test_images, cpu, bits):
     np.testing.assert_array_equal(labels, model.sums(images).argmax(1))
     np.testing.assert_array_equal(scores, model.scores(images))
     assert instructions > NUM_MACS
+
+
+LOOP = """
+#include <stdint.h>
+enum { model_CLASSES = 1 };
+static int model_predict(const uint8_t image[784], int8_t scores[1]) {
+    uint32_t left = image[0] * 10000u;
+    __asm__ volatile(".syntax unified\\n1: subs %0, %0, #1\\n bne 1b" : "+l"(left) : : "cc");
+    scores[0] = 0;
+    return 0;
+}
+"""
+
+
+@needs_emulator
+@pytest.mark.parametrize("cpu", microcontroller.BOARDS)
+def test_instructions_are_counted(cpu):
+    """A million more rounds of a loop of two instructions take two million instructions more."""
+    counts = [
+        microcontroller.run(LOOP, np.full((1, 28, 28), rounds, np.uint8), cpu, ram=8_000)[0]
+        for rounds in (100, 200)
+    ]
+    assert counts[1] - counts[0] == pytest.approx(2_000_000, abs=200)
