@@ -32,7 +32,7 @@ from mnistzoo.data.sources import (
     from_torch,
     to_array,
 )
-from mnistzoo.data.strokes import MAX_SAMPLES, check_style
+from mnistzoo.data.strokes import check_style, sampling_step
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
 from mnistzoo.files import check_path, sha256
 from mnistzoo.images.preprocessing import CONVERSIONS, to_gray
@@ -181,7 +181,7 @@ def _read_cached(
         on_image(total, total)
         labels = torch.tensor(found.labels)
         read = ImageDataset(images, labels, found.classes or (), style=style)
-        return read, check_style(images[:: _step(total)].numpy(), style)
+        return read, check_style(images[:: sampling_step(total)].numpy(), style)
     folder = cache_folder() if found.files else None
     if folder is None:
         return _read(found, style, strict, on_image)
@@ -214,11 +214,6 @@ def _from_entry(entry: Entry, classes: tuple[str, ...], style: Style) -> ImageDa
     )
 
 
-def _step(total: int) -> int:
-    """Return the step between the images whose style is checked."""
-    return max(1, total // MAX_SAMPLES)
-
-
 def _read(
     found: RawDataset, style: Style, strict: bool, on_image: OnImage
 ) -> tuple[ImageDataset, str | None]:
@@ -230,7 +225,7 @@ def _read(
         try:
             pixels.append(CONVERSIONS[style](image))
             kept.append(found.labels[index])
-            if index % _step(total) == 0:
+            if index % sampling_step(total) == 0:
                 samples.append(to_gray(image))
         except (ImageError, FileReadError) as error:
             if strict:

@@ -26,6 +26,11 @@ THIN = 0.05
 """Mean share of wide foreground below which images count as strokes."""
 
 
+def sampling_step(total: int) -> int:
+    """Return the step between the images whose style is checked."""
+    return max(1, total // MAX_SAMPLES)
+
+
 def check_style(images: Iterable[NDArray[np.uint8]], style: Style) -> str | None:
     """Return a warning if a style is clearly wrong for images, else None.
 

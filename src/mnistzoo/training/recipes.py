@@ -77,9 +77,9 @@ FAST = Recipe(
 
 It was tuned for exp5 on the last 10,000 training images: see docs/development/ablations.md. In so
 few steps Muon did better than SGD at any batch size and learning rate tried. The first two
-convolutions take most of the time, so they are frozen after a tenth of the steps, which is not
-distinguishable from later. The other models have no batch norm, which Muon needs here; `_CHOSEN`
-gives them two epochs of SGD, untuned.
+convolutions take most of the time, so they are frozen after a tenth of the steps; freezing them
+later makes no distinguishable difference. The other models have no batch norm, which Muon needs
+here; `_CHOSEN` gives them two epochs of SGD, untuned.
 """
 
 WORLD = replace(
