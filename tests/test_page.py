@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 import mnistzoo
 from browser import browser, needs_browser
 from frames import MAKERS as FRAMES
+from mnistzoo.errors import InputError
+from mnistzoo.export import export
 from mnistzoo.export.html import build_page
 from mnistzoo.images.detector import digit_log_odds
 from mnistzoo.images.preprocessing import to_mnist
@@ -267,3 +269,15 @@ def test_a_page_is_small():
     assert not re.findall(r"https?:|src=|url\(|@import", made)
     (record,) = json.loads(re.search(r'id="models">(.*?)</script>', made, re.DOTALL)[1])
     assert record["labels"] == [str(digit) for digit in range(10)]
+
+
+def test_the_bits_of_a_page_are_reported(tmp_path):
+    """The export reports the bits that the weights have in the page, and no others are taken."""
+    model = mnistzoo.exp1(pretrained=True)
+    done = export(model, tmp_path / "x.html")
+    (record,) = json.loads(
+        re.search(r'id="models">(.*?)</script>', done.path.read_text("utf8"), re.DOTALL)[1]
+    )
+    assert done.bits == record["bits"] == 16
+    with pytest.raises(InputError, match="Expected 16 bits for the format 'html'"):
+        export(model, tmp_path / "y.html", bits=32)

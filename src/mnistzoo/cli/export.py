@@ -30,7 +30,7 @@ def export(
         int | None,
         typer.Option(
             help="Bits of a weight: 32 or 8 (.onnx), 8 or 4 (.h).",
-            show_default="32, or 8 for .h",
+            show_default="32, 16 for .html, 8 for .h",
         ),
     ] = None,
     title: Annotated[

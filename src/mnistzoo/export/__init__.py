@@ -32,7 +32,7 @@ BITS: dict[str, tuple[int, ...]] = {
     "onnx": (32, 8),
     "pt2": (32,),
     "pte": (32,),
-    "html": (32,),
+    "html": (16,),
     "h": (8, 4),
 }
 """Bits of a weight that each format can have, the default first."""
@@ -48,7 +48,7 @@ class Exported:
     Attributes:
         path: Where it is.
         format: One of `FORMATS`.
-        bits: Bits of a weight: 32 in floating point, else 8 or 4.
+        bits: Bits of a weight: 32 in floating point, else 16, 8 or 4.
         bytes: Its size.
         sha256: Its digest.
         flash: For a C header, the bytes of its constants.
@@ -82,7 +82,7 @@ def export(
         model: A pretrained or trained model. For 4 bits, use `pretrained="four-bit"` if it exists.
         output: The file to write.
         format: One of `FORMATS`. Default: the suffix of `output`.
-        bits: Bits of a weight, by format: see `BITS`. Default: 32, or 8 in a C header.
+        bits: Bits of a weight, by format: see `BITS`. Default: 32, 16 in a page, 8 in a C header.
         title: Title of a page or a header. Default: the model's name.
 
     Raises:
@@ -100,10 +100,10 @@ def export(
     'onnx'
     """
     name, bits = _choose(format or Path(output).suffix.lower().removeprefix("."), bits)
-    if bits < 32:
-        _check_style(model, "be rounded to integers, whose ranges are measured on MNIST")
     if name == "html":
         return export_page([model], output, title=title)
+    if bits < 32:
+        _check_style(model, "be rounded to integers, whose ranges are measured on MNIST")
     plain = _prepare(model)
     if name == "h":
         return _export_header(plain, Path(output), bits, title or display_name(model))
@@ -156,7 +156,8 @@ def export_page(
     plain = [_prepare(model) for model in models]
     for model in models:
         _check_style(model, "have a page, which redraws drawings in MNIST format")
-    return _write(output, build_page(plain, title or display_name(models[0])), "html", 32)
+    page = build_page(plain, title or display_name(models[0]))
+    return _write(output, page, *_choose("html", None))
 
 
 def _check_style(model: ConvNet, purpose: str) -> None:
