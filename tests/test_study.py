@@ -53,6 +53,9 @@ if __name__ == "__main__":
 """
 """The command line where MNIST has 200 images and exp2 diverges, in every process of a study."""
 
+WARNINGS = ["-W", "error", "-W", "ignore:unclosed file:ResourceWarning"]
+"""Every warning is an error, except that of a file whose import was interrupted."""
+
 
 @pytest.fixture
 def start(tmp_path):
@@ -62,8 +65,8 @@ def start(tmp_path):
     started = []
 
     def start(out, *options):
-        command = ["-W", "error", script, "study", "-o", out, "--validation", "100", *options]
-        started.append(warm.start(command))
+        command = [script, "study", "-o", out, "--validation", "100", *options]
+        started.append(warm.start([*WARNINGS, *command]))
         return started[-1]
 
     yield start
