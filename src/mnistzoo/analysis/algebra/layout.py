@@ -65,10 +65,15 @@ class Layout:
         """Return the first dimension that runs along an axis, or `None`."""
         return next((i for i, dim in enumerate(self.dims) if axis in axes_of(dim)), None)
 
-    def is_valid(self) -> bool:
-        """Return whether every factor addresses units that exist."""
-        factors = [f for dim in self.dims for f in dim if f.axis != NO_AXIS]
-        return all(f.size * f.stride <= self.fields[f.axis].units for f in factors)
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Return whether it has this shape, and every factor addresses units that exist."""
+        if self.shape != tuple(shape):
+            return False
+        for dim in self.dims:
+            for size, axis, stride in dim:
+                if axis != NO_AXIS and size * stride > self.fields[axis].units:
+                    return False
+        return True
 
     def axis_fields(self) -> tuple[AxisField, ...]:
         """Return the field along each axis, its units in the order of their dimension."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.operators.base import Call
+from mnistzoo.analysis.operators.registry import describe
 from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
@@ -154,5 +155,7 @@ class _Reporter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has
         given = kwargs or {}
         out = func(*args, **given)
         tensors = tensors_of([args, given])
-        self._report(Call(func, args, given, out, tensors, lambda _: None, lambda tensor: tensor))
+        self._report(
+            Call(describe(func), args, given, out, tensors, lambda _: None, lambda tensor: tensor)
+        )
         return out

@@ -46,7 +46,7 @@ class LiveMemory:
         Raises:
             AnalysisError: In training, if what it keeps for the backward pass is not known.
         """
-        if self._training and call.func._schema.name == _UNKNOWN_IN_TRAINING:
+        if self._training and call.overload.name == _UNKNOWN_IN_TRAINING:
             raise AnalysisError(
                 "The training memory of an LSTM on the CPU depends on its kernel and is not known. "
                 "Ask for training=False."

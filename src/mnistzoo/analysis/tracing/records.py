@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -22,28 +22,23 @@ class TensorRecord:
         tensor: The tensor that the model holds.
         is_meta: Whether its values are unknown, and operators run on it on the meta device.
         memory: Its memory, which its views share.
-        copy: Function that returns a writable copy of a tensor that came from outside.
-        layout: Its layout. `None` if it does not depend on the input.
-        view: The call that made it a view of another tensor.
         storage: Number of the memory that it had when it was recorded.
         seen_writes: How many of the writes to its memory its layout accounts for.
+        layout: Its layout. `None` if it does not depend on the input.
+        view: The call that made it a view of another tensor.
+        copy: Function that returns a writable copy of a tensor that came from outside.
     """
 
     tensor: Tensor
     is_meta: bool
     memory: Memory
-    copy: Callable[[TensorRecord], Tensor] | None = None
+    storage: int
+    seen_writes: int
     layout: Layout | None = None
     view: View | None = None
-    storage: int = 0
-    seen_writes: int = 0
+    copy: Callable[[TensorRecord], Tensor] | None = None
     _value: Tensor | None = None
     _meta: Tensor | None = None
-    _extent: range | None = None
-
-    def __post_init__(self) -> None:
-        self.storage = storage_id(self.tensor)
-        self.seen_writes = len(self.memory.writes)
 
     @property
     def value(self) -> Tensor:
@@ -72,11 +67,19 @@ class TensorRecord:
     @property
     def extent(self) -> range:
         """Where in its storage the tensor begins and ends, in elements."""
-        if self._extent is None:
-            start = self.tensor.storage_offset()
-            steps = zip(self.tensor.shape, self.tensor.stride(), strict=True)
-            self._extent = range(start, start + sum((n - 1) * step for n, step in steps) + 1)
-        return self._extent
+        start = self.tensor.storage_offset()
+        steps = zip(self.tensor.shape, self.tensor.stride(), strict=True)
+        return range(start, start + sum([(n - 1) * step for n, step in steps]) + 1)
+
+    def is_changed_by(self, writes: Iterable[MemoryWrite]) -> bool:
+        """Return whether writes to its memory may have changed what it reads."""
+        extent = self.extent
+        return any(
+            write.extent.start < extent.stop
+            and extent.start < write.extent.stop
+            and id(self) not in write.updated
+            for write in writes
+        )
 
     def forget_value(self) -> None:
         """Replace the value by its copy on the meta device."""
@@ -88,10 +91,14 @@ class TensorRecord:
         Raises:
             AnalysisError: A rule returned a layout that does not fit the tensor.
         """
-        shape = tuple(self.tensor.shape)
-        if layout is not None and (layout.shape != shape or not layout.is_valid()):
+        if layout is not None and not layout.fits(self.tensor.shape):
+            shape = tuple(self.tensor.shape)
             raise AnalysisError(f"Expected a layout of shape {shape}, got {layout.dims}.")
         self.layout = layout
+
+    def become_view(self, view: View) -> None:
+        """Note that the tensor, whose geometry has changed, is a view of what it was."""
+        self.view, self._meta = view, None
 
 
 @dataclass(slots=True, eq=False)
@@ -117,12 +124,6 @@ class MemoryWrite(NamedTuple):
 
     extent: range
     updated: frozenset[int]
-
-    def concerns(self, record: TensorRecord) -> bool:
-        """Return whether it may have changed what a tensor reads."""
-        one, other = self.extent, record.extent
-        overlaps = one.start < other.stop and other.start < one.stop
-        return overlaps and id(record) not in self.updated
 
 
 class View(NamedTuple):

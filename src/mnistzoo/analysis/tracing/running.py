@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.tracing.constants import META
-from mnistzoo.analysis.tracing.containers import PLAIN
+from mnistzoo.analysis.tracing.containers import PLAIN, tensors_of
 
 
 def run_on(call: Call, tensors: Sequence[Tensor], device: torch.device) -> Any:
@@ -19,7 +19,7 @@ def run_on(call: Call, tensors: Sequence[Tensor], device: torch.device) -> Any:
     args, kwargs = _replaced(call.args, rest), _replaced(call.kwargs, rest)
     if "device" in kwargs:
         kwargs["device"] = device
-    return call.func(*args, **kwargs)
+    return call.overload.func(*args, **kwargs)
 
 
 def run_on_meta(call: Call, tensors: Sequence[Tensor]) -> Any:
@@ -28,6 +28,12 @@ def run_on_meta(call: Call, tensors: Sequence[Tensor]) -> Any:
         return run_on(call, tensors, META)
     except (NotImplementedError, RuntimeError):
         return None
+
+
+def written_tensors(call: Call) -> list[Tensor]:
+    """Return the tensors that a call writes to."""
+    written = call.overload.written
+    return tensors_of([call[name] for name in written]) if written else []
 
 
 def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
