@@ -42,7 +42,16 @@ class AxisField:
     @property
     def units(self) -> int:
         """The number of units along the axis; 1 if all read the same."""
-        return len(self.ranges)
+        return len(self.ranges.first)
+
+    def take(self, entries: range) -> AxisField:
+        """Return the field of some of the units, numbered anew."""
+        ranges, local = self.ranges.take(entries), self.local_ranges
+        if local is not None:
+            local = ranges if local is self.ranges else local.take(entries)
+        start = -entries.start if entries else 0
+        window = self.window and self.window.then(Window(1, entries.step, start))
+        return AxisField(window, local, ranges, self.is_global)
 
     def apply(self, connections: Connections) -> AxisField:
         """Return the field of a layer whose inputs have this field."""

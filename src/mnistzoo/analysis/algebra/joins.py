@@ -44,12 +44,9 @@ def _union(one: Layout, other: Layout) -> Layout:
     """Return the union of two layouts of one shape."""
     if one is other:
         return one
-    if one.dims != other.dims:
-        one, other = _reconcile(one, other)
-    else:
-        one, other = _match_units(one, other)
+    one, other = _reconcile(one, other) if one.dims != other.dims else _match_units(one, other)
     dims = tuple(
-        mine if axes_of(mine) else theirs for mine, theirs in zip(one.dims, other.dims, strict=True)
+        [a if a == b or axes_of(a) else b for a, b in zip(one.dims, other.dims, strict=True)]
     )
     unions: dict[tuple[int, int], AxisField] = {}
     fields = []
@@ -80,12 +77,12 @@ def _reconcile(one: Layout, other: Layout) -> tuple[Layout, Layout]:
 
 def _match_units(one: Layout, other: Layout) -> tuple[Layout, Layout]:
     """Return both layouts, untracking the shorter axis where their numbers of units differ."""
-    for axis in one.axes() & other.axes():
-        mine, theirs = one.fields[axis].units, other.fields[axis].units
-        if mine < theirs:
-            one = one.untrack_axis(axis)
-        elif theirs < mine:
-            other = other.untrack_axis(axis)
+    for axis, (mine, theirs) in enumerate(zip(one.fields, other.fields, strict=True)):
+        if mine.units != theirs.units and axis in one.axes() & other.axes():
+            if mine.units < theirs.units:
+                one = one.untrack_axis(axis)
+            else:
+                other = other.untrack_axis(axis)
     return one, other
 
 
@@ -113,7 +110,7 @@ def concatenate(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layou
     if not axes:
         return reduce(_union, [layout.with_dim(index, untracked(size)) for layout in layouts])
     (axis,) = axes if len(axes) == 1 else (None,)
-    if axis is None or any(axis in layout.axes_outside(index) for layout in layouts):
+    if axis is None or any(layout.is_elsewhere(axis, index) for layout in layouts):
         return concatenate([(x and x.untrack(index), units) for x, units in ordered], index)
     start, padded = 0, []
     for layout, units in ordered:

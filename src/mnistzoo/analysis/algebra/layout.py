@@ -57,9 +57,13 @@ class Layout:
         """Return the axes along which the tensor has more than one unit."""
         return {f.axis for dim in self.dims for f in dim if f.axis != NO_AXIS and f.size > 1}
 
-    def axes_outside(self, index: int) -> set[int]:
-        """Return the axes that dimensions other than `index` run along."""
-        return {axis for i, dim in enumerate(self.dims) if i != index for axis in axes_of(dim)}
+    def is_elsewhere(self, axis: int, index: int) -> bool:
+        """Return whether a dimension other than `index` runs along an axis."""
+        for number, dim in enumerate(self.dims):
+            for factor in dim:
+                if factor.axis == axis and number != index:
+                    return True
+        return False
 
     def dimension_of(self, axis: int) -> int | None:
         """Return the first dimension that runs along an axis, or `None`."""
@@ -104,6 +108,21 @@ class Layout:
     def with_field(self, axis: int, field: AxisField) -> Layout:
         """Return the layout with another field along `axis`."""
         return Layout(self.dims, (*self.fields[:axis], field, *self.fields[axis + 1 :]))
+
+    def take(self, index: int, entries: range) -> Layout:
+        """Return the layout of some entries along one dimension."""
+        if entries == range(dim_size(self.dims[index])):
+            return self
+        layout = self.renumber(index)
+        axes = axes_of(layout.dims[index])
+        if not axes:
+            return layout.with_dim(index, untracked(len(entries)))
+        axis = axes.pop()
+        dims = list(layout.dims)
+        dims[index] = (Factor(len(entries), axis, 1),)
+        return Layout(tuple(dims), layout.fields).with_field(
+            axis, layout.fields[axis].take(entries)
+        )
 
     def apply(self, connections: dict[int, Connections]) -> Layout:
         """Return the layout of a layer, given its connections along some dimensions."""
@@ -191,9 +210,9 @@ class Layout:
         axes = axes_of(dim)
         if not axes:
             return self
-        if len(axes) > 1 or axes & self.axes_outside(index):
+        axis = axes.pop()
+        if axes or self.is_elsewhere(axis, index):
             return self.untrack(index)
-        (axis,) = axes
         single = Factor(dim_size(dim), axis, 1)
         if dim == (single,) and self.fields[axis].units == single.size:
             return self
@@ -215,7 +234,7 @@ class Layout:
         for index, dim in enumerate(layout.dims):
             out_of_order = len(dim) > 1 or (dim and dim[0].stride > 1)
             tracked = out_of_order and dim[0].axis != NO_AXIS and len(axes_of(dim)) == 1
-            if tracked and dim[0].axis not in self.axes_outside(index):
+            if tracked and not self.is_elsewhere(dim[0].axis, index):
                 layout = layout.renumber(index)
         return layout
 

@@ -33,6 +33,11 @@ class PixelRanges:
     def __len__(self) -> int:
         return len(self.first)
 
+    def take(self, entries: range) -> PixelRanges:
+        """Return the ranges of some of the units."""
+        kept = slice(entries.start, entries.stop, entries.step)
+        return PixelRanges(self.first[kept], self.last[kept])
+
     def apply(self, connections: Connections) -> PixelRanges:
         """Return the ranges of a layer whose inputs have these ranges."""
         first = np.concatenate((self.first, NO_FIRST))

@@ -14,7 +14,6 @@ from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, positive, read_all
-from mnistzoo.analysis.operators.slicing import entries_of
 from mnistzoo.analysis.operators.sliding import convolution_macs
 
 
@@ -130,7 +129,7 @@ def _gather(call: Call) -> Layout | None:
     layout = _pick(call.source, along, call.now(call["index"]))
     for index, size in enumerate(call.shape):
         if index != along:  # the index may be smaller
-            layout = entries_of(layout, index, range(size))
+            layout = layout.take(index, range(size))
     return union([layout, call.layout_of(call["index"])], call.shape)
 
 

@@ -11,21 +11,8 @@ from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import concatenate, splice, union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.window import Window
 from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, positive
-
-
-def entries_of(layout: Layout, index: int, entries: range) -> Layout:
-    """Return the layout of some entries along one dimension."""
-    if entries == range(dim_size(layout.dims[index])):
-        return layout
-    if not axes_of(layout.dims[index]):
-        return layout.with_dim(index, untracked(len(entries)))
-    inputs = np.array(entries, dtype=np.int64)[:, None]
-    window = Window(1, entries.step, -entries.start if entries else 0)
-    return layout.apply({index: Connections(window, inputs)})
-
 
 Entries = Callable[[Call, int, int], range]
 """Function from a call, its dimension and the number of a result to the entries of that result."""
@@ -57,7 +44,7 @@ def _pick(entries: Entries, *, drops: bool = False) -> Operator:
         layout = call.source
         index = positive(call["dim"], len(layout.dims))
         count = 1 if isinstance(call.out, Tensor) else len(call.out)
-        parts = [entries_of(layout, index, entries(call, index, i)) for i in range(count)]
+        parts = [layout.take(index, entries(call, index, i)) for i in range(count)]
         if drops:
             return [part.with_dims((*part.dims[:index], *part.dims[index + 1 :])) for part in parts]
         return [*parts]
@@ -88,7 +75,7 @@ def _replace(entries: Entries, *, drops: bool = False) -> Operator:
 def _glu(call: Call) -> Layout | None:
     index = positive(call["dim"], len(call.shape))
     half = call.shape[index]
-    parts = [entries_of(call.source, index, range(at, at + half)) for at in (0, half)]
+    parts = [call.source.take(index, range(at, at + half)) for at in (0, half)]
     return union(parts, call.shape)
 
 

@@ -5,22 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.row import Row
-from mnistzoo.analysis.tracing.arguments import Arguments, read_arguments
+from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
-from mnistzoo.analysis.tracing.inputs import (
-    check_module,
-    check_traceable,
-    is_lazy_module,
-)
+from mnistzoo.analysis.tracing.inputs import check_traceable, is_lazy_module
 from mnistzoo.analysis.tracing.meta_copies import MetaCopies
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
 from mnistzoo.analysis.tracing.modules import ModuleTracker
@@ -111,24 +106,15 @@ class Trace:
 
 
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
-def trace(module: nn.Module, *inputs: Any, **options: Any) -> Trace:
-    """Send inputs without values through a module, which is left as it was.
-
-    The arguments are those of `mnistzoo.analyze` and `read_arguments`.
+def trace(module: nn.Module, given: Arguments) -> Trace:
+    """Send arguments without values through a module, which is left as it was.
 
     Raises:
-        InputError: The inputs are not valid, or the model refuses them.
-        UnknownNameError: There is no input `of`.
+        InputError: The model refuses the inputs.
         UnknownOperatorError: An operator has no rule.
         AnalysisError: The model cannot be traced.
     """
-    return trace_call(module, read_arguments(module, *inputs, **options))
-
-
-@torch.inference_mode(False)
-def trace_call(module: nn.Module, given: Arguments) -> Trace:
-    """Send arguments without values through a module, as `trace` does."""
-    parts = list(check_module(module).modules())
+    parts = list(module.modules())
     check_traceable(module, parts)
     if is_lazy_module(parts):
         return _pass(module, given, floats_on_meta=True)

@@ -93,7 +93,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             call.out = [*tensors_of(out), *written_tensors(call)]
         if overload.is_view:
             self.tensors.add_views(call)
-        if any([record.layout is not None for record in records]):
+        if [record for record in records if record.layout is not None]:
             self._follow(call)
         else:
             self._add_constants(call)
@@ -132,7 +132,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     def _run(self, call: Call, records: list[TensorRecord]) -> Any:
         """Return the operator's result, on the meta device if any argument is there."""
         operator = call.overload.operator
-        if call.overload.is_random or any([record.is_meta for record in records]):
+        if call.overload.is_random or [record for record in records if record.is_meta]:
             _refuse_values(call.overload.name, operator, records)
             for tensor in written_tensors(call):
                 self.tensors.forget_values(self.tensors.argument(tensor))
