@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import reduce
 
-import numpy as np
-
 from mnistzoo.analysis.algebra.axis_field import AxisField
-from mnistzoo.analysis.algebra.connections import Connections, clip_to_padding
 from mnistzoo.analysis.algebra.factors import NO_AXIS, Factor, axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.window import Window, simplest
 
 
 def union(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
@@ -115,8 +110,8 @@ def concatenate(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layou
     start, padded = 0, []
     for layout, units in ordered:
         if layout is not None and units:
-            part = _pad_to(layout, index, axis, start, size)
-            padded.append((part, range(start, start + units)))
+            entries = range(start, start + units)
+            padded.append((_place(layout, index, entries, size, axis), entries))
         start += units
     return reduce(_union, _with_one_stride(padded, axis))
 
@@ -135,30 +130,28 @@ def _with_one_stride(parts: list[tuple[Layout, range]], axis: int) -> list[Layou
     ]
 
 
-def _pad_to(layout: Layout, index: int, axis: int, start: int, size: int) -> Layout:
-    """Return one part padded to `size` entries, its own from `start` on."""
-    units = dim_size(layout.dims[index])
-    shifted = np.arange(size)[:, None] - start
-    links = Connections.of(clip_to_padding(shifted, units), 1, shifted)
-    if axes_of(layout.dims[index]):
-        return layout.apply({index: links})
-    return place_constant(layout, index, axis, links)
-
-
-def place_constant(layout: Layout, index: int, axis: int, links: Connections) -> Layout:
-    """Return a layout whose untracked dimension `index` runs along `axis`.
+def _place(
+    layout: Layout, index: int, entries: range, size: int, axis: int | None = None
+) -> Layout:
+    """Return the layout of a dimension of which some entries are these, and others read nothing.
 
     Args:
-        layout: No dimension of it runs along `axis`.
-        index: The dimension, along which all entries read the same.
-        axis: The axis that other entries along the dimension may be units of.
-        links: Entries connected to −1 read nothing.
+        layout: Layout of the entries.
+        index: The dimension.
+        entries: Their places.
+        size: Size of the dimension.
+        axis: The axis that the other entries may be units of, if these run along none. Default: no
+            entry is told from another.
     """
-    inputs = np.minimum(links.inputs, 0)
-    ranges = layout.fields[axis].ranges.apply(Connections(links.window, inputs))
-    dims = list(layout.dims)
-    dims[index] = (Factor(len(inputs), axis, 1),)
-    return Layout(tuple(dims), layout.fields).with_field(axis, AxisField.constant(ranges))
+    layout = layout.renumber(index)
+    axes = axes_of(layout.dims[index])
+    if axes:
+        axis = axes.pop()
+        return layout.with_units(index, axis, layout.fields[axis].place(entries, size))
+    if axis is None:
+        return layout.with_dim(index, untracked(size))
+    ranges = layout.fields[axis].ranges.place(entries, size)
+    return layout.with_units(index, axis, AxisField.constant(ranges))
 
 
 def splice(
@@ -173,30 +166,14 @@ def splice(
         entries: The entries along it that are written.
         shape: Shape of the tensor.
     """
-    units, size = dim_size(layout.dims[index]), shape[index]
-    inputs = np.full((size, 1), -1)
-    inputs[entries[:units], 0] = np.arange(units)
-    if axes_of(layout.dims[index]):
-        start, step = Fraction(entries.start, entries.step), Fraction(1, entries.step)
-        window = Window(1, simplest(step), simplest(start))
-        layout = layout.apply({index: Connections(window, inputs)}) if units != size else layout
-    else:
-        layout = _splice_constant(layout, index, Connections(Window(), inputs))
-    if old is not None and axes_of(old.dims[index]):
-        kept = np.where(inputs < 0, np.arange(size)[:, None], -1)
-        old = old.apply({index: Connections(Window(), kept)})
-    return union([layout, old], shape) or layout
-
-
-def _splice_constant(layout: Layout, index: int, links: Connections) -> Layout:
-    """Return `place_constant` along the one axis that no dimension runs along.
-
-    If there are several, any entry along the dimension may read all of it.
-    """
     free = set(range(len(layout.fields))) - layout.axes()
-    if len(free) == 1:
-        return place_constant(layout, index, free.pop(), links)
-    return layout.with_dim(index, untracked(len(links.inputs)))
+    entries = entries[: dim_size(layout.dims[index])]
+    layout = _place(layout, index, entries, shape[index], free.pop() if len(free) == 1 else None)
+    if old is not None and axes_of(old.dims[index]):
+        old = old.renumber(index)
+        for axis in axes_of(old.dims[index]):
+            old = old.with_field(axis, old.fields[axis].without(entries))
+    return union([layout, old], shape) or layout
 
 
 def matmul(one: Layout | None, other: Layout | None, shape: Sequence[int]) -> Layout | None:

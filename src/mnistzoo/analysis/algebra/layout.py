@@ -109,6 +109,12 @@ class Layout:
         """Return the layout with another field along `axis`."""
         return Layout(self.dims, (*self.fields[:axis], field, *self.fields[axis + 1 :]))
 
+    def with_units(self, index: int, axis: int, field: AxisField) -> Layout:
+        """Return the layout with the units of another field along one dimension."""
+        dims = (*self.dims[:index], (Factor(field.units, axis, 1),), *self.dims[index + 1 :])
+        fields = (*self.fields[:axis], field, *self.fields[axis + 1 :])
+        return Layout(dims, fields)
+
     def take(self, index: int, entries: range) -> Layout:
         """Return the layout of some entries along one dimension."""
         if entries == range(dim_size(self.dims[index])):
@@ -118,11 +124,7 @@ class Layout:
         if not axes:
             return layout.with_dim(index, untracked(len(entries)))
         axis = axes.pop()
-        dims = list(layout.dims)
-        dims[index] = (Factor(len(entries), axis, 1),)
-        return Layout(tuple(dims), layout.fields).with_field(
-            axis, layout.fields[axis].take(entries)
-        )
+        return layout.with_units(index, axis, layout.fields[axis].take(entries))
 
     def apply(self, connections: dict[int, Connections]) -> Layout:
         """Return the layout of a layer, given its connections along some dimensions."""
@@ -217,8 +219,7 @@ class Layout:
         if dim == (single,) and self.fields[axis].units == single.size:
             return self
         links = Connections.of(unit_numbers(dim)[:, None], units_per_entry(dim))
-        field = self.fields[axis].apply(links)
-        return self.with_field(axis, field).with_dim(index, (single,))
+        return self.with_units(index, axis, self.fields[axis].apply(links))
 
     def _in_unit_order(self) -> Layout:
         """Return the layout with the units of each axis numbered in the order of its dimension.

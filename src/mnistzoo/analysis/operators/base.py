@@ -122,7 +122,7 @@ class Call:
 Rule = Callable[[Call], Layouts]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Write:
     """A write to a tensor through a view of it, as in `out[:, 2:] = x`.
 

@@ -71,15 +71,10 @@ class TensorRecord:
         steps = zip(self.tensor.shape, self.tensor.stride(), strict=True)
         return range(start, start + sum([(n - 1) * step for n, step in steps]) + 1)
 
-    def is_changed_by(self, writes: Iterable[MemoryWrite]) -> bool:
-        """Return whether writes to its memory may have changed what it reads."""
-        extent = self.extent
-        return any(
-            write.extent.start < extent.stop
-            and extent.start < write.extent.stop
-            and id(self) not in write.updated
-            for write in writes
-        )
+    def overlaps(self, extents: Iterable[range]) -> bool:
+        """Return whether any of some parts of its memory has an element of the tensor."""
+        own = self.extent
+        return any(part.start < own.stop and own.start < part.stop for part in extents)
 
     def forget_value(self) -> None:
         """Replace the value by its copy on the meta device."""
@@ -107,23 +102,11 @@ class Memory:
 
     Attributes:
         records: The records of all tensors in it, oldest first.
-        writes: All writes to it, oldest first.
+        writes: Where each write to it began and ended, in elements, oldest first.
     """
 
     records: list[TensorRecord] = field(default_factory=list)
-    writes: list[MemoryWrite] = field(default_factory=list)
-
-
-class MemoryWrite(NamedTuple):
-    """A write to memory.
-
-    Attributes:
-        extent: Where it begins and ends, in elements.
-        updated: Ids of the records that account for it already.
-    """
-
-    extent: range
-    updated: frozenset[int]
+    writes: list[range] = field(default_factory=list)
 
 
 class View(NamedTuple):

@@ -14,7 +14,6 @@ from mnistzoo.analysis.tracing.constants import CPU, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.records import (
     Memory,
-    MemoryWrite,
     TensorRecord,
     View,
     renamed,
@@ -78,7 +77,7 @@ class TensorRecords:
         unseen, record.seen_writes = writes[record.seen_writes :], len(writes)
         if record.view:
             base = self.refresh(record.view.base)
-            if base.layout is not None and record.is_changed_by(unseen):
+            if base.layout is not None and record.overlaps(unseen):
                 self.forget_values(record)
                 record.set_layout(layouts_of(record.view.call)[record.view.number])
         return record
@@ -150,7 +149,9 @@ class TensorRecords:
                 self.forget_values(base)
                 base.set_layout(layout)
             updated.append(base)
-        target.memory.writes.append(MemoryWrite(target.extent, frozenset(map(id, updated))))
+        target.memory.writes.append(target.extent)
+        for record in updated:
+            record.seen_writes = len(target.memory.writes)
 
     def _recognize(self, tensor: Tensor) -> TensorRecord | None:
         """Record a tensor that an operator did not make as a view of the one it equals.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -175,9 +176,22 @@ def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> It
         tracer.reporting_to(calls),
         torch.no_grad(),
         _no_autocast(),
+        _collection_paused(),
         tracer,
     ):
         yield
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Pause garbage collection, which would look at thousands of records that are all in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

@@ -84,7 +84,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             self.tensors.result(args[0])
         if overload.name in ("aten::index", "aten::index_put"):
             args = (args[0], self._without_masks(args[1]), *args[2:])
-        call = self._call(overload, args, kwargs, tensors_of([args, kwargs]))
+        call = self._call(overload, args, kwargs, tensors_of([*args, *kwargs.values()]))
         records = [self.tensors.argument(tensor) for tensor in call.tensors]
         if overload.in_place_view and overload.operator and overload.operator.write:
             return self._change_geometry(call)
