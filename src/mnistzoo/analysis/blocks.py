@@ -37,12 +37,9 @@ class Block:
 
 
 def to_tree(rows: Sequence[Row], modules: Mapping[str, Row], path: str = "") -> Block:
-    """Return the module at `path` as a tree.
+    """Return the module at `path` as a tree, given all rows of it and of those inside it.
 
-    Args:
-        rows: All rows of the module and of those inside it.
-        modules: For each module with inner modules, its class and what it returned last.
-        path: The module's path.
+    `modules` has a row for each module with inner modules, by path: what it returned last.
     """
     names = [_child(path, row.path) for row in rows]
     inner = {name for name, row in zip(names, rows, strict=True) if name and name != row.path}

@@ -111,11 +111,6 @@ def effective_fields(
 ) -> dict[str, EffectiveReceptiveField]:
     """Return the effective fields of those layers that return a map, from one call of the model.
 
-    Args:
-        module: The model.
-        given: What to call it with; the example holds the images.
-        layers: Paths of layers.
-
     Raises:
         InputError: The images are not a batch of images, or another input is only a shape.
     """
@@ -161,10 +156,7 @@ def _of_map(output: Tensor, given: Arguments, layout: Layout) -> EffectiveRecept
 def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]) -> Tensor:
     """Return the gradient of the unit at the center of a map.
 
-    Args:
-        output: The map.
-        images: What it was computed from.
-        dims: The dimension of the map along each axis; `None` for an axis without units.
+    The map has a dimension along each axis, or `None` for an axis without units.
     """
     along = {dim for dim in dims if dim is not None}
     if len(along) < len(dims):

@@ -11,14 +11,9 @@ from mnistzoo.analysis.algebra.layout import Layout
 
 
 def union(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
-    """Return the layout of an elementwise operator.
+    """Return the layout of an elementwise operator whose result has `shape`.
 
-    Args:
-        layouts: Of the arguments; `None` for one that does not depend on the input.
-        shape: Of the result, to which the arguments are broadcast.
-
-    Returns:
-        `None` if no argument depends on the input.
+    It is `None` if no argument depends on the input, as is the layout of one that does not.
     """
     known = [expand(layout, shape) for layout in layouts if layout is not None]
     return reduce(_union, known) if known else None
@@ -91,12 +86,9 @@ def _clashes(factor: Factor, index: int, dimension_of: dict[Factor, int]) -> boo
 
 
 def concatenate(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layout:
-    """Return the layout of a concatenation along dimension `index`.
+    """Return the layout of a concatenation of parts, each with its size along the dimension.
 
-    Args:
-        parts: Each layout with its size along the dimension; `None` for a tensor that does not
-            depend on the input. At least one does.
-        index: The dimension, from 0.
+    The layout of a tensor that does not depend on the input is `None`. At least one does.
     """
     size = sum(units for _, units in parts)
     ordered = [(layout and layout.renumber(index), units) for layout, units in parts]
@@ -135,13 +127,7 @@ def _place(
 ) -> Layout:
     """Return the layout of a dimension of which some entries are these, and others read nothing.
 
-    Args:
-        layout: Layout of the entries.
-        index: The dimension.
-        entries: Their places.
-        size: Size of the dimension.
-        axis: The axis that the other entries may be units of, if these run along none. Default: no
-            entry is told from another.
+    If these run along no axis, the others may be units of `axis`; by default any may be any.
     """
     layout = layout.renumber(index)
     axes = axes_of(layout.dims[index])
@@ -157,14 +143,9 @@ def _place(
 def splice(
     layout: Layout, old: Layout | None, index: int, entries: range, shape: Sequence[int]
 ) -> Layout:
-    """Return the layout of a tensor of `shape` after a write to some entries along a dimension.
+    """Return the layout of a tensor after a write to some entries along a dimension.
 
-    Args:
-        layout: Layout of the values written.
-        old: Layout of the tensor before. `None` if it did not depend on the input.
-        index: The dimension.
-        entries: The entries along it that are written.
-        shape: Shape of the tensor.
+    The tensor has `shape` and the layout `old`, and the values written have `layout`.
     """
     free = set(range(len(layout.fields))) - layout.axes()
     entries = entries[: dim_size(layout.dims[index])]

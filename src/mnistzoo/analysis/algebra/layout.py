@@ -128,22 +128,19 @@ class Layout:
 
     def apply(self, connections: dict[int, Connections]) -> Layout:
         """Return the layout of a layer, given its connections along some dimensions."""
-        if not connections:
-            return self
         layout = self
         for index in connections:
             layout = layout.renumber(index)
-        dims, fields = list(layout.dims), list(layout.fields)
-        done: dict[tuple[int, int], AxisField] = {}
+        before, done = layout, dict[tuple[int, int], AxisField]()
         for index, links in connections.items():
-            units = len(links.inputs)
-            axis = dims[index][0].axis if dims[index] else NO_AXIS
-            dims[index] = (Factor(units, axis, 1),) if axis != NO_AXIS else untracked(units)
-            if axis != NO_AXIS:
-                key = (id(layout.fields[axis]), id(links))
-                done[key] = done.get(key) or layout.fields[axis].apply(links)
-                fields[axis] = done[key]
-        return Layout(tuple(dims), tuple(fields))
+            axis = layout.dims[index][0].axis if layout.dims[index] else NO_AXIS
+            if axis == NO_AXIS:
+                layout = layout.with_dim(index, untracked(len(links.inputs)))
+            else:
+                key = (id(before.fields[axis]), id(links))  # the axes of a square share theirs
+                done[key] = done.get(key) or before.fields[axis].apply(links)
+                layout = layout.with_units(index, axis, done[key])
+        return layout
 
     def reshape(self, shape: Sequence[int]) -> Layout:
         """Return the layout of the same entries under another shape."""

@@ -20,31 +20,18 @@ Layouts = Layout | None | list[Layout | None]
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Overload:
-    """What the schema of an operator declares, and its record.
+    """What the schema of an operator declares, and its record."""
 
-    Attributes:
-        func: The overload, such as `torch.ops.aten.relu.default`.
-        name: Qualified name of the operator, for ATen's in-place variants that of the plain one.
-        operator: Its record. `None` if nothing is known about it.
-        arguments: The position and the default of each argument.
-        written: Names of the arguments that it writes to.
-        writes_unreturned: Whether it writes to arguments that it does not return.
-        is_view: Whether its result shares the memory of its first argument.
-        is_random: Whether it draws random numbers.
-        in_place_view: Whether it turns a tensor into a view of itself, as `transpose_` does.
-        is_composite: Whether it is composed of other operators.
-    """
-
-    func: Any
-    name: str
-    operator: Operator | None
-    arguments: Mapping[str, tuple[int, Any]]
-    written: tuple[str, ...]
-    writes_unreturned: bool
-    is_view: bool
-    is_random: bool
-    in_place_view: bool
-    is_composite: bool
+    func: Any  # such as `torch.ops.aten.relu.default`
+    name: str  # qualified; for ATen's in-place variants that of the plain operator
+    operator: Operator | None  # `None` if nothing is known about it
+    arguments: Mapping[str, tuple[int, Any]]  # position and default of each
+    written: tuple[str, ...]  # names of the arguments that it writes to
+    writes_unreturned: bool  # it writes to arguments that it does not return
+    is_view: bool  # its result shares the memory of its first argument
+    is_random: bool  # it draws random numbers
+    in_place_view: bool  # it turns a tensor into a view of itself, as `transpose_` does
+    is_composite: bool  # it is composed of other operators
 
 
 @dataclass(eq=False, slots=True)
@@ -124,19 +111,12 @@ Rule = Callable[[Call], Layouts]
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """A write to a tensor through a view of it, as in `out[:, 2:] = x`.
+    """A write to a tensor through a view of it, as in `out[:, 2:] = x`."""
 
-    Attributes:
-        view: The call that made the view.
-        number: Of the view, among those that the call made.
-        layout: Of the view after the write.
-        old: Of the whole tensor before; `None` if it did not depend on the input.
-    """
-
-    view: Call
-    number: int
-    layout: Layout
-    old: Layout | None
+    view: Call  # the call that made the view
+    number: int  # of the view, among those that the call made
+    layout: Layout  # of the view after the write
+    old: Layout | None  # of the whole tensor before; `None` if it did not depend on the input
 
     @property
     def shape(self) -> tuple[int, ...]:

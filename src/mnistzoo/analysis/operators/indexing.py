@@ -43,11 +43,8 @@ def _embedding(call: Call) -> Layout | None:
 def _lookup(call: Call, numbers: list[torch.Tensor], front: int, count: int) -> Layout | None:
     """Return the layout of entries of a constant table, at numbers that depend on the input.
 
-    Args:
-        call: The call.
-        numbers: Indices, broadcast together.
-        front: Number of dimensions of the result before those of `numbers`.
-        count: Number of dimensions of `numbers`.
+    The numbers are broadcast together. The result has `front` dimensions of the table, then the
+    `count` of the numbers.
     """
     found = union([call.layout_of(x) for x in numbers], call.shape[front : front + count])
     before, after = call.shape[:front], call.shape[front + count :]

@@ -29,19 +29,12 @@ Inputs = Sequence[Any] | Tensor | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments that a model is called with.
-
-    Attributes:
-        positional: Arguments by position.
-        named: Arguments by name.
-        example: The one of them that receptive fields are computed for.
-        channels: Its dimension that holds channels, or `None`.
-    """
+    """The arguments that a model is called with."""
 
     positional: tuple[Any, ...]
     named: dict[str, Any]
-    example: Tensor
-    channels: int | None
+    example: Tensor  # the one of them that receptive fields are computed for
+    channels: int | None  # its dimension that holds channels
 
     @property
     def batch_size(self) -> int:

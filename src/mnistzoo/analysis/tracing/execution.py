@@ -40,22 +40,12 @@ class Observer(Protocol):
 
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
 def execute(
-    module: nn.Module,
-    given: Arguments,
-    observer: Observer,
-    batch_size: int,
-    training: bool = False,
+    module: nn.Module, given: Arguments, observer: Observer, batch_size: int, training: bool = False
 ) -> None:
-    """Run the forward pass of a model, and in training the backward pass, without data.
+    """Run the forward pass of a model without data, and let an observer see every operator.
 
-    The model is left as it was.
-
-    Args:
-        module: The model.
-        given: What to call it with.
-        observer: Receives every operator.
-        batch_size: Number of inputs in the batch, whatever the arguments have.
-        training: Whether to run it in training mode, and backward from the sum of its outputs.
+    The model is left as it was. In training, it runs in training mode, and backward from the sum
+    of its outputs. The batch has `batch_size` inputs, whatever the arguments have.
 
     Raises:
         InputError: The model has lazy parameters, or rejects the inputs.

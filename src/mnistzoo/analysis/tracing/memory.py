@@ -19,12 +19,7 @@ _UNKNOWN_IN_TRAINING = "aten::mkldnn_rnn_layer"
 class LiveMemory:
     """Counts the bytes of the storages that are alive, as operators make and free them.
 
-    Args:
-        training: Whether the backward pass follows.
-
-    Attributes:
-        bytes: Of all storages that are alive now.
-        peak: The most that `bytes` has been after an operator.
+    `peak` is the most that `bytes` has been after an operator.
     """
 
     def __init__(self, training: bool = False) -> None:

@@ -16,27 +16,16 @@ from mnistzoo.errors import AnalysisError
 
 @dataclass(slots=True, eq=False)
 class TensorRecord:
-    """The record of one tensor in a trace.
+    """The record of one tensor in a trace."""
 
-    Attributes:
-        tensor: The tensor that the model holds.
-        is_meta: Whether its values are unknown, and operators run on it on the meta device.
-        memory: Its memory, which its views share.
-        storage: Number of the memory that it had when it was recorded.
-        seen_writes: How many of the writes to its memory its layout accounts for.
-        layout: Its layout. `None` if it does not depend on the input.
-        view: The call that made it a view of another tensor.
-        copy: Function that returns a writable copy of a tensor that came from outside.
-    """
-
-    tensor: Tensor
-    is_meta: bool
-    memory: Memory
-    storage: int
-    seen_writes: int
-    layout: Layout | None = None
-    view: View | None = None
-    copy: Callable[[TensorRecord], Tensor] | None = None
+    tensor: Tensor  # the one that the model holds
+    is_meta: bool  # its values are unknown, and operators run on it on the meta device
+    memory: Memory  # which its views share
+    storage: int  # number of the memory that it had when it was recorded
+    seen_writes: int  # how many of the writes to its memory its layout accounts for
+    layout: Layout | None = None  # `None` if it does not depend on the input
+    view: View | None = None  # the call that made it a view of another tensor
+    copy: Callable[[TensorRecord], Tensor] | None = None  # for a tensor that came from outside
     _value: Tensor | None = None
     _meta: Tensor | None = None
 
@@ -98,29 +87,18 @@ class TensorRecord:
 
 @dataclass(slots=True, eq=False)
 class Memory:
-    """The memory of a tensor and of its views.
-
-    Attributes:
-        records: The records of all tensors in it, oldest first.
-        writes: Where each write to it began and ended, in elements, oldest first.
-    """
+    """The memory of a tensor and of its views, oldest records and writes first."""
 
     records: list[TensorRecord] = field(default_factory=list)
-    writes: list[range] = field(default_factory=list)
+    writes: list[range] = field(default_factory=list)  # where each began and ended, in elements
 
 
 class View(NamedTuple):
-    """The call that made a view.
+    """The call that made a view."""
 
-    Attributes:
-        base: The record of the tensor that it is a view of.
-        call: The call that made it.
-        number: Its number among the results of the call.
-    """
-
-    base: TensorRecord
+    base: TensorRecord  # what it is a view of
     call: Call
-    number: int
+    number: int  # among the results of the call
 
 
 def storage_id(tensor: Tensor) -> int:

@@ -12,13 +12,7 @@ from mnistzoo.analysis.operators.base import Call, Write, meta_copy
 from mnistzoo.analysis.operators.registry import describe
 from mnistzoo.analysis.tracing.constants import CPU, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
-from mnistzoo.analysis.tracing.records import (
-    Memory,
-    TensorRecord,
-    View,
-    renamed,
-    storage_id,
-)
+from mnistzoo.analysis.tracing.records import Memory, TensorRecord, View, renamed, storage_id
 from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
