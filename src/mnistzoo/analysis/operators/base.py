@@ -31,7 +31,6 @@ class Overload:
     is_view: bool  # its result shares the memory of its first argument
     is_random: bool  # it draws random numbers
     in_place_view: bool  # it turns a tensor into a view of itself, as `transpose_` does
-    is_composite: bool  # it is composed of other operators
 
 
 @dataclass(eq=False, slots=True)

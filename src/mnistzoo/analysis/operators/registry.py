@@ -55,7 +55,6 @@ def describe(func: Any) -> Overload:
     unnamed = pointwise.UNNAMED if torch.Tag.pointwise in func.tags else None
     shared = [returned.alias_info for returned in schema.returns]
     written = [x.name for x in schema.arguments if x.alias_info and x.alias_info.is_write]
-    has_kernel = torch._C._dispatch_has_kernel_for_dispatch_key
     return Overload(
         func,
         name,
@@ -66,7 +65,6 @@ def describe(func: Any) -> Overload:
         is_view=bool(shared and shared[0] and not shared[0].is_write),
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
         in_place_view=torch.Tag.inplace_view in func.tags,
-        is_composite=has_kernel(func.name(), "CompositeImplicitAutograd"),
     )
 
 

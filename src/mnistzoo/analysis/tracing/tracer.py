@@ -68,7 +68,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     ) -> Any:
         """Run one operator, and follow what it does."""
         kwargs, overload = kwargs or {}, describe(func)
-        if overload.is_composite and overload.operator is None:
+        if overload.operator is None and _is_composite(func):
             with self:  # in `torch.inference_mode` only
                 return func.decompose(*args, **kwargs)
         try:
@@ -186,6 +186,11 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
     def _place(self) -> str:
         return str(self._calls.stack[-1]) if self._calls and self._calls.stack else "the model"
+
+
+def _is_composite(func: Any) -> bool:
+    """Return whether an operator is composed of others."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
 def _refuse_values(name: str, operator: Operator | None, records: list[TensorRecord]) -> None:
