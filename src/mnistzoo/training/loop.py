@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -40,6 +41,18 @@ SEED_STRIDE = 10_000
 """Distance between the seeds of two runs. Each epoch has its own generator, so none is saved."""
 
 
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Use float32 as torch's default dtype, in which weights and augmentation are drawn."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@float32_by_default()
 def train_run(
     run: Run,
     folder: str | os.PathLike[str],
