@@ -36,11 +36,14 @@ from mnistzoo.training.study import grid, remaining, train_runs
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 COMMAND = """
+import warnings
+
 from msgspec.structs import replace
 
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.training import inputs, loop, recipes
 
+warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)  # of an interrupted import
 few = Digits(*(tensor[:200] for tensor in mnist(train=False)))
 inputs.mnist = lambda train: few
 diverging = replace(recipes.RECORD, learning_rate=1e30, teacher=None)
