@@ -114,8 +114,7 @@ class Analysis(Tabular[Row]):
         Raises:
             InputError: An argument is out of range, or the model rejects the batch.
             UnknownOperatorError: An operator does not run without data.
-            AnalysisError: The model does not run without data, or what autograd saves is not
-                known, as for an LSTM.
+            AnalysisError: The model does not run without data, or trains an LSTM in 16 bits.
 
         >>> import mnistzoo
         >>> analysis = mnistzoo.exp5().summary()
