@@ -111,20 +111,23 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     return _empty(sizes, dtype)
 
 
-def matmul(one: Tensor, other: Tensor) -> Tensor | None:
-    """Return a product of two matrices, or of two batches of them."""
-    same = (
-        one.dtype == other.dtype and one.ndim == other.ndim and one.shape[:-2] == other.shape[:-2]
-    )
-    if not same or one.ndim < 2 or one.shape[-1] != other.shape[-2]:
+def mm(one: Tensor, other: Tensor, ndim: int = 2) -> Tensor | None:
+    """Return a product of two matrices."""
+    alike = one.dtype == other.dtype and one.shape[:-2] == other.shape[:-2]
+    if not alike or not one.ndim == other.ndim == ndim or one.shape[-1] != other.shape[-2]:
         return None
     return _empty((*one.shape[:-1], other.shape[-1]), one.dtype)
+
+
+def bmm(one: Tensor, other: Tensor) -> Tensor | None:
+    """Return the products of two batches of matrices."""
+    return mm(one, other, ndim=3)
 
 
 def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
     """Return a product of two matrices plus a vector."""
     fits = bias.dtype == one.dtype and bias.shape == other.shape[1:]
-    return matmul(one, other) if fits else None
+    return mm(one, other) if fits else None
 
 
 def embedding(weight: Tensor, indices: Tensor, *_: Any) -> Tensor | None:
