@@ -30,13 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-FILLS = {
-    "record": "full",
-    "documented": "left",
-    "patient": "top",
-    "fast": "bottom",
-    "world": "right",
-}
+FILLS = {"record": "full", "documented": "left", "fast": "bottom", "world": "right"}
 """How a marker is filled for each recipe on MNIST. The study's figures are hollow."""
 
 OTHER_FILL = "top"
