@@ -157,12 +157,10 @@ class Layout:
         for factor in (factor for index in indices for factor in self.dims[index]):
             if factor.axis != NO_AXIS:
                 field = layout.fields[factor.axis]
-                everywhere = factor.size == field.units
-                field = (
-                    field.spread_over_all()
-                    if everywhere
-                    else field.spread(factor.size, factor.stride)
-                )
+                if factor.size == field.units:
+                    field = field.spread_over_all()
+                else:
+                    field = field.spread(factor.size, factor.stride)
                 layout = layout.with_field(factor.axis, field)
         return layout
 
