@@ -30,6 +30,9 @@ WIDTHS = (0.12, 1.4)
 NARROW = 0.9
 """Narrower parts, as a share of their height, are seldom several digits. Most letters are."""
 
+UNREAD = -0.7
+"""Narrow parts with less than this score do not read as a digit."""
+
 WIDE = 1.2
 """Wider digits, as a share of the height, are rare: what they exceed it by is subtracted from their
 score. This and the constants below were chosen on lines made from training images:
@@ -106,12 +109,16 @@ def digit_score(
 def split_line(parts: list[Part], score: Score) -> list[Part]:
     """Return the digits of a line, from left to right.
 
-    Narrow parts are mostly split into strokes of letters, so they are only split if at least half
-    of the line's narrow parts read as digits.
+    A narrow part is only split if it does not read as a digit, and at least half of the line's
+    narrow parts do: otherwise they are letters, and would be split into strokes.
     """
-    read = [score(part.pixels) >= -CUT_COST for part in parts if part.aspect < NARROW]
-    least = NARROW if 2 * sum(read) < len(read) else 0
-    pieces = [split(part, score) if part.aspect >= least else [part] for part in parts]
+    scores = [score(part.pixels) for part in parts]
+    narrow = [own for part, own in zip(parts, scores, strict=True) if part.aspect < NARROW]
+    text = 2 * sum(own >= -CUT_COST for own in narrow) < len(narrow)
+    pieces = [
+        [part] if part.aspect < NARROW and (text or own >= UNREAD) else split(part, score)
+        for part, own in zip(parts, scores, strict=True)
+    ]
     return list(chain.from_iterable(pieces))
 
 
