@@ -19,6 +19,7 @@ from mnistzoo.cli import plot as plotting
 from mnistzoo.plots import facts_of_fine_tuning
 from mnistzoo.training.metrics import load_results
 from mnistzoo.training.recipes import get_recipe
+from mnistzoo.training.settings import change_settings
 from mnistzoo.training.summary import summarize
 
 ROOT = Path(__file__).parent.parent
@@ -158,8 +159,18 @@ def test_the_page_of_own_data_states_the_results_on_fashion_mnist():
     assert average >= 0.91
 
 
+def test_the_page_of_own_data_states_the_results_on_digits_of_8x8_pixels():
+    """It states the images of each seed, and their mean."""
+    runs = load_results(ROOT / "docs/results/8x8")
+    assert [run.key for run in runs] == [("exp5", "fine-tune", seed) for seed in range(3)]
+    assert {run.recipe for run in runs} == {get_recipe("fine-tune", "exp5")}
+    average = mean(run.accuracy for run in runs)
+    stated = f"it reads {average:.2%}, the mean of three seeds ({{}}, {{}} and {{}} images)"
+    assert stated.format(*(run.correct for run in runs)) in " ".join(OWN_DATA.split())
+
+
 def test_the_page_of_own_data_states_the_gain_of_pretrained_features():
-    """Its table has the accuracy of each run of the figure."""
+    """Its table has the accuracy of each run of the figure, and its command their settings."""
     found = facts_of_fine_tuning(load_results(ROOT / "docs/results/fine-tuning"))
     scratch, pretrained = (
         found[f"exp5, from {start}"] for start in ("scratch", "pretrained features")
@@ -170,6 +181,9 @@ def test_the_page_of_own_data_states_the_gain_of_pretrained_features():
     ]
     assert len(rows) == 3
     assert "\n".join(rows) in OWN_DATA
+    settings = re.search(r"runs/fine-tuning ([^`]+)` trains", OWN_DATA)[1].split()
+    recipe = change_settings(get_recipe("fine-tune", "exp5"), settings)
+    assert {run.recipe for run in load_results(ROOT / "docs/results/fine-tuning")} == {recipe}
 
 
 def test_the_page_states_the_versions_of_torch():

@@ -36,11 +36,14 @@ from mnistzoo.training.study import grid, remaining, train_runs
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 
 COMMAND = """
+import warnings
+
 from msgspec.structs import replace
 
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.training import inputs, loop, recipes
 
+warnings.filterwarnings("ignore", "unclosed file", ResourceWarning)  # of an interrupted import
 few = Digits(*(tensor[:200] for tensor in mnist(train=False)))
 inputs.mnist = lambda train: few
 diverging = replace(recipes.RECORD, learning_rate=1e30, teacher=None)
@@ -53,9 +56,6 @@ if __name__ == "__main__":
 """
 """The command line where MNIST has 200 images and exp2 diverges, in every process of a study."""
 
-WARNINGS = ["-W", "error", "-W", "ignore:unclosed file:ResourceWarning"]
-"""Every warning is an error, except that of a file whose import was interrupted."""
-
 
 @pytest.fixture
 def start(tmp_path):
@@ -65,8 +65,8 @@ def start(tmp_path):
     started = []
 
     def start(out, *options):
-        command = [script, "study", "-o", out, "--validation", "100", *options]
-        started.append(warm.start([*WARNINGS, *command]))
+        command = ["-W", "error", script, "study", "-o", out, "--validation", "100", *options]
+        started.append(warm.start(command))
         return started[-1]
 
     yield start

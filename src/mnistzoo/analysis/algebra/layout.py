@@ -57,35 +57,31 @@ class Layout:
         """Return the axes along which the tensor has more than one unit."""
         return {f.axis for dim in self.dims for f in dim if f.axis != NO_AXIS and f.size > 1}
 
-    def axes_outside(self, index: int) -> set[int]:
-        """Return the axes that dimensions other than `index` run along."""
-        return {axis for i, dim in enumerate(self.dims) if i != index for axis in axes_of(dim)}
+    def is_elsewhere(self, axis: int, index: int) -> bool:
+        """Return whether a dimension other than `index` runs along an axis."""
+        others = self.dims[:index] + self.dims[index + 1 :]
+        return axis in {factor.axis for dim in others for factor in dim}
 
     def dimension_of(self, axis: int) -> int | None:
         """Return the first dimension that runs along an axis, or `None`."""
         return next((i for i, dim in enumerate(self.dims) if axis in axes_of(dim)), None)
 
-    def is_valid(self) -> bool:
-        """Return whether every factor addresses units that exist."""
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Return whether it has this shape, and every factor addresses units that exist."""
         factors = [f for dim in self.dims for f in dim if f.axis != NO_AXIS]
-        return all(f.size * f.stride <= self.fields[f.axis].units for f in factors)
-
-    def axis_fields(self) -> tuple[AxisField, ...]:
-        """Return the field along each axis, its units in the order of their dimension."""
-        return self.canonical().fields
+        exist = [f.size * f.stride <= self.fields[f.axis].units for f in factors]
+        return self.shape == tuple(shape) and False not in exist
 
     def canonical(self) -> Layout:
-        """Return the layout with units renumbered where possible, untracked axes global."""
+        """Return the layout with units in the order of dimensions, and untracked axes global."""
         return self._in_unit_order()._global_if_untracked()
 
     def with_dims(self, dims: Iterable[Dim]) -> Layout:
         """Return the layout with other dimensions; axes missing from them keep one unit."""
         dims = tuple(dims)
         here = {factor.axis for dim in dims for factor in dim}
-        fields = tuple(
-            field if axis in here else field.union_all() for axis, field in enumerate(self.fields)
-        )
-        return Layout(dims, fields)
+        fields = [f if a in here else f.union_all() for a, f in enumerate(self.fields)]
+        return Layout(dims, tuple(fields))
 
     def with_dim(self, index: int, dim: Dim) -> Layout:
         """Return the layout with another dimension at `index`."""
@@ -100,24 +96,38 @@ class Layout:
         """Return the layout with another field along `axis`."""
         return Layout(self.dims, (*self.fields[:axis], field, *self.fields[axis + 1 :]))
 
+    def with_units(self, index: int, axis: int, field: AxisField) -> Layout:
+        """Return the layout with the units of another field along one dimension."""
+        dims = (*self.dims[:index], (Factor(field.units, axis, 1),), *self.dims[index + 1 :])
+        fields = (*self.fields[:axis], field, *self.fields[axis + 1 :])
+        return Layout(dims, fields)
+
+    def take(self, index: int, entries: range) -> Layout:
+        """Return the layout of some entries along one dimension."""
+        if entries == range(dim_size(self.dims[index])):
+            return self
+        layout = self.renumber(index)
+        axes = axes_of(layout.dims[index])
+        if not axes:
+            return layout.with_dim(index, untracked(len(entries)))
+        axis = axes.pop()
+        return layout.with_units(index, axis, layout.fields[axis].take(entries))
+
     def apply(self, connections: dict[int, Connections]) -> Layout:
         """Return the layout of a layer, given its connections along some dimensions."""
-        if not connections:
-            return self
         layout = self
         for index in connections:
             layout = layout.renumber(index)
-        dims, fields = list(layout.dims), list(layout.fields)
-        done: dict[tuple[int, int], AxisField] = {}
+        before, done = layout, dict[tuple[int, int], AxisField]()
         for index, links in connections.items():
-            units = len(links.inputs)
-            axis = dims[index][0].axis if dims[index] else NO_AXIS
-            dims[index] = (Factor(units, axis, 1),) if axis != NO_AXIS else untracked(units)
-            if axis != NO_AXIS:
-                key = (id(layout.fields[axis]), id(links))
-                done[key] = done.get(key) or layout.fields[axis].apply(links)
-                fields[axis] = done[key]
-        return Layout(tuple(dims), tuple(fields))
+            axis = layout.dims[index][0].axis if layout.dims[index] else NO_AXIS
+            if axis == NO_AXIS:
+                layout = layout.with_dim(index, untracked(len(links.inputs)))
+            else:
+                key = (id(before.fields[axis]), id(links))  # the axes of a square share theirs
+                done[key] = done.get(key) or before.fields[axis].apply(links)
+                layout = layout.with_units(index, axis, done[key])
+        return layout
 
     def reshape(self, shape: Sequence[int]) -> Layout:
         """Return the layout of the same entries under another shape."""
@@ -138,9 +148,7 @@ class Layout:
 
     def union_over(self, index: int, size: int = 1) -> Layout:
         """Return the layout of a sum over one dimension, repeated `size` times along it."""
-        layout = self
-        while tracked := [f for f in layout.dims[index] if f.axis != NO_AXIS]:
-            layout = layout._pool_over(index, tracked[0])
+        layout = self._pool(index, axes_of(self.dims[index]))
         return layout.with_dim(index, untracked(size))
 
     def spread_over(self, indices: Iterable[int]) -> Layout:
@@ -149,12 +157,10 @@ class Layout:
         for factor in (factor for index in indices for factor in self.dims[index]):
             if factor.axis != NO_AXIS:
                 field = layout.fields[factor.axis]
-                everywhere = factor.size == field.units
-                field = (
-                    field.spread_over_all()
-                    if everywhere
-                    else field.spread(factor.size, factor.stride)
-                )
+                if factor.size == field.units:
+                    field = field.spread_over_all()
+                else:
+                    field = field.spread(factor.size, factor.stride)
                 layout = layout.with_field(factor.axis, field)
         return layout
 
@@ -186,15 +192,14 @@ class Layout:
         axes = axes_of(dim)
         if not axes:
             return self
-        if len(axes) > 1 or axes & self.axes_outside(index):
+        axis = axes.pop()
+        if axes or self.is_elsewhere(axis, index):
             return self.untrack(index)
-        (axis,) = axes
         single = Factor(dim_size(dim), axis, 1)
         if dim == (single,) and self.fields[axis].units == single.size:
             return self
         links = Connections.of(unit_numbers(dim)[:, None], units_per_entry(dim))
-        field = self.fields[axis].apply(links)
-        return self.with_field(axis, field).with_dim(index, (single,))
+        return self.with_units(index, axis, self.fields[axis].apply(links))
 
     def _in_unit_order(self) -> Layout:
         """Return the layout with the units of each axis numbered in the order of its dimension.
@@ -206,11 +211,12 @@ class Layout:
         for axis in self.axes():
             alone = [{factor.axis for factor in dim} == {axis} for dim in layout.dims]
             if alone.count(True) == 1:
-                layout = layout._pool_outside(alone.index(True), axis)
+                for index in [i for i in range(len(layout.dims)) if not alone[i]]:
+                    layout = layout._pool(index, {axis})
         for index, dim in enumerate(layout.dims):
             out_of_order = len(dim) > 1 or (dim and dim[0].stride > 1)
             tracked = out_of_order and dim[0].axis != NO_AXIS and len(axes_of(dim)) == 1
-            if tracked and dim[0].axis not in self.axes_outside(index):
+            if tracked and not self.is_elsewhere(dim[0].axis, index):
                 layout = layout.renumber(index)
         return layout
 
@@ -225,6 +231,13 @@ class Layout:
         fields = enumerate(self.fields)
         return replace(self, fields=tuple(f if a in here else f.to_global() for a, f in fields))
 
+    def _pool(self, index: int, axes: set[int]) -> Layout:
+        """Return the layout with the factors of some axes in one dimension pooled."""
+        layout = self
+        while found := [factor for factor in layout.dims[index] if factor.axis in axes]:
+            layout = layout._pool_over(index, found[0])
+        return layout
+
     def _pool_over(self, index: int, factor: Factor) -> Layout:
         """Return the layout with the union over one factor of an axis in place of the factor."""
         field = self.fields[factor.axis]
@@ -234,15 +247,3 @@ class Layout:
             field = field.apply(pool_over(field.units, factor))
             dims = [tuple(after_pool(f, factor) for f in dim) for dim in dims]
         return self.with_field(factor.axis, field).with_dims(dims)
-
-    def _pool_outside(self, index: int, axis: int) -> Layout:
-        """Return the layout with all factors of an axis outside one dimension pooled."""
-        layout = self
-        while elsewhere := [
-            (i, f)
-            for i, dim in enumerate(layout.dims)
-            for f in dim
-            if i != index and f.axis == axis
-        ]:
-            layout = layout._pool_over(*elsewhere[0])
-        return layout
