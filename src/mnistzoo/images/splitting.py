@@ -31,7 +31,8 @@ NARROW = 0.9
 """Narrower parts, as a share of their height, are seldom several digits. Most letters are."""
 
 UNREAD = -0.7
-"""Narrow parts with less than this score do not read as a digit."""
+"""Narrow parts with less than this score do not read as a digit. Chosen on lines made from training
+images, and on a printed number."""
 
 WIDE = 1.2
 """Wider digits, as a share of the height, are rare: what they exceed it by is subtracted from their
