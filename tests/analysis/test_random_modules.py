@@ -224,3 +224,29 @@ def test_fields_hold_every_pixel_that_changes_a_unit(steps):
 def test_views_from_before_a_change_of_geometry(steps):
     """Random modules that once had fields that were too small, or were refused."""
     assert_holds(Program(steps).run)
+
+
+def _written_nowhere(x):
+    made = (x * 2).index_select(2, torch.tensor([3, 0]))
+    made[:, :, :0, 2:] = x[:, :, :0, 2:]
+    made[:, :, 2:1, ::2].mul_(x[:, :, 2:1, ::2])
+    return made
+
+
+def _written_nowhere_transposed(x):
+    x.transpose(1, 3)[:, 3:3, :, :2].add_(1)
+    return x
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _written_nowhere,
+        lambda x: _written_nowhere_transposed(x * 2),
+        lambda x: x.slice_scatter(x[:, :, 4:4].transpose(1, 3).transpose(1, 3), 2, 4, 4),
+        lambda x: torch.cat([x[:, :, :0].sum(2, keepdim=True), x.flip(2)], 2),
+    ],
+)
+def test_empty_slices(function):
+    """A write to no entry changes no field, and a sum over none reads nothing."""
+    assert_holds(function)
