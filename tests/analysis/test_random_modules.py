@@ -226,27 +226,19 @@ def test_views_from_before_a_change_of_geometry(steps):
     assert_holds(Program(steps).run)
 
 
-def _written_nowhere(x):
-    made = (x * 2).index_select(2, torch.tensor([3, 0]))
-    made[:, :, :0, 2:] = x[:, :, :0, 2:]
-    made[:, :, 2:1, ::2].mul_(x[:, :, 2:1, ::2])
+def _transposed_into_nothing(x):
+    made = x * 2
+    made[:, :, 6:, 1:4] = x[:, :, :3, 6:].transpose(2, 3)
     return made
-
-
-def _written_nowhere_transposed(x):
-    x.transpose(1, 3)[:, 3:3, :, :2].add_(1)
-    return x
 
 
 @pytest.mark.parametrize(
     "function",
     [
-        _written_nowhere,
-        lambda x: _written_nowhere_transposed(x * 2),
+        _transposed_into_nothing,
         lambda x: x.slice_scatter(x[:, :, 4:4].transpose(1, 3).transpose(1, 3), 2, 4, 4),
-        lambda x: torch.cat([x[:, :, :0].sum(2, keepdim=True), x.flip(2)], 2),
     ],
 )
-def test_empty_slices(function):
-    """A write to no entry changes no field, and a sum over none reads nothing."""
+def test_writes_to_empty_slices(function):
+    """A write to no entry changes no field."""
     assert_holds(function)
