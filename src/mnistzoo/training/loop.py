@@ -173,14 +173,15 @@ def train_step(
     labels = state.labels[indices]
 
     # forward
+    taught = indices < state.num_taught
     teacher_logits = None
     with torch.autocast(device.type, state.dtype, enabled=state.dtype != torch.float32):
         logits = state.forward(images)
         if state.teacher is not None:
             with torch.no_grad():
-                whole = whole.contiguous(memory_format=torch.channels_last)
+                whole = whole[taught].contiguous(memory_format=torch.channels_last)
                 teacher_logits = state.teacher(whole)
-    loss = optim.loss(recipe, logits.float(), labels, teacher_logits)
+    loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight
     state.optimizer.zero_grad()

@@ -79,6 +79,9 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
         temperature: The divisor of both models' logits before they are compared.
         pretrained: Whether training starts from the shipped MNIST weights.
+        pretrained_targets: Whether the pretrained model is the teacher for MNIST's own images, so
+            that training on synthetic ones changes less of what it has learned (Li and Hoiem 2016,
+            arXiv:1606.09282). The others keep their labels.
         synthetic_images: Number of images that `mnistzoo.data.world` adds to the training images.
         bits: Bits of a weight in the C header that the model is trained for. This is
             quantization-aware training: weights and activations are rounded as in the header, also
@@ -106,6 +109,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     teacher: str | None = None
     temperature: Rate = 2.0
     pretrained: bool = False
+    pretrained_targets: bool = False
     synthetic_images: Count = 0
     bits: Literal[8, 4] | None = None
 
