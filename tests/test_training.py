@@ -389,7 +389,7 @@ def test_images_without_a_teacher_keep_their_labels(run):
 
 def test_the_pretrained_model_teaches_mnist_images(few):
     """Before the first step, MNIST's images have no loss; those after them have their labels'."""
-    recipe = replace(get_recipe("world", "exp4"), synthetic_images=0, crop=False)
+    recipe = replace(get_recipe("world", "exp4"), synthetic_images=0, pretrained_targets=True)
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
     maps = torch.eye(2, 3).expand(150, 2, 3)
     assert trainer.num_taught == 100
@@ -402,7 +402,9 @@ def test_the_pretrained_model_teaches_mnist_images(few):
     assert found == pytest.approx(expected, rel=0.1, abs=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{"pretrained": False}, {"teacher": "teacher"}, {"bits": 4}])
+@pytest.mark.parametrize(
+    "changes", [{"pretrained": False}, {"teacher": "teacher"}, {"bits": 4, "frozen_convs": 0}]
+)
 def test_pretrained_targets_need_the_pretrained_model_alone(changes):
     """A recipe with two teachers, or without weights to start from, is refused."""
     with pytest.raises(InputError, match="pretrained_targets with pretrained"):
