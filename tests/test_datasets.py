@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import struct
 import tracemalloc
 import weakref
@@ -308,6 +309,22 @@ def test_a_file_that_changes_meanwhile_is_not_cached(drawn, cache):
     assert not cache.exists()
 
 
+def test_the_cache_forgets_what_was_not_used_for_longest(drawn, cache, monkeypatch):
+    """Beyond its limit, the entry that was read last stays, and the one that is written."""
+    monkeypatch.setattr("mnistzoo.data.cache.MAX_CACHE_BYTES", 20_000)  # two of 8 kB, not three
+    copies = [shutil.copytree(drawn, drawn.with_name(name)) for name in ("a", "b", "c")]
+    for folder in copies[:2]:
+        converted(folder, monkeypatch)
+        for entry in cache.iterdir():  # an hour passes
+            os.utime(entry, (0, entry.stat().st_mtime - 3600))
+    again, new, kept, removed = (converted(copies[n], monkeypatch)[1] for n in (0, 2, 0, 1))
+    assert (again, new, kept, removed) == (0, 10, 0, 10)
+    assert len(list(cache.iterdir())) == 2
+    monkeypatch.setattr("mnistzoo.data.cache.MAX_CACHE_BYTES", 10)
+    assert [converted(copies[2], monkeypatch)[1] for _ in range(2)] == [10, 0]
+    assert len(list(cache.iterdir())) == 1
+
+
 def test_idx_files_are_cached_by_what_was_read(few, tmp_path, cache, monkeypatch):
     """They are read before they are converted, and may change in between."""
     images = np.pad(few.images[:20].numpy(), ((0, 0), (1, 1), (1, 1)))
@@ -443,6 +460,10 @@ def test_wrong_options_are_refused(few):
     for options in {"style": "fancy"}, {"split": "validation"}:
         with pytest.raises(InputError, match=r"fancy|validation"):
             load_dataset(few, **options)
+    with pytest.raises(InputError, match="Expected on_image to be a function, got 5"):
+        load_dataset(few, on_image=5)
+    with pytest.raises(InputError, match="Expected on_batch to be a function, got 5"):
+        mnistzoo.evaluate(mnistzoo.exp5(), few, on_batch=5)
 
 
 def test_wrong_folders_are_refused(tmp_path, few):

@@ -107,6 +107,21 @@ def test_frozen_features_stay(letters):
     assert not torch.equal(frozen.classifier.weight, learned.classifier.weight)
 
 
+@pytest.mark.parametrize("pretrained", [False, True])
+def test_the_default_dtype_changes_nothing(letters, pretrained):
+    """The same run under torch's default dtype float64 ends in the same bits, and restores it."""
+    options = {"pretrained": pretrained, "recipe": replace(SHORT, epochs=1)}
+    _, expected = mnistzoo.train("exp5", letters, **options)
+    torch.set_default_dtype(torch.float64)
+    try:
+        model, result = mnistzoo.train("exp5", letters, **options)
+        assert model.classifier.weight.dtype == torch.get_default_dtype() == torch.float64
+        assert mnistzoo.evaluate(model, letters.take(torch.arange(9))).total == 9
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert result.sha256 == expected.sha256
+
+
 def test_other_weights_give_their_features(letters):
     """`pretrained` names the weights to start from, as in `get_model`."""
     options = {"freeze": "features", "recipe": replace(SHORT, epochs=1)}
@@ -135,6 +150,7 @@ def test_other_weights_give_their_features(letters):
         ({"validation": "x"}, "fraction below 1 or a number .* got 'x'"),
         ({"epochs": "x"}, "epochs of the recipe"),
         ({"recipe": SHORT, "epochs": 0}, "epochs of the recipe"),
+        ({"on_epoch": 5}, "Expected on_epoch to be a function, got 5"),
     ],
 )
 def test_wrong_options_are_refused(letters, options, message):

@@ -12,7 +12,7 @@ from msgspec import to_builtins
 from msgspec.structs import replace
 
 import mnistzoo
-from mnistzoo.errors import FileWriteError, TrainingError
+from mnistzoo.errors import FileWriteError, InputError, TrainingError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.files import sha256
 from mnistzoo.storage.manifest import read_manifest
@@ -87,6 +87,45 @@ def test_an_interrupted_run_resumes_to_the_same_digest(run, finished, tmp_path, 
     assert resumed.sha256 == whole.sha256
     assert resumed.teacher.sha256 == whole.teacher.sha256
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*FILES, "exp1"])
+
+
+def test_stored_epochs_are_repeated_and_removed(run, few, tmp_path, small_mnist, monkeypatch):
+    """Stored epochs save the teacher's time, and a run that was interrupted ends the same.
+
+    Each is made once, by the teacher's model; the file is gone when the run has finished.
+    """
+    run = replace(run, recipe=replace(run.recipe, epochs=5, stored_epochs=2))
+    asked, ask = [], TrainingState.teacher_logits
+    monkeypatch.setattr(
+        TrainingState,
+        "teacher_logits",
+        lambda self, images: asked.append(len(images)) or ask(self, images),
+    )
+    whole = loop.train_run(run, tmp_path / "whole")
+    assert sum(asked) == 2 * len(few.labels)
+    assert len({row.loss for row in whole.epochs}) == 5
+
+    def interrupt(run, row):
+        if (run.architecture, row.epoch) == ("exp5", 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.train_run(run, tmp_path / "resumed", on_epoch=interrupt)
+    stored = tmp_path / "resumed" / "epochs"
+    assert sorted(path.name for path in stored.iterdir()) == ["0.safetensors", "1.safetensors"]
+    kept = (stored / "1.safetensors").read_bytes()
+    (stored / "1.safetensors").write_bytes(kept[:-1])
+    with pytest.raises(TrainingError, match=r"epochs/1.safetensors in .* Delete the folder"):
+        loop.train_run(run, tmp_path / "resumed")
+    (stored / "1.safetensors").write_bytes(kept)
+    assert loop.train_run(run, tmp_path / "resumed").sha256 == whole.sha256
+    assert sorted(path.name for path in stored.parent.iterdir()) == sorted([*FILES, "exp1"])
+
+
+def test_stored_epochs_need_a_teacher(run):
+    """Without a teacher, each epoch is augmented anew."""
+    with pytest.raises(InputError, match="a teacher for 2 stored epochs"):
+        replace(run, recipe=replace(run.recipe, teacher=None, stored_epochs=2))
 
 
 def test_two_runs_in_one_folder(run, tmp_path, small_mnist):

@@ -1,4 +1,4 @@
-"""Every error that mnistzoo raises on purpose.
+"""Every error that mnistzoo raises on purpose, and a check that any module may need.
 
 Each one derives from `MnistZooError` and from the built-in error that a caller would expect. Its
 message says what was expected, what was given, and what to do.
@@ -105,3 +105,13 @@ class MissingExtraError(MnistZooError, ImportError):
             f"{feature} needs packages that are not installed. "
             f'Install them: pip install "mnistzoo[{extra}]", or ".[{extra}]" in a checkout.'
         )
+
+
+def check_callable(name: str, value: object) -> None:
+    """Check that an argument is a function.
+
+    Raises:
+        InputError: It cannot be called.
+    """
+    if not callable(value):
+        raise InputError(f"Expected {name} to be a function, got {value!r}. Pass a function.")

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.operator_cases import BOUNDED, EXACT
 from mnistzoo.analysis.operators.fakes import is_filled_float
-from mnistzoo.analysis.operators.registry import OPERATORS, find_operator, plain_name
+from mnistzoo.analysis.operators.registry import OPERATORS, describe
 from mnistzoo.analysis.tracing.containers import tensors_of
 
 OVERLOADS = ("default", "dim", "Tensor", "Scalar", "dim_IntList", "int")
@@ -39,16 +39,16 @@ class Compared(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        operator = find_operator(func)
+        operator = describe(func).operator
         made = None
         if operator and operator.fake and is_filled_float(args) and not func._schema.is_mutable:
             made = operator.fake(*args, **kwargs)
-            self.covered.setdefault(plain_name(func), False)
+            self.covered.setdefault(describe(func).name, False)
         out = func(*args, **kwargs)
         if made is not None:
             assert geometry(made) == geometry(out), (func, args, kwargs)
             assert all(x.is_meta for x in tensors_of(made))
-            self.covered[plain_name(func)] = True
+            self.covered[describe(func).name] = True
         return out
 
 
@@ -121,7 +121,7 @@ def test_a_fake_covers_only_what_torch_accepts(data):
         ]
     for packet, args in calls:
         func = packet if isinstance(packet, torch._ops.OpOverload) else overload(packet)
-        made = find_operator(func).fake(*args)
+        made = describe(func).operator.fake(*args)
         if made is not None:
             assert geometry(made) == geometry(func(*args)), (func, args)
 

@@ -7,11 +7,15 @@ from math import prod
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import resnet18
 
 from analysis.allocations import MODELS, SMALL, UNet, measure, own_bytes
 from mnistzoo import analyze
 from mnistzoo.analysis import Analysis
+from mnistzoo.analysis.operators.base import Call
+from mnistzoo.analysis.operators.registry import describe
+from mnistzoo.analysis.tracing.memory import lstm_workspace
 from mnistzoo.errors import AnalysisError, InputError
 from mnistzoo.models import exp5
 
@@ -33,8 +37,6 @@ def unfused():
 )
 def test_peak_memory_is_what_the_profiler_records(name, training):
     """Activations and gradients are within 1 % of what is allocated when operators return."""
-    if (name, training) == ("LSTM", True):
-        pytest.skip("its kernel's workspace is not known")
     torch.manual_seed(0)
     build, shape = MODELS[name]
     module = build()
@@ -42,6 +44,42 @@ def test_peak_memory_is_what_the_profiler_records(name, training):
     held, _ = measure(module, shape, BATCH, training)
     there_before = own_bytes(module) + BATCH * prod(shape) * 4
     assert peak - there_before == pytest.approx(held, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("read", "size", "steps", "batch", "options"),
+    [
+        (32, 64, 50, 2, {}),
+        (300, 256, 3, 5, {"bias": False}),
+        (7, 13, 1, 1, {"batch_first": True}),
+        (20, 100, 9, 4, {"bidirectional": True, "num_layers": 2}),
+        (513, 128, 33, 8, {"num_layers": 2}),
+    ],
+)
+def test_the_workspace_of_an_lstm_is_that_of_its_kernel(read, size, steps, batch, options):
+    """The sizes of what each layer saves are those that oneDNN allocates."""
+    sizes, layers = Workspaces(), options.get("num_layers", 1)
+    shape = (batch, steps, read) if options.get("batch_first") else (steps, batch, read)
+    with sizes:
+        nn.LSTM(read, size, **options)(torch.rand(shape))
+    assert len(sizes.pairs) == layers * (2 if options.get("bidirectional") else 1)
+    for computed, allocated in sizes.pairs:
+        assert computed == allocated
+
+
+class Workspaces(TorchDispatchMode):
+    """Collects the computed and the real size of each workspace."""
+
+    def __init__(self):
+        super().__init__()
+        self.pairs = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.mkldnn_rnn_layer.default:
+            call = Call(describe(func), args, {}, out, [], lambda _: None, lambda x: x)
+            self.pairs.append((lstm_workspace(call), out[-1].nbytes))
+        return out
 
 
 @pytest.mark.slow
@@ -172,9 +210,9 @@ def test_arguments_out_of_range(options, message):
 
 
 def test_what_is_not_known_is_an_error():
-    """An LSTM in training, a frozen model, a lazy one, and an analysis made by hand are."""
-    lstm = analyze(SMALL["LSTM"][0](), (50, 32))
-    with pytest.raises(AnalysisError, match="LSTM on the CPU depends on its kernel"):
+    """An LSTM of 16 bits in training, a frozen model, a lazy one, and a handmade analysis are."""
+    lstm = analyze(nn.LSTM(32, 64).bfloat16(), (50, 32))
+    with pytest.raises(AnalysisError, match=r"LSTM is known in float32 only, got torch.bfloat16"):
         lstm.peak_memory(training=True)
     frozen = analyze(nn.Linear(2, 2).requires_grad_(False), (2,))
     with pytest.raises(AnalysisError, match="output that requires a gradient, got none"):

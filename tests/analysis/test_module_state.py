@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
+import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 
 import pytest
@@ -231,3 +233,25 @@ def test_large_activations_are_not_allocated():
     """A model whose activations would fill terabytes is analyzed."""
     module = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Conv2d(8, 8, 3)).to("meta")
     assert analyze(module, (8, 100_000, 100_000)).macs > 10**13
+
+
+class Slow(nn.Module):
+    """A model that lets other threads run while it does."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 3)
+
+    def forward(self, x):  # noqa: D102 - torch's own method
+        time.sleep(0.01)
+        return self.conv(x)
+
+
+def test_several_threads_may_analyze_one_model():
+    """Each has the same result, and the model stays in training mode."""
+    module = Slow().train()
+    expected = analyze(module, (1, 8, 8)).to_dict()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: analyze(module, (1, 8, 8)).to_dict(), range(8)))
+    assert found == [expected] * 8
+    assert all(part.training for part in module.modules())

@@ -28,7 +28,7 @@ from analysis.oracle import (
     ranges_of,
     read_by_gradient,
 )
-from mnistzoo.analysis.operators.registry import OPERATORS, find_operator
+from mnistzoo.analysis.operators.registry import OPERATORS, describe
 
 
 class Between(nn.Module):
@@ -77,7 +77,7 @@ class Recorder(TorchDispatchMode):
         self.rules = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        operator = find_operator(func)
+        operator = describe(func).operator
         self.rules |= {operator.rule} if operator else set()
         return func(*args, **(kwargs or {}))
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from analysis.oracle import Function
 from mnistzoo.analysis.algebra.factors import unit_numbers
+from mnistzoo.analysis.tracing.arguments import read_arguments
 from mnistzoo.analysis.tracing.trace import trace
 from mnistzoo.errors import MnistZooError
 
@@ -34,7 +35,8 @@ def assert_holds(function):
     """Assert that an entry that changes with a pixel has it in its field."""
     torch.manual_seed(0)
     image = torch.rand(1, 2, SIZE, SIZE, dtype=torch.float64)
-    layout = trace(Function(function), image).outputs[""]
+    module = Function(function)
+    layout = trace(module, read_arguments(module, image)).outputs[""]
     before = function(image.clone())
     ranges = [] if layout is None else list(read_by_layout(layout))
     for row in range(SIZE):

@@ -8,7 +8,8 @@ Run by hand. Each call is one run on the first 50,000 training images and one th
 
 FIELD=VALUE sets a field of the recipe; `augmentation=1.4` is 1.4 times that of `record`. Changes
 that are not fields of a recipe are functions below, and follow `--with`. A teacher is trained
-first, on the same images, and printed too. `--teachers FOLDER` keeps it for the next call;
+first, on the same images, and printed too. `--teachers FOLDER` keeps it for the next call, with
+the recipe's stored epochs, so use one folder for each teacher and augmentation;
 `--members N` trains N teachers, of this seed and the next ones, and averages their logits. The
 result is the number of correct images, averaged over the last fifth of the epochs, which is
 steadier than that of the last one. The test images are never read.
@@ -35,13 +36,14 @@ from mnistzoo.architectures import ARCHITECTURES, BUILDABLE, MEAN, STD, Architec
 from mnistzoo.evaluation import Evaluation, evaluate
 from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.training import loop, optim
+from mnistzoo.training import loop, optim, stored_epochs
 from mnistzoo.training.inputs import mnist_inputs
 from mnistzoo.training.loop import train_epoch, train_run
 from mnistzoo.training.recipes import RECORD, get_recipe
 from mnistzoo.training.run import Run
 from mnistzoo.training.settings import Augmentation, Recipe
 from mnistzoo.training.state import TrainingState
+from mnistzoo.training.stored_epochs import load_epoch
 
 HOLDOUT = 10_000
 
@@ -78,7 +80,8 @@ def drop_out(trainer: TrainingState, share: float) -> None:
 def change_images(change: Callable[[Tensor], Tensor]) -> None:
     """Change the augmented images that the student and its teacher read."""
     plain = loop.warp
-    loop.warp = lambda images, maps: change(plain(images, maps))
+    for module in (loop, stored_epochs):
+        module.warp = lambda images, maps: change(plain(images, maps))  # type: ignore[attr-defined]
 
 
 def erase(_: TrainingState, share: float) -> None:
@@ -339,7 +342,8 @@ def trained(run: Run, changes: list[str], folder: Path, members: int) -> list[Ev
         CHANGES[name](trainer, float(value))
     found = []
     for _ in range(run.recipe.epochs):
-        train_epoch(trainer)
+        stored = load_epoch(folder, trainer) if run.recipe.stored_epochs else None
+        train_epoch(trainer, stored=stored)
         found.append(evaluate(collapsed(trainer.result), inputs.evaluation))
     return found
 

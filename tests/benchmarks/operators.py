@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from mnistzoo.analysis.algebra.factors import unit_numbers
 from mnistzoo.analysis.algebra.layout import Layout
+from mnistzoo.analysis.tracing.arguments import read_arguments
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.trace import trace
 from mnistzoo.errors import MnistZooError
@@ -102,7 +103,7 @@ def holds(module: Applied) -> bool:
         MnistZooError: The analysis refuses the operator.
     """
     image = module.image()
-    layout = trace(module, tuple(image.shape[1:])).outputs[""]
+    layout = trace(module, read_arguments(module, tuple(image.shape[1:]))).outputs[""]
     if layout is not None:
         canonical = layout.canonical()
         layout = canonical if canonical.shape == layout.shape else layout

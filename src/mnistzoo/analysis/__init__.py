@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.comparison import Comparison as Comparison
 from mnistzoo.analysis.comparison import compare as compare
 from mnistzoo.analysis.cost import Cost
@@ -21,9 +20,9 @@ from mnistzoo.analysis.roofline import Roofline as Roofline
 from mnistzoo.analysis.roofline import RooflineRow as RooflineRow
 from mnistzoo.analysis.row import Row as Row
 from mnistzoo.analysis.table import Analysis as Analysis
-from mnistzoo.analysis.tracing.arguments import Inputs, read_arguments
+from mnistzoo.analysis.tracing.arguments import Arguments, Inputs, read_arguments
 from mnistzoo.analysis.tracing.inputs import check_module
-from mnistzoo.analysis.tracing.trace import trace, trace_call
+from mnistzoo.analysis.tracing.trace import Trace, trace
 from mnistzoo.errors import InputError
 
 
@@ -38,60 +37,54 @@ def analyze(
 ) -> Analysis:
     """Analyze every layer of a model: shape, parameters, MACs and receptive field.
 
-    The model runs once on the meta device, in evaluation mode. Nothing is computed, no memory is
-    allocated for weights or activations, and the model is left as it was. If the model calls an
-    operator that needs values, such as the selection of boxes in a detector, the analysis ends
-    there: see `Analysis.stopped_at`.
+    The model runs once on the meta device, in evaluation mode, and is left as it was. Nothing is
+    computed or allocated. The analysis ends at the first operator that needs values, such as the
+    selection of boxes in a detector: see `Analysis.stopped_at`.
 
     Args:
         module: Any model.
-        inputs: Shape of one input without the batch, such as `(channels, height, width)`; or an
-            example tensor with its batch; or a tuple of several inputs, or a dictionary of inputs
-            by name, each a shape or a tensor. Token IDs are an example of integers of shape
-            `(N, length)`, and have fields along the sequence.
-        kwargs: Other arguments of the model by name, passed as they are, such as flags and lists.
-        of: Name of the input to compute receptive fields for. Default: the first. Tensors among
-            the others keep their values.
+        inputs: Shape of one input without the batch, such as `(channels, height, width)`; an
+            example tensor with its batch, such as token IDs of shape `(N, length)`; or a tuple or
+            a dictionary of several inputs, each a shape or a tensor.
+        kwargs: Other arguments of the model by name, passed as they are, such as flags.
+        of: Name of the input that receptive fields are for; tensors among the others keep their
+            values. Default: the first.
         batch_size: Number of inputs in a batch, where `inputs` has shapes. Rows are for one.
-        channels_last: Whether that input has shape `(N, height, width, channels)` or
-            `(N, length, channels)`.
+        channels_last: Whether channels come last in that input, as in `(N, height, width, 3)`.
 
     Raises:
         InputError: The model refuses the inputs. The message names the layer.
         UnknownNameError: There is no input `of`. The message suggests the nearest.
-        UnknownOperatorError: The model calls an operator without a rule; see
-            `register_operator`.
+        UnknownOperatorError: An operator has no rule; see `register_operator`.
         AnalysisError: The model fails, or branches that join do not line up.
 
     >>> import mnistzoo, torch
-    >>> from torch import nn
-    >>> model = nn.Sequential(nn.Conv2d(1, 8, 5), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
+    >>> model = torch.nn.Conv2d(1, 8, 5)
     >>> mnistzoo.analyze(model, (1, 28, 28))
-    layer  kind       output shape  parameters     MACs  receptive field  stride  padding
-    0      Conv2d     8×24×24              208  115,200              5×5       1        0
-    1      MaxPool2d  8×12×12                                        6×6       2        0
-    2      Conv2d     8×10×10              584   57,600            10×10       2        0
-    input 1×28×28: 792 parameters, 172,800 MACs, 0.05 MiB footprint, receptive field 10×10
+    layer  kind    output shape  parameters     MACs  receptive field  stride  padding
+           Conv2d  8×24×24              208  115,200              5×5       1        0
+    input 1×28×28: 208 parameters, 115,200 MACs, 0.04 MiB footprint, receptive field 5×5
     >>> mnistzoo.analyze(model, torch.zeros(64, 1, 28, 28)).macs
-    172800
-    >>> bilinear = nn.Bilinear(4, 6, 2)
-    >>> mnistzoo.analyze(bilinear, {"input1": (4,), "input2": (6,)}).num_params
-    50
+    115200
     """
     given = read_arguments(
         module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
     )
-    found = trace_call(module, given)
+    return _analysis(module, given, trace(module, given))
+
+
+def _analysis(module: nn.Module, given: Arguments, found: Trace) -> Analysis:
     layouts = (None, None) if found.stopped_at else (found.last_map, found.outputs.get(""))
-    cost = Cost(module, given)
-    last, output = map(_field_of, layouts)
+    last, output = (None if layout is None else ReceptiveField.of(layout) for layout in layouts)
     return Analysis(
-        found.rows, found.input_shape, last, output, found.stopped_at, cost, found.blocks
+        rows=found.rows,
+        input_shape=given.shape,
+        receptive_field=last,
+        output_receptive_field=output,
+        stopped_at=found.stopped_at,
+        _costs=Cost(module, given),
+        _modules=found.blocks,
     )
-
-
-def _field_of(layout: Layout | None) -> ReceptiveField | None:
-    return None if layout is None else ReceptiveField.of(layout)
 
 
 def receptive_field(
@@ -106,15 +99,17 @@ def receptive_field(
 ) -> ReceptiveField:
     """Return the receptive field of a layer.
 
+    The other arguments are those of `analyze`.
+
     Args:
-        module: As for `analyze`.
-        inputs: As for `analyze`.
+        module: Any model.
+        inputs: A shape, tensors, or several inputs.
         layer: Path of a module, such as `"layer4"` or `"features.28"`, or `""` for the model's
             output. Default: the last feature map, which has more than one unit along an axis.
-        kwargs: As for `analyze`.
-        of: As for `analyze`.
-        batch_size: As for `analyze`.
-        channels_last: As for `analyze`.
+        kwargs: Other arguments of the model by name.
+        of: Name of the input.
+        batch_size: Number of inputs in a batch.
+        channels_last: Whether that input has its channels last.
 
     Raises:
         UnknownNameError: There is no such layer. The message suggests the nearest.
@@ -122,17 +117,16 @@ def receptive_field(
         InputError: As for `analyze`.
         UnknownOperatorError: As for `analyze`.
 
-    >>> import mnistzoo, torch
+    >>> import mnistzoo
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Conv2d(1, 8, 5), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3))
     >>> mnistzoo.receptive_field(model, (1, 28, 28), "2").size
     (10, 10)
-    >>> tokens = torch.zeros(1, 16, dtype=torch.long)
-    >>> mnistzoo.receptive_field(nn.Embedding(100, 8), tokens).size
-    (1,)
     """
-    found = trace(module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last)
-    return ReceptiveField.of(found.layout(layer))
+    given = read_arguments(
+        module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
+    )
+    return ReceptiveField.of(trace(module, given).layout(layer))
 
 
 def num_params(module: nn.Module, trainable_only: bool = False) -> int:

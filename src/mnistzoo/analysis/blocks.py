@@ -37,28 +37,20 @@ class Block:
 
 
 def to_tree(rows: Sequence[Row], modules: Mapping[str, Row], path: str = "") -> Block:
-    """Return the module at `path` as a tree.
+    """Return the module at `path` as a tree, given all rows of it and of those inside it.
 
-    Args:
-        rows: All rows of the module and of those inside it.
-        modules: For each module with inner modules, its class and what it returned last.
-        path: The module's path.
+    `modules` has a row for each module with inner modules, by path: what it returned last.
     """
-    inner: dict[str, list[Row]] = {}
-    for row in rows:
-        if (name := _child(path, row.path)) is not None and name != row.path:
-            inner[name] = []
-    children: list[Block | str] = []
-    for row in rows:
-        name = _child(path, row.path)
-        if name is None or name not in inner:
-            children.append(Block(row))
-            continue
-        if not inner[name]:
-            children.append(name)
-        inner[name].append(row)
-    made = [to_tree(inner[x], modules, x) if isinstance(x, str) else x for x in children]
-    return Block(_total(rows, modules.get(path, Row(path, "", (), 0, 0, None))), tuple(made))
+    names = [_child(path, row.path) for row in rows]
+    inner = {name for name, row in zip(names, rows, strict=True) if name and name != row.path}
+    parts: dict[str | int, list[Row]] = {}
+    for number, (name, row) in enumerate(zip(names, rows, strict=True)):
+        parts.setdefault(name if name in inner else number, []).append(row)
+    children = tuple(
+        to_tree(part, modules, key) if isinstance(key, str) else Block(part[0])
+        for key, part in parts.items()
+    )
+    return Block(_total(rows, modules.get(path, Row(path, "", (), 0, 0, None))), children)
 
 
 def _child(path: str, row_path: str) -> str | None:

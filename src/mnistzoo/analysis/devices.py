@@ -13,41 +13,22 @@ from mnistzoo.errors import InputError, UnknownNameError
 KIB, MIB, GIGA, TERA = 2**10, 2**20, 1e9, 1e12
 Bandwidths = tuple[tuple[int, float], ...]
 Figures = tuple[Mapping[str, float], Bandwidths, str]
+"""Peaks by dtype, bandwidths, and their source, as in `Device`."""
 
 
-@dataclass(frozen=True)
-class Preset:
-    """Published figures of a device.
-
-    Attributes:
-        teraflops: Peak by dtype, dense, in 10¹² operations per second, two for each MAC.
-        gigabytes: Memory bandwidth in 10⁹ bytes per second.
-        source: Where the figures are published.
-    """
-
-    teraflops: Mapping[str, float]
-    gigabytes: float
-    source: str
+def _published(tf32: float, half: float, gigabytes: float, source: str) -> Figures:
+    """Return published figures: dense peaks in 10¹² operations per second, two for each MAC."""
+    peaks = {"float32": tf32, "float16": half, "bfloat16": half}
+    macs = {dtype: teraflops * TERA / 2 for dtype, teraflops in peaks.items()}
+    return macs, ((0, gigabytes * GIGA),), source
 
 
 PRESETS = {
-    "A100": Preset(
-        {"float32": 156, "float16": 312, "bfloat16": 312},
-        2039,
-        "NVIDIA A100 data sheet, 80 GB SXM",
-    ),
-    "H100": Preset(
-        {"float32": 494.7, "float16": 989.4, "bfloat16": 989.4},
-        3352,
-        "NVIDIA H100 architecture white paper, SXM5",
-    ),
-    "H200": Preset(
-        {"float32": 494.5, "float16": 989.5, "bfloat16": 989.5},
-        4800,
-        "NVIDIA H200 data sheet, SXM",
-    ),
+    "A100": _published(156, 312, 2039, "NVIDIA A100 data sheet, 80 GB SXM"),
+    "H100": _published(494.7, 989.4, 3352, "NVIDIA H100 architecture white paper, SXM5"),
+    "H200": _published(494.5, 989.5, 4800, "NVIDIA H200 data sheet, SXM"),
 }
-"""Devices whose figures are published, by name.
+"""Published figures of devices, by name.
 
 The peaks are those of the tensor cores without sparsity, for float32 in TF32.
 """
@@ -102,7 +83,7 @@ class Device:
         elif name == "cpu":
             figures = _measure()
         elif name in PRESETS:
-            figures = _published(PRESETS[name])
+            figures = PRESETS[name]
         else:
             raise UnknownNameError("device", name, ("cpu", *PRESETS))
         for attribute, value in zip(
@@ -128,11 +109,6 @@ class Device:
         """Return the bytes per second at which a working set of a size moves at most."""
         fitting = [speed for least, speed in self.bandwidths if least <= size]
         return fitting[-1] if fitting else self.bandwidths[0][1]
-
-
-def _published(preset: Preset) -> Figures:
-    peaks = {dtype: value * TERA / 2 for dtype, value in preset.teraflops.items()}
-    return peaks, ((0, preset.gigabytes * GIGA),), preset.source
 
 
 def _measure() -> Figures:

@@ -6,7 +6,8 @@ Neural Networks", NeurIPS 2016, arXiv:1701.04128.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from mnistzoo.analysis.tracing.arguments import Arguments, Inputs, read_argument
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.inputs import floating_dtype
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
-from mnistzoo.analysis.tracing.trace import trace_call
+from mnistzoo.analysis.tracing.trace import trace
 from mnistzoo.errors import AnalysisError, InputError
 
 
@@ -92,77 +93,70 @@ def effective_receptive_field(
     ((12, 16), (12, 16))
     """
     given = read_arguments(module, inputs, kwargs, of=of, channels_last=channels_last)
-    given = given.with_example(_check_images(given.example).to(floating_dtype(module)))
-    found = trace_call(module, given)
+    given = _with_images(module, given)
+    found = trace(module, given)
     layout, path = found.layout(layer), found.paths[layer]
-    images = given.example.requires_grad_()
-    with preserve_module_state(module), torch.enable_grad():
-        output = _outputs(module, given, [path])[path]
-        if output.ndim != images.ndim or not output.requires_grad:
+    with _outputs(module, given, [path]) as outputs:
+        if not _is_map(outputs[path], given):
             raise AnalysisError(
-                f"Expected {layer!r} to return a map of {images.ndim - 2} axes that depends on the "
-                f"images, got shape {tuple(output.shape)}. Name a layer before the flatten."
+                f"Expected {layer!r} to return a map of {given.example.ndim - 2} axes that depends "
+                f"on the images, got shape {tuple(outputs[path].shape)}. Name a layer before the "
+                "flatten."
             )
-        return _of_output(output, given, layout)
+        return _of_map(outputs[path], given, layout)
 
 
 def effective_fields(
-    module: nn.Module, given: Arguments, layers: Collection[str]
+    module: nn.Module, given: Arguments, layers: Iterable[str]
 ) -> dict[str, EffectiveReceptiveField]:
     """Return the effective fields of those layers that return a map, from one call of the model.
-
-    Args:
-        module: The model.
-        given: What to call it with; the example holds the images.
-        layers: Paths of layers.
 
     Raises:
         InputError: The images are not a batch of images, or another input is only a shape.
     """
-    given = given.with_example(_check_images(given.example).to(floating_dtype(module)))
+    given = _with_images(module, given)
     if any(tensor.is_meta for tensor in tensors_of([given.positional, given.named])):
         raise InputError("Expected a tensor for each input, got a shape. Pass tensors to analyze.")
-    found = trace_call(module, given)
-    images = given.example.requires_grad_()
-    with preserve_module_state(module), torch.enable_grad():
-        outputs = _outputs(module, given, [path for path in layers if found.outputs.get(path)])
-        return {
-            path: _of_output(output, given, layout)
-            for path, output in outputs.items()
-            if (layout := found.outputs[path])
-            and output.ndim == images.ndim
-            and output.requires_grad
-        }
+    found = trace(module, given).outputs
+    layouts = {path: layout for path in layers if (layout := found.get(path))}
+    with _outputs(module, given, layouts) as outputs:
+        maps = {path: output for path, output in outputs.items() if _is_map(output, given)}
+        return {path: _of_map(output, given, layouts[path]) for path, output in maps.items()}
 
 
-def _of_output(output: Tensor, given: Arguments, layout: Layout) -> EffectiveReceptiveField:
-    """Return the effective field of a map that was computed from the images."""
+def _with_images(module: nn.Module, given: Arguments) -> Arguments:
+    """Return the arguments with a copy of the images that has a gradient."""
     images = given.example
-    dims = [layout.dimension_of(axis) for axis in range(images.ndim - 2)]
-    gradient = _central_gradient(output, images, dims)
-    unit = tuple(0 if dim is None else output.shape[dim] // 2 for dim in dims)
-    energy = _energy(gradient, 1 if given.channels is None else given.channels)
-    return EffectiveReceptiveField(energy, unit, ReceptiveField.of(layout))
-
-
-def _check_images(images: Tensor) -> Tensor:
-    """Return a copy of the images."""
     if images.ndim < 3 or images.is_meta or not images.is_floating_point():
         got = "a shape" if images.is_meta else f"{images.dtype} of shape {tuple(images.shape)}"
         raise InputError(
             "Expected floating-point images of shape (N, channels, *axes) with N of at least 1, "
             f"got {got}. Pass a tensor."
         )
-    return images.detach().clone()
+    copied = images.detach().clone().to(floating_dtype(module))
+    return given.with_example(copied.requires_grad_())
+
+
+def _is_map(output: Tensor, given: Arguments) -> bool:
+    """Return whether an output is a map that was computed from the images."""
+    return output.ndim == given.example.ndim and output.requires_grad
+
+
+def _of_map(output: Tensor, given: Arguments, layout: Layout) -> EffectiveReceptiveField:
+    """Return the effective field of a map."""
+    images = given.example
+    dims = [layout.dimension_of(axis) for axis in range(images.ndim - 2)]
+    gradient = _central_gradient(output, images, dims)
+    unit = tuple(0 if dim is None else output.shape[dim] // 2 for dim in dims)
+    energy = gradient.double().square().sum(1 if given.channels is None else given.channels).mean(0)
+    shares = energy / energy.sum().clamp(min=1e-300)
+    return EffectiveReceptiveField(shares, unit, ReceptiveField.of(layout))
 
 
 def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]) -> Tensor:
     """Return the gradient of the unit at the center of a map.
 
-    Args:
-        output: The map.
-        images: What it was computed from.
-        dims: The dimension of the map along each axis; `None` for an axis without units.
+    The map has a dimension along each axis, or `None` for an axis without units.
     """
     along = {dim for dim in dims if dim is not None}
     if len(along) < len(dims):
@@ -174,29 +168,22 @@ def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]
     return gradient
 
 
-def _energy(gradient: Tensor, channels: int) -> Tensor:
-    """Return the share of each pixel in the squared gradient."""
-    energy = gradient.double().square().sum(channels).mean(0)
-    return energy / energy.sum().clamp(min=1e-300)
-
-
-def _outputs(module: nn.Module, given: Arguments, layers: Iterable[str]) -> dict[str, Tensor]:
-    """Return copies of what layers return last, as in-place operators may change it later."""
+@contextmanager
+def _outputs(
+    module: nn.Module, given: Arguments, layers: Iterable[str]
+) -> Iterator[dict[str, Tensor]]:
+    """Call a model, and yield copies of what layers return last, which it may write to later."""
     outputs: dict[str, Tensor] = {}
 
     def keep(path: str, output: object) -> None:
         outputs.update((path, tensor.clone()) for tensor in tensors_of(output)[:1])
 
-    handles = [
-        module.get_submodule(path).register_forward_hook(
-            lambda _module, _args, output, path=path: keep(path, output)
-        )
-        for path in layers
-    ]
-    try:
+    with preserve_module_state(module), torch.enable_grad(), ExitStack() as hooks:
+        for path in layers:
+            hook = module.get_submodule(path).register_forward_hook(
+                lambda _module, _args, output, path=path: keep(path, output)
+            )
+            hooks.callback(hook.remove)
         positional, named = given.holding(given.example)
         module(*positional, **named)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return outputs
+        yield outputs

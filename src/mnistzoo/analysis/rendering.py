@@ -20,10 +20,7 @@ Cell = str | int | None
 def to_table(analysis: Analysis, lines: Sequence[Sequence[Row]], columns: Sequence[str]) -> Table:
     """Return some columns of an analysis, with its totals as the caption.
 
-    Args:
-        analysis: The analysis.
-        lines: What each line shows: a row, or the same row of repeated blocks.
-        columns: Names of columns.
+    Each line shows a row, or the same row of repeated blocks.
 
     Raises:
         UnknownNameError: There is no such column. The message suggests the nearest.

@@ -32,17 +32,11 @@ HEAT = (255, 106, 40)
 SHOWN_COLUMNS = ("receptive field", "output shape", "parameters", "MACs", "output bytes")
 
 Effective = Mapping[str, EffectiveReceptiveField]
+"""By the paths of layers."""
 
 
 def to_html(analysis: Analysis, title: str, image: Tensor | None, effective: Effective) -> str:
-    """Return the page.
-
-    Args:
-        analysis: The analysis.
-        title: Title of the page, plain text.
-        image: The image to draw fields on, shape `(channels, *axes)`, of any range.
-        effective: Effective fields by the paths of their layers.
-    """
+    """Return the page: fields over an image of shape `(channels, *axes)` and any range."""
     source = files("mnistzoo.analysis") / "page"
     parts = {
         "TITLE": html.escape(title),

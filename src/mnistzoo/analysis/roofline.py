@@ -15,23 +15,14 @@ Bound = Literal["compute", "memory"]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One call of an operator.
+    """One call of an operator."""
 
-    Attributes:
-        path: Path of the module that called it.
-        kind: Class of that module.
-        caller: Identifies the call of the module.
-        macs: Multiply-accumulates, biases not counted.
-        bytes_moved: Lower bound on the bytes it reads and writes: everything is moved once.
-        dtype: What it computes in, such as "float32".
-    """
-
-    path: str
-    kind: str
-    caller: object
-    macs: int
-    bytes_moved: int
-    dtype: str
+    path: str  # of the module that called it
+    kind: str  # class of that module
+    caller: object  # identifies the call of the module
+    macs: int  # biases not counted
+    bytes_moved: int  # lower bound on what it reads and writes: everything is moved once
+    dtype: str  # what it computes in, such as "float32"
 
 
 @dataclass(frozen=True)
@@ -155,15 +146,14 @@ COLUMNS: dict[str, Callable[[RooflineRow], str | int | None]] = {
 def _row(operations: Sequence[Operation], device: Device) -> RooflineRow:
     """Return the row of operators that one call of a module runs one after another."""
     seconds = {"compute": 0.0, "memory": 0.0}
-    for operation in operations:
-        compute = operation.macs / device.peak(operation.dtype) if operation.macs else 0.0
-        memory = operation.bytes_moved / device.bandwidth(operation.bytes_moved)
+    for each in operations:
+        compute = each.macs / device.peak(each.dtype) if each.macs else 0.0
+        memory = each.bytes_moved / device.bandwidth(each.bytes_moved)
         seconds["compute" if compute >= memory else "memory"] += max(compute, memory)
-    return RooflineRow(
-        path=operations[0].path,
-        kind=operations[0].kind,
-        macs=sum(operation.macs for operation in operations),
-        bytes_moved=sum(operation.bytes_moved for operation in operations),
-        seconds=sum(seconds.values()),
-        bound_by="compute" if seconds["compute"] >= seconds["memory"] else "memory",
+    macs, moved = (
+        sum(each.macs for each in operations),
+        sum(each.bytes_moved for each in operations),
     )
+    bound: Bound = "compute" if seconds["compute"] >= seconds["memory"] else "memory"
+    path, kind = operations[0].path, operations[0].kind
+    return RooflineRow(path, kind, macs, moved, sum(seconds.values()), bound)

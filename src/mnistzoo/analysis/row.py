@@ -40,15 +40,12 @@ class Row:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
-        field = self.receptive_field
+        shape, reads = self.output_shape, self.receptive_field
+        numbers = ("num_params", "unused_params", "macs", "output_bytes", "param_bytes")
         return {
             "path": self.path,
             "kind": self.kind,
-            "output_shape": self.output_shape and list(self.output_shape),
-            "num_params": self.num_params,
-            "unused_params": self.unused_params,
-            "macs": self.macs,
-            "output_bytes": self.output_bytes,
-            "param_bytes": self.param_bytes,
-            "receptive_field": field and field.to_dict(),
+            "output_shape": None if shape is None else list(shape),
+            **{name: getattr(self, name) for name in numbers},
+            "receptive_field": reads and reads.to_dict(),
         }

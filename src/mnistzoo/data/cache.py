@@ -25,6 +25,9 @@ VARIABLE = "MNISTZOO_CACHE"
 MAX_BYTES = 2**32
 """Larger entries are not read. An image has 784 bytes."""
 
+MAX_CACHE_BYTES = 2**30
+"""Entries that were not used lately are removed once all of them are larger together."""
+
 _SIZE = hashlib.sha256().digest_size
 
 
@@ -81,15 +84,33 @@ def read_entry(folder: Path, key: str) -> Entry | None:
     with suppress(FileReadError, msgspec.DecodeError):
         data = read_bytes(_path(folder, key), limit=MAX_BYTES)
         if hashlib.sha256(data[_SIZE:]).digest() == data[:_SIZE]:
-            return msgspec.msgpack.decode(data[_SIZE:], type=Entry)
+            entry = msgspec.msgpack.decode(data[_SIZE:], type=Entry)
+            with suppress(OSError):  # the folder may be read-only
+                os.utime(_path(folder, key))  # `_evict` keeps what was used last
+            return entry
     return None
 
 
 def write_entry(folder: Path, key: str, entry: Entry) -> None:
-    """Write an entry atomically. Errors are ignored, since the cache only saves time."""
+    """Write an entry atomically, and remove the least recently used ones beyond `MAX_CACHE_BYTES`.
+
+    Errors are ignored, since the cache only saves time.
+    """
     with suppress(FileWriteError, ValueError):  # invalid Unicode in a name, or too many images
         data = msgspec.msgpack.encode(entry)
-        write_bytes(_path(folder, key), hashlib.sha256(data).digest() + data)
+        _evict(write_bytes(_path(folder, key), hashlib.sha256(data).digest() + data))
+
+
+def _evict(written: Path) -> None:
+    """Remove the least recently used entries beyond `MAX_CACHE_BYTES`, but not the one written."""
+    with suppress(OSError):  # another process may remove entries, too
+        entries = [(path.stat(), path) for path in written.parent.glob("*.msgpack")]
+        entries.sort(key=lambda entry: (entry[1] == written, entry[0].st_mtime_ns), reverse=True)
+        total = 0
+        for stat, path in entries:
+            total += stat.st_size
+            if total > MAX_CACHE_BYTES and path != written:
+                path.unlink(missing_ok=True)
 
 
 def _path(folder: Path, key: str) -> Path:

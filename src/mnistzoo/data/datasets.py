@@ -33,7 +33,7 @@ from mnistzoo.data.sources import (
     to_array,
 )
 from mnistzoo.data.strokes import check_style, sampling_step
-from mnistzoo.errors import DataError, FileReadError, ImageError, InputError
+from mnistzoo.errors import DataError, FileReadError, ImageError, InputError, check_callable
 from mnistzoo.files import check_path, sha256
 from mnistzoo.images.preprocessing import CONVERSIONS, to_gray
 
@@ -135,10 +135,11 @@ def load_dataset(
         FileReadError: The folder is missing or cannot be read.
         DataError: There are fewer than two classes, a class without a readable image, damaged or
             oversized IDX files, or splits with different classes.
-        InputError: The source has another type, labels are out of range, or numbers and shapes
+        InputError: An argument has another type, labels are out of range, or numbers and shapes
             are not those of images.
         ImageError: An image cannot be read, and `strict` is true.
     """
+    check_callable("on_image", on_image)
     if isinstance(source, ImageDataset):
         return source
     if style not in (None, *get_args(Style)) or split not in get_args(Split):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mnistzoo.data.datasets import Source, load_dataset
 from mnistzoo.data.labeled import labeled_images
-from mnistzoo.errors import InputError, MnistZooError
+from mnistzoo.errors import InputError, MnistZooError, check_callable
 from mnistzoo.evaluation.metrics import Evaluation
 from mnistzoo.images.transforms import normalize
 from mnistzoo.labels import class_names
@@ -43,7 +43,7 @@ def evaluate(
 
     Raises:
         InputError: The dataset has another form, the model cannot read the images or returns
-            something else, or a label is not one of its classes.
+            something else, a label is not one of its classes, or `on_batch` is not a function.
         MnistZooError: See `mnistzoo.load_dataset`.
 
     >>> import mnistzoo
@@ -52,6 +52,7 @@ def evaluate(
     >>> result.total, result.confusion.shape
     (500, torch.Size([10, 10]))
     """
+    check_callable("on_batch", on_batch)
     names: tuple[str, ...] = ()
     if isinstance(dataset, tuple | list):
         images, labels = labeled_images(dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from mnistzoo.training.run import Run
 
 METRICS = "metrics.json"
 CHECKPOINT = "checkpoint.pt"
+EPOCHS = "epochs"
+"""A folder inside the run's for its stored epochs."""
+
 LOCK = ".lock"
 """A folder inside the run's, locked during training, since readers lock the run's own folder."""
 
@@ -71,9 +75,15 @@ def write_run(folder: Path, files: dict[str, bytes]) -> None:
     remove_checkpoint(folder)
 
 
+def remove_stored_epochs(folder: Path) -> None:
+    """Remove the stored epochs of a run, if there are any."""
+    shutil.rmtree(folder / EPOCHS, ignore_errors=True)
+
+
 def remove_checkpoint(folder: Path) -> None:
-    """Remove the checkpoint of a run that has finished, and its lock."""
+    """Remove the checkpoint of a run that has finished, its stored epochs and its lock."""
     remove(folder / CHECKPOINT)
+    remove_stored_epochs(folder)
     with suppress(OSError):
         (folder / LOCK).rmdir()
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE
 from mnistzoo.errors import TrainingError
@@ -21,7 +22,12 @@ from mnistzoo.models.convnet import ConvNet
 from mnistzoo.training import optim
 from mnistzoo.training.augmentation import affine_maps, warp
 from mnistzoo.training.distributed import all_sum, barrier, rank, world_size
-from mnistzoo.training.folder import METRICS, finished_result, teacher_folder
+from mnistzoo.training.folder import (
+    METRICS,
+    finished_result,
+    remove_stored_epochs,
+    teacher_folder,
+)
 from mnistzoo.training.inputs import Inputs, add_synthetic_images, mnist_inputs
 from mnistzoo.training.metrics import Epoch, Result, TeacherResult, read_result
 from mnistzoo.training.run import Run
@@ -32,14 +38,24 @@ from mnistzoo.training.saving import (
     training_lock,
 )
 from mnistzoo.training.state import TrainingState
+from mnistzoo.training.stored_epochs import StoredEpoch, load_epoch
 
 OnBatch = Callable[[Run, int], object]
 OnEpoch = Callable[[Run, Epoch], object]
 
-SEED_STRIDE = 10_000
-"""Distance between the seeds of two runs. Each epoch has its own generator, so none is saved."""
+
+@contextmanager
+def float32_by_default() -> Iterator[None]:
+    """Use float32 as torch's default dtype, in which weights and augmentation are drawn."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
+@float32_by_default()
 def train_run(
     run: Run,
     folder: str | os.PathLike[str],
@@ -88,12 +104,15 @@ def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: 
     teacher, teacher_result = _teacher(run, folder, inputs, on_batch, on_epoch)
     state = TrainingState(run, inputs.training, teacher, inputs.features)
     epochs, seconds = load_checkpoint(folder, state)
+    if not epochs and rank() == 0:
+        remove_stored_epochs(folder)  # another run's
     for epoch in epochs:
         on_epoch(run, epoch)
     save_checkpoint(folder, state, epochs, seconds)  # fails now rather than after an epoch
     while state.epoch < run.recipe.epochs:
         start = time.perf_counter()
-        loss, accuracy = train_epoch(state, partial(on_batch, run))
+        stored = load_epoch(folder, state) if run.recipe.stored_epochs else None
+        loss, accuracy = train_epoch(state, partial(on_batch, run), stored)
         seconds += time.perf_counter() - start
         evaluated = evaluate(state.evaluated, inputs.evaluation).accuracy
         epochs.append(Epoch(state.epoch, loss, accuracy, evaluated))
@@ -116,27 +135,30 @@ def _teacher(
 
 
 def train_epoch(
-    state: TrainingState, on_batch: Callable[[int], object] = lambda _: None
+    state: TrainingState,
+    on_batch: Callable[[int], object] = lambda _: None,
+    stored: StoredEpoch | None = None,
 ) -> tuple[float, float]:
     """Train for one epoch and return the mean loss and accuracy on the augmented images.
 
     Args:
         state: The state, which is advanced.
         on_batch: Called after each step with the number of images in the batch.
+        stored: The augmented images of this epoch. Default: each step augments its own.
 
     Raises:
         TrainingError: The loss is no longer finite.
     """
     run, recipe = state.run, state.recipe
     state.start_epoch()
-    generator = Generator().manual_seed(run.seed * SEED_STRIDE + state.epoch)
+    generator = state.epoch_generator(state.epoch)
     order = torch.randperm(len(state.labels), generator=generator)[: state.num_images]
     mine = slice(rank(), None, world_size())
     loss_sum, correct = 0.0, 0.0
     for step, batch in enumerate(torch.split(order, recipe.batch_size)):
         maps = affine_maps(len(batch), INPUT_SHAPE[-1], state.recipe.augmentation, generator)
         state.freeze_convs(state.epoch * state.steps + step)
-        loss, right = train_step(state, batch[mine], maps[mine], len(batch))
+        loss, right = train_step(state, batch[mine], maps[mine], len(batch), stored)
         if not math.isfinite(loss):
             raise TrainingError(
                 f"The loss of {run.architecture} is {loss} in epoch {state.epoch + 1}, step "
@@ -153,34 +175,38 @@ def train_epoch(
 
 
 def train_step(
-    state: TrainingState, indices: Tensor, maps: Tensor, batch: int
+    state: TrainingState,
+    indices: Tensor,
+    maps: Tensor,
+    batch: int,
+    stored: StoredEpoch | None = None,
 ) -> tuple[float, int]:
     """Train on some images and return their mean loss and the number classified correctly.
 
     Args:
         state: The state, which is advanced.
         indices: This process's share of the batch, shape `(N,)`.
-        maps: An affine map for each of these images, shape `(N, 2, 3)`.
+        maps: An affine map for each of these images, shape `(N, 2, 3)`; unused with `stored`.
         batch: The number of images in the whole batch.
+        stored: The augmented images of the epoch, and the teacher's logits.
     """
     recipe, device = state.recipe, state.device
 
     # data
     indices = indices.to(device)
-    whole = warp(normalize(state.images[indices]), maps.to(device))
+    taught = indices < state.num_taught
+    if stored is None:
+        whole = warp(normalize(state.images[indices]), maps.to(device))
+        teacher_logits = None if state.teacher is None else state.teacher_logits(whole[taught])
+    else:
+        whole, teacher_logits = normalize(stored.images[indices]), stored.teacher_logits[indices]
     images = whole[..., : state.side, : state.side]
     images = images.contiguous(memory_format=torch.channels_last)
     labels = state.labels[indices]
 
     # forward
-    taught = indices < state.num_taught
-    teacher_logits = None
-    with torch.autocast(device.type, state.dtype, enabled=state.dtype != torch.float32):
+    with state.autocast():
         logits = state.forward(images)
-        if state.teacher is not None:
-            with torch.no_grad():
-                whole = whole[taught].contiguous(memory_format=torch.channels_last)
-                teacher_logits = state.teacher(whole)
     loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight

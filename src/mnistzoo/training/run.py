@@ -142,6 +142,11 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 "Expected images to evaluate on, got no test split and no holdout. Hold out some "
                 "training images."
             )
+        if self.recipe.stored_epochs and self.recipe.teacher is None:
+            raise InputError(
+                f"Expected a teacher for {self.recipe.stored_epochs} stored epochs, got none. "
+                "Name one, or set stored_epochs to 0."
+            )
         if self.recipe.pretrained:
             shipped_digest(self.architecture)
         if self.recipe.pretrained and self.dataset is not None:

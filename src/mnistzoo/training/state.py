@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mnistzoo.architectures import INPUT_SHAPE
@@ -24,6 +24,9 @@ from mnistzoo.training import optim
 from mnistzoo.training.distributed import device, world_size
 from mnistzoo.training.fake_quantization import FakeQuantized
 from mnistzoo.training.run import Run
+
+SEED_STRIDE = 10_000
+"""Distance between the seeds of two runs. Each epoch has its own generator, so none is saved."""
 
 
 class TrainingState:
@@ -113,6 +116,22 @@ class TrainingState:
             self.model.features.eval()
         if self.recipe.bits:  # calibrate anew, since the ranges of activations change
             self.forward = _parallel(self._rounded(self.model))
+
+    def epoch_generator(self, epoch: int) -> Generator:
+        """Return the generator of an epoch's random numbers."""
+        return Generator().manual_seed(self.run.seed * SEED_STRIDE + epoch)
+
+    def autocast(self) -> torch.autocast:
+        """Return the context of a forward pass."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    @torch.no_grad()
+    def teacher_logits(self, images: Tensor) -> Tensor:
+        """Return the teacher's logits for normalized images, float32, shape `(N, classes)`."""
+        assert self.teacher is not None
+        with self.autocast():
+            logits: Tensor = self.teacher(images.contiguous(memory_format=torch.channels_last))
+        return logits.float()
 
     def freeze_convs(self, step: int) -> None:
         """Freeze the recipe's first convolutions if they stop learning by this step of the run."""

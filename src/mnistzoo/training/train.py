@@ -17,7 +17,7 @@ from torch import Tensor
 from mnistzoo.architectures import Style
 from mnistzoo.data.datasets import ImageDataset, Source, load_dataset
 from mnistzoo.data.sources import has_splits
-from mnistzoo.errors import InputError
+from mnistzoo.errors import InputError, check_callable
 from mnistzoo.files import check_path, sha256
 from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
@@ -90,7 +90,8 @@ def train(
         seed: Seed of the initial weights, the order of the images and the augmentation.
         style: See `mnistzoo.load_dataset`. It is saved with the model.
         strict: See `mnistzoo.load_dataset`.
-        on_epoch: Called with the metrics of each epoch.
+        on_epoch: Called with the metrics of each epoch. During training, torch's default dtype is
+            float32.
 
     Raises:
         UnknownNameError: There is no such model or recipe.
@@ -102,6 +103,7 @@ def train(
     """
     if output is not None:
         check_path(output)
+    check_callable("on_epoch", on_epoch)
     splits = load_splits(dataset, test, partial(load_dataset, style=style, strict=strict))
     run, inputs = plan(
         model,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.pixel_ranges import PixelRanges
@@ -42,15 +44,36 @@ class AxisField:
     @property
     def units(self) -> int:
         """The number of units along the axis; 1 if all read the same."""
-        return len(self.ranges)
+        return len(self.ranges.first)
+
+    def take(self, entries: range) -> AxisField:
+        """Return the field of some of the units, numbered anew."""
+        start = -entries.start if entries else 0
+        window = self.window and self.window.then(Window(1, entries.step, start))
+        return self._each(lambda ranges: ranges.take(entries), window)
+
+    def place(self, entries: range, units: int) -> AxisField:
+        """Return the field of a map of which some entries are these, and others read nothing."""
+        step = Window(1, Fraction(1, entries.step), Fraction(entries.start, entries.step))
+        window = self.window and self.window.then(step)
+        return self._each(lambda ranges: ranges.place(entries, units), window)
+
+    def without(self, entries: range) -> AxisField:
+        """Return the field of a map of which some entries read nothing."""
+        return self._each(lambda ranges: ranges.without(entries), self.window)
 
     def apply(self, connections: Connections) -> AxisField:
         """Return the field of a layer whose inputs have this field."""
-        ranges = self.ranges.apply(connections)
         window = self.window and self.window.then(connections.window)
-        local = self.local_ranges
+        return self._each(lambda ranges: ranges.apply(connections), window)
+
+    def _each(
+        self, change: Callable[[PixelRanges], PixelRanges], window: Window | None
+    ) -> AxisField:
+        """Return a field with another window, and both ranges changed alike."""
+        ranges, local = change(self.ranges), self.local_ranges
         if local is not None:
-            local = ranges if local is self.ranges else local.apply(connections)
+            local = ranges if local is self.ranges else change(local)
         return AxisField(window, local, ranges, self.is_global)
 
     def union_all(self) -> AxisField:
@@ -70,16 +93,11 @@ class AxisField:
 
     def spread(self, size: int, stride: int) -> AxisField:
         """Return the field in which each unit reads what its group reads (`PixelRanges.spread`)."""
-        ranges = self.ranges.spread(size, stride)
-        if self.window is None or self.local_ranges is None:
-            return replace(self, ranges=ranges)
-        distance = (size - 1) * stride * self.window.stride
-        window = Window.between(
-            self.window.low - distance, self.window.high + distance, self.window.stride
-        )
-        same = self.local_ranges is self.ranges
-        local = ranges if same else self.local_ranges.spread(size, stride)
-        return AxisField(window, local, ranges, self.is_global)
+        window = self.window
+        if window is not None:
+            distance = (size - 1) * stride * window.stride
+            window = Window.between(window.low - distance, window.high + distance, window.stride)
+        return self._each(lambda ranges: ranges.spread(size, stride), window)
 
     def union(self, other: AxisField) -> AxisField:
         """Return the field of units that read one unit of each.

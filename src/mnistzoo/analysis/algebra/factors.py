@@ -18,6 +18,9 @@ NO_AXIS = -1
 """The axis of a factor that runs along no axis of the input, such as channels."""
 
 
+_NO_AXES = {NO_AXIS}
+
+
 class Factor(NamedTuple):
     """`size` entries, each `stride` units after the last along an axis of the input.
 
@@ -45,7 +48,9 @@ def dim_size(dim: Dim) -> int:
 
 def axes_of(dim: Dim) -> set[int]:
     """Return the input axes that a dimension runs along."""
-    return {factor.axis for factor in dim if factor.axis != NO_AXIS}
+    if len(dim) == 1:  # most have one
+        return {dim[0].axis} - _NO_AXES
+    return {factor.axis for factor in dim} - _NO_AXES
 
 
 def split_front(factors: list[Factor], size: int) -> tuple[Dim | None, list[Factor]]:

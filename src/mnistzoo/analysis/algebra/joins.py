@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from functools import reduce
 
-import numpy as np
-
 from mnistzoo.analysis.algebra.axis_field import AxisField
-from mnistzoo.analysis.algebra.connections import Connections, clip_to_padding
 from mnistzoo.analysis.algebra.factors import NO_AXIS, Factor, axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.window import Window, simplest
 
 
 def union(layouts: Sequence[Layout | None], shape: Sequence[int]) -> Layout | None:
-    """Return the layout of an elementwise operator.
+    """Return the layout of an elementwise operator whose result has `shape`.
 
-    Args:
-        layouts: Of the arguments; `None` for one that does not depend on the input.
-        shape: Of the result, to which the arguments are broadcast.
-
-    Returns:
-        `None` if no argument depends on the input.
+    It is `None` if no argument depends on the input, as is the layout of one that does not.
     """
     known = [expand(layout, shape) for layout in layouts if layout is not None]
     return reduce(_union, known) if known else None
@@ -44,12 +34,9 @@ def _union(one: Layout, other: Layout) -> Layout:
     """Return the union of two layouts of one shape."""
     if one is other:
         return one
-    if one.dims != other.dims:
-        one, other = _reconcile(one, other)
-    else:
-        one, other = _match_units(one, other)
+    one, other = _reconcile(one, other) if one.dims != other.dims else _match_units(one, other)
     dims = tuple(
-        mine if axes_of(mine) else theirs for mine, theirs in zip(one.dims, other.dims, strict=True)
+        [a if a == b or axes_of(a) else b for a, b in zip(one.dims, other.dims, strict=True)]
     )
     unions: dict[tuple[int, int], AxisField] = {}
     fields = []
@@ -80,12 +67,12 @@ def _reconcile(one: Layout, other: Layout) -> tuple[Layout, Layout]:
 
 def _match_units(one: Layout, other: Layout) -> tuple[Layout, Layout]:
     """Return both layouts, untracking the shorter axis where their numbers of units differ."""
-    for axis in one.axes() & other.axes():
-        mine, theirs = one.fields[axis].units, other.fields[axis].units
-        if mine < theirs:
-            one = one.untrack_axis(axis)
-        elif theirs < mine:
-            other = other.untrack_axis(axis)
+    for axis, (mine, theirs) in enumerate(zip(one.fields, other.fields, strict=True)):
+        if mine.units != theirs.units and axis in one.axes() & other.axes():
+            if mine.units < theirs.units:
+                one = one.untrack_axis(axis)
+            else:
+                other = other.untrack_axis(axis)
     return one, other
 
 
@@ -99,12 +86,9 @@ def _clashes(factor: Factor, index: int, dimension_of: dict[Factor, int]) -> boo
 
 
 def concatenate(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layout:
-    """Return the layout of a concatenation along dimension `index`.
+    """Return the layout of a concatenation of parts, each with its size along the dimension.
 
-    Args:
-        parts: Each layout with its size along the dimension; `None` for a tensor that does not
-            depend on the input. At least one does.
-        index: The dimension, from 0.
+    The layout of a tensor that does not depend on the input is `None`. At least one does.
     """
     size = sum(units for _, units in parts)
     ordered = [(layout and layout.renumber(index), units) for layout, units in parts]
@@ -113,13 +97,13 @@ def concatenate(parts: Sequence[tuple[Layout | None, int]], index: int) -> Layou
     if not axes:
         return reduce(_union, [layout.with_dim(index, untracked(size)) for layout in layouts])
     (axis,) = axes if len(axes) == 1 else (None,)
-    if axis is None or any(axis in layout.axes_outside(index) for layout in layouts):
+    if axis is None or any(layout.is_elsewhere(axis, index) for layout in layouts):
         return concatenate([(x and x.untrack(index), units) for x, units in ordered], index)
     start, padded = 0, []
     for layout, units in ordered:
         if layout is not None and units:
-            part = _pad_to(layout, index, axis, start, size)
-            padded.append((part, range(start, start + units)))
+            entries = range(start, start + units)
+            padded.append((_place(layout, index, entries, size, axis), entries))
         start += units
     return reduce(_union, _with_one_stride(padded, axis))
 
@@ -138,68 +122,39 @@ def _with_one_stride(parts: list[tuple[Layout, range]], axis: int) -> list[Layou
     ]
 
 
-def _pad_to(layout: Layout, index: int, axis: int, start: int, size: int) -> Layout:
-    """Return one part padded to `size` entries, its own from `start` on."""
-    units = dim_size(layout.dims[index])
-    shifted = np.arange(size)[:, None] - start
-    links = Connections.of(clip_to_padding(shifted, units), 1, shifted)
-    if axes_of(layout.dims[index]):
-        return layout.apply({index: links})
-    return place_constant(layout, index, axis, links)
+def _place(
+    layout: Layout, index: int, entries: range, size: int, axis: int | None = None
+) -> Layout:
+    """Return the layout of a dimension of which some entries are these, and others read nothing.
 
-
-def place_constant(layout: Layout, index: int, axis: int, links: Connections) -> Layout:
-    """Return a layout whose untracked dimension `index` runs along `axis`.
-
-    Args:
-        layout: No dimension of it runs along `axis`.
-        index: The dimension, along which all entries read the same.
-        axis: The axis that other entries along the dimension may be units of.
-        links: Entries connected to −1 read nothing.
+    If these run along no axis, the others may be units of `axis`; by default any may be any.
     """
-    inputs = np.minimum(links.inputs, 0)
-    ranges = layout.fields[axis].ranges.apply(Connections(links.window, inputs))
-    dims = list(layout.dims)
-    dims[index] = (Factor(len(inputs), axis, 1),)
-    return Layout(tuple(dims), layout.fields).with_field(axis, AxisField.constant(ranges))
+    layout = layout.renumber(index)
+    axes = axes_of(layout.dims[index])
+    if axes:
+        axis = axes.pop()
+        return layout.with_units(index, axis, layout.fields[axis].place(entries, size))
+    if axis is None:
+        return layout.with_dim(index, untracked(size))
+    ranges = layout.fields[axis].ranges.place(entries, size)
+    return layout.with_units(index, axis, AxisField.constant(ranges))
 
 
 def splice(
     layout: Layout, old: Layout | None, index: int, entries: range, shape: Sequence[int]
 ) -> Layout:
-    """Return the layout of a tensor of `shape` after a write to some entries along a dimension.
+    """Return the layout of a tensor after a write to some entries along a dimension.
 
-    Args:
-        layout: Layout of the values written.
-        old: Layout of the tensor before. `None` if it did not depend on the input.
-        index: The dimension.
-        entries: The entries along it that are written.
-        shape: Shape of the tensor.
-    """
-    units, size = dim_size(layout.dims[index]), shape[index]
-    inputs = np.full((size, 1), -1)
-    inputs[entries[:units], 0] = np.arange(units)
-    if axes_of(layout.dims[index]):
-        start, step = Fraction(entries.start, entries.step), Fraction(1, entries.step)
-        window = Window(1, simplest(step), simplest(start))
-        layout = layout.apply({index: Connections(window, inputs)}) if units != size else layout
-    else:
-        layout = _splice_constant(layout, index, Connections(Window(), inputs))
-    if old is not None and axes_of(old.dims[index]):
-        kept = np.where(inputs < 0, np.arange(size)[:, None], -1)
-        old = old.apply({index: Connections(Window(), kept)})
-    return union([layout, old], shape) or layout
-
-
-def _splice_constant(layout: Layout, index: int, links: Connections) -> Layout:
-    """Return `place_constant` along the one axis that no dimension runs along.
-
-    If there are several, any entry along the dimension may read all of it.
+    The tensor has `shape` and the layout `old`, and the values written have `layout`.
     """
     free = set(range(len(layout.fields))) - layout.axes()
-    if len(free) == 1:
-        return place_constant(layout, index, free.pop(), links)
-    return layout.with_dim(index, untracked(len(links.inputs)))
+    entries = entries[: dim_size(layout.dims[index])]
+    layout = _place(layout, index, entries, shape[index], free.pop() if len(free) == 1 else None)
+    if old is not None and axes_of(old.dims[index]):
+        old = old.renumber(index)
+        for axis in axes_of(old.dims[index]):
+            old = old.with_field(axis, old.fields[axis].without(entries))
+    return union([layout, old], shape) or layout
 
 
 def matmul(one: Layout | None, other: Layout | None, shape: Sequence[int]) -> Layout | None:

@@ -57,18 +57,27 @@ class Layout:
         """Return the axes along which the tensor has more than one unit."""
         return {f.axis for dim in self.dims for f in dim if f.axis != NO_AXIS and f.size > 1}
 
-    def axes_outside(self, index: int) -> set[int]:
-        """Return the axes that dimensions other than `index` run along."""
-        return {axis for i, dim in enumerate(self.dims) if i != index for axis in axes_of(dim)}
+    def is_elsewhere(self, axis: int, index: int) -> bool:
+        """Return whether a dimension other than `index` runs along an axis."""
+        for number, dim in enumerate(self.dims):
+            for factor in dim:
+                if factor.axis == axis and number != index:
+                    return True
+        return False
 
     def dimension_of(self, axis: int) -> int | None:
         """Return the first dimension that runs along an axis, or `None`."""
         return next((i for i, dim in enumerate(self.dims) if axis in axes_of(dim)), None)
 
-    def is_valid(self) -> bool:
-        """Return whether every factor addresses units that exist."""
-        factors = [f for dim in self.dims for f in dim if f.axis != NO_AXIS]
-        return all(f.size * f.stride <= self.fields[f.axis].units for f in factors)
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Return whether it has this shape, and every factor addresses units that exist."""
+        if self.shape != tuple(shape):
+            return False
+        for dim in self.dims:
+            for size, axis, stride in dim:
+                if axis != NO_AXIS and size * stride > self.fields[axis].units:
+                    return False
+        return True
 
     def axis_fields(self) -> tuple[AxisField, ...]:
         """Return the field along each axis, its units in the order of their dimension."""
@@ -100,24 +109,38 @@ class Layout:
         """Return the layout with another field along `axis`."""
         return Layout(self.dims, (*self.fields[:axis], field, *self.fields[axis + 1 :]))
 
+    def with_units(self, index: int, axis: int, field: AxisField) -> Layout:
+        """Return the layout with the units of another field along one dimension."""
+        dims = (*self.dims[:index], (Factor(field.units, axis, 1),), *self.dims[index + 1 :])
+        fields = (*self.fields[:axis], field, *self.fields[axis + 1 :])
+        return Layout(dims, fields)
+
+    def take(self, index: int, entries: range) -> Layout:
+        """Return the layout of some entries along one dimension."""
+        if entries == range(dim_size(self.dims[index])):
+            return self
+        layout = self.renumber(index)
+        axes = axes_of(layout.dims[index])
+        if not axes:
+            return layout.with_dim(index, untracked(len(entries)))
+        axis = axes.pop()
+        return layout.with_units(index, axis, layout.fields[axis].take(entries))
+
     def apply(self, connections: dict[int, Connections]) -> Layout:
         """Return the layout of a layer, given its connections along some dimensions."""
-        if not connections:
-            return self
         layout = self
         for index in connections:
             layout = layout.renumber(index)
-        dims, fields = list(layout.dims), list(layout.fields)
-        done: dict[tuple[int, int], AxisField] = {}
+        before, done = layout, dict[tuple[int, int], AxisField]()
         for index, links in connections.items():
-            units = len(links.inputs)
-            axis = dims[index][0].axis if dims[index] else NO_AXIS
-            dims[index] = (Factor(units, axis, 1),) if axis != NO_AXIS else untracked(units)
-            if axis != NO_AXIS:
-                key = (id(layout.fields[axis]), id(links))
-                done[key] = done.get(key) or layout.fields[axis].apply(links)
-                fields[axis] = done[key]
-        return Layout(tuple(dims), tuple(fields))
+            axis = layout.dims[index][0].axis if layout.dims[index] else NO_AXIS
+            if axis == NO_AXIS:
+                layout = layout.with_dim(index, untracked(len(links.inputs)))
+            else:
+                key = (id(before.fields[axis]), id(links))  # the axes of a square share theirs
+                done[key] = done.get(key) or before.fields[axis].apply(links)
+                layout = layout.with_units(index, axis, done[key])
+        return layout
 
     def reshape(self, shape: Sequence[int]) -> Layout:
         """Return the layout of the same entries under another shape."""
@@ -186,15 +209,14 @@ class Layout:
         axes = axes_of(dim)
         if not axes:
             return self
-        if len(axes) > 1 or axes & self.axes_outside(index):
+        axis = axes.pop()
+        if axes or self.is_elsewhere(axis, index):
             return self.untrack(index)
-        (axis,) = axes
         single = Factor(dim_size(dim), axis, 1)
         if dim == (single,) and self.fields[axis].units == single.size:
             return self
         links = Connections.of(unit_numbers(dim)[:, None], units_per_entry(dim))
-        field = self.fields[axis].apply(links)
-        return self.with_field(axis, field).with_dim(index, (single,))
+        return self.with_units(index, axis, self.fields[axis].apply(links))
 
     def _in_unit_order(self) -> Layout:
         """Return the layout with the units of each axis numbered in the order of its dimension.
@@ -210,7 +232,7 @@ class Layout:
         for index, dim in enumerate(layout.dims):
             out_of_order = len(dim) > 1 or (dim and dim[0].stride > 1)
             tracked = out_of_order and dim[0].axis != NO_AXIS and len(axes_of(dim)) == 1
-            if tracked and dim[0].axis not in self.axes_outside(index):
+            if tracked and not self.is_elsewhere(dim[0].axis, index):
                 layout = layout.renumber(index)
         return layout
 

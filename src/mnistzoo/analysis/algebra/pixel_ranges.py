@@ -33,6 +33,25 @@ class PixelRanges:
     def __len__(self) -> int:
         return len(self.first)
 
+    def take(self, entries: range) -> PixelRanges:
+        """Return the ranges of some of the units."""
+        kept = slice(entries.start, entries.stop, entries.step)
+        return PixelRanges(self.first[kept], self.last[kept])
+
+    def place(self, entries: range, units: int) -> PixelRanges:
+        """Return the ranges of a map of which some entries have these, and others read nothing."""
+        first, last = np.repeat(NO_FIRST, units), np.repeat(NO_LAST, units)
+        placed = slice(entries.start, entries.stop, entries.step)
+        first[placed], last[placed] = self.first, self.last
+        return PixelRanges(first, last)
+
+    def without(self, entries: range) -> PixelRanges:
+        """Return the ranges of a map of which some entries read nothing."""
+        first, last = self.first.copy(), self.last.copy()
+        removed = slice(entries.start, entries.stop, entries.step)
+        first[removed], last[removed] = NO_FIRST, NO_LAST
+        return PixelRanges(first, last)
+
     def apply(self, connections: Connections) -> PixelRanges:
         """Return the ranges of a layer whose inputs have these ranges."""
         first = np.concatenate((self.first, NO_FIRST))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from operator import index
 from typing import Any
 
@@ -13,10 +12,25 @@ from torch import Tensor
 
 from mnistzoo.analysis.algebra.joins import expand, union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.errors import AnalysisError, MnistZooError, UnknownOperatorError
+from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
 Layouts = Layout | None | list[Layout | None]
 """What a rule returns: the layout of the first result, or a list with one for each result."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Overload:
+    """What the schema of an operator declares, and its record."""
+
+    func: Any  # such as `torch.ops.aten.relu.default`
+    name: str  # qualified; for ATen's in-place variants that of the plain operator
+    operator: Operator | None  # `None` if nothing is known about it
+    arguments: Mapping[str, tuple[int, Any]]  # position and default of each
+    written: tuple[str, ...]  # names of the arguments that it writes to
+    writes_unreturned: bool  # it writes to arguments that it does not return
+    is_view: bool  # its result shares the memory of its first argument
+    is_random: bool  # it draws random numbers
+    in_place_view: bool  # it turns a tensor into a view of itself, as `transpose_` does
 
 
 @dataclass(eq=False, slots=True)
@@ -26,7 +40,7 @@ class Call:
     `call["name"]` is the argument of that name in the operator's schema, or its default.
 
     Attributes:
-        func: The overload, such as `torch.ops.aten.relu.default`.
+        overload: What is called.
         args: Positional arguments.
         kwargs: Keyword arguments.
         out: A tensor, or a sequence: tensors returned, then those written to but not returned.
@@ -36,7 +50,7 @@ class Call:
         now: Function from a tensor to a copy with its current values, or one on the meta device.
     """
 
-    func: Any
+    overload: Overload
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     out: Any
@@ -45,14 +59,14 @@ class Call:
     now: Callable[[Tensor], Tensor]
 
     def __getitem__(self, name: str) -> Any:
-        position, default = _signature(self.func)[name]
+        position, default = self.overload.arguments[name]
         if position < len(self.args):
             return self.args[position]
         return self.kwargs.get(name, default)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an argument, or `default` if the operator has none of that name."""
-        return self[name] if name in _signature(self.func) else default
+        return self[name] if name in self.overload.arguments else default
 
     def union_of(self, tensor: Any) -> Layout | None:
         """Return the layout of one number that reads what all of a tensor reads."""
@@ -62,7 +76,7 @@ class Call:
     @property
     def name(self) -> str:
         """The operator's name without its namespace and overload, such as `"relu"`."""
-        return str(self.func._schema.name.partition("::")[2])
+        return self.overload.name.partition("::")[2]
 
     @property
     def source(self) -> Layout:
@@ -91,31 +105,17 @@ class Call:
         return tuple(self.result.shape)
 
 
-@cache
-def _signature(func: Any) -> dict[str, tuple[int, Any]]:
-    """Return the position and default of each argument; cached, as torch is slow here."""
-    arguments = enumerate(func._schema.arguments)
-    return {argument.name: (i, argument.default_value) for i, argument in arguments}
-
-
 Rule = Callable[[Call], Layouts]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Write:
-    """A write to a tensor through a view of it, as in `out[:, 2:] = x`.
+    """A write to a tensor through a view of it, as in `out[:, 2:] = x`."""
 
-    Attributes:
-        view: The call that made the view.
-        number: Of the view, among those that the call made.
-        layout: Of the view after the write.
-        old: Of the whole tensor before; `None` if it did not depend on the input.
-    """
-
-    view: Call
-    number: int
-    layout: Layout
-    old: Layout | None
+    view: Call  # the call that made the view
+    number: int  # of the view, among those that the call made
+    layout: Layout  # of the view after the write
+    old: Layout | None  # of the whole tensor before; `None` if it did not depend on the input
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -159,30 +159,6 @@ class Operator:
         if count < 0:
             raise AnalysisError(f"Expected its macs to return a number from 0, got {count}.")
         return count
-
-
-def apply_rule(rule: Rule, call: Call, results: int) -> Layouts:
-    """Return what a rule returns for a call with a number of results.
-
-    Raises:
-        AnalysisError: The rule fails, or does not return layouts of the results.
-    """
-    try:
-        layouts = rule(call)
-    except MnistZooError:
-        raise
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise AnalysisError(f"Its rule failed ({reason}). Fix the rule.") from error
-    if isinstance(layouts, Layout):
-        return layouts
-    found = layouts if isinstance(layouts, list) else [layouts]
-    kinds = sorted({type(x).__name__ for x in found if not isinstance(x, Layout | None)})
-    if kinds:
-        raise AnalysisError(f"Expected its rule to return a Layout, got {', '.join(kinds)}.")
-    if isinstance(layouts, list) and len(layouts) != results:
-        raise AnalysisError(f"Expected its rule to return {results} layouts, got {len(layouts)}.")
-    return layouts
 
 
 def elementwise(call: Call) -> Layout | None:

@@ -13,7 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mnistzoo.analysis.algebra.connections import Kernel
+
 META = torch.device("meta")
+Ints = Sequence[int]
 Two = tuple[Tensor, Tensor] | None
 Three = tuple[Tensor, Tensor, Tensor] | None
 
@@ -25,16 +28,16 @@ def is_filled_float(args: Sequence[Any]) -> bool:
     return isinstance(first, Tensor) and first.is_floating_point() and first.numel() > 0
 
 
-def _empty(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+def _empty(shape: Ints, dtype: torch.dtype) -> Tensor:
     return torch.empty(shape, dtype=dtype, device=META)
 
 
-def _in_range(dims: Sequence[int], ndim: int) -> bool:
+def _in_range(dims: Ints, ndim: int) -> bool:
     """Return whether dimensions exist and differ."""
     return all(-ndim <= dim < ndim for dim in dims) and len({d % ndim for d in dims}) == len(dims)
 
 
-def _broadcast(one: Sequence[int], other: Sequence[int]) -> list[int] | None:
+def _broadcast(one: Ints, other: Ints) -> list[int] | None:
     """Return the shape to which both are broadcast."""
     missing = len(one) - len(other)
     pairs = zip([*[1] * -missing, *one], [*[1] * missing, *other], strict=True)
@@ -44,7 +47,7 @@ def _broadcast(one: Sequence[int], other: Sequence[int]) -> list[int] | None:
 
 def pointwise(first: Tensor, *others: Any, **_: Any) -> Tensor | None:
     """Return the result of an operator that computes in the dtype of its arguments."""
-    shape: Sequence[int] | None = first.shape
+    shape: Ints | None = first.shape
     if not first.is_contiguous():
         return None
     for other in others:
@@ -71,14 +74,14 @@ def softmax(x: Tensor, dim: int, half_to_float: bool) -> Tensor | None:
     return _empty(x.shape, x.dtype) if covered else None
 
 
-def roll(x: Tensor, shifts: Sequence[int], dims: Sequence[int] = ()) -> Tensor | None:
+def roll(x: Tensor, shifts: Ints, dims: Ints = ()) -> Tensor | None:
     """Return the result of `torch.roll`."""
     covered = x.is_contiguous() and len(shifts) == len(dims) > 0 and _in_range(dims, x.ndim)
     return _empty(x.shape, x.dtype) if covered else None
 
 
 def reduction(
-    x: Tensor, dim: Sequence[int] | None = None, keepdim: bool = False, *, dtype: Any = None
+    x: Tensor, dim: Ints | None = None, keepdim: bool = False, *, dtype: Any = None
 ) -> Tensor | None:
     """Return the result of a sum or mean."""
     dims = dim or range(x.ndim)
@@ -108,20 +111,23 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor | None:
     return _empty(sizes, dtype)
 
 
-def matmul(one: Tensor, other: Tensor) -> Tensor | None:
-    """Return a product of two matrices, or of two batches of them."""
-    same = (
-        one.dtype == other.dtype and one.ndim == other.ndim and one.shape[:-2] == other.shape[:-2]
-    )
-    if not same or one.ndim < 2 or one.shape[-1] != other.shape[-2]:
+def mm(one: Tensor, other: Tensor, ndim: int = 2) -> Tensor | None:
+    """Return a product of two matrices."""
+    alike = one.dtype == other.dtype and one.shape[:-2] == other.shape[:-2]
+    if not alike or not one.ndim == other.ndim == ndim or one.shape[-1] != other.shape[-2]:
         return None
     return _empty((*one.shape[:-1], other.shape[-1]), one.dtype)
+
+
+def bmm(one: Tensor, other: Tensor) -> Tensor | None:
+    """Return the products of two batches of matrices."""
+    return mm(one, other, ndim=3)
 
 
 def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
     """Return a product of two matrices plus a vector."""
     fits = bias.dtype == one.dtype and bias.shape == other.shape[1:]
-    return matmul(one, other) if fits else None
+    return mm(one, other) if fits else None
 
 
 def embedding(weight: Tensor, indices: Tensor, *_: Any) -> Tensor | None:
@@ -145,7 +151,7 @@ def batch_norm(
 
 
 def layer_norm(
-    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
+    x: Tensor, shape: Ints, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Three:
     """Return the result of a layer norm, and the shape of its statistics."""
     front = x.ndim - len(shape)
@@ -162,11 +168,11 @@ def convolution(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
     transposed: bool,
-    output_padding: Sequence[int],
+    output_padding: Ints,
     groups: int,
 ) -> Tensor | None:
     """Return the result of a convolution of contiguous images."""
@@ -182,64 +188,55 @@ def convolution(
     if transposed:
         sizes = [(n - 1) * s - 2 * p + d * (k - 1) + o + 1 for n, k, s, p, d, o in places]
     else:
-        sizes = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d, _ in places]
+        sizes = [Kernel(k, s, p, d).output_size(n) for n, k, s, p, d, _ in places]
     return _empty((x.shape[0], made, *sizes), x.dtype) if min(sizes) > 0 else None
-
-
-def _pooled(
-    x: Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    padding: Sequence[int],
-    dilation: Sequence[int],
-    ceil: bool,
-) -> Tensor | None:
-    axes = x.ndim - 2
-    ways = [
-        each * axes if len(each) == 1 else each
-        for each in map(list, (kernel, stride or kernel, padding, dilation))
-    ]
-    if axes < 1 or any(len(way) != axes for way in ways) or not x.is_contiguous():
-        return None
-    sizes = []
-    for n, k, s, p, d in zip(x.shape[2:], *ways, strict=True):
-        room = n + 2 * p - d * (k - 1) - 1
-        size = (room + (s - 1 if ceil else 0)) // s + 1
-        size -= ceil and (size - 1) * s >= n + p  # a window must not start in the padding
-        if 2 * p > k or size < 1:
-            return None
-        sizes.append(size)
-    return _empty((*x.shape[:2], *sizes), x.dtype)
 
 
 def max_pool(
     x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0,),
-    dilation: Sequence[int] = (1,),
+    kernel_size: Ints,
+    stride: Ints = (),
+    padding: Ints = (0,),
+    dilation: Ints = (1,),
     ceil_mode: bool = False,
 ) -> Two:
     """Return the maxima and their indices."""
-    made = _pooled(x, kernel_size, stride, padding, dilation, ceil_mode)
+    made = _pooled(x, ceil_mode, kernel_size, stride or kernel_size, padding, dilation)
     return None if made is None else (made, _empty(made.shape, torch.int64))
 
 
 def avg_pool(
     x: Tensor,
-    kernel_size: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] = (0,),
+    kernel_size: Ints,
+    stride: Ints = (),
+    padding: Ints = (0,),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor | None:
     """Return the means."""
     covered = divisor_override is None
-    return _pooled(x, kernel_size, stride, padding, (1,), ceil_mode) if covered else None
+    return _pooled(x, ceil_mode, kernel_size, stride or kernel_size, padding) if covered else None
 
 
-def resize(x: Tensor, output_size: Sequence[int] | None, *_: Any) -> Tensor | None:
+def _pooled(x: Tensor, ceil: bool, *given: Ints) -> Tensor | None:
+    """Return the result of a pool, given kernel, stride, padding and dilation."""
+    axes = x.ndim - 2
+    ways = [list(way) * axes if len(way) == 1 else way for way in given]
+    if axes < 1 or any(len(way) != axes for way in ways) or not x.is_contiguous():
+        return None
+    sizes = []
+    for n, *numbers in zip(x.shape[2:], *ways, strict=True):
+        kernel = Kernel(*numbers)
+        size = kernel.output_size(n + (kernel.stride - 1 if ceil else 0))
+        size -= ceil and (size - 1) * kernel.stride >= n + kernel.padding  # starts in the padding
+        if 2 * kernel.padding > kernel.size or size < 1:
+            return None
+        sizes.append(size)
+    return _empty((*x.shape[:2], *sizes), x.dtype)
+
+
+def resize(x: Tensor, output_size: Ints | None, *_: Any) -> Tensor | None:
     """Return a map of another size, from an interpolation or an adaptive pool."""
     if not output_size or len(output_size) != x.ndim - 2 or min(output_size) < 1:
         return None

@@ -14,7 +14,6 @@ from mnistzoo.analysis.algebra.joins import union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, positive, read_all
-from mnistzoo.analysis.operators.slicing import entries_of
 from mnistzoo.analysis.operators.sliding import convolution_macs
 
 
@@ -44,11 +43,8 @@ def _embedding(call: Call) -> Layout | None:
 def _lookup(call: Call, numbers: list[torch.Tensor], front: int, count: int) -> Layout | None:
     """Return the layout of entries of a constant table, at numbers that depend on the input.
 
-    Args:
-        call: The call.
-        numbers: Indices, broadcast together.
-        front: Number of dimensions of the result before those of `numbers`.
-        count: Number of dimensions of `numbers`.
+    The numbers are broadcast together. The result has `front` dimensions of the table, then the
+    `count` of the numbers.
     """
     found = union([call.layout_of(x) for x in numbers], call.shape[front : front + count])
     before, after = call.shape[:front], call.shape[front + count :]
@@ -130,7 +126,7 @@ def _gather(call: Call) -> Layout | None:
     layout = _pick(call.source, along, call.now(call["index"]))
     for index, size in enumerate(call.shape):
         if index != along:  # the index may be smaller
-            layout = entries_of(layout, index, range(size))
+            layout = layout.take(index, range(size))
     return union([layout, call.layout_of(call["index"])], call.shape)
 
 

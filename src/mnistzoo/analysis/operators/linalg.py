@@ -68,7 +68,8 @@ def _sum_over(layout: Layout, summed: list[int]) -> Layout:
 
 
 OPERATORS = {
-    "mm bmm": Operator(_matmul, macs=_matmul_macs, fake=fakes.matmul),
+    "mm": Operator(_matmul, macs=_matmul_macs, fake=fakes.mm),
+    "bmm": Operator(_matmul, macs=_matmul_macs, fake=fakes.bmm),
     "addmm": Operator(_addmm, macs=_addmm_macs, fake=fakes.addmm),
     "baddbmm": Operator(_addmm, macs=_addmm_macs),
     "mv dot": Operator(_matvec),

@@ -10,7 +10,7 @@ from mnistzoo.analysis.operators.base import Call, Operator, constant, elementwi
 
 def _fill(call: Call) -> Layout | None:
     """Return the layout of the values or probabilities; the target only gives a shape."""
-    target = call.func._schema.is_mutable or call.name == "fill"
+    target = bool(call.overload.written) or call.name == "fill"
     return union([call.layout_of(x) for x in call.tensors[target:]], call.shape)
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import (
     indexing,
     linalg,
@@ -19,8 +18,8 @@ from mnistzoo.analysis.operators import (
     slicing,
     sliding,
 )
-from mnistzoo.analysis.operators.base import Call, Operator, Rule, Write
-from mnistzoo.errors import InputError, UnknownOperatorError
+from mnistzoo.analysis.operators.base import Call, Operator, Overload, Rule
+from mnistzoo.errors import InputError
 
 OPERATORS: dict[str, Operator] = {}
 """By qualified name without the overload, such as `"aten::relu"`."""
@@ -41,45 +40,32 @@ for _family in _FAMILIES:
 
 
 @cache
-def plain_name(func: Any) -> str:
-    """Return the qualified name of an operator, for ATen's in-place variants that of the plain one.
+def describe(func: Any) -> Overload:
+    """Return the record of an overload.
 
-    >>> plain_name(torch.ops.aten.relu_.default)
+    ATen's in-place and `_copy` variants share the operator of the plain one.
+
+    >>> describe(torch.ops.aten.relu_.default).name
     'aten::relu'
     """
-    name: str = func._schema.name
-    in_place = name.startswith("aten::") and name.endswith("_") and not name.endswith("__")
-    return name[:-1] if in_place else name
-
-
-@cache
-def find_operator(func: Any) -> Operator | None:
-    """Return the record of an operator, or `None` if nothing is known about it.
-
-    ATen's in-place and `_copy` variants share the record of the plain operator.
-    """
-    name = plain_name(func)
-    found = OPERATORS.get(name)
-    if found is None and name.startswith("aten::"):
-        found = OPERATORS.get(name.removesuffix("_copy"))
-    if found is None and torch.Tag.pointwise in func.tags:
-        found = pointwise.UNNAMED
-    return found
-
-
-def after_write(write: Write) -> Layout:
-    """Return the layout of a whole tensor after a write through a view.
-
-    Raises:
-        UnknownOperatorError: Writing through views of this kind is not supported.
-    """
-    operator = find_operator(write.view.func)
-    if operator is None or operator.write is None:
-        raise UnknownOperatorError(
-            f"Writing through a view made by {write.view.func} is not supported. "
-            "Write to the tensor itself, or to a slice."
-        )
-    return operator.write(write)
+    schema, name = func._schema, func._schema.name
+    if name.startswith("aten::") and name.endswith("_") and not name.endswith("__"):
+        name = name[:-1]
+    plain = name.removesuffix("_copy") if name.startswith("aten::") else name
+    unnamed = pointwise.UNNAMED if torch.Tag.pointwise in func.tags else None
+    shared = [returned.alias_info for returned in schema.returns]
+    written = [x.name for x in schema.arguments if x.alias_info and x.alias_info.is_write]
+    return Overload(
+        func,
+        name,
+        operator=OPERATORS.get(name, OPERATORS.get(plain, unnamed)),
+        arguments={x.name: (i, x.default_value) for i, x in enumerate(schema.arguments)},
+        written=tuple(written),
+        writes_unreturned=bool(written) and not any(x and x.is_write for x in shared),
+        is_view=bool(shared and shared[0] and not shared[0].is_write),
+        is_random=torch.Tag.nondeterministic_seeded in func.tags,
+        in_place_view=torch.Tag.inplace_view in func.tags,
+    )
 
 
 def register_operator(
@@ -117,4 +103,4 @@ def register_operator(
     if macs is not None and not callable(macs):
         raise InputError(f"Expected macs that can be called, got {macs!r}.")
     _add(name, Operator(rule, macs, listed, needs_values))
-    find_operator.cache_clear()
+    describe.cache_clear()

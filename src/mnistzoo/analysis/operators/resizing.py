@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import ceil, floor
 from typing import Any
 
@@ -106,14 +106,6 @@ def _rectangular(rows: list[list[int]]) -> Ints:
     return np.array([row + row[-1:] * (longest - len(row)) for row in rows])
 
 
-def _linear_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
-    return _antialiased(units, made, scale, corners, 1)
-
-
-def _cubic_aa(units: int, made: int, scale: Fraction, corners: bool) -> tuple[Ints, Ints]:
-    return _antialiased(units, made, scale, corners, 2)
-
-
 def _resize(mode: Mode) -> Rule:
     def rule(call: Call) -> Layout:
         corners = bool(call.get("align_corners", False))
@@ -127,13 +119,13 @@ def _resize(mode: Mode) -> Rule:
     return rule
 
 
-_MODES = {
+_MODES: dict[str, Mode] = {
     "upsample_nearest1d upsample_nearest2d upsample_nearest3d": _nearest,
     "_upsample_nearest_exact1d _upsample_nearest_exact2d _upsample_nearest_exact3d": _nearest_exact,
     "upsample_linear1d upsample_bilinear2d upsample_trilinear3d": _linear,
     "upsample_bicubic2d": _cubic,
-    "_upsample_bilinear2d_aa": _linear_aa,
-    "_upsample_bicubic2d_aa": _cubic_aa,
+    "_upsample_bilinear2d_aa": partial(_antialiased, half=1),
+    "_upsample_bicubic2d_aa": partial(_antialiased, half=2),
 }
 
 OPERATORS = {

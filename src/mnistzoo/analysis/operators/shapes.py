@@ -168,15 +168,17 @@ def _pixel_unshuffle(call: Call) -> Layout:
     *front, channels, height, width = call.source.shape
     blocks = [*front, channels, height // factor, factor, width // factor, factor]
     n = len(front)
-    order = [*range(n), n, n + 2, n + 4, n + 1, n + 3]
-    return _permuted(call.source.reshape(blocks), order).reshape(call.shape)
+    return _regrouped(call, blocks, [*range(n), n, n + 2, n + 4, n + 1, n + 3])
 
 
 def _channel_shuffle(call: Call) -> Layout:
     batch, channels, *others = call.shape
     grouped = [batch, call["groups"], channels // call["groups"], *others]
-    order = [0, 2, 1, *range(3, len(grouped))]
-    return _permuted(call.source.reshape(grouped), order).reshape(call.shape)
+    return _regrouped(call, grouped, [0, 2, 1, *range(3, len(grouped))])
+
+
+def _regrouped(call: Call, shape: Sequence[int], order: Sequence[int]) -> Layout:
+    return _permuted(call.source.reshape(shape), order).reshape(call.shape)
 
 
 def _view_as_real(call: Call) -> Layout:

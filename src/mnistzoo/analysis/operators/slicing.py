@@ -2,114 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from torch import Tensor
 
 from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import concatenate, splice, union
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.algebra.window import Window
 from mnistzoo.analysis.operators import fakes
 from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, positive
 
-
-def entries_of(layout: Layout, index: int, entries: range) -> Layout:
-    """Return the layout of some entries along one dimension."""
-    if entries == range(dim_size(layout.dims[index])):
-        return layout
-    if not axes_of(layout.dims[index]):
-        return layout.with_dim(index, untracked(len(entries)))
-    inputs = np.array(entries, dtype=np.int64)[:, None]
-    window = Window(1, entries.step, -entries.start if entries else 0)
-    return layout.apply({index: Connections(window, inputs)})
+Entries = Callable[[Call, int, int], range]
+"""Function from a call, its dimension and the number of a result to the entries of that result."""
 
 
-def _entry(layout: Layout, index: int, entry: int) -> Layout:
-    """Return the layout of one entry along one dimension, which is dropped."""
-    layout = entries_of(layout, index, range(entry, entry + 1))
-    return layout.with_dims((*layout.dims[:index], *layout.dims[index + 1 :]))
-
-
-def _slice_range(call: Call, index: int) -> range:
+def _sliced(call: Call, index: int, _: int) -> range:
     size = call.args[0].shape[index]
     return range(*slice(call["start"], call["end"], call["step"]).indices(size))
 
 
-def _slice(call: Call) -> Layout:
-    index = positive(call["dim"], len(call.shape))
-    return entries_of(call.source, index, _slice_range(call, index))
+def _selected(call: Call, index: int, _: int) -> range:
+    entry = positive(call["index"], call.args[0].shape[index])
+    return range(entry, entry + 1)
 
 
-def _write_slice(write: Write) -> Layout:
-    index = positive(write.view["dim"], len(write.shape))
-    return splice(write.layout, write.old, index, _slice_range(write.view, index), write.shape)
+def _unbound(call: Call, index: int, number: int) -> range:
+    return range(number, number + 1)
 
 
-def _select(call: Call) -> Layout:
-    layout = call.source
-    index = positive(call["dim"], len(layout.dims))
-    return _entry(layout, index, positive(call["index"], dim_size(layout.dims[index])))
+def _split(call: Call, index: int, number: int) -> range:
+    start = sum(part.shape[index] for part in call.out[:number])
+    return range(start, start + call.out[number].shape[index])
 
 
-def _write_select(write: Write) -> Layout:
-    index = positive(write.view["dim"], len(write.shape))
-    return _write_entry(write, index, positive(write.view["index"], write.shape[index]))
+def _pick(entries: Entries, *, drops: bool = False) -> Operator:
+    """Return an operator whose results are entries along one dimension, which it may drop."""
+
+    def read(call: Call) -> list[Layout | None]:
+        layout = call.source
+        index = positive(call["dim"], len(layout.dims))
+        count = 1 if isinstance(call.out, Tensor) else len(call.out)
+        parts = [layout.take(index, entries(call, index, i)) for i in range(count)]
+        if drops:
+            return [part.with_dims((*part.dims[:index], *part.dims[index + 1 :])) for part in parts]
+        return [*parts]
+
+    def write(write: Write) -> Layout:
+        index = positive(write.view["dim"], len(write.shape))
+        layout = write.layout.unsqueeze(index) if drops else write.layout
+        part = entries(write.view, index, write.number)
+        return splice(layout, write.old, index, part, write.shape)
+
+    return Operator(read, write=write)
 
 
-def _write_entry(write: Write, index: int, entry: int) -> Layout:
-    layout = write.layout.unsqueeze(index)
-    return splice(layout, write.old, index, range(entry, entry + 1), write.shape)
+def _replace(entries: Entries, *, drops: bool = False) -> Operator:
+    """Return an operator that copies a tensor with entries along one dimension replaced."""
 
+    def read(call: Call) -> Layout | None:
+        old, layout = call.layout_of(call.args[0]), call.layout_of(call["src"])
+        if layout is None:
+            return old
+        index = positive(call["dim"], len(call.shape))
+        layout = layout.unsqueeze(index) if drops else layout
+        return splice(layout, old, index, entries(call, index, 0), call.shape)
 
-def _slice_scatter(call: Call) -> Layout | None:
-    index = positive(call["dim"], len(call.shape))
-    return _place(call, call.layout_of(call["src"]), index, _slice_range(call, index))
-
-
-def _select_scatter(call: Call) -> Layout | None:
-    index = positive(call["dim"], len(call.shape))
-    entry, layout = positive(call["index"], call.shape[index]), call.layout_of(call["src"])
-    layout = layout and layout.unsqueeze(index)
-    return _place(call, layout, index, range(entry, entry + 1))
-
-
-def _place(call: Call, layout: Layout | None, index: int, entries: range) -> Layout | None:
-    """Return the layout of the first argument with some entries along a dimension replaced."""
-    old = call.layout_of(call.args[0])
-    if layout is not None:
-        return splice(layout, old, index, entries, call.shape)
-    return old
-
-
-def _unbind(call: Call) -> list[Layout | None]:
-    index = positive(call["dim"], len(call.source.dims))
-    return [_entry(call.source, index, entry) for entry in range(len(call.out))]
-
-
-def _write_unbind(write: Write) -> Layout:
-    return _write_entry(write, positive(write.view["dim"], len(write.shape)), write.number)
-
-
-def _split_ranges(call: Call, index: int) -> list[range]:
-    stops = np.cumsum([part.shape[index] for part in call.out]).tolist()
-    return [range(*ends) for ends in zip([0, *stops], stops, strict=False)]
-
-
-def _split(call: Call) -> list[Layout | None]:
-    index = positive(call["dim"], len(call.source.dims))
-    return [entries_of(call.source, index, entries) for entries in _split_ranges(call, index)]
-
-
-def _write_split(write: Write) -> Layout:
-    index = positive(write.view["dim"], len(write.shape))
-    entries = _split_ranges(write.view, index)[write.number]
-    return splice(write.layout, write.old, index, entries, write.shape)
+    return Operator(read)
 
 
 def _glu(call: Call) -> Layout | None:
     index = positive(call["dim"], len(call.shape))
     half = call.shape[index]
-    parts = [entries_of(call.source, index, range(at, at + half)) for at in (0, half)]
+    parts = [call.source.take(index, range(at, at + half)) for at in (0, half)]
     return union(parts, call.shape)
 
 
@@ -160,14 +126,12 @@ def _write_diagonal(write: Write) -> Layout:
 
 
 OPERATORS = {
-    "slice": Operator(_slice, write=_write_slice),
-    "select": Operator(_select, write=_write_select),
-    "slice_scatter": Operator(_slice_scatter),
-    "select_scatter": Operator(_select_scatter),
-    "unbind": Operator(_unbind, write=_write_unbind),
-    "split split_with_sizes unsafe_split unsafe_split_with_sizes": (
-        Operator(_split, write=_write_split)
-    ),
+    "slice": _pick(_sliced),
+    "select": _pick(_selected, drops=True),
+    "slice_scatter": _replace(_sliced),
+    "select_scatter": _replace(_selected, drops=True),
+    "unbind": _pick(_unbound, drops=True),
+    "split split_with_sizes unsafe_split unsafe_split_with_sizes": _pick(_split),
     "glu": Operator(_glu),
     "cat": Operator(_cat, fake=fakes.cat),
     "stack": Operator(_stack),

@@ -181,12 +181,15 @@ def _unfold(call: Call) -> Layout:
     return layout.with_dims([*layout.dims, untracked(kernel.size)])
 
 
+def _places(shape: Sequence[int], kernels: Sequence[Kernel]) -> list[int]:
+    """Return the number of places of each kernel along the last dimensions of a map."""
+    return [kernel.output_size(n) for n, kernel in zip(shape[-2:], kernels, strict=True)]
+
+
 def _im2col(call: Call) -> Layout:
     layout, kernels = call.source, _kernels(call, call["kernel_size"], 2)
     layout = layout.union_over(len(layout.dims) - 3)
-    sizes = zip(layout.shape[-2:], kernels, strict=True)
-    places = [kernel.output_size(size) for size, kernel in sizes]
-    layout = _slide(layout, [*layout.shape[:-2], *places], kernels)
+    layout = _slide(layout, [*layout.shape[:-2], *_places(layout.shape, kernels)], kernels)
     *batch, _, rows, columns = layout.dims
     return layout.with_dims([*batch, untracked(call.shape[-2]), rows + columns])
 
@@ -195,9 +198,7 @@ def _col2im(call: Call) -> Layout:
     layout, kernels = call.source, _kernels(call, call["kernel_size"], 2)
     channels = len(call.shape) - 3
     layout = layout.union_over(channels, call.shape[channels])
-    sizes = zip(call.shape[-2:], kernels, strict=True)
-    places = [kernel.output_size(size) for size, kernel in sizes]
-    layout = layout.reshape([*layout.shape[:-1], *places])
+    layout = layout.reshape([*layout.shape[:-1], *_places(call.shape, kernels)])
     return _slide(layout, call.shape, kernels, transposed)
 
 

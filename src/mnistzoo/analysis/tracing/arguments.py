@@ -29,19 +29,12 @@ Inputs = Sequence[Any] | Tensor | Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Arguments:
-    """The arguments that a model is called with.
-
-    Attributes:
-        positional: Arguments by position.
-        named: Arguments by name.
-        example: The one of them that receptive fields are computed for.
-        channels: Its dimension that holds channels, or `None`.
-    """
+    """The arguments that a model is called with."""
 
     positional: tuple[Any, ...]
     named: dict[str, Any]
-    example: Tensor
-    channels: int | None
+    example: Tensor  # the one of them that receptive fields are computed for
+    channels: int | None  # its dimension that holds channels
 
     @property
     def batch_size(self) -> int:
@@ -84,9 +77,9 @@ def read_arguments(
         InputError: The inputs are not shapes, tensors, or containers of them.
         UnknownNameError: There is no input `of`.
     """
-    read = _Reader(floating_dtype(check_module(module)), check_batch_size(batch_size)).read
-    positional, named = _split(inputs)
-    positional, named = tuple(map(read, positional)), check_kwargs(read(named))
+    dtype, batch_size = floating_dtype(check_module(module)), check_batch_size(batch_size)
+    positional, named = _read(_split(inputs), dtype, batch_size)
+    named = check_kwargs(named)
     others = check_kwargs(kwargs)
     if twice := sorted(named.keys() & others.keys()):
         raise InputError(f"Expected each input once, got {twice[0]!r} in inputs and in kwargs.")
@@ -97,21 +90,17 @@ def read_arguments(
     return Arguments(positional, named, example, _channels(example, channels_last))
 
 
-class _Reader:
-    """Reader of the inputs that a user passes: shapes become tensors."""
-
-    def __init__(self, dtype: torch.dtype, batch_size: int) -> None:
-        self.dtype, self.batch_size = dtype, batch_size
-
-    def read(self, value: object) -> Any:
-        if _is_shape(value):
-            shape = check_shape((self.batch_size, *check_shape(value)))
-            return torch.empty(shape, dtype=self.dtype, device="meta")
-        if isinstance(value, Mapping):
-            return {name: self.read(item) for name, item in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(map(self.read, value))  # type: ignore[call-arg, call-overload] # a list or tuple
-        return value
+def _read(value: object, dtype: torch.dtype, batch_size: int) -> Any:
+    """Return a value of `inputs` with tensors in place of shapes."""
+    if _is_shape(value):
+        shape = check_shape((batch_size, *check_shape(value)))
+        return torch.empty(shape, dtype=dtype, device="meta")
+    if isinstance(value, Mapping):
+        return {name: _read(item, dtype, batch_size) for name, item in value.items()}
+    if type(value) in (list, tuple):
+        items = [_read(item, dtype, batch_size) for item in value]  # type: ignore[attr-defined] # a list or tuple
+        return type(value)(items)  # type: ignore[call-arg] # as above
+    return value
 
 
 def _split(inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:

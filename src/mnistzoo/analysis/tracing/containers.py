@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -35,6 +35,20 @@ def _collect_tensors(values: Iterable[object], found: list[Tensor]) -> None:
             _collect_tensors(value.values(), found)
         elif is_dataclass(value) and not isinstance(value, type):
             _collect_tensors([getattr(value, field.name) for field in fields(value)], found)
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Return a value with `function` applied to the tensors in its lists, tuples and dictionaries.
+
+    They are visited in order, depth first.
+    """
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, dict):
+        return {key: map_tensors(function, item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)([map_tensors(function, item) for item in value])
+    return value
 
 
 def copy_containers(value: Any, replaced: Mapping[Tensor, Tensor] | None = None) -> Any:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.operators.base import Call
+from mnistzoo.analysis.operators.registry import describe
 from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
@@ -39,22 +40,12 @@ class Observer(Protocol):
 
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
 def execute(
-    module: nn.Module,
-    given: Arguments,
-    observer: Observer,
-    batch_size: int,
-    training: bool = False,
+    module: nn.Module, given: Arguments, observer: Observer, batch_size: int, training: bool = False
 ) -> None:
-    """Run the forward pass of a model, and in training the backward pass, without data.
+    """Run the forward pass of a model without data, and let an observer see every operator.
 
-    The model is left as it was.
-
-    Args:
-        module: The model.
-        given: What to call it with.
-        observer: Receives every operator.
-        batch_size: Number of inputs in the batch, whatever the arguments have.
-        training: Whether to run it in training mode, and backward from the sum of its outputs.
+    The model is left as it was. In training, it runs in training mode, and backward from the sum
+    of its outputs. The batch has `batch_size` inputs, whatever the arguments have.
 
     Raises:
         InputError: The model has lazy parameters, or rejects the inputs.
@@ -154,5 +145,7 @@ class _Reporter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has
         given = kwargs or {}
         out = func(*args, **given)
         tensors = tensors_of([args, given])
-        self._report(Call(func, args, given, out, tensors, lambda _: None, lambda tensor: tensor))
+        self._report(
+            Call(describe(func), args, given, out, tensors, lambda _: None, lambda tensor: tensor)
+        )
         return out

@@ -8,22 +8,29 @@ from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.errors import AnalysisError, InputError, MnistZooError, UnknownOperatorError
 
+_UNSUPPORTED = {
+    "fake impl": "Expected operators that run on the meta device, got one in {place} that does not "
+    "({reason}). Analyze the model before it is quantized, compiled or exported, and give "
+    "operators of your own a fake kernel (torch.library.register_fake).",
+    "nested": "Nested tensors are not supported: {place} makes one ({reason}). Pad its sequences, "
+    "or analyze a part of the model.",
+    "flexattention": "flex_attention is not supported: {place} calls it ({reason}). Replace it by "
+    "torch.nn.functional.scaled_dot_product_attention, which has the same MACs.",
+}
+"""What cannot be analyzed, by what torch's message has in it."""
+
 
 def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZooError:
-    """Return the error to raise for an exception from inside a model.
-
-    Args:
-        error: The exception.
-        calls: Knows which module was running.
-        given: What the model was called with.
-    """
+    """Return the error to raise for an exception from inside a model that was called."""
     call = calls.stack[-1] if calls.stack else None
     place = str(call) if call else "the model"
     shapes = call.input_shapes if call else ()  # without those of keyword arguments
     got = " and ".join(map(str, shapes or [tuple(given.example.shape)]))
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    if unsupported := _unsupported(error, place, reason):
-        return unsupported
+    kinds = [kind for kind in _UNSUPPORTED if kind in reason.lower()]
+    if kinds or isinstance(error, NotImplementedError):
+        kind = "fake impl" if isinstance(error, NotImplementedError) else kinds[0]
+        return UnknownOperatorError(_UNSUPPORTED[kind].format(place=place, reason=reason))
     if call and isinstance(call.module, nn.Embedding) and given.example.is_floating_point():
         return InputError(
             f"Expected integers for {place}, got floating-point numbers. Pass an example in place "
@@ -41,27 +48,6 @@ def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZo
         f"Expected a model that runs on the meta device, got {type(error).__name__} in {place} "
         f"for an input of shape {got} ({reason}). {remedy}"
     )
-
-
-def _unsupported(error: Exception, place: str, reason: str) -> UnknownOperatorError | None:
-    """Return the error for an operator that cannot be analyzed, if it was one that failed."""
-    if isinstance(error, NotImplementedError) or "fake impl" in reason:
-        return UnknownOperatorError(
-            f"Expected operators that run on the meta device, got one in {place} that does not "
-            f"({reason}). Analyze the model before it is quantized, compiled or exported, and "
-            "give operators of your own a fake kernel (torch.library.register_fake)."
-        )
-    if "nested" in reason.lower():
-        return UnknownOperatorError(
-            f"Nested tensors are not supported: {place} makes one ({reason}). Pad its sequences, "
-            "or analyze a part of the model."
-        )
-    if "flexattention" in reason.lower():
-        return UnknownOperatorError(
-            f"flex_attention is not supported: {place} calls it ({reason}). Replace it by "
-            "torch.nn.functional.scaled_dot_product_attention, which has the same MACs."
-        )
-    return None
 
 
 def _advice(given: Arguments) -> str:

@@ -6,25 +6,21 @@ import weakref
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.errors import AnalysisError
 
-_UNKNOWN_IN_TRAINING = "aten::mkldnn_rnn_layer"
-"""Saves a workspace for the backward pass whose size only the kernel knows."""
+_PAGE = 4096
+"""oneDNN begins each part of a workspace on a page."""
 
 
 class LiveMemory:
     """Counts the bytes of the storages that are alive, as operators make and free them.
 
-    Args:
-        training: Whether the backward pass follows.
-
-    Attributes:
-        bytes: Of all storages that are alive now.
-        peak: The most that `bytes` has been after an operator.
+    `peak` is the most that `bytes` has been after an operator.
     """
 
     def __init__(self, training: bool = False) -> None:
@@ -44,13 +40,11 @@ class LiveMemory:
         """Count what an operator returned.
 
         Raises:
-            AnalysisError: In training, if what it keeps for the backward pass is not known.
+            AnalysisError: In training, if what it saves for the backward pass is not known.
         """
-        if self._training and call.func._schema.name == _UNKNOWN_IN_TRAINING:
-            raise AnalysisError(
-                "The training memory of an LSTM on the CPU depends on its kernel and is not known. "
-                "Ask for training=False."
-            )
+        if self._training and call.name == "mkldnn_rnn_layer":
+            storage = call.out[-1].untyped_storage()  # of a fake tensor, and empty
+            self._count(storage, storage._cdata, lstm_workspace(call))
         self.hold(tensors_of(call.out))
 
     def _count(self, storage: Any, key: int, size: int) -> None:
@@ -60,3 +54,33 @@ class LiveMemory:
 
         self.bytes += size
         self._alive[key] = weakref.ref(storage, free)
+
+
+def lstm_workspace(call: Call) -> int:
+    """Return the bytes that oneDNN's LSTM saves for the backward pass.
+
+    Its parts are gates and outputs of each step, and the states of the layer and of the one below,
+    for one step more: three kinds with padded rows, and two of the cells.
+
+    Source: oneDNN, src/cpu/rnn/rnn_utils.hpp (`get_good_ld`, `set_workspace_sizes`).
+
+    Raises:
+        AnalysisError: It computes in another dtype than float32.
+    """
+    x, size = call.args[0], call["hidden_size"]
+    if x.dtype != torch.float32:
+        raise AnalysisError(
+            f"The training memory of an LSTM is known in float32 only, got {x.dtype}. Ask for "
+            "training=False."
+        )
+    steps, batch, read = x.shape
+    rows, states = steps * batch, 2 * (steps + 1) * batch
+    parts = [rows * _padded(4 * size), rows * _padded(size)]
+    parts += [states * _padded(max(read, size))] * 3 + [states * size] * 2
+    return sum(-(-4 * part // _PAGE) * _PAGE for part in parts)
+
+
+def _padded(size: int) -> int:
+    """Return the length of a row of floats in oneDNN: whole cache lines, not a multiple of 256."""
+    size = -(-size // 16) * 16
+    return size + 16 if size % 256 == 0 else size

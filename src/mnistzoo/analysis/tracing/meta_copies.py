@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+from mnistzoo.analysis.tracing.containers import map_tensors
+
 
 class MetaCopies:
     """Copies of tensors without their values; the same tensor always has the same copy.
@@ -42,15 +44,12 @@ class MetaCopies:
 
     def of(self, value: Any) -> Any:
         """Return a value with its tensors replaced, in containers too."""
-        if isinstance(value, Tensor):
-            if id(value) not in self._copies:
-                self._copies[id(value)] = value, self._copy(value)
-            return self._copies[id(value)][1]
-        if isinstance(value, dict):
-            return {key: self.of(item) for key, item in value.items()}
-        if type(value) in (list, tuple):
-            return type(value)(map(self.of, value))
-        return value
+        return map_tensors(self._copy_of, value)
+
+    def _copy_of(self, tensor: Tensor) -> Tensor:
+        if id(tensor) not in self._copies:
+            self._copies[id(tensor)] = tensor, self._copy(tensor)
+        return self._copies[id(tensor)][1]
 
 
 def _meta_copy(tensor: Tensor) -> Tensor:

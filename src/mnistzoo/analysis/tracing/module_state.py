@@ -7,6 +7,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, filterfalse
+from threading import RLock
 from typing import Any, TypeGuard
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 _CONTAINERS = frozenset([dict, OrderedDict, defaultdict, list, set, deque])
 _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
+_ONE_AT_A_TIME = RLock()
+"""Held while a module is changed: models of two threads may share parts."""
+
 
 @contextmanager
 def preserve_module_state(module: nn.Module) -> Iterator[None]:
@@ -22,8 +26,14 @@ def preserve_module_state(module: nn.Module) -> Iterator[None]:
 
     This restores the attributes of every submodule, including the contents of Python containers,
     the data of parameters and buffers, and the state of PyTorch's random number generator. It does
-    not restore the state of other objects.
+    not restore the state of other objects. Other threads wait here.
     """
+    with _ONE_AT_A_TIME, _restored(module):
+        yield
+
+
+@contextmanager
+def _restored(module: nn.Module) -> Iterator[None]:
     parts = list(module.modules())
     kinds, attributes = [type(part) for part in parts], [part.__dict__ for part in parts]
     saved, tensors = _SavedContainers(attributes), _SavedTensors(attributes)

@@ -8,10 +8,7 @@ from dataclasses import dataclass, field
 from threading import get_ident
 
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_forward_hook,
-    register_module_forward_pre_hook,
-)
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
 from mnistzoo.analysis.algebra.axis_field import AxisField
 from mnistzoo.analysis.algebra.layout import Layout
@@ -19,29 +16,20 @@ from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.row import Row
 from mnistzoo.analysis.tracing.containers import tensors_of
 
+Function = tuple[str, tuple[int, ...], Layout | None, int, int]
+"""Name, shape and layout of the result, MACs, and bytes of the result."""
+
 
 @dataclass(slots=True)
 class ModuleCall:
-    """A call of a module that has not returned yet.
-
-    Attributes:
-        path: The module's path.
-        module: The module.
-        inputs: Its positional arguments.
-        functions: Functions that it called itself and that have no row yet: name, shape, layout,
-            MACs and bytes of the result.
-        macs: Multiply-accumulates of the functions that it called itself.
-        has_inner_calls: Whether it called a module.
-    """
+    """A call of a module that has not returned yet."""
 
     path: str
     module: nn.Module
-    inputs: object
-    functions: list[tuple[str, tuple[int, ...], Layout | None, int, int]] = field(
-        default_factory=list
-    )
-    macs: int = 0
-    has_inner_calls: bool = False
+    inputs: object  # positional arguments
+    functions: list[Function] = field(default_factory=list)  # that it called itself, without a row
+    macs: int = 0  # of the functions that it called itself
+    has_inner_calls: bool = False  # it called a module
 
     @property
     def input_shapes(self) -> list[tuple[int, ...]]:
@@ -60,16 +48,6 @@ class ModuleTracker:
         root: The model.
         layout_of: Function from a tensor to its layout. `None` if it does not depend on the input.
         batch_size: Number of inputs in the batch. Rows are for one of them.
-
-    Attributes:
-        stack: Calls that have not returned, outermost first. After an error: where it was raised.
-        rows: One per call of a layer, and one per function that a module with inner layers calls
-            itself.
-        paths: Path of each module by its id. The first one if there are several.
-        aliases: For each path, the first one of its module.
-        parts: The module at each path.
-        outputs: For each path, the layout of what the module's last call returned.
-        blocks: For each module that called inner ones, by path: its last call as a row.
     """
 
     def __init__(
@@ -78,15 +56,15 @@ class ModuleTracker:
         self.layout_of = layout_of
         self.batch_size = batch_size
         everywhere = list(root.named_modules(remove_duplicate=False))
-        self.paths: dict[int, str] = {}
+        self.parts = dict(everywhere)
+        self.paths: dict[int, str] = {}  # by id: the first one, if a module has several
         for path, module in everywhere:
             self.paths.setdefault(id(module), path)
         self.aliases = {path: self.paths[id(module)] for path, module in everywhere}
-        self.parts = dict(everywhere)
-        self.stack: list[ModuleCall] = []
+        self.stack: list[ModuleCall] = []  # outermost first; after an error: where it was raised
         self.rows: list[Row] = []
-        self.outputs: dict[str, Layout | None] = {}
-        self.blocks: dict[str, Row] = {}
+        self.outputs: dict[str, Layout | None] = {}  # of the last calls, by path
+        self.blocks: dict[str, Row] = {}  # the last calls of modules that called inner ones
         self._counted: set[int] = set()
         self._fields: dict[Layout | tuple[AxisField, ...], ReceptiveField] = {}
 

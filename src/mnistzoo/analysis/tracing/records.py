@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -16,34 +16,18 @@ from mnistzoo.errors import AnalysisError
 
 @dataclass(slots=True, eq=False)
 class TensorRecord:
-    """The record of one tensor in a trace.
+    """The record of one tensor in a trace."""
 
-    Attributes:
-        tensor: The tensor that the model holds.
-        is_meta: Whether its values are unknown, and operators run on it on the meta device.
-        memory: Its memory, which its views share.
-        copy: Function that returns a writable copy of a tensor that came from outside.
-        layout: Its layout. `None` if it does not depend on the input.
-        view: The call that made it a view of another tensor.
-        storage: Number of the memory that it had when it was recorded.
-        seen_writes: How many of the writes to its memory its layout accounts for.
-    """
-
-    tensor: Tensor
-    is_meta: bool
-    memory: Memory
-    copy: Callable[[TensorRecord], Tensor] | None = None
-    layout: Layout | None = None
-    view: View | None = None
-    storage: int = 0
-    seen_writes: int = 0
+    tensor: Tensor  # the one that the model holds
+    is_meta: bool  # its values are unknown, and operators run on it on the meta device
+    memory: Memory  # which its views share
+    storage: int  # number of the memory that it had when it was recorded
+    seen_writes: int  # how many of the writes to its memory its layout accounts for
+    layout: Layout | None = None  # `None` if it does not depend on the input
+    view: View | None = None  # the call that made it a view of another tensor
+    copy: Callable[[TensorRecord], Tensor] | None = None  # for a tensor that came from outside
     _value: Tensor | None = None
     _meta: Tensor | None = None
-    _extent: range | None = None
-
-    def __post_init__(self) -> None:
-        self.storage = storage_id(self.tensor)
-        self.seen_writes = len(self.memory.writes)
 
     @property
     def value(self) -> Tensor:
@@ -72,11 +56,14 @@ class TensorRecord:
     @property
     def extent(self) -> range:
         """Where in its storage the tensor begins and ends, in elements."""
-        if self._extent is None:
-            start = self.tensor.storage_offset()
-            steps = zip(self.tensor.shape, self.tensor.stride(), strict=True)
-            self._extent = range(start, start + sum((n - 1) * step for n, step in steps) + 1)
-        return self._extent
+        start = self.tensor.storage_offset()
+        steps = zip(self.tensor.shape, self.tensor.stride(), strict=True)
+        return range(start, start + sum([(n - 1) * step for n, step in steps]) + 1)
+
+    def overlaps(self, extents: Iterable[range]) -> bool:
+        """Return whether any of some parts of its memory has an element of the tensor."""
+        own = self.extent
+        return any(part.start < own.stop and own.start < part.stop for part in extents)
 
     def forget_value(self) -> None:
         """Replace the value by its copy on the meta device."""
@@ -88,55 +75,30 @@ class TensorRecord:
         Raises:
             AnalysisError: A rule returned a layout that does not fit the tensor.
         """
-        shape = tuple(self.tensor.shape)
-        if layout is not None and (layout.shape != shape or not layout.is_valid()):
+        if layout is not None and not layout.fits(self.tensor.shape):
+            shape = tuple(self.tensor.shape)
             raise AnalysisError(f"Expected a layout of shape {shape}, got {layout.dims}.")
         self.layout = layout
+
+    def become_view(self, view: View) -> None:
+        """Note that the tensor, whose geometry has changed, is a view of what it was."""
+        self.view, self._meta = view, None
 
 
 @dataclass(slots=True, eq=False)
 class Memory:
-    """The memory of a tensor and of its views.
-
-    Attributes:
-        records: The records of all tensors in it, oldest first.
-        writes: All writes to it, oldest first.
-    """
+    """The memory of a tensor and of its views, oldest records and writes first."""
 
     records: list[TensorRecord] = field(default_factory=list)
-    writes: list[MemoryWrite] = field(default_factory=list)
-
-
-class MemoryWrite(NamedTuple):
-    """A write to memory.
-
-    Attributes:
-        extent: Where it begins and ends, in elements.
-        updated: Ids of the records that account for it already.
-    """
-
-    extent: range
-    updated: frozenset[int]
-
-    def concerns(self, record: TensorRecord) -> bool:
-        """Return whether it may have changed what a tensor reads."""
-        one, other = self.extent, record.extent
-        overlaps = one.start < other.stop and other.start < one.stop
-        return overlaps and id(record) not in self.updated
+    writes: list[range] = field(default_factory=list)  # where each began and ended, in elements
 
 
 class View(NamedTuple):
-    """The call that made a view.
+    """The call that made a view."""
 
-    Attributes:
-        base: The record of the tensor that it is a view of.
-        call: The call that made it.
-        number: Its number among the results of the call.
-    """
-
-    base: TensorRecord
+    base: TensorRecord  # what it is a view of
     call: Call
-    number: int
+    number: int  # among the results of the call
 
 
 def storage_id(tensor: Tensor) -> int:

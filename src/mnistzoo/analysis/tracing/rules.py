@@ -6,15 +6,14 @@ from torch import Tensor
 
 from mnistzoo.analysis.algebra.joins import expand
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, apply_rule, constant, elementwise
-from mnistzoo.analysis.operators.registry import find_operator
+from mnistzoo.analysis.operators.base import Call, Layouts, Rule, constant, elementwise
 from mnistzoo.analysis.tracing.containers import tensors_of
-from mnistzoo.errors import UnknownOperatorError
+from mnistzoo.errors import AnalysisError, MnistZooError, UnknownOperatorError
 
 
 def layouts_of(call: Call) -> list[Layout | None]:
     """Return the layout of each result, by the operator's rule."""
-    made, operator = tensors_of(call.out), find_operator(call.func)
+    made, operator = tensors_of(call.out), call.overload.operator
     if not made:
         return []
     rule = operator.rule if operator else None
@@ -24,10 +23,32 @@ def layouts_of(call: Call) -> list[Layout | None]:
         raise UnknownOperatorError(
             "It has no rule. Register one: mnistzoo.analysis.register_operator."
         )
-    layouts = apply_rule(rule, call, len(made))
-    if isinstance(layouts, list):
-        return layouts
-    return [layouts, *(_further_result(layouts, made[0], tensor) for tensor in made[1:])]
+    layouts = _apply(rule, call)
+    if not isinstance(layouts, list):
+        return [layouts, *(_further_result(layouts, made[0], tensor) for tensor in made[1:])]
+    if len(layouts) != len(made):
+        raise AnalysisError(f"Expected its rule to return {len(made)} layouts, got {len(layouts)}.")
+    return layouts
+
+
+def _apply(rule: Rule, call: Call) -> Layouts:
+    """Return what a rule returns for a call.
+
+    Raises:
+        AnalysisError: The rule fails, or does not return layouts.
+    """
+    try:
+        layouts = rule(call)
+    except MnistZooError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise AnalysisError(f"Its rule failed ({reason}). Fix the rule.") from error
+    found = layouts if isinstance(layouts, list) else [layouts]
+    kinds = sorted({type(x).__name__ for x in found if not isinstance(x, Layout | None)})
+    if kinds:
+        raise AnalysisError(f"Expected its rule to return a Layout, got {', '.join(kinds)}.")
+    return layouts
 
 
 def _further_result(layout: Layout | None, first: Tensor, other: Tensor) -> Layout | None:

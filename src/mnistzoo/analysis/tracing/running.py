@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,16 +10,16 @@ from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.tracing.constants import META
-from mnistzoo.analysis.tracing.containers import PLAIN
+from mnistzoo.analysis.tracing.containers import map_tensors, tensors_of
 
 
 def run_on(call: Call, tensors: Sequence[Tensor], device: torch.device) -> Any:
     """Run an operator with the tensors among its arguments replaced, in their order."""
     rest = iter(tensors)
-    args, kwargs = _replaced(call.args, rest), _replaced(call.kwargs, rest)
+    args, kwargs = map_tensors(lambda _: next(rest), (call.args, call.kwargs))
     if "device" in kwargs:
         kwargs["device"] = device
-    return call.func(*args, **kwargs)
+    return call.overload.func(*args, **kwargs)
 
 
 def run_on_meta(call: Call, tensors: Sequence[Tensor]) -> Any:
@@ -30,13 +30,7 @@ def run_on_meta(call: Call, tensors: Sequence[Tensor]) -> Any:
         return None
 
 
-def _replaced(value: Any, tensors: Iterator[Tensor]) -> Any:
-    if type(value) in PLAIN:
-        return value
-    if isinstance(value, Tensor):
-        return next(tensors)
-    if isinstance(value, dict):
-        return {key: _replaced(item, tensors) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)([_replaced(item, tensors) for item in value])
-    return value
+def written_tensors(call: Call) -> list[Tensor]:
+    """Return the tensors that a call writes to."""
+    written = call.overload.written
+    return tensors_of([call[name] for name in written]) if written else []

@@ -8,18 +8,13 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, meta_copy
+from mnistzoo.analysis.operators.base import Call, Write, meta_copy
+from mnistzoo.analysis.operators.registry import describe
 from mnistzoo.analysis.tracing.constants import CPU, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
-from mnistzoo.analysis.tracing.records import (
-    Memory,
-    TensorRecord,
-    View,
-    renamed,
-    storage_id,
-)
+from mnistzoo.analysis.tracing.records import Memory, TensorRecord, View, renamed, storage_id
 from mnistzoo.analysis.tracing.rules import layouts_of
-from mnistzoo.errors import AnalysisError
+from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
 
 class TensorRecords:
@@ -70,11 +65,13 @@ class TensorRecords:
 
     def refresh(self, record: TensorRecord) -> TensorRecord:
         """Update a view after writes to its memory, and return it."""
-        writes = record.memory.writes[record.seen_writes :]
-        record.seen_writes += len(writes)
-        if record.view and writes:
+        writes = record.memory.writes
+        if record.seen_writes == len(writes):
+            return record
+        unseen, record.seen_writes = writes[record.seen_writes :], len(writes)
+        if record.view:
             base = self.refresh(record.view.base)
-            if base.layout is not None and any(write.concerns(record) for write in writes):
+            if base.layout is not None and record.overlaps(unseen):
                 self.forget_values(record)
                 record.set_layout(layouts_of(record.view.call)[record.view.number])
         return record
@@ -86,9 +83,9 @@ class TensorRecords:
             return record
         if tensor.is_meta:
             return self.result(tensor)
-        memory = Memory()
-        record = TensorRecord(tensor, not self.policy.keeps(tensor), memory, self._copy)
-        memory.records.append(record)
+        is_meta, storage = not self.policy.keeps(tensor), storage_id(tensor)
+        record = TensorRecord(tensor, is_meta, Memory(), storage, 0, copy=self._copy)
+        record.memory.records.append(record)
         self._records[id(tensor)] = record
         self._alive.append(tensor)
         return record
@@ -115,15 +112,40 @@ class TensorRecords:
             other.view = renamed(other.view, record, alias, before)
         return before
 
-    def make_view(self, record: TensorRecord, view: View) -> None:
-        """Make a tensor, whose geometry has changed, a view of another."""
-        record.view, record._extent, record._meta = view, None, None
-
     def forget_values(self, record: TensorRecord) -> None:
         """Move a tensor to the meta device because its values are no longer known."""
         if not record.is_meta:
             record.forget_value()
-            self._register(record, record.value)
+            self._register(record, record.value, storage_id(record.value))
+
+    def note_write(self, target: TensorRecord) -> None:
+        """Update the layouts of the tensors that one written to is a view of.
+
+        Other views of the same memory are updated when they are read.
+
+        Args:
+            target: The tensor that was written to, with its new layout.
+
+        Raises:
+            UnknownOperatorError: Writing through views of this kind is not supported.
+        """
+        updated, layout = [target], target.layout
+        while (view := updated[-1].view) is not None:
+            base = self.refresh(view.base)
+            if layout is not None:
+                operator = view.call.overload.operator
+                if operator is None or operator.write is None:
+                    raise UnknownOperatorError(
+                        f"Writing through a view made by {view.call.overload.func} is not "
+                        "supported. Write to the tensor itself, or to a slice."
+                    )
+                layout = operator.write(Write(view.call, view.number, layout, base.layout))
+                self.forget_values(base)
+                base.set_layout(layout)
+            updated.append(base)
+        target.memory.writes.append(target.extent)
+        for record in updated:
+            record.seen_writes = len(target.memory.writes)
 
     def _recognize(self, tensor: Tensor) -> TensorRecord | None:
         """Record a tensor that an operator did not make as a view of the one it equals.
@@ -137,7 +159,7 @@ class TensorRecords:
         shared = [self.refresh(x) for x in memory.records if storage_id(x.value) == storage]
         for base in reversed(shared):
             if _geometry(base.value) == _geometry(tensor):
-                args, alias = (base.tensor,), torch.ops.aten.alias.default
+                args, alias = (base.tensor,), describe(torch.ops.aten.alias.default)
                 call = Call(alias, args, {}, tensor, [*args], self.layout_of, self.value_of)
                 return self._add(tensor, View(base, call, 0), base.layout)
         if any(record.layout for record in shared):
@@ -151,24 +173,26 @@ class TensorRecords:
         self, tensor: Tensor, view: View | None = None, layout: Layout | None = None
     ) -> TensorRecord:
         """Record a tensor that is its own value."""
-        memory = view.base.memory if view else self._memories.get(storage_id(tensor)) or Memory()
-        record = TensorRecord(tensor, tensor.is_meta, memory, None, layout, view)
+        storage = storage_id(tensor)
+        memory = view.base.memory if view else self._memories.get(storage) or Memory()
+        seen = len(memory.writes)
+        record = TensorRecord(tensor, tensor.is_meta, memory, storage, seen, layout, view)
         memory.records.append(record)
-        self._register(record, tensor)
+        self._register(record, tensor, storage)
         return record
 
     def _copy(self, record: TensorRecord) -> Tensor:
         """Return a writable copy of a tensor that came from outside."""
         tensor = record.tensor
         copied = meta_copy(tensor) if record.is_meta else tensor.to(CPU, copy=True)
-        self._register(record, copied)
+        self._register(record, copied, storage_id(copied))
         return copied
 
-    def _register(self, record: TensorRecord, value: Tensor) -> None:
+    def _register(self, record: TensorRecord, value: Tensor, storage: int) -> None:
         """Index a record by a tensor that operators run on, and by its memory."""
         self._records[id(value)] = record
         self._alive.append(value)
-        self._memories[storage_id(value)] = record.memory
+        self._memories[storage] = record.memory
 
 
 def _geometry(tensor: Tensor) -> tuple[object, ...]:

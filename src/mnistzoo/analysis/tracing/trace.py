@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.row import Row
-from mnistzoo.analysis.tracing.arguments import Arguments, read_arguments
+from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.constants import ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
-from mnistzoo.analysis.tracing.inputs import (
-    check_module,
-    check_traceable,
-    is_lazy_module,
-)
+from mnistzoo.analysis.tracing.inputs import check_traceable, is_lazy_module
 from mnistzoo.analysis.tracing.meta_copies import MetaCopies
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
 from mnistzoo.analysis.tracing.modules import ModuleTracker
@@ -40,27 +36,14 @@ _no_autocast = torch._C._DisableAutocast
 
 @dataclass(frozen=True)
 class Trace:
-    """The result of one pass.
+    """The result of one pass."""
 
-    Attributes:
-        input_shape: Shape of one input, without the batch.
-        rows: Rows of the table.
-        outputs: For each path, the layout of what the module returned last. "" is the model.
-        last_map: Layout of the last tensor with more than one unit along an axis.
-        paths: For each path, the one that rows and `outputs` have. They differ for a module that is
-            in a model twice.
-        stopped_at: The operator that needed values, and the layer that called it; `None` if the
-            model returned.
-        blocks: A row for each module with inner modules, by path: its last call.
-    """
-
-    input_shape: tuple[int, ...]
-    rows: tuple[Row, ...]
-    outputs: dict[str, Layout | None]
-    last_map: Layout | None
-    paths: dict[str, str]
-    stopped_at: str | None
-    blocks: dict[str, Row]
+    rows: tuple[Row, ...]  # of the table
+    outputs: dict[str, Layout | None]  # what modules returned last, by path; "" is the model
+    last_map: Layout | None  # of the last tensor with more than one unit along an axis
+    paths: dict[str, str]  # the paths that rows have; others if a module is in a model twice
+    stopped_at: str | None  # the operator that needed values, and the layer that called it
+    blocks: dict[str, Row]  # the last calls of modules with inner modules, by path
 
     def layout(self, layer: str | None) -> Layout:
         """Return the layout of a layer's output, or of the last feature map.
@@ -76,9 +59,9 @@ class Trace:
         layout = self.outputs.get(path)
         if layout is None:
             what = "is not called" if path not in self.outputs else "does not depend on the input"
+            until = f" before {self.stopped_at}, which needs values" if self.stopped_at else ""
             raise AnalysisError(
-                f"The layer {layer!r} {what}{self._until()}. Name another; mnistzoo.analyze lists "
-                "them."
+                f"The layer {layer!r} {what}{until}. Name another; mnistzoo.analyze lists them."
             )
         return layout
 
@@ -94,9 +77,6 @@ class Trace:
             )
         return self.last_map
 
-    def _until(self) -> str:
-        return f" before {self.stopped_at}, which needs values" if self.stopped_at else ""
-
     def _path(self, layer: object) -> str:
         paths = [path for path in self.paths if path]
         if not isinstance(layer, str):
@@ -111,24 +91,15 @@ class Trace:
 
 
 @torch.inference_mode(False)  # inside, composite operators would arrive whole
-def trace(module: nn.Module, *inputs: Any, **options: Any) -> Trace:
-    """Send inputs without values through a module, which is left as it was.
-
-    The arguments are those of `mnistzoo.analyze` and `read_arguments`.
+def trace(module: nn.Module, given: Arguments) -> Trace:
+    """Send arguments without values through a module, which is left as it was.
 
     Raises:
-        InputError: The inputs are not valid, or the model refuses them.
-        UnknownNameError: There is no input `of`.
+        InputError: The model refuses the inputs.
         UnknownOperatorError: An operator has no rule.
         AnalysisError: The model cannot be traced.
     """
-    return trace_call(module, read_arguments(module, *inputs, **options))
-
-
-@torch.inference_mode(False)
-def trace_call(module: nn.Module, given: Arguments) -> Trace:
-    """Send arguments without values through a module, as `trace` does."""
-    parts = list(check_module(module).modules())
+    parts = list(module.modules())
     check_traceable(module, parts)
     if is_lazy_module(parts):
         return _pass(module, given, floats_on_meta=True)
@@ -166,7 +137,7 @@ def _pass(module: nn.Module, given: Arguments, floats_on_meta: bool = False) -> 
                 raise
             except Exception as error:
                 raise explain(error, calls, given) from error
-        return _result(calls, tracer, given.shape, stopped_at)
+        return _result(calls, tracer, stopped_at)
 
 
 def _keep_output(calls: ModuleTracker, output: object) -> None:
@@ -189,9 +160,22 @@ def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> It
         tracer.reporting_to(calls),
         torch.no_grad(),
         _no_autocast(),
+        _collection_paused(),
         tracer,
     ):
         yield
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Pause garbage collection, which would look at thousands of records that are all in use."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager
@@ -205,9 +189,7 @@ def unfused_attention() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(was_enabled)
 
 
-def _result(
-    calls: ModuleTracker, tracer: LayoutTracer, shape: tuple[int, ...], stopped_at: str | None
-) -> Trace:
+def _result(calls: ModuleTracker, tracer: LayoutTracer, stopped_at: str | None) -> Trace:
     """Return what a pass recorded, while the module is as it ran."""
     root = calls.outputs.get("")
     last_map = root if root is not None and root.axes() else tracer.last_map
@@ -218,4 +200,4 @@ def _result(
         if part._modules and path not in calls.blocks
     }
     blocks = uncalled | calls.blocks
-    return Trace(shape, rows, calls.outputs, last_map, calls.aliases, stopped_at, blocks)
+    return Trace(rows, calls.outputs, last_map, calls.aliases, stopped_at, blocks)

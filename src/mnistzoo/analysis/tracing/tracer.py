@@ -12,22 +12,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.algebra.layout import Layout
-from mnistzoo.analysis.operators.base import Call, Operator
+from mnistzoo.analysis.operators.base import Call, Operator, Overload
 from mnistzoo.analysis.operators.fakes import is_filled_float
-from mnistzoo.analysis.operators.registry import find_operator
-from mnistzoo.analysis.tracing.aliasing import propagate_write
+from mnistzoo.analysis.operators.registry import describe
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.analysis.tracing.records import TensorRecord, View
 from mnistzoo.analysis.tracing.rules import layouts_of
-from mnistzoo.analysis.tracing.running import run_on, run_on_meta
-from mnistzoo.analysis.tracing.schema import (
-    changes_geometry,
-    is_composite,
-    schema_of,
-    written_tensors,
-)
+from mnistzoo.analysis.tracing.running import run_on, run_on_meta, written_tensors
 from mnistzoo.analysis.tracing.tensors import TensorRecords
 from mnistzoo.errors import AnalysisError, UnknownOperatorError, ValuesNeededError
 
@@ -74,57 +67,56 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run one operator, and follow what it does."""
-        kwargs = kwargs or {}
-        if find_operator(func) is None and is_composite(func):
+        kwargs, overload = kwargs or {}, describe(func)
+        if overload.operator is None and _is_composite(func):
             with self:  # in `torch.inference_mode` only
                 return func.decompose(*args, **kwargs)
         try:
-            return self._step(func, args, kwargs)
+            return self._step(overload, args, kwargs)
         except (AnalysisError, UnknownOperatorError) as error:
             place = f"{func} in {self._place()}"
             if isinstance(error, ValuesNeededError):
                 self.stopped_at = place
             raise type(error)(f"Cannot follow {place}. {error}") from error
 
-    def _step(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        schema = schema_of(func)
-        if schema.name == "aten::lift_fresh":  # a literal, which nothing else holds
+    def _step(self, overload: Overload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if overload.name == "aten::lift_fresh":  # a literal, which nothing else holds
             self.tensors.result(args[0])
-        if schema.name in ("aten::index", "aten::index_put"):
+        if overload.name in ("aten::index", "aten::index_put"):
             args = (args[0], self._without_masks(args[1]), *args[2:])
-        call = self._call(func, args, kwargs, tensors_of([args, kwargs]))
+        call = self._call(overload, args, kwargs, tensors_of([*args, *kwargs.values()]))
         records = [self.tensors.argument(tensor) for tensor in call.tensors]
-        if schema.in_place_view and changes_geometry(func):
-            return self._change_geometry(func, args, kwargs)
+        if overload.in_place_view and overload.operator and overload.operator.write:
+            return self._change_geometry(call)
         out = call.out = self._run(call, records)
-        if schema.writes_unreturned:
+        if overload.writes_unreturned:
             call.out = [*tensors_of(out), *written_tensors(call)]
-        if schema.is_view:
+        if overload.is_view:
             self.tensors.add_views(call)
-        if any(record.layout is not None for record in records):
+        if [record for record in records if record.layout is not None]:
             self._follow(call)
         else:
             self._add_constants(call)
         return out
 
-    def _change_geometry(self, func: Any, args: Any, kwargs: dict[str, Any]) -> Tensor:
+    def _change_geometry(self, call: Call) -> Tensor:
         """Run an operator such as `transpose_`: the tensor becomes a view of what it was."""
-        record = self.tensors.argument(args[0])
+        record = self.tensors.argument(call.args[0])
         before = self.tensors.keep_geometry(record)
         for tensor in {id(x): x for x in (record.tensor, record.value)}.values():
-            func(tensor, *args[1:], **kwargs)
-        args, out = (before.tensor, *args[1:]), record.tensor
-        call = self._call(func, args, kwargs, [before.tensor], out)
-        self.tensors.make_view(record, View(before, call, 0))
+            call.overload.func(tensor, *call.args[1:], **call.kwargs)
+        args, out = (before.tensor, *call.args[1:]), record.tensor
+        call = self._call(call.overload, args, call.kwargs, [before.tensor], out)
+        record.become_view(View(before, call, 0))
         if record.layout is not None:
             record.set_layout(layouts_of(call)[0])
         return out
 
     def _call(
-        self, func: Any, args: Any, kwargs: dict[str, Any], tensors: list[Tensor], out: Any = None
+        self, overload: Overload, args: Any, kwargs: Any, tensors: list[Tensor], out: Any = None
     ) -> Call:
         known = self.tensors
-        return Call(func, args, kwargs, out, tensors, known.layout_of, known.value_of)
+        return Call(overload, args, kwargs, out, tensors, known.layout_of, known.value_of)
 
     def _without_masks(self, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
         """Return indices with each mask whose values are known replaced by its positions."""
@@ -139,9 +131,9 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
     def _run(self, call: Call, records: list[TensorRecord]) -> Any:
         """Return the operator's result, on the meta device if any argument is there."""
-        schema, operator = schema_of(call.func), find_operator(call.func)
-        if schema.is_random or any(record.is_meta for record in records):
-            _refuse_values(schema.name, operator, records)
+        operator = call.overload.operator
+        if call.overload.is_random or [record for record in records if record.is_meta]:
+            _refuse_values(call.overload.name, operator, records)
             for tensor in written_tensors(call):
                 self.tensors.forget_values(self.tensors.argument(tensor))
             made = _run_fake(call, operator, records)
@@ -158,8 +150,8 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             size = call.args[0] if call.args else None
             is_small = isinstance(size, list) and prod(size) <= SAFE_ELEMENTS
             return self.tensors.policy.floats_on_meta or not is_small
-        schema = schema_of(call.func)
-        if schema.is_view or schema.written or (operator and operator.needs_values):
+        overload = call.overload
+        if overload.is_view or overload.written or (operator and operator.needs_values):
             return False
         return any(tensor.numel() > SAFE_ELEMENTS for tensor in call.tensors)
 
@@ -173,7 +165,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
             self.last_map = first
         self._add_row(call, first)
         for tensor in written_tensors(call):
-            propagate_write(self.tensors, self.tensors.argument(tensor))
+            self.tensors.note_write(self.tensors.argument(tensor))
 
     def _add_constants(self, call: Call) -> None:
         """Record results that do not depend on the input."""
@@ -184,16 +176,21 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
     def _add_row(self, call: Call, layout: Layout | None) -> None:
         """Add a row for a function that is listed or multiplies."""
-        operator = find_operator(call.func)
+        operator = call.overload.operator
         if operator is None or self._calls is None:
             return
         macs = operator.count_macs(call)
         if macs or (layout and operator.listed):
-            name = schema_of(call.func).name.partition("::")[2].removesuffix("_with_indices")
+            name = call.name.removesuffix("_with_indices")
             self._calls.add_function(name, call.result, layout, macs)
 
     def _place(self) -> str:
         return str(self._calls.stack[-1]) if self._calls and self._calls.stack else "the model"
+
+
+def _is_composite(func: Any) -> bool:
+    """Return whether an operator is composed of others."""
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
 def _refuse_values(name: str, operator: Operator | None, records: list[TensorRecord]) -> None:
@@ -210,7 +207,7 @@ def _run_fake(call: Call, operator: Operator | None, records: list[TensorRecord]
     """Return an operator's result by its own fake, or `None` if that does not cover the call."""
     if operator is None or operator.fake is None or not is_filled_float(call.args):
         return None
-    written = schema_of(call.func).written
+    written = call.overload.written
     made = None if "out" in written else operator.fake(*call.args, **call.kwargs)
     if made is None or not written:
         return made

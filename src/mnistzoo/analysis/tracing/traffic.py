@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 
 from mnistzoo.analysis.operators.base import Call
-from mnistzoo.analysis.operators.registry import find_operator
 from mnistzoo.analysis.roofline import Operation
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleCall
-from mnistzoo.analysis.tracing.schema import schema_of, written_tensors
+from mnistzoo.analysis.tracing.running import written_tensors
 
 _OVERWRITES = {"aten::copy", "aten::fill", "aten::zero", "aten::uniform", "aten::normal"}
 """Operators that write to their first argument without reading it."""
@@ -47,7 +46,7 @@ class Operations:
 
 
 def _macs(call: Call) -> int:
-    operator = find_operator(call.func)
+    operator = call.overload.operator
     if operator and operator.macs:
         return operator.macs(call)
     if call.name == "_scaled_dot_product_flash_attention_for_cpu":
@@ -63,9 +62,8 @@ def _macs(call: Call) -> int:
 
 def _bytes(call: Call) -> int:
     """Return what a call moves at least."""
-    returned, schema = tensors_of(call.out), schema_of(call.func)
-    name = schema.name
-    if schema.is_view or not returned or name.startswith(("aten::empty", "aten::new_empty")):
+    returned, name = tensors_of(call.out), call.overload.name
+    if call.overload.is_view or not returned or name.startswith(("aten::empty", "aten::new_empty")):
         return 0
     written = {id(x): x for x in (*returned, *written_tensors(call))}
     read = {id(x): x for x in call.tensors}

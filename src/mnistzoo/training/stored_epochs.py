@@ -1,0 +1,86 @@
+"""Epochs of augmented images with their teacher's logits, kept on disk and repeated.
+
+A teacher's forward pass costs as much as a student's step. Over hundreds of epochs it is saved by
+repeating a few dozen of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD
+from mnistzoo.errors import FileReadError
+from mnistzoo.files import read_bytes, write_bytes
+from mnistzoo.images.transforms import normalize
+from mnistzoo.training.augmentation import affine_maps, warp
+from mnistzoo.training.distributed import rank
+from mnistzoo.training.folder import EPOCHS, damaged
+from mnistzoo.training.state import TrainingState
+
+BLOCK = 250
+"""Images that the teacher reads at once."""
+
+MAX_BYTES = 2**32
+"""Larger files are not read."""
+
+
+class StoredEpoch(NamedTuple):
+    """One pass over the training images, in their order.
+
+    Attributes:
+        images: Augmented, uint8, shape `(N, 28, 28)`.
+        teacher_logits: Those of the teacher for them, float32, shape `(N, classes)`.
+    """
+
+    images: Tensor
+    teacher_logits: Tensor
+
+
+def load_epoch(folder: Path, state: TrainingState) -> StoredEpoch:
+    """Return the stored epoch that a run's current epoch repeats; make and store it if it is new.
+
+    Args:
+        folder: The run's folder. Under `torchrun`, rank 0 writes into it.
+        state: A state whose recipe has `stored_epochs`.
+
+    Raises:
+        TrainingError: The stored file is damaged.
+        FileWriteError: The folder cannot be written.
+    """
+    number = state.epoch % state.recipe.stored_epochs
+    path = folder / EPOCHS / f"{number}.safetensors"
+    try:
+        data = read_bytes(path, limit=MAX_BYTES)
+    except FileReadError:
+        made = _make_epoch(state, number)
+        if rank() == 0:
+            write_bytes(path, save(made._asdict()))
+        return made
+    try:
+        epoch = StoredEpoch(**load(data))
+    except (SafetensorError, TypeError) as error:
+        raise damaged(folder, f"{EPOCHS}/{path.name}") from error
+    if any(len(tensor) != len(state.images) for tensor in epoch):
+        raise damaged(folder, f"{EPOCHS}/{path.name}")
+    return StoredEpoch(*(tensor.to(state.device) for tensor in epoch))
+
+
+@torch.no_grad()
+def _make_epoch(state: TrainingState, number: int) -> StoredEpoch:
+    """Augment all training images, and run the teacher on what an 8-bit file keeps of them."""
+    generator = state.epoch_generator(number)
+    images: list[Tensor] = []
+    logits: list[Tensor] = []
+    for block in torch.split(state.images, BLOCK):
+        maps = affine_maps(len(block), INPUT_SHAPE[-1], state.recipe.augmentation, generator)
+        warped = warp(normalize(block), maps.to(state.device)).squeeze(1)
+        kept = warped.mul_(STD).add_(MEAN).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        images.append(kept)
+        logits.append(state.teacher_logits(normalize(kept)))
+    return StoredEpoch(torch.cat(images), torch.cat(logits))
