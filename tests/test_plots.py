@@ -2,6 +2,8 @@
 
 import json
 import sys
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import combinations
 from statistics import stdev
 
@@ -23,6 +25,9 @@ from mnistzoo.training.recipes import RECIPES
 from samples import result
 
 pytest.importorskip("matplotlib", reason="an extra of the package")
+
+from matplotlib.font_manager import findfont
+from matplotlib.text import Text
 
 from mnistzoo import plots
 from mnistzoo.plots import style
@@ -320,6 +325,30 @@ def test_a_title_of_errors_is_no_formula(evaluated, tmp_path):
     assert figure.get_suptitle().startswith("runs/$^_$: ")
 
 
+@pytest.mark.parametrize("character", ["\u65e5", "\ud55c", "\u3042", "\U00013000"])
+def test_class_names_in_any_script(evaluated, tmp_path, character):
+    """Characters that the font lacks come from one that has them; without one, matplotlib warns."""
+    from mnistzoo.plots.legible import characters_of, font_with
+
+    evaluation = replace(evaluated[0], classes=(character * 2, *"123456789"))
+    figure, font = plots.confusion(evaluation), font_with(character)
+    missing = nullcontext() if font else pytest.warns(UserWarning, match="missing from font")
+    with missing:
+        plots.save(figure, tmp_path / "figure.png", {})
+    label = figure.axes[0].get_yticklabels()[0]
+    assert label.get_text() == character * 2
+    if font:
+        assert label.get_fontfamily()[-1] == font
+        assert character in characters_of(findfont(font))
+
+
+def test_a_font_for_no_text_is_not_asked_for(evaluated, tmp_path):
+    """Text that the font has keeps its font."""
+    figure = plots.confusion(evaluated[0])
+    plots.save(figure, tmp_path / "figure.png", {})
+    assert {tuple(text.get_fontfamily()) for text in figure.findobj(Text)} == {("sans-serif",)}
+
+
 @pytest.mark.parametrize("name", ["figure", "figure.xyz"])
 def test_a_figure_needs_a_known_suffix(evaluated, tmp_path, name):
     """Paths are strings or path objects, and other formats are refused."""
@@ -346,5 +375,6 @@ def test_a_loss_of_zero_does_not_vanish():
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     """Drawing without matplotlib says what to install."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "mnistzoo.plots.legible", raising=False)
     with pytest.raises(MissingExtraError, match=r"mnistzoo\[plot\]"):
         plots.curves(RUNS)

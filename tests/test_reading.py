@@ -1,6 +1,7 @@
 """Pages are read line by line: what touches is split, and what is not a digit is left out."""
 
 from difflib import SequenceMatcher
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from mnistzoo.errors import WeightsError
 from mnistzoo.images import detector
 from mnistzoo.images.detector import digit_log_odds
 from mnistzoo.images.preprocessing import to_mnist
-from mnistzoo.images.splitting import find_seams
+from mnistzoo.images.seams import find_seams
 from mnistzoo.inference import load_model
 
 HELD_OUT = slice(51_000, 60_000)
@@ -121,6 +122,34 @@ def test_lines_of_digits_are_read(model, digits):
         right += sum(block.size for block in blocks)
         total += len(text)
     assert right / total >= 0.8
+
+
+def test_touching_digits_are_split(model, digits):
+    """Of ten pairs that overlap by two of MNIST's pixels, eight are read as both digits."""
+    read = 0
+    for index in range(0, 20, 2):
+        one, other = (image[:, image.any(0)] for image in digits[0][index : index + 2])
+        page = np.zeros((48, one.shape[1] + other.shape[1] + 18), np.uint8)
+        page[10:38, 10 : 10 + one.shape[1]] = one
+        beside = page[10:38, 8 + one.shape[1] :][:, : other.shape[1]]
+        np.maximum(beside, other, out=beside)
+        large = Image.fromarray(255 - page).resize((3 * page.shape[1], 3 * page.shape[0]))
+        read += model.read(large).text == "".join(map(str, digits[1][index : index + 2]))
+    assert read >= 8
+
+
+def test_seams_divide_the_foreground_differently():
+    """No two seams have nearly the same foreground on their left, and they are in order."""
+    page = Image.new("L", (150, 100))
+    ImageDraw.Draw(page).ellipse((5, 5, 75, 95), outline=255, width=12)
+    ImageDraw.Draw(page).ellipse((70, 5, 145, 95), outline=255, width=12)
+    mask = np.asarray(page) > 127
+    left = [np.arange(150) < seam[:, None] for seam in find_seams(mask)]
+    shares = [np.count_nonzero(mask & part) / mask.sum() for part in left]
+    assert shares == sorted(shares)
+    assert min(abs(share - 0.5) for share in shares) < 0.1
+    changed = [(one ^ other) & mask for one, other in combinations(left, 2)]
+    assert min(map(np.count_nonzero, changed)) > 0.01 * mask.sum()
 
 
 def test_seams_pass_between_strokes():

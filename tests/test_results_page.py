@@ -6,10 +6,10 @@ import re
 import shlex
 from collections import defaultdict
 from pathlib import Path
-from statistics import mean, variance
+from statistics import mean, stdev, variance
 
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import t, ttest_ind
 from typer.testing import CliRunner
 
 import mnistzoo
@@ -19,6 +19,7 @@ from mnistzoo.cli import plot as plotting
 from mnistzoo.plots import facts_of_fine_tuning
 from mnistzoo.training.metrics import load_results
 from mnistzoo.training.recipes import get_recipe
+from mnistzoo.training.settings import change_settings
 from mnistzoo.training.summary import summarize
 
 ROOT = Path(__file__).parent.parent
@@ -95,13 +96,13 @@ def record_counts(folder):
 
 
 def test_every_run_is_there():
-    """There are five seeds of exp5 and three of the others, under both recipes."""
+    """There are five seeds of exp5 and three of the others, and one of exp4 under `patient`."""
     assert {result.key for result in load_results(ROOT / "docs/results")} == {
         (name, recipe, seed)
         for name in mnistzoo.list_models()
         for recipe in ("documented", "record")
         for seed in range(5 if name == "exp5" else 3)
-    }
+    } | {("exp4", "patient", 0)}
 
 
 def test_the_page_names_the_models_below_the_aims():
@@ -158,8 +159,18 @@ def test_the_page_of_own_data_states_the_results_on_fashion_mnist():
     assert average >= 0.91
 
 
+def test_the_page_of_own_data_states_the_results_on_digits_of_8x8_pixels():
+    """It states the images of each seed, and their mean."""
+    runs = load_results(ROOT / "docs/results/8x8")
+    assert [run.key for run in runs] == [("exp5", "fine-tune", seed) for seed in range(3)]
+    assert {run.recipe for run in runs} == {get_recipe("fine-tune", "exp5")}
+    average = mean(run.accuracy for run in runs)
+    stated = f"it reads {average:.2%}, the mean of three seeds ({{}}, {{}} and {{}} images)"
+    assert stated.format(*(run.correct for run in runs)) in " ".join(OWN_DATA.split())
+
+
 def test_the_page_of_own_data_states_the_gain_of_pretrained_features():
-    """Its table has the accuracy of each run of the figure."""
+    """Its table has the accuracy of each run of the figure, and its command their settings."""
     found = facts_of_fine_tuning(load_results(ROOT / "docs/results/fine-tuning"))
     scratch, pretrained = (
         found[f"exp5, from {start}"] for start in ("scratch", "pretrained features")
@@ -170,6 +181,9 @@ def test_the_page_of_own_data_states_the_gain_of_pretrained_features():
     ]
     assert len(rows) == 3
     assert "\n".join(rows) in OWN_DATA
+    settings = re.search(r"runs/fine-tuning ([^`]+)` trains", OWN_DATA)[1].split()
+    recipe = change_settings(get_recipe("fine-tune", "exp5"), settings)
+    assert {run.recipe for run in load_results(ROOT / "docs/results/fine-tuning")} == {recipe}
 
 
 def test_the_page_states_the_versions_of_torch():
@@ -206,3 +220,25 @@ def test_the_page_of_ablations_states_the_noise():
     fast = max(max(counts) - min(counts) for counts in runs)
     text = " ".join((ROOT / "docs/development/ablations.md").read_text(encoding="utf8").split())
     assert f"differ by up to {apart} images, or {fast} for the recipe `fast`" in text
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_time_to_99_percent_is_that_of_its_runs(dtype):
+    """The table of fast.md is computed from the seeds in fast.csv; its interval is above 99.0%."""
+    page = (ROOT / "docs/development/fast.md").read_text(encoding="utf8")
+    lines = (ROOT / "docs/development/fast.csv").read_text(encoding="utf8").splitlines()
+    column = lines[0].split(",").index(dtype)
+    runs = [line.split(",")[column : column + 2] for line in lines[1:]]
+    accuracies = [float(accuracy.rstrip("%")) for accuracy, _ in runs]
+    seconds = mean(float(value) for _, value in runs)
+    middle = mean(accuracies)
+    half = t.ppf(0.975, len(runs) - 1) * stdev(accuracies) / len(runs) ** 0.5
+    row = next(line for line in page.splitlines() if line.startswith(f"| {dtype} |"))
+    _, stated, interval, lowest, duration, documented, ratio = row.strip("| ").split(" | ")
+    assert stated == f"{middle:.3f}%"
+    bounds = [float(bound.rstrip("%")) for bound in interval.split(" to ")]
+    assert bounds == pytest.approx([middle - half, middle + half], abs=0.0015)
+    assert bounds[0] > 99.0
+    assert lowest == f"{min(accuracies):.2f}%"
+    assert float(duration) == pytest.approx(seconds, abs=0.051)
+    assert float(ratio) == pytest.approx(float(documented.split(",")[0]) / seconds, abs=0.06)

@@ -13,12 +13,23 @@ from statistics import median
 
 import torch
 import torchinfo
+from torch import Tensor, nn
 from torchvision.models import resnet152
 
 from mnistzoo import analyze, exp5
 
 IMAGE = (3, 224, 224)
 ROUNDS = 15
+
+
+class SliceWrites(nn.Module):
+    """A model that copies its input row by row."""
+
+    def forward(self, x: Tensor) -> Tensor:  # noqa: D102 - torch's own method
+        out = torch.zeros_like(x)
+        for row in range(x.shape[2]):
+            out[:, :, row] = x[:, :, row]
+        return out
 
 
 def seconds(function: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
@@ -46,6 +57,7 @@ def main() -> None:
     """Measure and print."""
     torch.set_num_threads(1)
     show("exp5().receptive_field()", seconds(lambda: exp5().receptive_field(), 100))
+    show("1,000 slice writes", seconds(lambda: analyze(SliceWrites(), (3, 1000, 16))))
     model = resnet152().eval()
     weights = sum(x.nbytes for x in (*model.parameters(), *model.buffers()))
     analyze(exp5(), (1, 28, 28))

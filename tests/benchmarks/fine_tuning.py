@@ -1,9 +1,10 @@
 """Fine-tuning against training from scratch on parts of Fashion-MNIST, by number of images.
 
-Run by hand: `python tests/benchmarks/fine_tuning.py FASHION OUTPUT`. FASHION is the folder of its
-IDX files. Each part is the first so many training images; the accuracy is that of the 10,000 test
-images, seed 0. Both start with the recipe `fine-tune`, one from the shipped MNIST features, the
-other from random ones. OUTPUT keeps the runs, and becomes a figure by
+Run by hand: `python tests/benchmarks/fine_tuning.py FASHION OUTPUT [FIELD=VALUE …]`. FASHION is the
+folder of its IDX files; the rest changes settings of the recipe. Each part is the first so many
+training images; the accuracy is that of the 10,000 test images, seed 0. Both start with the recipe
+`fine-tune`, one from the shipped MNIST features, the other from random ones. OUTPUT keeps the runs,
+and becomes a figure by
 
     mnistzoo plot fine-tuning OUTPUT
 """
@@ -15,13 +16,16 @@ from pathlib import Path
 import torch
 
 import mnistzoo
+from mnistzoo.training.recipes import FINE_TUNE
+from mnistzoo.training.settings import change_settings
 
 SIZES = (100, 1_000, 10_000)
 
 
-def main(fashion: Path, output: Path) -> None:
+def main(fashion: Path, output: Path, settings: list[str]) -> None:
     """Train on each part, twice, and print the accuracies."""
     torch.set_num_threads(1)
+    recipe = change_settings(FINE_TUNE, settings)
     train, test = (mnistzoo.load_dataset(fashion, split=split) for split in ("train", "test"))
     for size in SIZES:
         part = train.take(torch.arange(size))
@@ -31,7 +35,7 @@ def main(fashion: Path, output: Path) -> None:
                 "exp5",
                 part,
                 test=test,
-                recipe="fine-tune",
+                recipe=recipe,
                 pretrained=pretrained,
                 output=folder,
             )
@@ -40,4 +44,4 @@ def main(fashion: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

@@ -86,11 +86,9 @@ class Device:
             figures = PRESETS[name]
         else:
             raise UnknownNameError("device", name, ("cpu", *PRESETS))
-        for attribute, value in zip(
-            ("macs_per_second", "bandwidths", "source"), figures, strict=True
-        ):
-            object.__setattr__(self, attribute, value)
-        object.__setattr__(self, "name", name)
+        peaks, bandwidths, source = figures
+        known = {"name": name, "macs_per_second": dict(peaks)}
+        vars(self).update(known, bandwidths=bandwidths, source=source)
 
     def peak(self, dtype: str) -> float:
         """Return the peak multiply-accumulates per second in a dtype.

@@ -70,21 +70,17 @@ def effective_receptive_field(
 ) -> EffectiveReceptiveField:
     """Return the squared gradient of a layer's central unit, averaged over images.
 
-    The model runs on its own device in evaluation mode, and is left as it was.
-
     Args:
-        module: Any model. Its weights matter, so pass a trained one.
-        inputs: Images: a tensor of shape `(N, channels, *axes)`, normalized as the model expects.
-            For a model with several inputs: a tuple or a dictionary of tensors.
+        module: Any model, trained. It runs on its own device, and is left as it was.
+        inputs: A tensor of shape `(N, channels, *axes)`, or several inputs as for `analyze`.
         layer: Path of a module whose output is a map of shape `(N, channels, *axes)`.
-        kwargs: Other arguments of the model by name, for these images.
+        kwargs: Other arguments of the model by name.
         of: Name of the input that holds the images. Default: the first.
         channels_last: Whether the images have shape `(N, *axes, channels)`.
 
     Raises:
         InputError: The images are not a batch of images, or the model refuses their shape.
-        UnknownNameError: There is no such layer. The message suggests the nearest.
-        UnknownOperatorError: As for `analyze`.
+        UnknownNameError: There is no such layer.
         AnalysisError: The layer's output is not a map, or does not depend on the images.
 
     >>> import mnistzoo, torch
@@ -92,18 +88,17 @@ def effective_receptive_field(
     >>> mnistzoo.effective_receptive_field(model, images, "features.conv2").window
     ((12, 16), (12, 16))
     """
-    given = read_arguments(module, inputs, kwargs, of=of, channels_last=channels_last)
-    given = _with_images(module, given)
-    found = trace(module, given)
+    read = read_arguments(module, inputs, kwargs, of=of, channels_last=channels_last)
+    found = trace(module, given := _with_images(module, read))
     layout, path = found.layout(layer), found.paths[layer]
     with _outputs(module, given, [path]) as outputs:
-        if not _is_map(outputs[path], given):
-            raise AnalysisError(
-                f"Expected {layer!r} to return a map of {given.example.ndim - 2} axes that depends "
-                f"on the images, got shape {tuple(outputs[path].shape)}. Name a layer before the "
-                "flatten."
-            )
-        return _of_map(outputs[path], given, layout)
+        if _is_map(outputs[path], given):
+            return _of_map(outputs[path], given, layout)
+        shape, axes = tuple(outputs[path].shape), given.example.ndim - 2
+    raise AnalysisError(
+        f"Expected {layer!r} to return a map of {axes} axes that depends on the images, got shape "
+        f"{shape}. Name a layer before the flatten."
+    )
 
 
 def effective_fields(

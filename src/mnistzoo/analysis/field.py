@@ -56,7 +56,7 @@ class ReceptiveField:
     @classmethod
     def of(cls, layout: Layout) -> ReceptiveField:
         """Return the receptive field of a tensor with this layout."""
-        return cls.along(layout.axis_fields())
+        return cls.along(layout.canonical().fields)
 
     @classmethod
     def along(cls, fields: Sequence[AxisField]) -> ReceptiveField:

@@ -28,17 +28,12 @@ MIB = 2**20
 FLOAT32_BYTES = 4
 
 
-class Costs(Protocol):
-    """Costs that take another run of the model."""
+class _Costs(Protocol):
+    """_Costs that take another run of the model; see the methods of `Analysis`."""
 
-    def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int:
-        """Return the peak memory in bytes."""
-
-    def roofline(self, device: Device, batch_size: int | None) -> Roofline:
-        """Return lower bounds on the time."""
-
-    def report(self, analysis: Analysis, images: Tensor | None, title: str | None) -> str:
-        """Return a page."""
+    def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int: ...
+    def roofline(self, device: Device, batch_size: int | None) -> Roofline: ...
+    def report(self, analysis: Analysis, images: Tensor | None, title: str | None) -> str: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -63,7 +58,7 @@ class Analysis(Tabular[Row]):
     receptive_field: ReceptiveField | None
     output_receptive_field: ReceptiveField | None
     stopped_at: str | None = None
-    _costs: Costs | None = field(default=None, compare=False)
+    _costs: _Costs | None = field(default=None, compare=False)
     _modules: Mapping[str, Row] = field(default_factory=dict, compare=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -178,7 +173,7 @@ class Analysis(Tabular[Row]):
         """
         return write_bytes(path, self.to_html(images, title=title).encode())
 
-    def _run(self) -> Costs:
+    def _run(self) -> _Costs:
         if self._costs is not None:
             return self._costs
         raise InputError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,16 @@ Classifier: TypeAlias = Callable[[list[NDArray[np.uint8]]], list[list[float]]]
 """Takes digits in MNIST format, each uint8 of shape `(28, 28)`, and returns the probabilities of
 the classes for each."""
 
+_T = TypeVar("_T")
+
 EVIDENCE = (-6.0, 2.0)
 """Bounds of the log-odds that one piece adds to those of its word. The lower one is wider: many
 letters look like digits, but few digits look like anything else. Chosen on words and lines of
 digits made for this purpose."""
+
+CUT_EVIDENCE = 0.5
+"""Upper bound for a piece that was cut from a larger one: an m has three strokes like a 1. Chosen
+on words in fonts of the detector's training."""
 
 
 @dataclass(frozen=True)
@@ -160,30 +166,44 @@ def read(
             "Expected a model of the style mnist, got one of the style plain, which cannot find "
             "objects on a page. Crop each object into an image of its own, and use predict."
         )
+    from mnistzoo.images.splitting import digit_score
 
-    def score(pixels: NDArray[np.uint8]) -> float:
-        confidence = float(np.max(classify([pixels])[0]))
-        return float(np.log(confidence) - np.logaddexp(0, -digit_log_odds(pixels)))
-
+    probabilities, log_odds = _once(lambda pixels: classify([pixels])[0]), _once(digit_log_odds)
+    score = digit_score(probabilities, log_odds) if _are_digits(labels) else None
     rows = []
-    for line in find_digits(image, None if not _are_digits(labels) else score):
-        predictions = predict_pixels(classify, [digit.pixels for digit in line], labels)
+    for line in find_digits(image, score):
+        odds = [log_odds(digit.pixels) for digit in line] if score else None
+        predictions = _predictions([probabilities(digit.pixels) for digit in line], labels, odds)
         row = [
             Digit(**asdict(prediction), box=digit.box, touching=digit.touching)
             for prediction, digit in zip(predictions, line, strict=True)
         ]
-        rows.append(tuple(row if keep_all else _leave_out_text(row, line)))
+        rows.append(tuple(row if keep_all or odds is None else _leave_out_text(row, line, odds)))
     return Reading(tuple(row for row in rows if row))
 
 
-def _leave_out_text(row: list[Digit], images: list[DigitImage]) -> list[Digit]:
+def _once(function: Callable[[NDArray[np.uint8]], _T]) -> Callable[[NDArray[np.uint8]], _T]:
+    """Return a function that computes the result for each image once."""
+    known: dict[bytes, _T] = {}
+
+    def remembered(pixels: NDArray[np.uint8]) -> _T:
+        key = pixels.tobytes()
+        if key not in known:
+            known[key] = function(pixels)
+        return known[key]
+
+    return remembered
+
+
+def _leave_out_text(row: list[Digit], images: list[DigitImage], odds: list[float]) -> list[Digit]:
     """Return the digits of a line, without other marks and without words of text."""
     from mnistzoo.images.grouping import split_words
 
     if row[0].is_digit is None:
         return row
-    odds = np.clip([digit_log_odds(image.pixels) for image in images], *EVIDENCE)
-    words = [word for word in split_words([digit.box for digit in row]) if odds[word].sum() >= 0]
+    most = [CUT_EVIDENCE if image.cut else EVIDENCE[1] for image in images]
+    evidence = np.clip(odds, EVIDENCE[0], most)
+    words = [w for w in split_words([digit.box for digit in row]) if evidence[w].sum() >= 0]
     return [digit for word in words for digit in row[word] if digit.is_digit]
 
 
@@ -200,9 +220,17 @@ def predict_pixels(
 ) -> list[Prediction]:
     """Classify images that are converted already, each uint8 of shape `(28, 28)`."""
     digits = style == "mnist" and _are_digits(labels)
+    odds = [digit_log_odds(pixels) for pixels in images] if digits else None
+    return _predictions(classify(images), labels, odds)
+
+
+def _predictions(
+    probabilities: list[list[float]], labels: Sequence[str] | None, odds: list[float] | None
+) -> list[Prediction]:
+    are_digits = [None] * len(probabilities) if odds is None else [each >= 0 for each in odds]
     return [
-        _prediction(probabilities, labels, digit_log_odds(pixels) >= 0 if digits else None)
-        for pixels, probabilities in zip(images, classify(images), strict=True)
+        _prediction(row, labels, is_digit)
+        for row, is_digit in zip(probabilities, are_digits, strict=True)
     ]
 
 

@@ -48,11 +48,13 @@ class DigitImage:
         box: Where its foreground is: left, top, right and bottom in pixels of the upright image;
             right and bottom are exclusive.
         touching: Whether it may be several digits that touch.
+        cut: Whether it was cut from digits that touch.
     """
 
     pixels: NDArray[np.uint8]
     box: Box
     touching: bool = False
+    cut: bool = False
 
 
 def to_mnist(image: ImageLike) -> NDArray[np.uint8]:
@@ -150,7 +152,7 @@ def find_digits(image: ImageLike, score: Score | None = None) -> list[list[Digit
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
     from mnistzoo.images.grouping import group_digits, reading_lines
-    from mnistzoo.images.splitting import Part, split
+    from mnistzoo.images.splitting import Part, split_line
 
     loaded = load_grayscale(image)
     foreground, components = _find_foreground(loaded.levels)
@@ -159,13 +161,13 @@ def find_digits(image: ImageLike, score: Score | None = None) -> list[list[Digit
     for line in reading_lines(group_digits(components)):
         parts = [Part(foreground, group) for group in line]
         if score is not None:
-            parts = [piece for part in parts for piece in split(part, score)]
+            parts = split_line(parts, score)
         lines.append([_digit_image(part, scale) for part in parts])
     return lines
 
 
 def _digit_image(part: Part, scale: NDArray[np.float64]) -> DigitImage:
-    return DigitImage(part.render(), _scale_box(part.box, scale), part.touching)
+    return DigitImage(part.pixels, _scale_box(part.box, scale), part.touching, part.cut)
 
 
 def _scale_box(box: Box, scale: NDArray[np.float64]) -> Box:

@@ -1,53 +1,58 @@
-"""Split touching digits if the pieces read clearly better than the whole.
+"""Split touching digits if the pieces read better than the whole.
 
-Seams from top to bottom that cross as little foreground as possible are proposed as cuts. A score
-of how well each piece reads as one digit decides which of them are made.
+Seams from top to bottom are proposed as cuts. A score of how well each piece reads as one digit
+decides which of them are made.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from heapq import heappop, heappush
+from itertools import chain
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mnistzoo.images.components import Box, Component, bounding_box
-from mnistzoo.images.grayscale import GrayLevels
 from mnistzoo.images.rendering import BOX, render
+from mnistzoo.images.seams import Seam, find_seams
 from mnistzoo.images.segmentation import Foreground
 
 Score = Callable[[NDArray[np.uint8]], float]
 """Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns the log-probability that
 it shows one digit, and that the digit is the one that the model predicts."""
 
-MIN_WIDTH = 0.9
-"""Least width of digits that may touch, as a share of their height. Most letters are narrower."""
+WIDTHS = (0.12, 1.4)
+"""Least and greatest width of a piece, as a share of the height."""
 
-MIN_PIECE = 0.12
-"""Least width of a piece, as a share of the height: a slim 1."""
+NARROW = 0.9
+"""Narrower parts, as a share of their height, are seldom several digits. Most letters are."""
 
-MAX_PIECE = 1.4
-"""Greatest width of a piece, as a share of the height."""
+UNREAD = -0.7
+"""Narrow parts with less than this score do not read as a digit. Chosen on lines made from training
+images, and on a printed number."""
 
-SURE = -0.02
-"""Components with at least this score that are not wider than high are not split."""
+WIDE = 1.2
+"""Wider digits, as a share of the height, are rare: what they exceed it by is subtracted from their
+score. This and the constants below were chosen on lines made from training images:
+`python tests/benchmarks/reading.py --tune`."""
 
-MARGIN = 0.1
-"""How much better the pieces of a split have to score than the whole. This and the bounds above
-were chosen on lines made from training images: `python tests/benchmarks/reading.py --tune`."""
+LOW = 0.7
+"""Pieces that are lower than this share of the whole are rare: twice what they fall short by is
+subtracted from their score."""
+
+CUT_COST = 0.1
+"""How much a cut has to raise the score."""
 
 MIN_SCORE = -1.2
 """Least score of each piece. The strokes of a printed letter score less when they are cut apart.
-This and the cost of a sidestep were chosen on lines made from other training images, and on printed
-words."""
+This was chosen on lines made from other training images, and on printed words."""
 
-_ROWS = 48
-"""Seams are searched for at this height, in pixels. Chosen, not measured."""
-
-_SIDESTEP = 0.8
-"""Cost of a seam's step to the side, where crossing a pixel of foreground costs 1."""
+MAX_CROSSING = 0.02
+"""A piece lies between two seams that do not cross. If they do, at most this share of a digit may
+lie right of the right one and left of the left one."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,14 @@ class Part:
         components: Its components there.
         offset: Where the foreground's left and top are in the whole image.
         touching: Whether it may be several digits.
+        cut: Whether it was cut from a larger part.
     """
 
     foreground: Foreground
     components: list[Component]
     offset: tuple[int, int] = (0, 0)
     touching: bool = False
+    cut: bool = False
 
     @property
     def box(self) -> Box:
@@ -73,23 +80,65 @@ class Part:
         x, y = self.offset
         return left + x, top + y, right + x, bottom + y
 
-    def render(self) -> NDArray[np.uint8]:
-        """Return it in MNIST format."""
+    @property
+    def aspect(self) -> float:
+        """Its width as a share of its height."""
+        left, top, right, bottom = self.box
+        return (right - left) / (bottom - top)
+
+    @cached_property
+    def pixels(self) -> NDArray[np.uint8]:
+        """The part in MNIST format."""
         return render(self.foreground, self.components)
+
+
+def digit_score(
+    probabilities: Callable[[NDArray[np.uint8]], list[float]],
+    log_odds: Callable[[NDArray[np.uint8]], float],
+) -> Score:
+    """Return the score that a model's probabilities and the detector's log-odds result in."""
+
+    def score(pixels: NDArray[np.uint8]) -> float:
+        is_digit = -float(np.logaddexp(0, -log_odds(pixels)))
+        if is_digit < MIN_SCORE:  # for speed: the model could only lower it
+            return is_digit
+        return is_digit + float(np.log(np.max(probabilities(pixels))))
+
+    return score
+
+
+def split_line(parts: list[Part], score: Score) -> list[Part]:
+    """Return the digits of a line, from left to right.
+
+    A narrow part is only split if it does not read as a digit, and at least half of the line's
+    narrow parts do: otherwise they are letters, and would be split into strokes.
+    """
+    scores = [score(part.pixels) for part in parts]
+    narrow = [own for part, own in zip(parts, scores, strict=True) if part.aspect < NARROW]
+    text = 2 * sum(own >= -CUT_COST for own in narrow) < len(narrow)
+    pieces = [
+        [part] if part.aspect < NARROW and (text or own >= UNREAD) else split(part, score)
+        for part, own in zip(parts, scores, strict=True)
+    ]
+    return list(chain.from_iterable(pieces))
 
 
 def split(whole: Part, score: Score) -> list[Part]:
     """Return the digits that touch in a part, from left to right, or the part itself."""
-    left, top, right, bottom = whole.box
-    height, width = bottom - top, right - left
-    unsplit = score(whole.render())
-    if width < MIN_WIDTH * height or (unsplit >= SURE and width <= height):
+    unsplit = score(whole.pixels) - _unusual(whole, whole)
+    if unsplit >= -CUT_COST:
         return [whole]
-    alone = _crop(whole)
-    pieces, best = _best_split(alone, score)
-    if len(pieces) < 2 or best <= unsplit:
+    pieces, total = _best_split(_crop(whole), score, CUT_COST - unsplit)
+    if not pieces:
         return [whole]
-    return pieces if best > unsplit + MARGIN else [replace(whole, touching=True)]
+    return pieces if total < -unsplit else [replace(whole, touching=True)]
+
+
+def _unusual(piece: Part, whole: Part) -> float:
+    """Return how much a piece of a part is wider or lower than digits are, as a loss of score."""
+    left, top, right, bottom = piece.box
+    height = whole.box[3] - whole.box[1]
+    return max(0, (right - left) / height - WIDE) + 2 * max(0, LOW - (bottom - top) / height)
 
 
 def _crop(whole: Part) -> Part:
@@ -105,23 +154,58 @@ def _crop(whole: Part) -> Part:
     return Part(foreground, foreground.labels.components(), (x, y))
 
 
-def _best_split(alone: Part, score: Score) -> tuple[list[Part], float]:
-    """Return the pieces with the greatest total score, by dynamic programming over the seams."""
-    mask = alone.foreground.mask
-    seams, regions = find_seams(mask), np.zeros(mask.shape, np.int64)
-    for seam in seams:
-        regions += np.arange(mask.shape[1]) >= seam[:, None]
-    best: list[tuple[float, list[Part]]] = [(0.0, [])]
-    for stop in range(1, len(seams) + 2):
-        options: list[tuple[float, list[Part]]] = [(-np.inf, [])]
-        for start, (total, before) in enumerate(best):
-            piece = _piece(alone, (regions >= start) & (regions < stop))
-            if piece is None or total == -np.inf:
+def _best_split(alone: Part, score: Score, limit: float) -> tuple[list[Part], float]:
+    """Return the pieces with the least total cost below a limit, and that cost.
+
+    Dijkstra's algorithm, from the left edge over the seams to the right edge: most pieces are
+    never rendered, because those before them read badly.
+    """
+    seams = _edges_and_seams(alone)
+    last, reached = len(seams) - 1, set[int]()
+    queue: list[tuple[float, int, int, list[Part]]] = [(0.0, 0, 0, [])]
+    pushed = 0
+    while queue:
+        total, _, start, before = heappop(queue)
+        if start == last:
+            return before, total
+        if start in reached:
+            continue
+        reached.add(start)
+        for stop, piece in _pieces_from(alone, seams, start):
+            least = total + _unusual(piece, alone) + (CUT_COST if stop < last else 0.0)
+            if stop in reached or least >= limit:
                 continue
-            if (own := score(piece.render())) >= MIN_SCORE:
-                options.append((total + own, [*before, piece]))
-        best.append(max(options, key=lambda option: option[0]))
-    return best[-1][1], best[-1][0]
+            own = score(piece.pixels)
+            if own >= MIN_SCORE and least - own < limit:
+                pushed += 1  # settles ties before the pieces are compared
+                heappush(queue, (least - own, pushed, stop, [*before, piece]))
+    return [], np.inf
+
+
+def _edges_and_seams(alone: Part) -> list[Seam]:
+    """Return the left edge, the seams in the rows of the part, and the right edge."""
+    height, width = alone.foreground.mask.shape
+    _, top, _, bottom = bounding_box(alone.components)
+    seams = find_seams(alone.foreground.mask[top:bottom])
+    inner = [np.pad(seam, (top, height - bottom), mode="edge") for seam in seams]
+    return [np.full(height, 0), *inner, np.full(height, width)]
+
+
+def _pieces_from(alone: Part, seams: list[Seam], start: int) -> Iterator[tuple[int, Part]]:
+    """Yield the pieces between one seam and each of those on its right."""
+    mask = alone.foreground.mask
+    left, top, right, bottom = bounding_box(alone.components)
+    digit = np.count_nonzero(mask) * min(1, (bottom - top) / (right - left))
+    columns = np.arange(mask.shape[1])
+    after = columns >= seams[start][:, None]
+    for stop in range(start + 1, len(seams)):
+        before = columns < seams[stop][:, None]
+        crossing = np.count_nonzero(mask & ~after & ~before)
+        whole = stop - start == len(seams) - 1
+        if not whole and crossing <= MAX_CROSSING * digit:
+            piece = _piece(alone, after & before)
+            if piece is not None:
+                yield stop, piece
 
 
 def _piece(alone: Part, chosen: NDArray[np.bool_]) -> Part | None:
@@ -129,50 +213,10 @@ def _piece(alone: Part, chosen: NDArray[np.bool_]) -> Part | None:
     mask = alone.foreground.mask & chosen
     columns, height = np.flatnonzero(mask.any(0)), bounding_box(alone.components)
     share = (np.ptp(columns) + 1) / (height[3] - height[1]) if columns.size else 0
-    if not MIN_PIECE <= share <= MAX_PIECE:
+    if not WIDTHS[0] <= share <= WIDTHS[1]:
         return None
     density = np.where(chosen, alone.foreground.density, np.float32(0))
     foreground = Foreground(density, mask, alone.foreground.contrast)
     components = foreground.labels.components()
     parts = [part for part in components if part.area >= 0.03 * components[0].area]
-    return Part(foreground, parts, alone.offset)
-
-
-def find_seams(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-    """Return seams that cross little foreground, from left to right: a column for each row.
-
-    The cost of the cheapest seam to each column of the last row has local minima; these seams are
-    followed upward. A seam may move by one column from row to row.
-    """
-    height, width = mask.shape
-    columns = max(4, round(width * _ROWS / height))
-    small = cv2.resize(mask.astype(np.float32), (columns, _ROWS), interpolation=cv2.INTER_AREA)
-    total, steps = _cheapest_seams(np.asarray(small, np.float32))
-    least = max(1, round(MIN_PIECE * _ROWS))
-    seams: list[NDArray[np.int64]] = []
-    for end in np.argsort(total, kind="stable").tolist():
-        seam = [end]
-        for row in steps[:0:-1]:
-            seam.append(seam[-1] + int(row[seam[-1]]))
-        path = np.array(seam[::-1])
-        middle = path.mean()
-        if not least <= middle <= columns - least:
-            continue
-        if all(abs(middle - other.mean()) >= least for other in seams):
-            seams.append(path)
-        if len(seams) == 8:
-            break
-    rows = np.minimum(np.arange(height) * _ROWS // height, _ROWS - 1)
-    scaled = [np.rint((path[rows] + 0.5) * width / columns).astype(np.int64) for path in seams]
-    return sorted(scaled, key=lambda path: float(path.mean()))
-
-
-def _cheapest_seams(cost: GrayLevels) -> tuple[GrayLevels, NDArray[np.int64]]:
-    """Return the cost of the cheapest seam to each column of the last row, and its last steps."""
-    total, steps = cost[0], np.zeros(cost.shape, np.int64)
-    for row in range(1, len(cost)):
-        beside = np.pad(total, 1, constant_values=np.inf)
-        options = np.stack([total, beside[:-2] + _SIDESTEP, beside[2:] + _SIDESTEP])
-        steps[row] = np.array([0, -1, 1])[options.argmin(0)]
-        total = options.min(0) + cost[row]
-    return total, steps
+    return Part(foreground, parts, alone.offset, cut=True)

@@ -116,7 +116,7 @@ MNIST weights are also the teacher for MNIST's images. exp4 was trained before t
 
 FINE_TUNE = Recipe(
     name="fine-tune",
-    epochs=40,
+    epochs=60,
     batch_size=32,
     learning_rate=0.02,
     nesterov=True,
@@ -124,12 +124,13 @@ FINE_TUNE = Recipe(
     one_cycle=True,
     label_smoothing=0.0,
     ema_decay=0.99,
-    augmentation=Augmentation(degrees=10.0, scale=0.1, shear=0.1, translate=1.5),
+    augmentation=Augmentation(degrees=14.0, scale=0.14, shear=0.14, translate=2.1),
     he_init=True,
 )
 """Training on your own images from trained features.
 
-Its learning rate was chosen for exp5 on held-out training images of scikit-learn's digits.
+It was chosen for exp5 on held-out training images of scikit-learn's digits: first the learning
+rate, then the augmentation, 1.4 times that of `RECORD`, with the number of epochs.
 """
 
 FASHION = Recipe(

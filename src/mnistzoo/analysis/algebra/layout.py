@@ -59,11 +59,8 @@ class Layout:
 
     def is_elsewhere(self, axis: int, index: int) -> bool:
         """Return whether a dimension other than `index` runs along an axis."""
-        for number, dim in enumerate(self.dims):
-            for factor in dim:
-                if factor.axis == axis and number != index:
-                    return True
-        return False
+        others = self.dims[:index] + self.dims[index + 1 :]
+        return axis in {factor.axis for dim in others for factor in dim}
 
     def dimension_of(self, axis: int) -> int | None:
         """Return the first dimension that runs along an axis, or `None`."""
@@ -71,30 +68,20 @@ class Layout:
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Return whether it has this shape, and every factor addresses units that exist."""
-        if self.shape != tuple(shape):
-            return False
-        for dim in self.dims:
-            for size, axis, stride in dim:
-                if axis != NO_AXIS and size * stride > self.fields[axis].units:
-                    return False
-        return True
-
-    def axis_fields(self) -> tuple[AxisField, ...]:
-        """Return the field along each axis, its units in the order of their dimension."""
-        return self.canonical().fields
+        factors = [f for dim in self.dims for f in dim if f.axis != NO_AXIS]
+        exist = [f.size * f.stride <= self.fields[f.axis].units for f in factors]
+        return self.shape == tuple(shape) and False not in exist
 
     def canonical(self) -> Layout:
-        """Return the layout with units renumbered where possible, untracked axes global."""
+        """Return the layout with units in the order of dimensions, and untracked axes global."""
         return self._in_unit_order()._global_if_untracked()
 
     def with_dims(self, dims: Iterable[Dim]) -> Layout:
         """Return the layout with other dimensions; axes missing from them keep one unit."""
         dims = tuple(dims)
         here = {factor.axis for dim in dims for factor in dim}
-        fields = tuple(
-            field if axis in here else field.union_all() for axis, field in enumerate(self.fields)
-        )
-        return Layout(dims, fields)
+        fields = [f if a in here else f.union_all() for a, f in enumerate(self.fields)]
+        return Layout(dims, tuple(fields))
 
     def with_dim(self, index: int, dim: Dim) -> Layout:
         """Return the layout with another dimension at `index`."""
@@ -161,9 +148,7 @@ class Layout:
 
     def union_over(self, index: int, size: int = 1) -> Layout:
         """Return the layout of a sum over one dimension, repeated `size` times along it."""
-        layout = self
-        while tracked := [f for f in layout.dims[index] if f.axis != NO_AXIS]:
-            layout = layout._pool_over(index, tracked[0])
+        layout = self._pool(index, axes_of(self.dims[index]))
         return layout.with_dim(index, untracked(size))
 
     def spread_over(self, indices: Iterable[int]) -> Layout:
@@ -172,12 +157,10 @@ class Layout:
         for factor in (factor for index in indices for factor in self.dims[index]):
             if factor.axis != NO_AXIS:
                 field = layout.fields[factor.axis]
-                everywhere = factor.size == field.units
-                field = (
-                    field.spread_over_all()
-                    if everywhere
-                    else field.spread(factor.size, factor.stride)
-                )
+                if factor.size == field.units:
+                    field = field.spread_over_all()
+                else:
+                    field = field.spread(factor.size, factor.stride)
                 layout = layout.with_field(factor.axis, field)
         return layout
 
@@ -228,7 +211,8 @@ class Layout:
         for axis in self.axes():
             alone = [{factor.axis for factor in dim} == {axis} for dim in layout.dims]
             if alone.count(True) == 1:
-                layout = layout._pool_outside(alone.index(True), axis)
+                for index in [i for i in range(len(layout.dims)) if not alone[i]]:
+                    layout = layout._pool(index, {axis})
         for index, dim in enumerate(layout.dims):
             out_of_order = len(dim) > 1 or (dim and dim[0].stride > 1)
             tracked = out_of_order and dim[0].axis != NO_AXIS and len(axes_of(dim)) == 1
@@ -247,6 +231,13 @@ class Layout:
         fields = enumerate(self.fields)
         return replace(self, fields=tuple(f if a in here else f.to_global() for a, f in fields))
 
+    def _pool(self, index: int, axes: set[int]) -> Layout:
+        """Return the layout with the factors of some axes in one dimension pooled."""
+        layout = self
+        while found := [factor for factor in layout.dims[index] if factor.axis in axes]:
+            layout = layout._pool_over(index, found[0])
+        return layout
+
     def _pool_over(self, index: int, factor: Factor) -> Layout:
         """Return the layout with the union over one factor of an axis in place of the factor."""
         field = self.fields[factor.axis]
@@ -256,15 +247,3 @@ class Layout:
             field = field.apply(pool_over(field.units, factor))
             dims = [tuple(after_pool(f, factor) for f in dim) for dim in dims]
         return self.with_field(factor.axis, field).with_dims(dims)
-
-    def _pool_outside(self, index: int, axis: int) -> Layout:
-        """Return the layout with all factors of an axis outside one dimension pooled."""
-        layout = self
-        while elsewhere := [
-            (i, f)
-            for i, dim in enumerate(layout.dims)
-            for f in dim
-            if i != index and f.axis == axis
-        ]:
-            layout = layout._pool_over(*elsewhere[0])
-        return layout

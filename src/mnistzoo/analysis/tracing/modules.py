@@ -170,7 +170,7 @@ class ModuleTracker:
         if layout is None:
             return None
         if layout not in self._fields:
-            axes = layout.axis_fields()
+            axes = layout.canonical().fields
             if axes not in self._fields:
                 self._fields[axes] = ReceptiveField.along(axes)
             self._fields[layout] = self._fields[axes]

@@ -177,7 +177,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     def _add_row(self, call: Call, layout: Layout | None) -> None:
         """Add a row for a function that is listed or multiplies."""
         operator = call.overload.operator
-        if operator is None or self._calls is None:
+        if operator is None or self._calls is None or not (operator.macs or operator.listed):
             return
         macs = operator.count_macs(call)
         if macs or (layout and operator.listed):
