@@ -389,7 +389,7 @@ def test_images_without_a_teacher_keep_their_labels(run):
 
 def test_the_pretrained_model_teaches_mnist_images(few):
     """Before the first step, MNIST's images have no loss; those after them have their labels'."""
-    recipe = replace(get_recipe("world", "exp4"), synthetic_images=0, pretrained_targets=True)
+    recipe = replace(get_recipe("world", "exp4"), synthetic_images=0, pretrained_targets=1.0)
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
     maps = torch.eye(2, 3).expand(150, 2, 3)
     assert trainer.num_taught == 100

@@ -54,7 +54,8 @@ def loss(
     )
     divergence = nn.functional.kl_div(student, teacher, reduction="sum", log_target=True)
     others = nn.functional.cross_entropy(logits[~taught], labels[~taught], reduction="sum")
-    return (divergence * recipe.temperature**2 + others) / len(logits)
+    weight = recipe.pretrained_targets or 1.0
+    return (divergence * (weight * recipe.temperature**2) + others) / len(logits)
 
 
 def optimizer(model: nn.Module, recipe: Recipe) -> SGD:

@@ -97,21 +97,18 @@ here; `_CHOSEN` gives them two epochs of SGD, untuned.
 WORLD = replace(
     RECORD,
     name="world",
-    epochs=5,
+    epochs=12,
     learning_rate=0.05,
-    frozen_convs=2,
-    frozen_after=0.1,
-    fold_frozen=True,
     crop=True,
     teacher=None,
     pretrained=True,
-    pretrained_targets=True,
+    pretrained_targets=2.0,
     synthetic_images=110_000,
 )
 """The training of the weights named "world", for exp4 and exp5.
 
-It continues from the MNIST weights, on MNIST and the images of `mnistzoo.data.world`. For exp5, the
-MNIST weights are also the teacher for MNIST's images. exp4 was trained before that was added.
+It continues from the MNIST weights, on MNIST and the images of `mnistzoo.data.world`. The MNIST
+weights are also the teacher for MNIST's images.
 """
 
 FINE_TUNE = Recipe(
@@ -208,14 +205,7 @@ _CHOSEN = {
         ("patient", name): replace(PATIENT, learning_rate=0.03) for name in ("exp2", "exp3", "exp4")
     },
     ("patient", TEACHER.name): replace(_TEACHER, name="patient"),
-    ("world", "exp4"): replace(
-        WORLD,
-        learning_rate=0.02,
-        frozen_after=0.3,
-        fold_frozen=False,
-        crop=False,
-        pretrained_targets=False,
-    ),
+    ("world", "exp4"): replace(WORLD, learning_rate=0.02),
     ("fashion", "exp1"): replace(_FASHION_SGD, learning_rate=0.05),
     **{("fashion", name): _FASHION_SGD for name in ("exp2", "exp3", "exp4")},
     ("fast", "exp1"): replace(_PLAIN, learning_rate=0.05),

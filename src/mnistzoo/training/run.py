@@ -65,7 +65,7 @@ def _check_targets(recipe: Recipe) -> None:
         raise InputError(
             f"Expected pretrained_targets with pretrained, and without a teacher or bits, got "
             f"pretrained={recipe.pretrained}, teacher={recipe.teacher} and bits={recipe.bits}. "
-            "Set pretrained_targets to false, or correct the others."
+            "Set pretrained_targets to 0, or correct the others."
         )
 
 
