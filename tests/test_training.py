@@ -393,7 +393,7 @@ def test_the_pretrained_model_teaches_mnist_images(few):
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
     maps = torch.eye(2, 3).expand(150, 2, 3)
     assert trainer.num_taught == 100
-    assert train_step(trainer, torch.arange(100), maps[:100], 100)[0] == pytest.approx(0, abs=1e-6)
+    assert train_step(trainer, torch.arange(100), maps[:100], 100)[0] == pytest.approx(0, abs=1e-4)
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
     labeled = trainer.labels[100:]
     logits = trainer.model.eval()(normalize(few.images[100:]))
@@ -408,7 +408,7 @@ def test_the_pretrained_model_teaches_mnist_images(few):
 def test_pretrained_targets_need_the_pretrained_model_alone(changes):
     """A recipe with two teachers, or without weights to start from, is refused."""
     with pytest.raises(InputError, match="pretrained_targets with pretrained"):
-        Run("exp5", replace(get_recipe("world", "exp5"), **changes))
+        Run("exp4", replace(get_recipe("world", "exp4"), **changes))
 
 
 def test_a_teacher_comes_with_its_recipe(few, run):
