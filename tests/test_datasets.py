@@ -309,8 +309,8 @@ def test_a_file_that_changes_meanwhile_is_not_cached(drawn, cache):
     assert not cache.exists()
 
 
-def test_the_cache_forgets_what_was_not_used_for_longest(drawn, cache, monkeypatch):
-    """Beyond its limit, the entry that was read last stays, and the one that is written."""
+def test_the_cache_evicts_the_least_recently_used_entry(drawn, cache, monkeypatch):
+    """Beyond the limit, the entry read last and the one just written stay."""
     monkeypatch.setattr("mnistzoo.data.cache.MAX_CACHE_BYTES", 20_000)  # two of 8 kB, not three
     copies = [shutil.copytree(drawn, drawn.with_name(name)) for name in ("a", "b", "c")]
     for folder in copies[:2]:

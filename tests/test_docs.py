@@ -121,7 +121,7 @@ def test_which_one_is_answered_by_measured_numbers():
         for (use, row), figure in zip(best.items(), figures, strict=True)
     ]
     page = (DOCS / "how-to" / "choose-a-model.md").read_text(encoding="utf8")
-    assert re.findall(r"^\| (.*?) \| (exp\d .*?) \| (.*?) \|$", page, re.MULTILINE) == wanted
+    assert re.findall(r"^\| (.*?) \| (exp\d.*?) \| (.*?) \|$", page, re.MULTILINE) == wanted
 
 
 def test_the_comparison_with_the_study_holds():

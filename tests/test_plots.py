@@ -327,8 +327,8 @@ def test_a_title_of_errors_is_no_formula(evaluated, tmp_path):
 
 @pytest.mark.parametrize("character", ["\u65e5", "\ud55c", "\u3042", "\U00013000"])
 def test_class_names_in_any_script(evaluated, tmp_path, character):
-    """Characters that the font lacks come from one that has them; without one, matplotlib warns."""
-    from mnistzoo.plots.legible import characters_of, font_with
+    """Characters missing from the font get a fallback font; without one, matplotlib warns."""
+    from mnistzoo.plots.fonts import characters_of, font_with
 
     evaluation = replace(evaluated[0], classes=(character * 2, *"123456789"))
     figure, font = plots.confusion(evaluation), font_with(character)
@@ -342,8 +342,8 @@ def test_class_names_in_any_script(evaluated, tmp_path, character):
         assert character in characters_of(findfont(font))
 
 
-def test_a_font_for_no_text_is_not_asked_for(evaluated, tmp_path):
-    """Text that the font has keeps its font."""
+def test_text_that_its_font_covers_gets_no_fallback(evaluated, tmp_path):
+    """Latin text keeps its font family."""
     figure = plots.confusion(evaluated[0])
     plots.save(figure, tmp_path / "figure.png", {})
     assert {tuple(text.get_fontfamily()) for text in figure.findobj(Text)} == {("sans-serif",)}
@@ -375,6 +375,6 @@ def test_a_loss_of_zero_does_not_vanish():
 def test_without_matplotlib_the_extra_is_named(monkeypatch):
     """Drawing without matplotlib says what to install."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    monkeypatch.delitem(sys.modules, "mnistzoo.plots.legible", raising=False)
+    monkeypatch.delitem(sys.modules, "mnistzoo.plots.fonts", raising=False)
     with pytest.raises(MissingExtraError, match=r"mnistzoo\[plot\]"):
         plots.curves(RUNS)

@@ -38,9 +38,9 @@ def test_the_comparison_is_the_measured_one():
 
 
 def test_the_errors_are_those_of_the_best_model(tmp_path):
-    """The figure of wrong digits is what its command draws, for the most accurate model."""
+    """The figure of wrong digits is what its command draws, for the most accurate weights."""
     pytest.importorskip("matplotlib", reason="an extra of the package")
-    command = re.search(r"<!-- mnistzoo (plot errors (\w+)) -o (\S+) -->", TEXT)
+    command = re.search(r"<!-- mnistzoo (plot errors ([\w.]+)) -o (\S+) -->", TEXT)
     target = str(tmp_path / "errors.png")
     drawn = CliRunner().invoke(app, [*command[1].split(), "-o", target, "--format", "json"]).stdout
     facts = json.loads(drawn)

@@ -90,9 +90,10 @@ def test_an_interrupted_run_resumes_to_the_same_digest(run, finished, tmp_path, 
 
 
 def test_stored_epochs_are_repeated_and_removed(run, few, tmp_path, small_mnist, monkeypatch):
-    """Stored epochs save the teacher's time, and a run that was interrupted ends the same.
+    """The teacher reads each image once per stored epoch, and later epochs still differ.
 
-    Each is made once, by the teacher's model; the file is gone when the run has finished.
+    An interrupted run ends with the same digest, a damaged file is refused, and the files are gone
+    once the run has finished.
     """
     run = replace(run, recipe=replace(run.recipe, epochs=5, stored_epochs=2))
     asked, ask = [], TrainingState.teacher_logits
@@ -123,7 +124,7 @@ def test_stored_epochs_are_repeated_and_removed(run, few, tmp_path, small_mnist,
 
 
 def test_stored_epochs_need_a_teacher(run):
-    """Without a teacher, each epoch is augmented anew."""
+    """A recipe without a teacher refuses them."""
     with pytest.raises(InputError, match="a teacher for 2 stored epochs"):
         replace(run, recipe=replace(run.recipe, teacher=None, stored_epochs=2))
 

@@ -19,7 +19,7 @@ from mnistzoo.evaluation import evaluate
 from mnistzoo.images.transforms import normalize
 from mnistzoo.training import loop, optim, state
 from mnistzoo.training.augmentation import affine_maps, warp
-from mnistzoo.training.loop import train_epoch
+from mnistzoo.training.loop import train_epoch, train_step
 from mnistzoo.training.muon import orthogonal
 from mnistzoo.training.recipes import get_recipe
 from mnistzoo.training.run import Run
@@ -364,11 +364,51 @@ def test_distillation_is_a_divergence(run, temperature):
     """The loss is T² Σ p (log p - log q) at temperature T, computed by NumPy."""
     recipe = replace(run.recipe, temperature=temperature)
     student, teacher = torch.randn(2, 50, 10, generator=torch.Generator().manual_seed(0)) * 5
-    loss = optim.loss(recipe, student, torch.zeros(50, dtype=torch.long), teacher).item()
+    labels, taught = torch.zeros(50, dtype=torch.long), torch.ones(50, dtype=torch.bool)
+    loss = optim.loss(recipe, student, labels, teacher, taught).item()
     q, p = (np.exp(logits.double().numpy() / temperature) for logits in (student, teacher))
     q, p = (each / each.sum(axis=1, keepdims=True) for each in (q, p))
     expected = temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()
     assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_images_without_a_teacher_keep_their_labels(run):
+    """The loss is the mean over the images of the divergence or of the cross-entropy."""
+    student, teacher = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
+    labels, taught = torch.arange(6), torch.tensor([1, 0, 0, 1, 1, 0]).bool()
+    loss = optim.loss(run.recipe, student, labels, teacher[taught], taught)
+    each = [
+        optim.loss(run.recipe, *parts) * len(parts[0])
+        for parts in (
+            (student[taught], labels[taught], teacher[taught], torch.ones(3, dtype=torch.bool)),
+            (student[~taught], labels[~taught], None, torch.zeros(3, dtype=torch.bool)),
+        )
+    ]
+    torch.testing.assert_close(loss, sum(each) / 6)
+
+
+def test_the_pretrained_model_teaches_mnist_images(few):
+    """Before the first step, MNIST's images have no loss; those after them have their labels'."""
+    recipe = replace(get_recipe("world", "exp4"), synthetic_images=0, pretrained_targets=1.0)
+    trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
+    maps = torch.eye(2, 3).expand(150, 2, 3)
+    assert trainer.num_taught == 100
+    assert train_step(trainer, torch.arange(100), maps[:100], 100)[0] == pytest.approx(0, abs=1e-4)
+    trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
+    labeled = trainer.labels[100:]
+    logits = trainer.model.eval()(normalize(few.images[100:]))
+    expected = torch.nn.functional.cross_entropy(logits, labeled).item()
+    found = train_step(trainer, torch.arange(100, 150), maps[:50], 50)[0]
+    assert found == pytest.approx(expected, rel=0.1, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"pretrained": False}, {"teacher": "teacher"}, {"bits": 4, "frozen_convs": 0}]
+)
+def test_pretrained_targets_need_the_pretrained_model_alone(changes):
+    """A recipe with two teachers, or without weights to start from, is refused."""
+    with pytest.raises(InputError, match="pretrained_targets with pretrained"):
+        Run("exp4", replace(get_recipe("world", "exp4"), **changes))
 
 
 def test_a_teacher_comes_with_its_recipe(few, run):

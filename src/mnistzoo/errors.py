@@ -1,4 +1,4 @@
-"""Every error that mnistzoo raises on purpose, and a check that any module may need.
+"""Every error that mnistzoo raises on purpose, and the check of a callback.
 
 Each one derives from `MnistZooError` and from the built-in error that a caller would expect. Its
 message says what was expected, what was given, and what to do.

@@ -13,7 +13,7 @@ from mnistzoo.analysis import register_operator
 from mnistzoo.analysis.algebra.connections import Connections
 from mnistzoo.analysis.operators import Call, Kernel, Layout, elementwise, read_all, slide
 from mnistzoo.analysis.operators.base import Operator
-from mnistzoo.analysis.operators.registry import OPERATORS, describe
+from mnistzoo.analysis.operators.registry import OPERATORS, overload_of
 from mnistzoo.errors import AnalysisError, InputError, UnknownOperatorError
 
 
@@ -142,7 +142,7 @@ def test_a_rule_that_is_wrong(rule, message, monkeypatch):
     """The error names the operator and what is wrong with its rule."""
     wrong = custom("wrong", lambda x: x * 1)
     monkeypatch.setitem(OPERATORS, "mnistzoo_tests::wrong", Operator(rule))
-    describe.cache_clear()
+    overload_of.cache_clear()
     with pytest.raises(AnalysisError, match=rf"mnistzoo_tests\.wrong.*{message}"):
         mnistzoo.analyze(Between(wrong), (1, 9, 10))
 
@@ -159,7 +159,7 @@ def test_macs_that_are_wrong(macs, message, monkeypatch):
     """The error names the operator and what is wrong with its count, and no table has it."""
     wrong = custom("wrong", lambda x: x * 1)
     monkeypatch.setitem(OPERATORS, "mnistzoo_tests::wrong", Operator(elementwise, macs=macs))
-    describe.cache_clear()
+    overload_of.cache_clear()
     with pytest.raises(AnalysisError, match=rf"mnistzoo_tests\.wrong.*{message}"):
         mnistzoo.analyze(Between(wrong), (1, 9, 10))
 

@@ -15,14 +15,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from analysis.operator_cases import BOUNDED, EXACT
 from mnistzoo.analysis.operators.fakes import is_filled_float
-from mnistzoo.analysis.operators.registry import OPERATORS, describe
+from mnistzoo.analysis.operators.registry import OPERATORS, overload_of
 from mnistzoo.analysis.tracing.containers import tensors_of
-
-OVERLOADS = ("default", "dim", "Tensor", "Scalar", "dim_IntList", "int")
 
 
 def geometry(made):
-    """Return what of each result other operators can tell, without the strides of single units."""
+    """Return shape, strides and dtype of each result; strides of single units do not matter."""
     made = made[0] if isinstance(made, tuple) else made  # statistics depend on the device
     return [
         (tuple(x.shape), [s for s, n in zip(x.stride(), x.shape, strict=True) if n > 1], x.dtype)
@@ -39,21 +37,21 @@ class Compared(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        operator = describe(func).operator
+        operator = overload_of(func).operator
         made = None
         if operator and operator.fake and is_filled_float(args) and not func._schema.is_mutable:
             made = operator.fake(*args, **kwargs)
-            self.covered.setdefault(describe(func).name, False)
+            self.covered.setdefault(overload_of(func).name, False)
         out = func(*args, **kwargs)
         if made is not None:
             assert geometry(made) == geometry(out), (func, args, kwargs)
             assert all(x.is_meta for x in tensors_of(made))
-            self.covered[describe(func).name] = True
+            self.covered[overload_of(func).name] = True
         return out
 
 
 def others(x):
-    """Call what no other test calls."""
+    """Call operators that no other test calls."""
     F.max_pool3d(x[None], 2, ceil_mode=True, return_indices=True)
     F.avg_pool3d(x[None], 2, ceil_mode=True)
     F.adaptive_avg_pool3d(x[None], (2, 3, 3))
@@ -121,7 +119,7 @@ def test_a_fake_covers_only_what_torch_accepts(data):
         ]
     for packet, args in calls:
         func = packet if isinstance(packet, torch._ops.OpOverload) else overload(packet)
-        made = describe(func).operator.fake(*args)
+        made = overload_of(func).operator.fake(*args)
         if made is not None:
             assert geometry(made) == geometry(func(*args)), (func, args)
 

@@ -14,7 +14,7 @@ from analysis.allocations import MODELS, SMALL, UNet, measure, own_bytes
 from mnistzoo import analyze
 from mnistzoo.analysis import Analysis
 from mnistzoo.analysis.operators.base import Call
-from mnistzoo.analysis.operators.registry import describe
+from mnistzoo.analysis.operators.registry import overload_of
 from mnistzoo.analysis.tracing.memory import lstm_workspace
 from mnistzoo.errors import AnalysisError, InputError
 from mnistzoo.models import exp5
@@ -77,7 +77,7 @@ class Workspaces(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         if func is torch.ops.aten.mkldnn_rnn_layer.default:
-            call = Call(describe(func), args, {}, out, [], lambda _: None, lambda x: x)
+            call = Call(overload_of(func), args, {}, out, [], lambda _: None, lambda x: x)
             self.pairs.append((lstm_workspace(call), out[-1].nbytes))
         return out
 

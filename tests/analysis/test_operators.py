@@ -28,7 +28,7 @@ from analysis.oracle import (
     ranges_of,
     read_by_gradient,
 )
-from mnistzoo.analysis.operators.registry import OPERATORS, describe
+from mnistzoo.analysis.operators.registry import OPERATORS, overload_of
 
 
 class Between(nn.Module):
@@ -77,7 +77,7 @@ class Recorder(TorchDispatchMode):
         self.rules = set()
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        operator = describe(func).operator
+        operator = overload_of(func).operator
         self.rules |= {operator.rule} if operator else set()
         return func(*args, **(kwargs or {}))
 

@@ -197,9 +197,9 @@ def sam(trainer: TrainingState, radius: float) -> None:
     plain, forward = optim.loss, trainer.forward
     last: dict[str, Any] = {}
 
-    def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
-        last.update(labels=labels, teacher=teacher)
-        return plain(recipe, logits, labels, teacher)
+    def loss(recipe: Recipe, logits: Tensor, *targets: Tensor | None) -> Tensor:
+        last.update(targets=targets)
+        return plain(recipe, logits, *targets)
 
     def keep_images(_: nn.Module, inputs: tuple[Tensor]) -> None:
         last.update(images=inputs[0])
@@ -213,7 +213,7 @@ def sam(trainer: TrainingState, radius: float) -> None:
         trainer.optimizer.zero_grad()
         with torch.autocast("cpu", dtype=trainer.dtype, enabled=trainer.dtype != torch.float32):
             logits = forward(last["images"])
-        plain(trainer.recipe, logits.float(), last["labels"], last["teacher"]).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
+        plain(trainer.recipe, logits.float(), *last["targets"]).backward()  # type: ignore[no-untyped-call]  # torch's own is not annotated
         with torch.no_grad():
             torch._foreach_sub_(parameters, up)
 
@@ -240,9 +240,11 @@ def on_labels_too(trainer: TrainingState, share: float) -> None:
     """Make the cross-entropy with the labels a share of the loss, beside the divergence."""
     plain = optim.loss
 
-    def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
-        by_labels = plain(recipe, logits, labels, None)
-        return plain(recipe, logits, labels, teacher).lerp(by_labels, share)
+    def loss(
+        recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
+    ) -> Tensor:
+        by_labels = plain(recipe, logits, labels, None, taught)
+        return plain(recipe, logits, labels, teacher, taught).lerp(by_labels, share)
 
     optim.loss = loss
 
@@ -254,7 +256,9 @@ def match_logits(_: TrainingState, weight: float) -> None:
     mean squared error is the limit of the divergence at a high temperature (Hinton et al. 2015).
     """
 
-    def loss(_: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
+    def loss(
+        _: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
+    ) -> Tensor:
         if teacher is None:
             raise SystemExit("The change `logits` needs a recipe with a teacher.")
         own, target = (x.float() - x.float().mean(1, keepdim=True) for x in (logits, teacher))

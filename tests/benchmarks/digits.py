@@ -1,4 +1,4 @@
-"""Write scikit-learn's 1,797 digits as an image folder, and cross-validate recipes on its half.
+"""Write scikit-learn's 1,797 digits as an image folder, and cross-validate recipes on half of it.
 
 Run by hand: `python tests/benchmarks/digits.py FOLDER` writes the images. They are 8×8, in the
 order of the original file, writer by writer: the first half becomes `train`, the second half, by
@@ -39,9 +39,7 @@ def cross_validate(folder: Path, num_seeds: int, settings: list[str]) -> None:
     """Print the errors and the negative log-likelihood of each fold, and their means."""
     torch.set_num_threads(1)
     dataset = mnistzoo.load_dataset(folder, split="train")
-    files = (
-        file for digit in range(10) for file in sorted((folder / "train" / str(digit)).iterdir())
-    )
+    files = [file for digit in range(10) for file in sorted((folder / f"train/{digit}").iterdir())]
     writers = torch.tensor([int(file.stem) for file in files]).argsort()
     folds = torch.tensor_split(writers, FOLDS)
     recipe = change_settings(FINE_TUNE, settings)
@@ -58,13 +56,11 @@ def cross_validate(folder: Path, num_seeds: int, settings: list[str]) -> None:
                 seed=seed,
             )
             results.append((result.total - result.correct, result.nll))
-            print(
-                f"seed {seed}, fold {fold}: {results[-1][0]} errors, {result.nll:.4f}", flush=True
-            )
+            text = f"seed {seed}, fold {fold}: {results[-1][0]} errors, NLL {result.nll:.4f}"
+            print(text, flush=True)
     errors, nll = np.array(results).T
-    print(
-        f"errors per seed: {errors.sum() / num_seeds:.1f} of {len(dataset)}, NLL {nll.mean():.4f}"
-    )
+    mean = errors.sum() / num_seeds
+    print(f"errors per seed: {mean:.1f} of {len(dataset)}, NLL {nll.mean():.4f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Profile of a training step of exp5: share of the time of each kind of layer, and its speed.
+"""Profile a training step of exp5: each kind of layer's share of the time, and its speed.
 
 Run by hand. The environment variables restrict the kernels to AVX2 and one thread:
 
@@ -99,10 +99,11 @@ def main() -> None:
     seconds: dict[str, float] = defaultdict(float)
     for (row, _), value in times.items():
         seconds[row] += value
-    seconds["data, loss, optimizer, calls"] = whole - sum(seconds.values())
-    print(f"{torch.get_num_threads()} thread, {torch.backends.cpu.get_cpu_capability()}")
+    seconds["data, loss, optimizer, overhead"] = whole - sum(seconds.values())
+    print(f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
     print(f"step of {len(images)} images: {whole * 1e3:.1f} ms; peak {best / 1e9:.0f} GFLOP/s")
-    print("| | ms | share | GFLOP/s | of the peak |\n| --- | ---: | ---: | ---: | ---: |")
+    print("| layers | ms | share of the step | GFLOP/s | share of the peak |")
+    print("| --- | ---: | ---: | ---: | ---: |")
     for row, value in seconds.items():
         speed = operations.get(row, 0) / value
         rate = f"{speed / 1e9:.0f} | {speed / best:.0%}" if speed else "|"

@@ -26,7 +26,7 @@ MAX_BYTES = 2**32
 """Larger entries are not read. An image has 784 bytes."""
 
 MAX_CACHE_BYTES = 2**30
-"""Entries that were not used lately are removed once all of them are larger together."""
+"""Size of the whole cache beyond which the least recently used entries are removed."""
 
 _SIZE = hashlib.sha256().digest_size
 
@@ -86,13 +86,13 @@ def read_entry(folder: Path, key: str) -> Entry | None:
         if hashlib.sha256(data[_SIZE:]).digest() == data[:_SIZE]:
             entry = msgspec.msgpack.decode(data[_SIZE:], type=Entry)
             with suppress(OSError):  # the folder may be read-only
-                os.utime(_path(folder, key))  # `_evict` keeps what was used last
+                os.utime(_path(folder, key))  # marks it as used for `_evict`
             return entry
     return None
 
 
 def write_entry(folder: Path, key: str, entry: Entry) -> None:
-    """Write an entry atomically, and remove the least recently used ones beyond `MAX_CACHE_BYTES`.
+    """Write an entry atomically, and evict the least recently used ones beyond `MAX_CACHE_BYTES`.
 
     Errors are ignored, since the cache only saves time.
     """
@@ -102,10 +102,10 @@ def write_entry(folder: Path, key: str, entry: Entry) -> None:
 
 
 def _evict(written: Path) -> None:
-    """Remove the least recently used entries beyond `MAX_CACHE_BYTES`, but not the one written."""
+    """Remove the least recently used entries beyond `MAX_CACHE_BYTES`, but never `written`."""
     entries = []
     for path in written.parent.glob("*.msgpack"):
-        with suppress(OSError):  # another process may remove entries, too
+        with suppress(OSError):  # another process may be removing entries too
             entries.append((path.stat(), path))
     entries.sort(key=lambda entry: (entry[1] == written, entry[0].st_mtime_ns), reverse=True)
     total = 0

@@ -31,8 +31,8 @@ letters look like digits, but few digits look like anything else. Chosen on word
 digits made for this purpose."""
 
 CUT_EVIDENCE = 0.5
-"""Upper bound for a piece that was cut from a larger one: an m has three strokes like a 1. Chosen
-on words in fonts of the detector's training."""
+"""Upper bound for a piece cut from a larger component: the three strokes of an m look like 1s.
+Chosen on words in the fonts that the detector was trained on."""
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,8 @@ def read(
         )
     from mnistzoo.images.splitting import digit_score
 
-    probabilities, log_odds = _once(lambda pixels: classify([pixels])[0]), _once(digit_log_odds)
+    probabilities = _memoized(lambda pixels: classify([pixels])[0])
+    log_odds = _memoized(digit_log_odds)
     score = digit_score(probabilities, log_odds) if _are_digits(labels) else None
     rows = []
     for line in find_digits(image, score):
@@ -182,17 +183,17 @@ def read(
     return Reading(tuple(row for row in rows if row))
 
 
-def _once(function: Callable[[NDArray[np.uint8]], _T]) -> Callable[[NDArray[np.uint8]], _T]:
-    """Return a function that computes the result for each image once."""
-    known: dict[bytes, _T] = {}
+def _memoized(function: Callable[[NDArray[np.uint8]], _T]) -> Callable[[NDArray[np.uint8]], _T]:
+    """Return a function that computes its result once for each image."""
+    results: dict[bytes, _T] = {}
 
-    def remembered(pixels: NDArray[np.uint8]) -> _T:
+    def memoized(pixels: NDArray[np.uint8]) -> _T:
         key = pixels.tobytes()
-        if key not in known:
-            known[key] = function(pixels)
-        return known[key]
+        if key not in results:
+            results[key] = function(pixels)
+        return results[key]
 
-    return remembered
+    return memoized
 
 
 def _leave_out_text(row: list[Digit], images: list[DigitImage], odds: list[float]) -> list[Digit]:
@@ -201,9 +202,10 @@ def _leave_out_text(row: list[Digit], images: list[DigitImage], odds: list[float
 
     if row[0].is_digit is None:
         return row
-    most = [CUT_EVIDENCE if image.cut else EVIDENCE[1] for image in images]
-    evidence = np.clip(odds, EVIDENCE[0], most)
-    words = [w for w in split_words([digit.box for digit in row]) if evidence[w].sum() >= 0]
+    upper = [CUT_EVIDENCE if image.cut else EVIDENCE[1] for image in images]
+    evidence = np.clip(odds, EVIDENCE[0], upper)
+    words = split_words([digit.box for digit in row])
+    words = [word for word in words if evidence[word].sum() >= 0]
     return [digit for word in words for digit in row[word] if digit.is_digit]
 
 
@@ -227,10 +229,11 @@ def predict_pixels(
 def _predictions(
     probabilities: list[list[float]], labels: Sequence[str] | None, odds: list[float] | None
 ) -> list[Prediction]:
-    are_digits = [None] * len(probabilities) if odds is None else [each >= 0 for each in odds]
+    """Return a prediction for each row of probabilities; `odds` tells digits from other marks."""
+    marks = [None] * len(probabilities) if odds is None else [each >= 0 for each in odds]
     return [
         _prediction(row, labels, is_digit)
-        for row, is_digit in zip(probabilities, are_digits, strict=True)
+        for row, is_digit in zip(probabilities, marks, strict=True)
     ]
 
 

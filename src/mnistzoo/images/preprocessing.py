@@ -48,7 +48,7 @@ class DigitImage:
         box: Where its foreground is: left, top, right and bottom in pixels of the upright image;
             right and bottom are exclusive.
         touching: Whether it may be several digits that touch.
-        cut: Whether it was cut from digits that touch.
+        cut: Whether it was cut out of digits that touch.
     """
 
     pixels: NDArray[np.uint8]

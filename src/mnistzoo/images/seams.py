@@ -1,7 +1,7 @@
-"""Find seams along which touching digits may be cut apart.
+"""Find seams along which touching digits can be cut apart.
 
-A seam goes from the top to the bottom, one column in each row, and may move by one column from row
-to row. It costs the foreground that it crosses, and its steps to the side.
+A seam runs from top to bottom with one column in each row, and may move by one column from row to
+row. Its cost is the foreground that it crosses plus its steps to the side.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ MIN_DIFFERENCE = 0.03
 This and the constants below were chosen on lines made from training images."""
 
 SEAMS_PER_DIGIT = 16
-"""Greatest number of seams for each stretch as wide as the digits are high."""
+"""Maximum number of seams for each stretch that is as wide as the foreground is high."""
 
 MAX_SEAMS = 40
-"""Greatest number of seams, however wide the foreground is."""
+"""Maximum number of seams, however wide the foreground is."""
 
 _ROWS = 48
-"""Seams are searched for at this height, in pixels. Chosen, not measured."""
+"""The foreground is scaled to this height, in pixels, for the search. Set by hand."""
 
 _STARTS = (6, 18, 30, 42)
-"""Rows of that height; the cheapest seam through each pixel of these rows is a candidate."""
+"""The cheapest seam through each pixel of these rows is a candidate."""
 
 _SIDESTEP = 0.8
 """Cost of a step to the side, where crossing a pixel of foreground costs 1."""
@@ -38,8 +38,8 @@ _SIDESTEP = 0.8
 def find_seams(mask: NDArray[np.bool_]) -> list[Seam]:
     """Return cheap seams that divide the foreground differently, from left to right.
 
-    Candidates are taken from the cheapest on, unless the foreground on their left is nearly that of
-    a seam taken before.
+    Candidates are taken in order of cost, except those whose foreground on the left is nearly that
+    of a seam already taken.
     """
     height, width = mask.shape
     columns = max(4, round(width * _ROWS / height))
@@ -63,7 +63,7 @@ def find_seams(mask: NDArray[np.bool_]) -> list[Seam]:
 
 
 def _candidates(cost: GrayLevels) -> tuple[NDArray[np.int64], GrayLevels]:
-    """Return the cheapest seam through each pixel of some rows, and what it costs."""
+    """Return the cheapest seam through each pixel of `_STARTS`, and its cost."""
     columns = np.arange(cost.shape[1])
     above, upward = _cheapest_to(cost)
     below, downward = (part[::-1] for part in _cheapest_to(cost[::-1]))
@@ -81,7 +81,7 @@ def _candidates(cost: GrayLevels) -> tuple[NDArray[np.int64], GrayLevels]:
 
 
 def _cheapest_to(cost: GrayLevels) -> tuple[GrayLevels, NDArray[np.int64]]:
-    """Return the cost of the cheapest seam from the top to each pixel, and its column before."""
+    """Return the cost of the cheapest seam from the top to each pixel, and its previous column."""
     total, before = cost.copy(), np.zeros(cost.shape, np.int64)
     columns = np.arange(cost.shape[1])
     for row in range(1, len(cost)):

@@ -22,7 +22,7 @@ from mnistzoo.images.segmentation import Foreground
 
 Score = Callable[[NDArray[np.uint8]], float]
 """Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns the log-probability that
-it shows one digit, and that the digit is the one that the model predicts."""
+it shows a single digit and that the model predicts it correctly."""
 
 WIDTHS = (0.12, 1.4)
 """Least and greatest width of a piece, as a share of the height."""
@@ -31,28 +31,31 @@ NARROW = 0.9
 """Narrower parts, as a share of their height, are seldom several digits. Most letters are."""
 
 UNREAD = -0.7
-"""Narrow parts with less than this score do not read as a digit. Chosen on lines made from training
-images, and on a printed number."""
+"""Narrow parts with a lower score do not read as a digit. Chosen on lines made from training images
+and on a printed number."""
 
 WIDE = 1.2
-"""Wider digits, as a share of the height, are rare: what they exceed it by is subtracted from their
-score. This and the constants below were chosen on lines made from training images:
+"""Digits wider than this share of the height are rare: the excess is subtracted from their score.
+This and the constants below were chosen on lines made from training images:
 `python tests/benchmarks/reading.py --tune`."""
 
 LOW = 0.7
-"""Pieces that are lower than this share of the whole are rare: twice what they fall short by is
+"""Pieces shorter than this share of the whole part's height are rare: twice the shortfall is
 subtracted from their score."""
 
 CUT_COST = 0.1
-"""How much a cut has to raise the score."""
+"""Amount by which each cut has to raise the score."""
 
 MIN_SCORE = -1.2
-"""Least score of each piece. The strokes of a printed letter score less when they are cut apart.
-This was chosen on lines made from other training images, and on printed words."""
+"""Lowest score of a piece. Strokes cut from a printed letter score lower. This was chosen on lines
+made from other training images and on printed words."""
 
 MAX_CROSSING = 0.02
-"""A piece lies between two seams that do not cross. If they do, at most this share of a digit may
-lie right of the right one and left of the left one."""
+"""The seams on both sides of a piece may cross, but at most this share of a digit may lie between
+them where they do."""
+
+MIN_AREA = 0.03
+"""Components of a piece that are smaller than this share of its largest one are dropped."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +99,11 @@ def digit_score(
     probabilities: Callable[[NDArray[np.uint8]], list[float]],
     log_odds: Callable[[NDArray[np.uint8]], float],
 ) -> Score:
-    """Return the score that a model's probabilities and the detector's log-odds result in."""
+    """Return the score made from a model's probabilities and the detector's log-odds."""
 
     def score(pixels: NDArray[np.uint8]) -> float:
         is_digit = -float(np.logaddexp(0, -log_odds(pixels)))
-        if is_digit < MIN_SCORE:  # for speed: the model could only lower it
+        if is_digit < MIN_SCORE:  # too low already, and the model can only lower it
             return is_digit
         return is_digit + float(np.log(np.max(probabilities(pixels))))
 
@@ -110,8 +113,8 @@ def digit_score(
 def split_line(parts: list[Part], score: Score) -> list[Part]:
     """Return the digits of a line, from left to right.
 
-    A narrow part is only split if it does not read as a digit, and at least half of the line's
-    narrow parts do: otherwise they are letters, and would be split into strokes.
+    A narrow part is split only if it does not read as a digit but at least half of the line's
+    narrow parts do. Otherwise the line may be text, whose letters would be split into strokes.
     """
     scores = [score(part.pixels) for part in parts]
     narrow = [own for part, own in zip(parts, scores, strict=True) if part.aspect < NARROW]
@@ -125,7 +128,7 @@ def split_line(parts: list[Part], score: Score) -> list[Part]:
 
 def split(whole: Part, score: Score) -> list[Part]:
     """Return the digits that touch in a part, from left to right, or the part itself."""
-    unsplit = score(whole.pixels) - _unusual(whole, whole)
+    unsplit = score(whole.pixels) - _size_penalty(whole, whole)
     if unsplit >= -CUT_COST:
         return [whole]
     pieces, total = _best_split(_crop(whole), score, CUT_COST - unsplit)
@@ -134,8 +137,8 @@ def split(whole: Part, score: Score) -> list[Part]:
     return pieces if total < -unsplit else [replace(whole, touching=True)]
 
 
-def _unusual(piece: Part, whole: Part) -> float:
-    """Return how much a piece of a part is wider or lower than digits are, as a loss of score."""
+def _size_penalty(piece: Part, whole: Part) -> float:
+    """Return what a piece of a part loses from its score for being unusually wide or short."""
     left, top, right, bottom = piece.box
     height = whole.box[3] - whole.box[1]
     return max(0, (right - left) / height - WIDE) + 2 * max(0, LOW - (bottom - top) / height)
@@ -157,8 +160,8 @@ def _crop(whole: Part) -> Part:
 def _best_split(alone: Part, score: Score, limit: float) -> tuple[list[Part], float]:
     """Return the pieces with the least total cost below a limit, and that cost.
 
-    Dijkstra's algorithm, from the left edge over the seams to the right edge: most pieces are
-    never rendered, because those before them read badly.
+    This is Dijkstra's algorithm from the left edge over the seams to the right edge. Most pieces
+    are never rendered, because those before them read badly.
     """
     seams = _edges_and_seams(alone)
     last, reached = len(seams) - 1, set[int]()
@@ -172,12 +175,12 @@ def _best_split(alone: Part, score: Score, limit: float) -> tuple[list[Part], fl
             continue
         reached.add(start)
         for stop, piece in _pieces_from(alone, seams, start):
-            least = total + _unusual(piece, alone) + (CUT_COST if stop < last else 0.0)
+            least = total + _size_penalty(piece, alone) + (CUT_COST if stop < last else 0.0)
             if stop in reached or least >= limit:
                 continue
             own = score(piece.pixels)
             if own >= MIN_SCORE and least - own < limit:
-                pushed += 1  # settles ties before the pieces are compared
+                pushed += 1  # breaks ties, since pieces cannot be compared
                 heappush(queue, (least - own, pushed, stop, [*before, piece]))
     return [], np.inf
 
@@ -209,14 +212,15 @@ def _pieces_from(alone: Part, seams: list[Seam], start: int) -> Iterator[tuple[i
 
 
 def _piece(alone: Part, chosen: NDArray[np.bool_]) -> Part | None:
-    """Return the part inside the chosen pixels, or None if it is too narrow or too wide."""
+    """Return the part inside the chosen pixels, or `None` if it is too narrow or too wide."""
     mask = alone.foreground.mask & chosen
-    columns, height = np.flatnonzero(mask.any(0)), bounding_box(alone.components)
-    share = (np.ptp(columns) + 1) / (height[3] - height[1]) if columns.size else 0
-    if not WIDTHS[0] <= share <= WIDTHS[1]:
+    _, top, _, bottom = bounding_box(alone.components)
+    columns = np.flatnonzero(mask.any(0))
+    width = (np.ptp(columns) + 1) / (bottom - top) if columns.size else 0
+    if not WIDTHS[0] <= width <= WIDTHS[1]:
         return None
     density = np.where(chosen, alone.foreground.density, np.float32(0))
     foreground = Foreground(density, mask, alone.foreground.contrast)
     components = foreground.labels.components()
-    parts = [part for part in components if part.area >= 0.03 * components[0].area]
+    parts = [part for part in components if part.area >= MIN_AREA * components[0].area]
     return Part(foreground, parts, alone.offset, cut=True)

@@ -70,10 +70,10 @@ def new_figure(width: float, height: float) -> Figure:
         MissingExtraError: matplotlib is not installed.
     """
     try:
-        from mnistzoo.plots.legible import LegibleFigure
+        from mnistzoo.plots.fonts import FontFallbackFigure
     except ImportError as error:
         raise MissingExtraError("Drawing figures", "plot") from error
-    figure = LegibleFigure(figsize=(width, height), facecolor=BACKGROUND)
+    figure = FontFallbackFigure(figsize=(width, height), facecolor=BACKGROUND)
     figure.set_layout_engine("constrained", rect=(0.01, 0.01, 0.98, 0.98))
     return figure
 

@@ -17,7 +17,7 @@ from mnistzoo.training.run import Run
 METRICS = "metrics.json"
 CHECKPOINT = "checkpoint.pt"
 EPOCHS = "epochs"
-"""A folder inside the run's for its stored epochs."""
+"""The folder inside the run's folder that holds its stored epochs."""
 
 LOCK = ".lock"
 """A folder inside the run's, locked during training, since readers lock the run's own folder."""

@@ -194,9 +194,10 @@ def train_step(
 
     # data
     indices = indices.to(device)
+    taught = indices < state.num_taught
     if stored is None:
         whole = warp(normalize(state.images[indices]), maps.to(device))
-        teacher_logits = None if state.teacher is None else state.teacher_logits(whole)
+        teacher_logits = None if state.teacher is None else state.teacher_logits(whole[taught])
     else:
         whole, teacher_logits = normalize(stored.images[indices]), stored.teacher_logits[indices]
     images = whole[..., : state.side, : state.side]
@@ -206,7 +207,7 @@ def train_step(
     # forward
     with state.autocast():
         logits = state.forward(images)
-    loss = optim.loss(recipe, logits.float(), labels, teacher_logits)
+    loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight
     state.optimizer.zero_grad()

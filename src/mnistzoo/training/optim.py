@@ -21,8 +21,14 @@ STEP_EPOCHS = 15
 """The study divides the learning rate by ten after this epoch."""
 
 
-def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher_logits: Tensor | None) -> Tensor:
-    """Return the cross-entropy with the labels, or the divergence from the teacher.
+def loss(
+    recipe: Recipe,
+    logits: Tensor,
+    labels: Tensor,
+    teacher_logits: Tensor | None,
+    taught: Tensor,
+) -> Tensor:
+    """Return the divergence from the teacher, and the cross-entropy of images without one.
 
     The divergence is Kullback–Leibler's, of both distributions at the recipe's temperature. Its
     factor of the squared temperature keeps the size of the gradients (Hinton et al. 2015,
@@ -31,8 +37,10 @@ def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher_logits: Tensor 
     Args:
         recipe: The source of label smoothing and temperature.
         logits: Logits or log-probabilities of the model, shape `(N, classes)`.
-        labels: Shape `(N,)`; unused with a teacher.
-        teacher_logits: Those of the teacher, shape `(N, classes)`; None without a teacher.
+        labels: Shape `(N,)`; unused for images with a teacher.
+        teacher_logits: The teacher's for the M taught images, shape `(M, classes)`; None without a
+            teacher.
+        taught: Whether an image has a teacher: bool, shape `(N,)`.
 
     Returns:
         The mean over the images, a scalar in nats.
@@ -42,10 +50,12 @@ def loss(recipe: Recipe, logits: Tensor, labels: Tensor, teacher_logits: Tensor 
         return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     student, teacher = (
         (scores / recipe.temperature).log_softmax(dim=1)
-        for scores in (logits, teacher_logits.float())
+        for scores in (logits[taught], teacher_logits.float())
     )
-    divergence = nn.functional.kl_div(student, teacher, reduction="batchmean", log_target=True)
-    return divergence * recipe.temperature**2
+    divergence = nn.functional.kl_div(student, teacher, reduction="sum", log_target=True)
+    others = nn.functional.cross_entropy(logits[~taught], labels[~taught], reduction="sum")
+    weight = recipe.pretrained_targets or 1.0
+    return (divergence * (weight * recipe.temperature**2) + others) / len(logits)
 
 
 def optimizer(model: nn.Module, recipe: Recipe) -> SGD:

@@ -60,6 +60,15 @@ def _check_frozen(architecture: str, recipe: Recipe) -> None:
         )
 
 
+def _check_targets(recipe: Recipe) -> None:
+    if recipe.pretrained_targets and (not recipe.pretrained or recipe.teacher or recipe.bits):
+        raise InputError(
+            f"Expected pretrained_targets with pretrained, and without a teacher or bits, got "
+            f"pretrained={recipe.pretrained}, teacher={recipe.teacher} and bits={recipe.bits}. "
+            "Set pretrained_targets to 0, or correct the others."
+        )
+
+
 class DatasetInfo(Struct, frozen=True, forbid_unknown_fields=True):
     """A dataset of your own, as a run records it.
 
@@ -122,6 +131,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             raise InputError(f"Expected a seed from 0 to {MAX_SEED}, got {self.seed}.")
         check_recipe(self.recipe)
         _check_frozen(self.architecture, self.recipe)
+        _check_targets(self.recipe)
         if not 0 <= self.holdout < self.num_train:
             raise InputError(
                 f"Expected a holdout of 0 to {self.num_train - 1:,} of the {self.num_train:,} "

@@ -82,6 +82,9 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             MNIST. 0 augments each epoch anew.
         temperature: The divisor of both models' logits before they are compared.
         pretrained: Whether training starts from the shipped MNIST weights.
+        pretrained_targets: Weight of the divergence from the pretrained model, in place of the
+            labels, for MNIST's own images, so that training on synthetic ones changes less of what
+            the model has learned (Li and Hoiem 2016, arXiv:1606.09282); 0 trains on labels.
         synthetic_images: Number of images that `mnistzoo.data.world` adds to the training images.
         bits: Bits of a weight in the C header that the model is trained for. This is
             quantization-aware training: weights and activations are rounded as in the header, also
@@ -110,6 +113,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     stored_epochs: Count = 0
     temperature: Rate = 2.0
     pretrained: bool = False
+    pretrained_targets: Bound = 0.0
     synthetic_images: Count = 0
     bits: Literal[8, 4] | None = None
 

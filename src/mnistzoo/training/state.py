@@ -68,9 +68,11 @@ class TrainingState:
         self.images, self.labels = dataset.images.to(self.device), dataset.labels.to(self.device)
         model = _initialized(run, features)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
-        if self.recipe.bits:
+        if self.recipe.bits or self.recipe.pretrained_targets:
             teacher = copy.deepcopy(model).eval()
         self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
+        own = self.recipe.pretrained_targets > 0
+        self.num_taught = run.num_train - run.holdout if own else len(self.labels)
         crops = self.recipe.crop and not self.recipe.bits  # what is rounded takes whole images
         self.side = self.model.architecture.rows_read if crops else INPUT_SHAPE[-1]
         self.forward = _parallel(self._layers())

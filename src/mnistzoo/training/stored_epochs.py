@@ -1,7 +1,7 @@
-"""Epochs of augmented images with their teacher's logits, kept on disk and repeated.
+"""Epochs of augmented images with the teacher's logits, stored on disk and repeated.
 
-A teacher's forward pass costs as much as a student's step. Over hundreds of epochs it is saved by
-repeating a few dozen of them.
+The teacher's forward pass costs nearly as much as the student's step. Long runs save it by
+repeating their first few dozen epochs.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from mnistzoo.training.distributed import rank
 from mnistzoo.training.folder import EPOCHS, damaged
 from mnistzoo.training.state import TrainingState
 
-BLOCK = 250
-"""Images that the teacher reads at once."""
+TEACHER_BATCH_SIZE = 250
 
 MAX_BYTES = 2**32
 """Larger files are not read."""
 
 
 class StoredEpoch(NamedTuple):
-    """One pass over the training images, in their order.
+    """One pass over the training images, in the order of the dataset.
 
     Attributes:
         images: Augmented, uint8, shape `(N, 28, 28)`.
-        teacher_logits: Those of the teacher for them, float32, shape `(N, classes)`.
+        teacher_logits: The teacher's logits for these images, float32, shape `(N, classes)`.
     """
 
     images: Tensor
@@ -43,11 +42,11 @@ class StoredEpoch(NamedTuple):
 
 
 def load_epoch(folder: Path, state: TrainingState) -> StoredEpoch:
-    """Return the stored epoch that a run's current epoch repeats; make and store it if it is new.
+    """Return the stored epoch for a run's current epoch. Make and store it if it is missing.
 
     Args:
         folder: The run's folder. Under `torchrun`, rank 0 writes into it.
-        state: A state whose recipe has `stored_epochs`.
+        state: The run's state. Its recipe has at least one stored epoch.
 
     Raises:
         TrainingError: The stored file is damaged.
@@ -73,14 +72,14 @@ def load_epoch(folder: Path, state: TrainingState) -> StoredEpoch:
 
 @torch.no_grad()
 def _make_epoch(state: TrainingState, number: int) -> StoredEpoch:
-    """Augment all training images, and run the teacher on what an 8-bit file keeps of them."""
+    """Augment all training images, round them to 8 bits, and run the teacher on the result."""
     generator = state.epoch_generator(number)
     images: list[Tensor] = []
     logits: list[Tensor] = []
-    for block in torch.split(state.images, BLOCK):
+    for block in torch.split(state.images, TEACHER_BATCH_SIZE):
         maps = affine_maps(len(block), INPUT_SHAPE[-1], state.recipe.augmentation, generator)
         warped = warp(normalize(block), maps.to(state.device)).squeeze(1)
-        kept = warped.mul_(STD).add_(MEAN).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
-        images.append(kept)
-        logits.append(state.teacher_logits(normalize(kept)))
+        rounded = warped.mul_(STD).add_(MEAN).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
+        images.append(rounded)
+        logits.append(state.teacher_logits(normalize(rounded)))
     return StoredEpoch(torch.cat(images), torch.cat(logits))

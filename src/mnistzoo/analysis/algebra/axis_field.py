@@ -53,13 +53,13 @@ class AxisField:
         return self._each(lambda ranges: ranges.take(entries), window)
 
     def place(self, entries: range, units: int) -> AxisField:
-        """Return the field of a map of which some entries are these, and others read nothing."""
+        """Return the field of a longer map: these at some entries, and nothing at the others."""
         step = Window(1, Fraction(1, entries.step), Fraction(entries.start, entries.step))
         window = self.window and self.window.then(step)
         return self._each(lambda ranges: ranges.place(entries, units), window)
 
     def without(self, entries: range) -> AxisField:
-        """Return the field of a map of which some entries read nothing."""
+        """Return the field of the same map after some entries were cleared and read nothing."""
         return self._each(lambda ranges: ranges.without(entries), self.window)
 
     def apply(self, connections: Connections) -> AxisField:

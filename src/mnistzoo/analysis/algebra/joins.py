@@ -125,9 +125,10 @@ def _with_one_stride(parts: list[tuple[Layout, range]], axis: int) -> list[Layou
 def _place(
     layout: Layout, index: int, entries: range, size: int, axis: int | None = None
 ) -> Layout:
-    """Return the layout of a dimension of which some entries are these, and others read nothing.
+    """Return the layout with one dimension placed at some entries of a longer one.
 
-    If these run along no axis, the others may be units of `axis`; by default any may be any.
+    The other entries read nothing. If the dimension is untracked, it becomes one of `axis`; without
+    `axis` it stays untracked.
     """
     layout = layout.renumber(index)
     axes = axes_of(layout.dims[index])

@@ -39,14 +39,14 @@ class PixelRanges:
         return PixelRanges(self.first[kept], self.last[kept])
 
     def place(self, entries: range, units: int) -> PixelRanges:
-        """Return the ranges of a map of which some entries have these, and others read nothing."""
+        """Return the ranges of a longer map: these at some entries, and nothing at the others."""
         first, last = np.repeat(NO_FIRST, units), np.repeat(NO_LAST, units)
         placed = slice(entries.start, entries.stop, entries.step)
         first[placed], last[placed] = self.first, self.last
         return PixelRanges(first, last)
 
     def without(self, entries: range) -> PixelRanges:
-        """Return the ranges of a map of which some entries read nothing."""
+        """Return the ranges of the same map after some entries were cleared and read nothing."""
         first, last = self.first.copy(), self.last.copy()
         removed = slice(entries.start, entries.stop, entries.step)
         first[removed], last[removed] = NO_FIRST, NO_LAST

@@ -175,7 +175,7 @@ def constant(_: Call) -> None:
 
 
 def read_all(call: Call) -> Layout | None:
-    """Return the layout where each unit reads everything: always valid, never tight.
+    """Return the layout where each unit reads everything: always valid, but never tight.
 
     >>> from mnistzoo.analysis import register_operator
     >>> register_operator("mylib::equalize", read_all)
@@ -184,7 +184,7 @@ def read_all(call: Call) -> Layout | None:
 
 
 def write_anywhere(write: Write) -> Layout:
-    """Return the layout in which any entry may be any of those written: never tight."""
+    """Return the layout in which any entry may be any of those written: valid, but never tight."""
     layout = expand(write.layout.union_all(), write.shape)
     return union([layout, write.old], write.shape) or layout
 

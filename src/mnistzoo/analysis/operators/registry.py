@@ -40,12 +40,12 @@ for _family in _FAMILIES:
 
 
 @cache
-def describe(func: Any) -> Overload:
-    """Return the record of an overload.
+def overload_of(func: Any) -> Overload:
+    """Return what is known about an overload.
 
     ATen's in-place and `_copy` variants share the operator of the plain one.
 
-    >>> describe(torch.ops.aten.relu_.default).name
+    >>> overload_of(torch.ops.aten.relu_.default).name
     'aten::relu'
     """
     schema, name = func._schema, func._schema.name
@@ -103,4 +103,4 @@ def register_operator(
     if macs is not None and not callable(macs):
         raise InputError(f"Expected macs that can be called, got {macs!r}.")
     _add(name, Operator(rule, macs, listed, needs_values))
-    describe.cache_clear()
+    overload_of.cache_clear()

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mnistzoo.analysis.operators.base import Call
-from mnistzoo.analysis.operators.registry import describe
+from mnistzoo.analysis.operators.registry import overload_of
 from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.failures import explain
@@ -144,8 +144,6 @@ class _Reporter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has
     ) -> Any:
         given = kwargs or {}
         out = func(*args, **given)
-        tensors = tensors_of([args, given])
-        self._report(
-            Call(describe(func), args, given, out, tensors, lambda _: None, lambda tensor: tensor)
-        )
+        found, itself = tensors_of([args, given]), lambda tensor: tensor
+        self._report(Call(overload_of(func), args, given, out, found, lambda _: None, itself))
         return out

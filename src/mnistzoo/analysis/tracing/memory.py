@@ -59,8 +59,8 @@ class LiveMemory:
 def lstm_workspace(call: Call) -> int:
     """Return the bytes that oneDNN's LSTM saves for the backward pass.
 
-    Its parts are gates and outputs of each step, and the states of the layer and of the one below,
-    for one step more: three kinds with padded rows, and two of the cells.
+    It holds the gates and outputs of each step, then the states of the layer and of the one below
+    for one more step: three buffers with padded rows, and two of cells.
 
     Source: oneDNN, src/cpu/rnn/rnn_utils.hpp (`get_good_ld`, `set_workspace_sizes`).
 

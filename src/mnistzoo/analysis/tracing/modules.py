@@ -6,6 +6,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
@@ -16,8 +17,15 @@ from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.row import Row
 from mnistzoo.analysis.tracing.containers import tensors_of
 
-Function = tuple[str, tuple[int, ...], Layout | None, int, int]
-"""Name, shape and layout of the result, MACs, and bytes of the result."""
+
+class Function(NamedTuple):
+    """A call of a function, such as an addition, that is not a module."""
+
+    name: str
+    shape: tuple[int, ...]  # of the result, without the batch
+    layout: Layout | None  # of the result
+    macs: int
+    output_bytes: int
 
 
 @dataclass(slots=True)
@@ -95,8 +103,8 @@ class ModuleTracker:
         if self.stack:
             call = self.stack[-1]
             call.macs += macs
-            shape, made = self._without_batch(out), _bytes_of([out])  # it may be reshaped in place
-            call.functions.append((name, shape, layout, macs, made))
+            shape, size = self._without_batch(out), _bytes_of([out])  # it may be reshaped in place
+            call.functions.append(Function(name, shape, layout, macs, size))
             if call.has_inner_calls:
                 self._list_functions(call)
 
@@ -141,9 +149,13 @@ class ModuleTracker:
         own, kind = _parameters_of(module), type(module).__name__
         macs = 0 if call.has_inner_calls else self._per_input(call.macs)
         shape = () if tensor is None else self._without_batch(tensor)
-        (count, size), reads = self._count(own) if own else (0, 0), self._field_of(layout)
-        made = self._per_input(_bytes_of(tensors))
-        row = Row(call.path, kind, shape, count, macs, reads, bool(own), 0, made, size)
+        count, size = self._count(own) if own else (0, 0)
+        row = Row(
+            *(call.path, kind, shape, count, macs, self._field_of(layout)),
+            has_params=bool(own),
+            output_bytes=self._per_input(_bytes_of(tensors)),
+            param_bytes=size,
+        )
         if call.has_inner_calls:
             self.blocks[call.path] = row
         if own or not call.has_inner_calls:
@@ -151,10 +163,10 @@ class ModuleTracker:
 
     def _list_functions(self, call: ModuleCall) -> None:
         """Move the functions of a call to the rows."""
-        for name, shape, layout, macs, made in call.functions:
-            reads, size = self._field_of(layout), self._per_input(made)
-            own = self._per_input(macs)
-            self.rows.append(Row(call.path, name, shape, 0, own, reads, output_bytes=size))
+        for name, shape, layout, macs, size in call.functions:
+            own, reads = self._per_input(macs), self._field_of(layout)
+            made = self._per_input(size)
+            self.rows.append(Row(call.path, name, shape, 0, own, reads, output_bytes=made))
         call.functions.clear()
 
     def _per_input(self, count: int) -> int:

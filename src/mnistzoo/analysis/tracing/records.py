@@ -110,7 +110,7 @@ def storage_id(tensor: Tensor) -> int:
     return storage
 
 
-def renamed(
+def replace_in_view(
     view: View | None, old: TensorRecord, new: Tensor, base: TensorRecord | None = None
 ) -> View | None:
     """Return how a view was made, with one tensor in the call replaced by another."""

@@ -9,10 +9,16 @@ from torch import Tensor
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, Write, meta_copy
-from mnistzoo.analysis.operators.registry import describe
+from mnistzoo.analysis.operators.registry import overload_of
 from mnistzoo.analysis.tracing.constants import CPU, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
-from mnistzoo.analysis.tracing.records import Memory, TensorRecord, View, renamed, storage_id
+from mnistzoo.analysis.tracing.records import (
+    Memory,
+    TensorRecord,
+    View,
+    replace_in_view,
+    storage_id,
+)
 from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
 
@@ -27,7 +33,7 @@ class TensorRecords:
     def __init__(self, policy: ConstantPolicy) -> None:
         self.policy = policy
         self._records: dict[int, TensorRecord] = {}
-        self._alive: list[Tensor] = []  # no other tensor may take an id of theirs
+        self._alive: list[Tensor] = []  # keeps their ids from being reused
         self._memories: dict[int, Memory] = {}
 
     def close(self) -> None:
@@ -106,10 +112,10 @@ class TensorRecords:
         """Return a record of a tensor as it is, in place of its own in the views of it."""
         views = [x for x in record.memory.records if x.view and x.view.base is record]
         alias = torch.ops.aten.alias(record.value)
-        before = self._add(alias, renamed(record.view, record, alias), record.layout)
+        before = self._add(alias, replace_in_view(record.view, record, alias), record.layout)
         for other in views:
             self.refresh(other)
-            other.view = renamed(other.view, record, alias, before)
+            other.view = replace_in_view(other.view, record, alias, before)
         return before
 
     def forget_values(self, record: TensorRecord) -> None:
@@ -161,7 +167,7 @@ class TensorRecords:
         shared = [self.refresh(x) for x in memory.records if storage_id(x.value) == storage]
         for base in reversed(shared):
             if _geometry(base.value) == _geometry(tensor):
-                args, alias = (base.tensor,), describe(torch.ops.aten.alias.default)
+                args, alias = (base.tensor,), overload_of(torch.ops.aten.alias.default)
                 call = Call(alias, args, {}, tensor, [*args], self.layout_of, self.value_of)
                 return self._add(tensor, View(base, call, 0), base.layout)
         if any(record.layout for record in shared):

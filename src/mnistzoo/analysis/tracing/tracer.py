@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators.base import Call, Operator, Overload
 from mnistzoo.analysis.operators.fakes import is_filled_float
-from mnistzoo.analysis.operators.registry import describe
+from mnistzoo.analysis.operators.registry import overload_of
 from mnistzoo.analysis.tracing.constants import CPU, META, SAFE_ELEMENTS, ConstantPolicy
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.modules import ModuleTracker
@@ -67,7 +67,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """Run one operator, and follow what it does."""
-        kwargs, overload = kwargs or {}, describe(func)
+        kwargs, overload = kwargs or {}, overload_of(func)
         if overload.operator is None and _is_composite(func):
             with self:  # in `torch.inference_mode` only
                 return func.decompose(*args, **kwargs)

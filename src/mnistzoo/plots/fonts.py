@@ -1,4 +1,4 @@
-"""Figures whose text is drawn in any script for which a font is installed."""
+"""Font fallback: text in any script for which a font is installed."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ PREFERRED = (
     *("Hiragino Sans", "PingFang SC", "Apple SD Gothic Neo", "Arial Unicode MS"),
     *("Yu Gothic", "Microsoft YaHei", "Malgun Gothic", "WenQuanYi Zen Hei", "Droid Sans Fallback"),
 )
-"""Fonts to take missing characters from, if they are installed. Then come all others."""
+"""Fallback fonts in order, if they are installed. All other installed fonts follow."""
 
 
-class LegibleFigure(Figure):
-    """A figure that takes characters which its font lacks, such as CJK, from another one.
+class FontFallbackFigure(Figure):
+    """A figure that draws characters missing from its font, such as CJK, in a fallback font.
 
-    If no font has them, matplotlib warns and draws boxes.
+    If no installed font has them, matplotlib warns and draws boxes.
     """
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw the figure."""
+        """Draw the figure, after adding fallback fonts to its text."""
         for text in [artist for artist in self.findobj() if isinstance(artist, Text)]:
             families = text.get_fontfamily()
             known = characters_of(findfont(text.get_fontproperties()))
             missing = {x for x in text.get_text() if x.isprintable() and x not in known}
-            others = {font_with(character): None for character in sorted(missing)}
-            if new := [font for font in others if font and font not in families]:
+            fallbacks = dict.fromkeys(map(font_with, sorted(missing)))
+            if new := [font for font in fallbacks if font and font not in families]:
                 text.set_fontfamily([*families, *new])
         super().draw(renderer)
 
