@@ -10,6 +10,7 @@ import pytest
 import torch
 from msgspec import to_builtins
 from msgspec.structs import replace
+from safetensors.torch import load, save
 
 import mnistzoo
 from mnistzoo.errors import FileWriteError, InputError, TrainingError
@@ -115,9 +116,11 @@ def test_stored_epochs_are_repeated_and_removed(run, few, tmp_path, small_mnist,
     stored = tmp_path / "resumed" / "epochs"
     assert sorted(path.name for path in stored.iterdir()) == ["0.safetensors", "1.safetensors"]
     kept = (stored / "1.safetensors").read_bytes()
-    (stored / "1.safetensors").write_bytes(kept[:-1])
-    with pytest.raises(TrainingError, match=r"epochs/1.safetensors in .* Delete the folder"):
-        loop.train_run(run, tmp_path / "resumed")
+    floats = {name: tensor.float() for name, tensor in load(kept).items()}
+    for damaged in (kept[:-1], save(floats)):
+        (stored / "1.safetensors").write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"epochs/1.safetensors in .* Delete the folder"):
+            loop.train_run(run, tmp_path / "resumed")
     (stored / "1.safetensors").write_bytes(kept)
     assert loop.train_run(run, tmp_path / "resumed").sha256 == whole.sha256
     assert sorted(path.name for path in stored.parent.iterdir()) == sorted([*FILES, "exp1"])

@@ -65,7 +65,9 @@ def load_epoch(folder: Path, state: TrainingState) -> StoredEpoch:
         epoch = StoredEpoch(**load(data))
     except (SafetensorError, TypeError) as error:
         raise damaged(folder, f"{EPOCHS}/{path.name}") from error
-    if any(len(tensor) != len(state.images) for tensor in epoch):
+    images, logits = epoch
+    fits = images.shape == state.images.shape and images.dtype == torch.uint8
+    if not fits or logits.ndim != 2 or len(logits) != len(images):
         raise damaged(folder, f"{EPOCHS}/{path.name}")
     return StoredEpoch(*(tensor.to(state.device) for tensor in epoch))
 
