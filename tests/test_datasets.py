@@ -323,6 +323,10 @@ def test_the_cache_evicts_the_least_recently_used_entry(drawn, cache, monkeypatc
     monkeypatch.setattr("mnistzoo.data.cache.MAX_CACHE_BYTES", 10)
     assert [converted(copies[2], monkeypatch)[1] for _ in range(2)] == [10, 0]
     assert len(list(cache.iterdir())) == 1
+    (cache / "0.msgpack").symlink_to("missing")  # what cannot be removed keeps no other
+    (cache / "1.msgpack").mkdir()
+    converted(copies[0], monkeypatch)
+    assert len(list(cache.glob("*.msgpack"))) == 3
 
 
 def test_idx_files_are_cached_by_what_was_read(few, tmp_path, cache, monkeypatch):

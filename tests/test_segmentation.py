@@ -8,7 +8,7 @@ from PIL import Image
 from scipy import ndimage
 
 from mnistzoo.errors import ImageError
-from mnistzoo.images.components import find_components
+from mnistzoo.images.components import Labels, find_components
 from mnistzoo.images.segmentation import (
     Foreground,
     _background_statistics,
@@ -207,3 +207,10 @@ def test_a_dark_border_is_dropped_from_a_page(side, length, count):
     mask[:, :3] = True
     mask[50 : 50 + length, 60:65] = True
     assert len(find_components(Foreground(mask.astype(np.float32), mask, 1.0))) == count
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_an_empty_mask_is_an_error(shape):
+    """OpenCV would end the process."""
+    with pytest.raises(ImageError, match="No digit was found"):
+        Labels.from_mask(np.zeros(shape, np.bool_))

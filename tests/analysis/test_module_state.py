@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import gc
+import multiprocessing
 import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from threading import Event, Lock, Thread
 
 import pytest
 import torch
@@ -255,3 +256,31 @@ def test_several_threads_may_analyze_one_model():
         found = list(pool.map(lambda _: analyze(module, (1, 8, 8)).to_dict(), range(8)))
     assert found == [expected] * 8
     assert all(part.training for part in module.modules())
+
+
+@pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="no fork")
+def test_a_process_forked_during_a_trace_may_analyze():
+    """The child does not wait for a thread that it does not have, and collects garbage."""
+    inside, rest = Event(), Event()
+
+    class Waiting(nn.Module):
+        def forward(self, x):
+            inside.set()
+            rest.wait(1)
+            return x
+
+    thread = Thread(target=analyze, args=(Waiting(), (4,)))
+    thread.start()
+    inside.wait()
+    child = multiprocessing.get_context("fork").Process(target=_analyze_in_child)
+    child.start()
+    thread.join()
+    child.join(20)
+    child.kill()
+    child.join()
+    assert child.exitcode == 0
+
+
+def _analyze_in_child():
+    assert gc.isenabled()
+    assert analyze(nn.Linear(4, 2), (4,)).macs == 8

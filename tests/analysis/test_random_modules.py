@@ -224,3 +224,21 @@ def test_fields_hold_every_pixel_that_changes_a_unit(steps):
 def test_views_from_before_a_change_of_geometry(steps):
     """Random modules that once had fields that were too small, or were refused."""
     assert_holds(Program(steps).run)
+
+
+def _transposed_into_nothing(x):
+    made = x * 2
+    made[:, :, 6:, 1:4] = x[:, :, :3, 6:].transpose(2, 3)
+    return made
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        _transposed_into_nothing,
+        lambda x: x.slice_scatter(x[:, :, 4:4].transpose(1, 3).transpose(1, 3), 2, 4, 4),
+    ],
+)
+def test_writes_to_empty_slices(function):
+    """A write to no entry changes no field."""
+    assert_holds(function)

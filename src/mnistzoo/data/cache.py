@@ -103,14 +103,17 @@ def write_entry(folder: Path, key: str, entry: Entry) -> None:
 
 def _evict(written: Path) -> None:
     """Remove the least recently used entries beyond `MAX_CACHE_BYTES`, but never `written`."""
-    with suppress(OSError):  # another process may be removing entries too
-        entries = [(path.stat(), path) for path in written.parent.glob("*.msgpack")]
-        entries.sort(key=lambda entry: (entry[1] == written, entry[0].st_mtime_ns), reverse=True)
-        total = 0
-        for stat, path in entries:
-            total += stat.st_size
-            if total > MAX_CACHE_BYTES and path != written:
-                path.unlink(missing_ok=True)
+    entries = []
+    for path in written.parent.glob("*.msgpack"):
+        with suppress(OSError):  # another process may be removing entries too
+            entries.append((path.stat(), path))
+    entries.sort(key=lambda entry: (entry[1] == written, entry[0].st_mtime_ns), reverse=True)
+    total = 0
+    for stat, path in entries:
+        total += stat.st_size
+        if total > MAX_CACHE_BYTES and path != written:
+            with suppress(OSError):
+                path.unlink()
 
 
 def _path(folder: Path, key: str) -> Path:

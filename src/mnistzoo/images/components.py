@@ -84,7 +84,13 @@ class Labels:
 
     @classmethod
     def from_mask(cls, mask: NDArray[np.bool_]) -> Labels:
-        """Label the connected components of a mask."""
+        """Label the connected components of a mask.
+
+        Raises:
+            ImageError: The mask is empty, which would crash OpenCV 5.0.0.
+        """
+        if not mask.size:
+            raise no_foreground_error()
         _, pixels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8))
         left, top, width, height, areas = stats.T
         boxes = np.stack([left, top, left + width, top + height], axis=1)

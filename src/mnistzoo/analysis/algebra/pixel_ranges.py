@@ -77,7 +77,8 @@ class PixelRanges:
         """Return the range of one unit that reads what all units read."""
         if len(self) == 1:
             return self
-        return PixelRanges(self.first.min(keepdims=True), self.last.max(keepdims=True))
+        first, last = np.append(self.first, NO_FIRST), np.append(self.last, NO_LAST)
+        return PixelRanges(first.min(keepdims=True), last.max(keepdims=True))
 
     def spread(self, size: int, stride: int) -> PixelRanges:
         """Return ranges in which each unit reads what its whole group reads.

@@ -63,7 +63,7 @@ def _replace(entries: Entries, *, drops: bool = False) -> Operator:
 
     def read(call: Call) -> Layout | None:
         old, layout = call.layout_of(call.args[0]), call.layout_of(call["src"])
-        if layout is None:
+        if layout is None or not call["src"].numel():
             return old
         index = positive(call["dim"], len(call.shape))
         layout = layout.unsqueeze(index) if drops else layout

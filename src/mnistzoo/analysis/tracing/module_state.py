@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import os
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,13 @@ _Container = dict[Any, Any] | list[Any] | set[Any] | deque[Any]
 
 _ONE_AT_A_TIME = RLock()
 """Held while a module is changed: models of two threads may share parts."""
+
+if hasattr(os, "register_at_fork"):  # a process made in the meantime would wait forever
+    os.register_at_fork(
+        before=_ONE_AT_A_TIME.acquire,
+        after_in_parent=_ONE_AT_A_TIME.release,
+        after_in_child=_ONE_AT_A_TIME.release,
+    )
 
 
 @contextmanager

@@ -135,6 +135,8 @@ class TensorRecords:
         Raises:
             UnknownOperatorError: Writing through views of this kind is not supported.
         """
+        if not target.tensor.numel():
+            return
         updated, layout = [target], target.layout
         while (view := updated[-1].view) is not None:
             base = self.refresh(view.base)
