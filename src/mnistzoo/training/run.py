@@ -46,26 +46,12 @@ def _to_int(name: str, value: object) -> int:
         raise InputError(f"Expected {name} to be a whole number, got {value!r}.") from error
 
 
-def _check_frozen(architecture: str, recipe: Recipe) -> None:
+def _check_convs(architecture: str, recipe: Recipe) -> None:
     convs = sum(isinstance(layer, Conv) for layer in BUILDABLE[architecture].layers)
-    if recipe.bits and recipe.frozen_convs:
-        raise InputError(
-            f"Expected frozen_convs of 0 with bits, got {recipe.frozen_convs}: rounded layers are "
-            "trained together. Set one of them only."
-        )
     if recipe.frozen_convs > convs:
         raise InputError(
             f"Expected frozen_convs of at most {convs}, the convolutions of {architecture}, got "
             f"{recipe.frozen_convs}. Freeze fewer."
-        )
-
-
-def _check_targets(recipe: Recipe) -> None:
-    if recipe.pretrained_targets and (not recipe.pretrained or recipe.teacher or recipe.bits):
-        raise InputError(
-            f"Expected pretrained_targets with pretrained, and without a teacher or bits, got "
-            f"pretrained={recipe.pretrained}, teacher={recipe.teacher} and bits={recipe.bits}. "
-            "Set pretrained_targets to 0, or correct the others."
         )
 
 
@@ -130,8 +116,12 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
         if not 0 <= self.seed <= MAX_SEED:
             raise InputError(f"Expected a seed from 0 to {MAX_SEED}, got {self.seed}.")
         check_recipe(self.recipe)
-        _check_frozen(self.architecture, self.recipe)
-        _check_targets(self.recipe)
+        _check_convs(self.architecture, self.recipe)
+        self._check_images()
+        self._check_start()
+
+    def _check_images(self) -> None:
+        """Check that the dataset has images to train and evaluate on, which suit the recipe."""
         if not 0 <= self.holdout < self.num_train:
             raise InputError(
                 f"Expected a holdout of 0 to {self.num_train - 1:,} of the {self.num_train:,} "
@@ -142,13 +132,6 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 "Expected images to evaluate on, got no test split and no holdout. Hold out some "
                 "training images."
             )
-        if self.recipe.stored_epochs and self.recipe.teacher is None:
-            raise InputError(
-                f"Expected a teacher for {self.recipe.stored_epochs} stored epochs, got none. "
-                "Name one, or set stored_epochs to 0."
-            )
-        if self.recipe.pretrained:
-            shipped_digest(self.architecture)
         if self.recipe.pretrained and self.dataset is not None:
             raise InputError(
                 f"Expected MNIST for the recipe {self.recipe.name}, which starts from MNIST's "
@@ -159,6 +142,11 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
                 f"Expected MNIST with {self.recipe.synthetic_images:,} synthetic images, which "
                 "show digits, got another dataset. Set synthetic_images to 0."
             )
+
+    def _check_start(self) -> None:
+        """Check that the weights that training starts from exist."""
+        if self.recipe.pretrained:
+            shipped_digest(self.architecture)
         if self.freeze not in (None, *get_args(Freeze)):
             raise InputError(f"Expected freeze to be 'features' or None, got {self.freeze!r}.")
         if self.freeze and self.initial is None:

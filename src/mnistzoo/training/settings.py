@@ -148,16 +148,35 @@ def change_settings(recipe: Recipe, settings: Iterable[str]) -> Recipe:
 
 
 def check_recipe(recipe: Recipe) -> None:
-    """Check that each setting has the right type and is in its range.
+    """Check that each setting has the right type, is in its range, and suits the others.
 
     Raises:
-        InputError: One is not.
+        InputError: One does not.
     """
     try:
         fields = to_builtins(recipe)
     except TypeError as error:
         raise InputError(f"Expected a recipe of plain numbers: {error}. Convert them.") from error
-    _convert(fields, strict=True)
+    _check_together(_convert(fields, strict=True))
+
+
+def _check_together(recipe: Recipe) -> None:
+    if recipe.bits and recipe.frozen_convs:
+        raise InputError(
+            f"Expected frozen_convs of 0 with bits, got {recipe.frozen_convs}: rounded layers are "
+            "trained together. Set one of them only."
+        )
+    if recipe.stored_epochs and recipe.teacher is None:
+        raise InputError(
+            f"Expected a teacher for {recipe.stored_epochs} stored epochs, got none. "
+            "Name one, or set stored_epochs to 0."
+        )
+    if recipe.pretrained_targets and (not recipe.pretrained or recipe.teacher or recipe.bits):
+        raise InputError(
+            f"Expected pretrained_targets with pretrained, and without a teacher or bits, got "
+            f"pretrained={recipe.pretrained}, teacher={recipe.teacher} and bits={recipe.bits}. "
+            "Set pretrained_targets to 0, or correct the others."
+        )
 
 
 def _convert(fields: dict[str, Any], *, strict: bool) -> Recipe:
