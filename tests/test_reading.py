@@ -11,9 +11,9 @@ import mnistzoo
 from lines import write_line
 from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import WeightsError
-from mnistzoo.images import detector
+from mnistzoo.images import detector, splitting
 from mnistzoo.images.detector import digit_log_odds
-from mnistzoo.images.preprocessing import to_mnist
+from mnistzoo.images.preprocessing import find_digits, to_mnist
 from mnistzoo.images.seams import find_seams
 from mnistzoo.inference import load_model
 
@@ -162,3 +162,16 @@ def test_seams_pass_between_strokes():
     crossed = [mask[np.arange(100), seam.clip(0, 119)].sum() for seam in seams]
     between = [seam for seam, count in zip(seams, crossed, strict=True) if count < 5]
     assert any(30 < seam.mean() < 80 for seam in between)
+
+
+def test_noise_takes_bounded_time(monkeypatch):
+    """However many parts a page of noise has, only so many pieces of them are tried."""
+    noise = np.random.default_rng(0).random((600, 600)) < 0.025
+    image = Image.fromarray(np.where(noise, 0, 255).astype(np.uint8))
+    scored = []
+    monkeypatch.setattr(splitting, "MAX_PIECES", 100)
+    lines = find_digits(image, lambda pixels: scored.append(pixels) or -1.0)
+    assert len(scored) <= 100 + sum(map(len, lines))
+    monkeypatch.setattr(splitting, "MAX_PIECES", 300)
+    before, lines = len(scored), find_digits(image, lambda pixels: scored.append(pixels) or -1.0)
+    assert len(scored) - before > 100 + sum(map(len, lines))

@@ -152,16 +152,16 @@ def find_digits(image: ImageLike, score: Score | None = None) -> list[list[Digit
         ImageError, FileReadError, InputError: As `mnistzoo.transforms()`.
     """
     from mnistzoo.images.grouping import group_digits, reading_lines
-    from mnistzoo.images.splitting import Part, split_line
+    from mnistzoo.images.splitting import MAX_PIECES, Part, split_line
 
     loaded = load_grayscale(image)
     foreground, components = _find_foreground(loaded.levels)
     scale = np.divide(loaded.size, foreground.mask.shape[::-1])
-    lines = []
+    lines, tries = [], iter(range(MAX_PIECES))
     for line in reading_lines(group_digits(components)):
         parts = [Part(foreground, group) for group in line]
         if score is not None:
-            parts = split_line(parts, score)
+            parts = split_line(parts, score, tries)
         lines.append([_digit_image(part, scale) for part in parts])
     return lines
 

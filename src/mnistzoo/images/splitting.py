@@ -54,6 +54,10 @@ MAX_CROSSING = 0.02
 """The seams on both sides of a piece may cross, but at most this share of a digit may lie between
 them where they do."""
 
+MAX_PIECES = 3_000
+"""Maximum number of pieces tried on a page. Noise would need many more, at about a millisecond
+each. Parts that come after them stay whole."""
+
 MIN_AREA = 0.03
 """Components of a piece that are smaller than this share of its largest one are dropped."""
 
@@ -110,28 +114,34 @@ def digit_score(
     return score
 
 
-def split_line(parts: list[Part], score: Score) -> list[Part]:
+def split_line(parts: list[Part], score: Score, tries: Iterator[int]) -> list[Part]:
     """Return the digits of a line, from left to right.
 
     A narrow part is split only if it does not read as a digit but at least half of the line's
     narrow parts do. Otherwise the line may be text, whose letters would be split into strokes.
+
+    Args:
+        parts: The connected parts of the line, from left to right.
+        score: How well an image reads as one digit.
+        tries: Yields a value for each piece that may still be tried: `range(MAX_PIECES)`, shared
+            by all lines of a page.
     """
     scores = [score(part.pixels) for part in parts]
     narrow = [own for part, own in zip(parts, scores, strict=True) if part.aspect < NARROW]
     text = 2 * sum(own >= -CUT_COST for own in narrow) < len(narrow)
     pieces = [
-        [part] if part.aspect < NARROW and (text or own >= UNREAD) else split(part, score)
+        [part] if part.aspect < NARROW and (text or own >= UNREAD) else split(part, score, tries)
         for part, own in zip(parts, scores, strict=True)
     ]
     return list(chain.from_iterable(pieces))
 
 
-def split(whole: Part, score: Score) -> list[Part]:
+def split(whole: Part, score: Score, tries: Iterator[int]) -> list[Part]:
     """Return the digits that touch in a part, from left to right, or the part itself."""
     unsplit = score(whole.pixels) - _size_penalty(whole, whole)
     if unsplit >= -CUT_COST:
         return [whole]
-    pieces, total = _best_split(_crop(whole), score, CUT_COST - unsplit)
+    pieces, total = _best_split(_crop(whole), score, CUT_COST - unsplit, tries)
     if not pieces:
         return [whole]
     return pieces if total < -unsplit else [replace(whole, touching=True)]
@@ -157,7 +167,9 @@ def _crop(whole: Part) -> Part:
     return Part(foreground, foreground.labels.components(), (x, y))
 
 
-def _best_split(alone: Part, score: Score, limit: float) -> tuple[list[Part], float]:
+def _best_split(
+    alone: Part, score: Score, limit: float, tries: Iterator[int]
+) -> tuple[list[Part], float]:
     """Return the pieces with the least total cost below a limit, and that cost.
 
     This is Dijkstra's algorithm from the left edge over the seams to the right edge. Most pieces
@@ -174,7 +186,7 @@ def _best_split(alone: Part, score: Score, limit: float) -> tuple[list[Part], fl
         if start in reached:
             continue
         reached.add(start)
-        for stop, piece in _pieces_from(alone, seams, start):
+        for (stop, piece), _ in zip(_pieces_from(alone, seams, start), tries, strict=False):
             least = total + _size_penalty(piece, alone) + (CUT_COST if stop < last else 0.0)
             if stop in reached or least >= limit:
                 continue
