@@ -191,6 +191,17 @@ def test_the_analysis_stops_where_values_are_needed(function):
             receptive_field(module, (1, 10, 10), layer)
 
 
+def test_packed_sequences_need_their_lengths():
+    """The analysis ends where a sequence is packed: the number of rows depends on the lengths."""
+
+    def pack(x):
+        lengths = torch.full((1,), x.shape[1])
+        return nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True).data
+
+    analysis = analyze(Apply(pack), torch.zeros(1, 10, 8))
+    assert analysis.stopped_at.startswith("aten._pack_padded_sequence")
+
+
 def test_a_model_that_catches_the_error_does_not_stop():
     """A model that goes on without the values is analyzed to its end."""
 

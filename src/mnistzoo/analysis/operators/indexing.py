@@ -175,5 +175,6 @@ OPERATORS = {
     "torchvision::ps_roi_align torchvision::ps_roi_pool": Operator(read_all),
     "torchvision::deform_conv2d": Operator(read_all, macs=convolution_macs),
     "_local_scalar_dense is_nonzero equal nonzero masked_select bincount repeat_interleave "
-    "_unique2 unique_dim unique_consecutive": Operator(read_all, needs_values=True),
+    "_unique2 unique_dim unique_consecutive "
+    "_pack_padded_sequence": Operator(read_all, needs_values=True),
 }
