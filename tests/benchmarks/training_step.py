@@ -5,7 +5,7 @@ Run by hand. The environment variables restrict the kernels to AVX2 and one thre
     OMP_NUM_THREADS=1 ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 \
         python tests/benchmarks/training_step.py
 
-The step is that of the recipe `documented`, in float32. Each layer is called alone, forward and
+It times a step of the recipe `documented` in float32. Each layer is called alone, forward and
 backward, in processor time; the fastest of several turns counts. Peak is the speed of a
 convolution with 256 channels in the same process.
 """

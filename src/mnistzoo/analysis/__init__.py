@@ -94,7 +94,7 @@ def receptive_field(
 ) -> ReceptiveField:
     """Return the receptive field of a layer.
 
-    The other arguments are those of `analyze`.
+    See `analyze` for the other arguments.
 
     Args:
         module: Any model.

@@ -224,7 +224,7 @@ class Analysis(Tabular[Row]):
         """Return the rows as a table of text, with the totals as its caption.
 
         Args:
-            columns: Names of columns, such as `"layer"`. Default: all but those of bytes.
+            columns: Names of columns, such as `"layer"`. Default: all except those in bytes.
             depth: Levels of modules to show. Default: all. Deeper ones are added up.
             fold: Show consecutive repeated blocks once, with their number.
 

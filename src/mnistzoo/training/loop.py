@@ -194,12 +194,7 @@ def train_step(
 
     # data
     indices = indices.to(device)
-    taught = indices < state.num_taught
-    if stored is None:
-        whole = warp(normalize(state.images[indices]), maps.to(device))
-        teacher_logits = None if state.teacher is None else state.teacher_logits(whole[taught])
-    else:
-        whole, teacher_logits = normalize(stored.images[indices]), stored.teacher_logits[indices]
+    whole, teacher_logits = _augmented(state, indices, maps, stored)
     images = whole[..., : state.side, : state.side]
     images = images.contiguous(memory_format=torch.channels_last)
     labels = state.labels[indices]
@@ -207,6 +202,7 @@ def train_step(
     # forward
     with state.autocast():
         logits = state.forward(images)
+    taught = indices < state.num_taught
     loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight
@@ -221,3 +217,15 @@ def train_step(
     if state.ema is not None:
         state.ema.update()
     return loss.item(), int((logits.argmax(1) == labels).sum())
+
+
+def _augmented(
+    state: TrainingState, indices: Tensor, maps: Tensor, stored: StoredEpoch | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the augmented images of a step, and the teacher's logits for those it teaches."""
+    if stored is not None:
+        return normalize(stored.images[indices]), stored.teacher_logits[indices]
+    images = warp(normalize(state.images[indices]), maps.to(state.device))
+    if state.teacher is None:
+        return images, None
+    return images, state.teacher_logits(images[indices < state.num_taught])

@@ -79,7 +79,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
         stored_epochs: Number of epochs whose augmented images are kept on disk with the teacher's
             logits, and repeated by later epochs, which saves the teacher's time; 50 MB each for
-            MNIST. 0 augments each epoch anew.
+            MNIST. 0 augments every epoch.
         temperature: The divisor of both models' logits before they are compared.
         pretrained: Whether training starts from the shipped MNIST weights.
         pretrained_targets: Weight of the divergence from the pretrained model, in place of the

@@ -47,7 +47,7 @@ class AxisField:
         return len(self.ranges.first)
 
     def take(self, entries: range) -> AxisField:
-        """Return the field of some of the units, numbered anew."""
+        """Return the field of some of the units, renumbered from 0."""
         start = -entries.start if entries else 0
         window = self.window and self.window.then(Window(1, entries.step, start))
         return self._each(lambda ranges: ranges.take(entries), window)

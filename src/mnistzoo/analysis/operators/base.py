@@ -23,7 +23,7 @@ class Overload:
     """What the schema of an operator declares, and its record."""
 
     func: Any  # such as `torch.ops.aten.relu.default`
-    name: str  # qualified; for ATen's in-place variants that of the plain operator
+    name: str  # qualified; ATen's in-place variants have the plain operator's name
     operator: Operator | None  # `None` if nothing is known about it
     arguments: Mapping[str, tuple[int, Any]]  # position and default of each
     written: tuple[str, ...]  # names of the arguments that it writes to
