@@ -1,9 +1,9 @@
 """Fine-tuning against training from scratch on parts of Fashion-MNIST, by number of images.
 
 Run by hand: `python tests/benchmarks/fine_tuning.py FASHION OUTPUT [FIELD=VALUE …]`. FASHION is the
-folder of its IDX files; the rest changes settings of the recipe. It trains on
-the first 100, 1,000 and 10,000 images with seed 0, and evaluates on the 10,000 test images. Both
-runs have the recipe `fine-tune`, one from the shipped MNIST features, the other from random ones. OUTPUT keeps the runs,
+folder of its IDX files; the rest changes settings of the recipe. It trains on the first 100, 1,000
+and 10,000 images with seed 0, and evaluates on the 10,000 test images. Both runs have the recipe
+`fine-tune`, one from the shipped MNIST features, the other from random ones. OUTPUT keeps the runs,
 and becomes a figure by
 
     mnistzoo plot fine-tuning OUTPUT

@@ -128,7 +128,7 @@ FINE_TUNE = Recipe(
 """Training on your own images from trained features.
 
 It was chosen for exp5 on held-out training images of scikit-learn's digits: first the learning
-rate, then the augmentation and the number of epochs. The augmentation is 1.4 times that of `RECORD`.
+rate, then the number of epochs and the augmentation, which is 1.4 times that of `RECORD`.
 """
 
 FASHION = Recipe(
