@@ -60,7 +60,8 @@ def analyze(
     >>> mnistzoo.analyze(torch.nn.Conv2d(1, 8, 5), (1, 28, 28))
     layer  kind    output shape  parameters     MACs  receptive field  stride  padding
            Conv2d  8×24×24              208  115,200              5×5       1        0
-    input 1×28×28: 208 parameters, 115,200 MACs, 0.04 MiB footprint, receptive field 5×5
+    input 1×28×28: 208 parameters, 115,200 MACs
+    receptive field 5×5
     """
     given = read_arguments(
         module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last
