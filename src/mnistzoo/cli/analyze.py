@@ -38,7 +38,9 @@ Of = Annotated[
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Inputs in a batch.")]
-ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Channels come last: --input is H,W,C or L,C.")]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last", help="Channels come last: --input is H,W,C or L,C.")
+]
 Depth = Annotated[
     int | None,
     typer.Option(

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from mnistzoo.data.mnist import Digits
     from mnistzoo.evaluation import Evaluation
 app = typer.Typer(
-    help="Draw training curves, errors and other figures.", no_args_is_help=True, epilog="Example: mnistzoo plot errors exp5"
+    help="Draw training curves, errors and other figures.",
+    no_args_is_help=True,
+    epilog="Example: mnistzoo plot errors exp5",
 )
 
 Output = Annotated[

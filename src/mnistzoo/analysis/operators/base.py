@@ -155,9 +155,9 @@ class Operator:
             count = index(self.macs(call)) if self.macs else 0
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise AnalysisError(f"Its macs failed ({reason}). Fix the function.") from error
+            raise AnalysisError(f"Its function macs failed ({reason}). Fix it.") from error
         if count < 0:
-            raise AnalysisError(f"Expected its macs to return a number from 0, got {count}.")
+            raise AnalysisError(f"Expected its function macs to return 0 or more, got {count}.")
         return count
 
 

@@ -99,8 +99,8 @@ def register_operator(
             f"Expected a qualified name without an overload, such as 'mylib::blur', got {name!r}."
         )
     if not callable(rule):
-        raise InputError(f"Expected a rule that can be called, got {rule!r}.")
+        raise InputError(f"Expected the rule to be a function, got {rule!r}.")
     if macs is not None and not callable(macs):
-        raise InputError(f"Expected macs that can be called, got {macs!r}.")
+        raise InputError(f"Expected macs to be a function, got {macs!r}.")
     _add(name, Operator(rule, macs, listed, needs_values))
     overload_of.cache_clear()
