@@ -152,7 +152,7 @@ def test_a_rule_that_is_wrong(rule, message, monkeypatch):
     [
         (lambda call: 1 // 0, "macs failed.*ZeroDivisionError"),
         (lambda call: 1.5, "macs failed.*TypeError"),
-        (lambda call: -5, "a number from 0, got -5"),
+        (lambda call: -5, "return 0 or more, got -5"),
     ],
 )
 def test_macs_that_are_wrong(macs, message, monkeypatch):
