@@ -30,6 +30,7 @@ class Overload:
     writes_unreturned: bool  # it writes to arguments that it does not return
     is_view: bool  # its result shares the memory of its first argument
     is_random: bool  # it draws random numbers
+    is_composite: bool  # it has no record, and is composed of operators that may have
     in_place_view: bool  # it turns a tensor into a view of itself, as `transpose_` does
 
 
