@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import re
 import shlex
 from collections import defaultdict
@@ -200,6 +201,19 @@ def test_the_page_of_ablations_states_the_noise():
     fast = max(max(counts) - min(counts) for counts in runs)
     text = " ".join((ROOT / "docs/development/ablations.md").read_text(encoding="utf8").split())
     assert f"differ by up to {apart} images, or {fast} for the recipe `fast`" in text
+
+
+def test_the_number_of_images_of_fast_follows_from_its_rule():
+    """The page states the mean of the held-out runs, from which the rule computes the number."""
+    folder = ROOT / "docs" / "development"
+    page = (folder / "ablations.md").read_text(encoding="utf8")
+    lines = (folder / "ablations-fast-44000.csv").read_text(encoding="utf8").splitlines()[1:]
+    counts = [int(count) for line in lines for count in line.split(",")[1:]]
+    assert len(counts) == 16
+    assert f"The mean is {mean(counts):,.1f}" in page
+    missing = max(0, math.ceil((9892 - mean(counts)) / 2))
+    chosen = min(48_000, 44_000 + 2_000 * missing)
+    assert f"the rule chooses {chosen:,}" in page
 
 
 @pytest.mark.parametrize(
