@@ -28,7 +28,8 @@ from mnistzoo.data.datasets import ImageDataset, load_dataset
 from mnistzoo.data.strokes import check_style
 from mnistzoo.errors import DataError, FileReadError, ImageError, InputError, MnistZooError
 from mnistzoo.evaluation import wilson_interval
-from mnistzoo.export import export, metadata
+from mnistzoo.export import export
+from mnistzoo.export.preparation import metadata
 from mnistzoo.images.preprocessing import CONVERSIONS, to_gray, to_mnist
 from mnistzoo.images.transforms import normalize
 from mnistzoo.inference import load_folder

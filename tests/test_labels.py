@@ -12,7 +12,8 @@ import mnistzoo
 from mnistzoo.cli import app
 from mnistzoo.errors import InputError, WeightsError
 from mnistzoo.evaluation import Evaluation
-from mnistzoo.export import export, metadata
+from mnistzoo.export import export
+from mnistzoo.export.preparation import metadata
 from mnistzoo.inference import load_folder
 from mnistzoo.storage.model_folder import CARD, CONFIG
 

@@ -306,6 +306,17 @@ class Translator(Text):
         return self.words(input_ids) + self.words(decoder_input_ids)
 
 
+class Masked(Text):
+    """A model that looks for padding if it gets no mask."""
+
+    config_class = partial(SimpleNamespace, max_position_embeddings=9)
+
+    def forward(self, input_ids, attention_mask=None):  # noqa: D102 - torch's own method
+        if attention_mask is None and 0 in input_ids:
+            attention_mask = torch.ones_like(input_ids)
+        return super().forward(input_ids, attention_mask)
+
+
 class Speech(Vision):
     """A model of sounds."""
 
@@ -314,13 +325,17 @@ class Speech(Vision):
 
 def test_models_of_transformers(capsys, monkeypatch):
     """They have their class's default configuration, and the inputs that it says."""
-    library = SimpleNamespace(Vision=Vision, Translator=Translator, Speech=Speech, Auto=object)
+    library = SimpleNamespace(
+        Vision=Vision, Translator=Translator, Masked=Masked, Speech=Speech, Auto=object
+    )
     monkeypatch.setitem(sys.modules, "transformers", library)
     _, found, _ = _run(capsys, monkeypatch, "transformers:Vision")
     assert found["input_shape"] == [3, 224, 224]
     assert found["receptive_field"]["size"] == [16, 16]
     _, found, _ = _run(capsys, monkeypatch, "transformers:Translator", "--batch-size", "2")
     assert found["input_shape"] == [9]
+    _, found, _ = _run(capsys, monkeypatch, "transformers:Masked")
+    assert found["macs"] > 0
     for name, message in (
         ("Speech", "Pass its shape: --input input_features=…"),
         ("Auto", "Expected a class with a default configuration"),

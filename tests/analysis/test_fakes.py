@@ -63,6 +63,9 @@ def others(x):
     F.interpolate(x[0], scale_factor=2)
     F.conv2d(x, torch.ones(4, 2, 3, 3, device=x.device), groups=2)
     F.linear(x[0, 0], x[0, 1, 2:4], x[0, 0, 0, :2])
+    if hasattr(F, "grouped_mm"):  # since torch 2.10
+        rows, matrices = x.bfloat16()[0, 0, :, :8].contiguous(), x.new_ones(2, 8, 16).bfloat16()
+        F.grouped_mm(rows, matrices, offs=x.new_ones(2, dtype=torch.int32))
     activations = (F.relu, F.sigmoid, F.silu, F.gelu, F.hardswish, F.hardsigmoid, F.hardtanh)
     for activation in (*activations, F.tanh, F.leaky_relu, F.elu):
         activation(x)
@@ -78,7 +81,7 @@ def test_fakes_return_what_torch_returns():
             with suppress(RuntimeError, NotImplementedError):  # a case that needs values
                 function(x)
     missing = {name for name, x in OPERATORS.items() if x.fake and not compared.covered.get(name)}
-    assert not missing
+    assert missing <= (set() if hasattr(F, "grouped_mm") else {"aten::_grouped_mm"})
 
 
 SIZES = st.integers(1, 6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
@@ -233,8 +235,9 @@ def test_what_is_not_a_module_is_refused(thing):
 @pytest.mark.filterwarnings("ignore:`torch.jit")
 def test_torchscript_is_refused():
     """A model is refused if TorchScript compiled it or a part of it."""
-    module = torch.jit.script(nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)))
-    for whole in (module, nn.Sequential(module)):
+    plain = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+    module, traced = torch.jit.script(plain), torch.jit.trace(plain, torch.ones(1, 1, 8, 8))
+    for whole in (module, nn.Sequential(module), traced):
         with pytest.raises(AnalysisError, match=r"TorchScript.*that it was compiled from"):
             analyze(whole, (1, 8, 8))
 
@@ -288,6 +291,44 @@ def test_a_model_that_fails():
 
     with pytest.raises(AnalysisError, match=r"KeyError in layer '0' \(Apply\).*gone.*Fix"):
         analyze(nn.Sequential(Apply(fail)), (1, 8, 8))
+
+
+def test_a_model_that_nests_too_deep():
+    """The error says which limit of Python to raise; it suffices."""
+    limit = sys.getrecursionlimit()
+    module = nn.Sequential(nn.Conv2d(1, 1, 3))
+    for _ in range(limit // 4):
+        module = nn.Sequential(module)
+    with pytest.raises(AnalysisError, match=r"Raise the limit: sys\.setrecursionlimit"):
+        analyze(module, (1, 8, 8))
+    sys.setrecursionlimit(10_000)
+    try:
+        assert analyze(module, (1, 8, 8)).receptive_field.size == (3, 3)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def test_a_forward_written_in_c():
+    """Its arguments have no names."""
+    module = nn.Module()
+    module.forward = torch.relu
+    assert analyze(module, ((1, 8, 8),), of="input 0").receptive_field.size == (1, 1)
+
+
+def test_a_model_that_calls_its_parts_in_threads():
+    """It is refused: what happens in other threads is not seen."""
+
+    class Threaded(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(1, 2, 3)
+
+        def forward(self, x):
+            with ThreadPoolExecutor(2) as pool:
+                return sum(pool.map(self.conv, [x, x]))
+
+    with pytest.raises(AnalysisError, match=r"one thread, got a call of layer 'conv' \(Conv2d\)"):
+        analyze(Threaded(), (1, 8, 8))
 
 
 def test_a_model_that_needs_a_second_input():

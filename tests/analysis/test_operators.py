@@ -351,14 +351,33 @@ def test_activations_change_no_window(kind):
         assert mnistzoo.receptive_field(model, (1, 9, 9)) == field
 
 
+@pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="torch has it since 2.10")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_rows_times_the_matrices_of_their_groups(dtype):
+    """Each row counts once: the experts of a mixture in transformers."""
+    weight, ends = torch.rand(2, 8, 16).to(dtype), torch.tensor([4, 12], dtype=torch.int32)
+
+    def experts(x):
+        return F.grouped_mm(x[0].T.contiguous().to(dtype), weight, offs=ends).T[None]
+
+    found = mnistzoo.analyze(Function(experts), (8, 12))
+    assert found.macs == 12 * 8 * 16
+    assert found.output_receptive_field.pixels(5) == ((0, 11),)
+    assert experts(torch.rand(1, 8, 12)).shape[1:] == found[0].output_shape
+
+
 def test_macs_are_those_that_torch_counts():
     """MACs are half the floating-point operations of `FlopCounterMode`.
 
-    It counts attention only if that is written out.
+    It counts attention and products with vectors only if they are written out.
     """
 
     def attention(x):
         return F.scaled_dot_product_attention(x[:, :, 1:], x, x)
+
+    def bilinear_written_out(x):
+        weight = torch.ones(3, 8, 8)
+        return [(x[0] @ one)[:, None] @ x[0][:, :, None] for one in weight]
 
     def written_out(x):
         return (x[:, :, 1:] @ x.transpose(2, 3)).softmax(3) @ x
@@ -372,6 +391,11 @@ def test_macs_are_those_that_torch_counts():
     }
     functions = {name: (function, function, shape) for name, (function, shape) in same.items()}
     functions["attention"] = (attention, written_out, (2, 7, 8))
+    ones = torch.ones(8)
+    functions["vector"] = (lambda x: x @ ones, lambda x: x @ ones[:, None], (7, 8))
+    functions["dot"] = (lambda x: x[0] @ ones, lambda x: x @ ones[:, None], (8,))
+    twice = nn.Bilinear(8, 8, 3)
+    functions["bilinear"] = (lambda x: twice(x, x), bilinear_written_out, (7, 8))
     for name, (function, counted, shape) in functions.items():
         counter = FlopCounterMode(display=False)
         with counter, torch.no_grad():

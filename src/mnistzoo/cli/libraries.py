@@ -135,7 +135,10 @@ def _transformers_inputs(module: Any, batch_size: int) -> Inputs:
     if name == "input_ids":
         length = min(MAX_TOKENS, getattr(config, "max_position_embeddings", None) or MAX_TOKENS)
         others = ["decoder_input_ids"] if getattr(config, "is_encoder_decoder", False) else []
-        return {key: token_ids(batch_size, length) for key in [name, *others]}
+        made = {key: token_ids(batch_size, length) for key in [name, *others]}
+        if "attention_mask" in signature(module.forward).parameters:  # else some look for padding
+            made["attention_mask"] = token_ids(batch_size, length) + 1
+        return made
     raise InputError(
         f"Expected a model that reads input_ids or pixel_values, got one that reads {name}. Pass "
         f"its shape: --input {name}=…"

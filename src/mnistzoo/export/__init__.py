@@ -10,23 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from mnistzoo._version import __version__
-from mnistzoo.architectures import (
-    ARCHITECTURES,
-    INPUT_SHAPE,
-    MEAN,
-    MNIST_STYLE,
-    STD,
-    check_style_name,
-)
+from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.errors import InputError, MissingExtraError, UnknownNameError
 from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
+from mnistzoo.export.preparation import check_style, metadata, prepare
 from mnistzoo.files import sha256, write_bytes
 from mnistzoo.labels import class_names
 from mnistzoo.models.convnet import ConvNet
-from mnistzoo.models.folding import plain_copy
 
 BITS: dict[str, tuple[int, ...]] = {
     "onnx": (32, 8),
@@ -102,9 +92,9 @@ def export(
     name, bits = _choose(format or Path(output).suffix.lower().removeprefix("."), bits)
     if name == "html":
         return export_page([model], output, title=title)
+    plain = prepare(model)
     if bits < 32:
-        _check_style(model, "be rounded to integers, whose ranges are measured on MNIST")
-    plain = _prepare(model)
+        check_style(plain, "be rounded to integers, whose ranges are measured on MNIST")
     if name == "h":
         return _export_header(plain, Path(output), bits, title or display_name(model))
     return _write(output, _encode(plain, name, bits), name, bits)
@@ -153,20 +143,11 @@ def export_page(
         raise InputError("Expected at least one model for a page, got none.")
     from mnistzoo.export.html import build_page
 
-    plain = [_prepare(model) for model in models]
+    plain = [prepare(model) for model in models]
     for model in models:
-        _check_style(model, "have a page, which redraws drawings in MNIST format")
+        check_style(model, "have a page, which redraws drawings in MNIST format")
     page = build_page(plain, title or display_name(models[0]))
     return _write(output, page, *_choose("html", None))
-
-
-def _check_style(model: ConvNet, purpose: str) -> None:
-    """Refuse a model of the plain style where images are in MNIST format."""
-    if getattr(model, "style", MNIST_STYLE) != MNIST_STYLE:
-        raise InputError(
-            f"Expected a model of the style mnist to {purpose}, got one of the style "
-            f"{model.style}. Export it as .onnx, .pt2 or .pte in 32 bits."
-        )
 
 
 def display_name(model: ConvNet) -> str:
@@ -194,26 +175,6 @@ def _export_header(model: ConvNet, output: Path, bits: int, title: str) -> Expor
     return replace(done, flash=header.flash, ram=header.ram)
 
 
-def _prepare(model: ConvNet) -> ConvNet:
-    """Return a float32 copy on the CPU, checked, with batch norm folded."""
-    if not isinstance(model, ConvNet):
-        raise InputError(
-            f"Expected a model of this library, got {type(model).__name__}. "
-            "Use torch.onnx.export or torch.export for other modules."
-        )
-    check_style_name(model.style)
-    made = plain_copy(model)
-    made.check_architecture()
-    wide = made.cpu().float()  # before folding, which rounds in half precision
-    for name, parameter in wide.named_parameters():
-        if not parameter.isfinite().all():
-            raise InputError(
-                f"Expected finite weights, got NaN or infinity in {name}. "
-                "Load or train the model again."
-            )
-    return wide.fused().to(memory_format=torch.contiguous_format)
-
-
 def _encode(model: ConvNet, name: str, bits: int) -> bytes:
     if name == "onnx":
         return _onnx(model, bits)
@@ -238,20 +199,3 @@ def _onnx(model: ConvNet, bits: int) -> bytes:
 
     images = normalize(mnist(train=True).images[:CALIBRATION_IMAGES])
     return graph.encode(quantize(model, images.numpy()), metadata(model))
-
-
-def metadata(model: ConvNet) -> dict[str, str]:
-    """Return the metadata that ONNX and pt2 files carry."""
-    plain = model.style != MNIST_STYLE
-    levels = "black 0 and white 1" if plain else "background 0 and foreground 1"
-    return {
-        "architecture": model.architecture.name,
-        "labels": ",".join(class_names(model.labels, model.num_classes)),
-        "mean": str(MEAN),
-        "std": str(STD),
-        "style": model.style,
-        "input": f"float32 (batch, {', '.join(map(str, INPUT_SHAPE))}): {levels}, "
-        "minus mean, divided by std",
-        "output": "log-probabilities of the labels",
-        "mnistzoo": __version__,
-    }

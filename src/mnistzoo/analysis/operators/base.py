@@ -153,6 +153,8 @@ class Operator:
         """
         try:
             count = index(self.macs(call)) if self.macs else 0
+        except RecursionError:  # the model's, not the function's
+            raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
             raise AnalysisError(f"Its macs failed ({reason}). Fix the function.") from error

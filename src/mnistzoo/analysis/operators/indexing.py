@@ -176,5 +176,5 @@ OPERATORS = {
     "torchvision::deform_conv2d": Operator(read_all, macs=convolution_macs),
     "_local_scalar_dense is_nonzero equal nonzero masked_select bincount repeat_interleave "
     "_unique2 unique_dim unique_consecutive "
-    "_pack_padded_sequence": Operator(read_all, needs_values=True),
+    "_pack_padded_sequence torchvision::nms": Operator(read_all, needs_values=True),
 }

@@ -49,6 +49,10 @@ def _matvec(call: Call) -> Layout | None:
     return union([x and x.with_dims(x.dims[:-1]) for x in sums], call.shape)
 
 
+def _matvec_macs(call: Call) -> int:
+    return int(call.args[0].numel())
+
+
 def _trilinear(call: Call) -> Layout | None:
     """Return the layout of a product of three tensors, broadcast and summed (`nn.Bilinear`)."""
     parts = []
@@ -59,6 +63,26 @@ def _trilinear(call: Call) -> Layout | None:
                 layout = layout.unsqueeze(index)
             parts.append(_sum_over(layout, call["sumdim"]))
     return union(parts, call.shape)
+
+
+def _trilinear_macs(call: Call) -> int:
+    """Count the product of the first two tensors, and that of their sum with the third."""
+    one, two, three = shapes = [[*map(int, tensor.shape)] for tensor in call.args[:3]]
+    for number, shape in enumerate(shapes, start=1):
+        for index in sorted(call[f"expand{number}"]):
+            shape.insert(index, 1)
+    both = [max(sizes) for sizes in zip(one, two, strict=True)]
+    early = set(call["sumdim"]) & set(call["expand3"])  # summed before the third comes in
+    left = [1 if index in early else size for index, size in enumerate(both)]
+    last = [max(sizes) for sizes in zip(left, three, strict=True)]
+    return prod(both) + prod(last)
+
+
+def _grouped_macs(call: Call) -> int:
+    """Count rows times the matrices of their groups, as in mixtures of experts."""
+    one, other = call.tensors[:2]
+    groups = len(one) if one.ndim == other.ndim == 3 else 1
+    return groups * _macs(one[0] if one.ndim == 3 else one, other)
 
 
 def _sum_over(layout: Layout, summed: list[int]) -> Layout:
@@ -72,10 +96,12 @@ OPERATORS = {
     "bmm": Operator(_matmul, macs=_matmul_macs, fake=fakes.bmm),
     "addmm": Operator(_addmm, macs=_addmm_macs, fake=fakes.addmm),
     "baddbmm": Operator(_addmm, macs=_addmm_macs),
-    "mv dot": Operator(_matvec),
+    "mv dot": Operator(_matvec, macs=_matvec_macs),
+    "_grouped_mm": Operator(read_all, macs=_grouped_macs, fake=fakes.grouped_mm),
     "_cdist_forward _euclidean_dist": Operator(_distances),
-    "_trilinear": Operator(_trilinear),
-    "vdot trace _linalg_det _linalg_slogdet linalg_inv_ex linalg_pinv linalg_matrix_exp "
+    "_trilinear": Operator(_trilinear, macs=_trilinear_macs),
+    "vdot": Operator(read_all, macs=_matvec_macs),
+    "trace _linalg_det _linalg_slogdet linalg_inv_ex linalg_pinv linalg_matrix_exp "
     "_linalg_solve_ex linalg_solve_triangular linalg_lu_solve cholesky_solve "
     "_linalg_svd _linalg_eigh linalg_eig linalg_qr linalg_cholesky_ex "
     "linalg_lu linalg_lu_factor_ex": Operator(read_all),

@@ -106,5 +106,5 @@ OPERATORS = {
     "_native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
     "miopen_batch_norm _batch_norm_with_update _batch_norm_no_update": Operator(_batch_norm),
     "renorm": Operator(_renorm),
-    "dist histc": Operator(read_all),
+    "dist histc multinomial nll_loss_forward nll_loss2d_forward": Operator(read_all),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, signature
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -129,7 +130,11 @@ def _is_shape(value: object) -> bool:
 def _with_names(module: nn.Module, positional: tuple[Any, ...]) -> dict[str, Any]:
     """Return positional inputs by the names of the model's parameters, where it has them."""
     kinds = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-    takes = [p.name for p in signature(module.forward).parameters.values() if p.kind in kinds]
+    try:
+        parameters = signature(module.forward).parameters
+    except ValueError:  # a function written in C
+        parameters = MappingProxyType({})
+    takes = [p.name for p in parameters.values() if p.kind in kinds]
     takes += [f"input {number}" for number in range(len(takes), len(positional))]
     return dict(zip(takes, positional, strict=False))
 

@@ -14,6 +14,8 @@ _UNSUPPORTED = {
     "operators of your own a fake kernel (torch.library.register_fake).",
     "nested": "Nested tensors are not supported: {place} makes one ({reason}). Pad its sequences, "
     "or analyze a part of the model.",
+    "higherorderoperator": "Higher-order operators such as torch.cond are not supported: {place} "
+    "calls one. Call a branch in its place.",
     "flexattention": "flex_attention is not supported: {place} calls it ({reason}). Replace it by "
     "torch.nn.functional.scaled_dot_product_attention, which has the same MACs.",
 }
@@ -29,12 +31,17 @@ def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZo
     reason = (str(error) or type(error).__name__).splitlines()[0]
     kinds = [kind for kind in _UNSUPPORTED if kind in reason.lower()]
     if kinds or isinstance(error, NotImplementedError):
-        kind = "fake impl" if isinstance(error, NotImplementedError) else kinds[0]
+        kind = kinds[0] if kinds else "fake impl"
         return UnknownOperatorError(_UNSUPPORTED[kind].format(place=place, reason=reason))
     if call and isinstance(call.module, nn.Embedding) and given.example.is_floating_point():
         return InputError(
             f"Expected integers for {place}, got floating-point numbers. Pass an example in place "
             "of its shape, such as torch.zeros(1, 128, dtype=torch.long)."
+        )
+    if isinstance(error, RecursionError):
+        return AnalysisError(
+            f"Expected fewer nested modules, got a RecursionError at depth {len(calls.stack)}. "
+            "Raise the limit: sys.setrecursionlimit(10_000)."
         )
     if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
         return InputError(

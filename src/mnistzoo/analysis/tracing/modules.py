@@ -16,6 +16,7 @@ from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.field import ReceptiveField
 from mnistzoo.analysis.row import Row
 from mnistzoo.analysis.tracing.containers import tensors_of
+from mnistzoo.errors import AnalysisError
 
 
 class Function(NamedTuple):
@@ -82,8 +83,12 @@ class ModuleTracker:
         thread = get_ident()
 
         def enter(module: nn.Module, args: object) -> None:
-            if get_ident() == thread and id(module) in self.paths:
+            if id(module) not in self.paths:
+                return
+            if get_ident() == thread:
                 self._enter(module, args)
+            elif any(self.layout_of(tensor) is not None for tensor in tensors_of(args)):
+                self._refuse_thread(module)
 
         def leave(module: nn.Module, args: object, output: object) -> None:
             if get_ident() == thread and id(module) in self.paths:
@@ -140,6 +145,14 @@ class ModuleTracker:
             self.stack[-1].has_inner_calls = True
             self._list_functions(self.stack[-1])
         self.stack.append(ModuleCall(self.paths[id(module)], module, args))
+
+    def _refuse_thread(self, module: nn.Module) -> None:
+        """Raise an error for a module that the model calls in a thread of its own."""
+        call = ModuleCall(self.paths[id(module)], module, ())
+        raise AnalysisError(
+            f"Expected a model that runs in one thread, got a call of {call} in another. "
+            "Call it in the thread of the model."
+        )
 
     def _leave(self, module: nn.Module, output: object) -> None:
         while (call := self.stack.pop()).module is not module:

@@ -39,7 +39,7 @@ def _apply(rule: Rule, call: Call) -> Layouts:
     """
     try:
         layouts = rule(call)
-    except MnistZooError:
+    except (MnistZooError, RecursionError):
         raise
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
