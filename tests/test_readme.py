@@ -29,6 +29,15 @@ def test_the_table_is_the_measured_one():
     assert shown[1].strip() == printed.strip()
 
 
+def test_the_session_is_as_shown():
+    """The commands at the top print what stands below each."""
+    session = re.search(r"```console\n(.*?)```", TEXT, re.DOTALL)[1].split("$ mnistzoo ")[1:]
+    assert len(session) == 2
+    for command, *shown in map(str.splitlines, session):
+        printed = CliRunner().invoke(app, command.split()).stdout
+        assert [line.rstrip() for line in printed.splitlines()] == shown
+
+
 def test_the_comparison_is_the_measured_one():
     """The table of other tools is made from the measured figures."""
     shown = re.search(

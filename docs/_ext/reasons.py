@@ -30,7 +30,7 @@ WHY = {
     "28. In fact 26 are read: the second pool reduces 7 rows to 3 and drops the last, so no later "
     "unit reads the last two rows and columns of pixels (see Receptive fields).",
     "least-memory": "exp1 needs the least memory. Among models of at least 99.5% accuracy it is "
-    "exp4, which may be what is meant (see Which model?).",
+    "exp4, which may be what is meant (see Choose a model).",
     "quickest": "exp1 has the fewest multiply-accumulates, so it trains fastest.",
     "loss": "A wrong prediction gives the true class a probability of at most one half, so it "
     "costs at least ln 2. The log's 299 wrong predictions alone cost more than the average it "

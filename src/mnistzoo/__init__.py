@@ -1,4 +1,4 @@
-"""Five small MNIST models with verified weights, and exact analysis of any PyTorch model.
+"""Receptive fields, MACs and memory of any PyTorch model, and five small MNIST models.
 
 Names are imported on first use, so that `mnistzoo --help` does not import torch. Little else is
 imported here, since Ctrl+C is handled only once `mnistzoo.__main__` runs.

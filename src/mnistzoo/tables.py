@@ -41,7 +41,7 @@ class Table:
     Attributes:
         columns: Names of the columns.
         rows: One cell for each column.
-        caption: A line below the table, for example its totals. CSV leaves it out.
+        caption: Lines below the table, for example its totals. CSV leaves them out.
         text_columns: Number of leading columns that align left. The others hold numbers and align
             right.
         records: The rows as data, for CSV: values by names, the same in each. Lists and

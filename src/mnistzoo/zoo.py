@@ -20,7 +20,7 @@ class Row:
 
     Attributes:
         model: The name that `get_model` takes, such as "exp5" or "exp5.world".
-        title: What the study calls it.
+        title: Its title in the study, such as "Deep CNN".
         num_params: Number of parameters.
         macs: Multiply-accumulates for one image, without biases.
         footprint_mib: The study's memory footprint; see `Analysis.footprint_mib`.

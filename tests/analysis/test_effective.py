@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
+from analysis.oracle import Function
 from mnistzoo import effective_receptive_field
 from mnistzoo.cli import app, main
 from mnistzoo.errors import AnalysisError, InputError, UnknownNameError
@@ -105,6 +107,31 @@ def test_bad_images_and_layers_are_refused():
         effective_receptive_field(model, torch.randn(1, 1, 28, 28), 5)
     with pytest.raises(UnknownNameError, match=r"features\.conv5"):
         effective_receptive_field(model, torch.randn(1, 1, 28, 28), "feature.conv5")
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (nn.Conv2d(1, 1, 3, device="meta"), "on the meta device"),
+        (Function(lambda x: checkpoint(torch.sin, x, use_reentrant=True)), "use_reentrant=True"),
+        (Function(lambda x: nn.Embedding(9, 1)((x > 0).long())[..., 0]), "not have been used"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_models_without_a_gradient_are_refused(module, message):
+    """The error says what torch says."""
+    with pytest.raises((AnalysisError, InputError), match=message):
+        effective_receptive_field(module, torch.rand(1, 1, 9, 9), "")
+
+
+def test_a_class_with_a_call_of_its_own():
+    """It runs no hooks."""
+
+    class Called(nn.Conv2d):
+        __call__ = nn.Conv2d.forward
+
+    found = effective_receptive_field(Called(1, 1, 3), torch.rand(1, 1, 9, 9), "")
+    assert found.window == ((3, 5), (3, 5))
 
 
 def test_images_in_another_precision():

@@ -29,7 +29,7 @@ def test_a_field_made_by_hand():
 @pytest.mark.parametrize("index", [(1, 2, 3), 1.5, "1", None, (0.5, 1), "ab"])
 def test_an_index_that_does_not_fit(index):
     """An index is one integer, or one per axis."""
-    with pytest.raises(InputError, match="Expected an integer, or 2 for 2 axes"):
+    with pytest.raises(InputError, match="Expected one integer, or one for each of 2 axes"):
         FIELD.interval(index)
 
 

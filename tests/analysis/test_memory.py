@@ -150,6 +150,13 @@ def test_half_precision_takes_half():
     assert 0.5 <= half.peak_memory() / full.peak_memory() < 0.51  # batch norm counts in int64
 
 
+def test_an_exported_model():
+    """It has no `train`, and takes as much as what it was exported from."""
+    module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()).eval()
+    exported = torch.export.export(module, (torch.zeros(1, 1, 8, 8),)).module()
+    assert analyze(exported, (1, 8, 8)).peak_memory() == analyze(module, (1, 8, 8)).peak_memory()
+
+
 def test_any_input_and_batch():
     """Examples and shapes, by position or name, get the batch that is asked for."""
 

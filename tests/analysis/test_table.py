@@ -72,7 +72,7 @@ layer  kind               output shape  parameters    MACs  receptive field  str
 conv   Conv2d             2×250×40               8  60,000              3×1     2×1        0
 pool   AdaptiveAvgPool2d  2×1×1                             501×40 (global)
 spare  Linear             unused             1,250
-input 1×501×40: 1,258 parameters (1,250 unused), 60,000 MACs, 0.23 MiB footprint, \
+input 1×501×40: 1,258 parameters (1,250 unused), 60,000 MACs
 receptive field 3×1 of the last feature map, 501×40 (global) of the output"""
 
 

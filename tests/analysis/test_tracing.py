@@ -13,6 +13,7 @@ from torchvision.ops import nms
 
 from analysis.examples import Apply
 from mnistzoo import analyze, num_params, receptive_field
+from mnistzoo.analysis import Device
 from mnistzoo.analysis.tracing import tensors
 from mnistzoo.analysis.tracing.rules import layouts_of
 from mnistzoo.errors import AnalysisError, UnknownOperatorError
@@ -355,6 +356,7 @@ def test_autocast_and_inference_mode_inside_a_model():
     assert analysis.receptive_field.size == (7, 7)
     assert analysis.num_params == num_params(module)
     assert analysis.unused_params == 0
+    assert analysis.roofline(Device("H100")).macs == analysis.macs > 0
 
 
 def test_autocast_around_an_analysis():

@@ -35,10 +35,11 @@ def analyze(
     batch_size: int = 1,
     channels_last: bool = False,
 ) -> Analysis:
-    """Analyze every layer of a model: shape, parameters, MACs and receptive field.
+    """Return the shape, parameters, MACs and receptive field of every layer of a model.
 
-    The model runs once on the meta device, in evaluation mode, and is left as it was. It ends at
-    the first operator that needs values, such as the choice of boxes: see `Analysis.stopped_at`.
+    The model runs once on the meta device, in evaluation mode, and is left as it was. The analysis
+    ends at the first operator that needs the values of a tensor, such as a detector's choice of
+    boxes: see `Analysis.stopped_at`.
 
     Args:
         module: Any model.
@@ -46,7 +47,8 @@ def analyze(
             example tensor with its batch, such as token IDs of shape `(N, length)`; or a tuple or
             a dictionary of several inputs, each a shape or a tensor.
         kwargs: Other arguments of the model by name, passed as they are, such as flags.
-        of: Name of the input that fields are for. Others keep their values. Default: the first.
+        of: Name of the input that receptive fields refer to. Other tensors keep their values.
+            Default: the first.
         batch_size: Number of inputs in a batch, where `inputs` has shapes. Rows are for one.
         channels_last: Whether channels come last in that input, as in `(N, height, width, 3)`.
 
@@ -60,7 +62,8 @@ def analyze(
     >>> mnistzoo.analyze(torch.nn.Conv2d(1, 8, 5), (1, 28, 28))
     layer  kind    output shape  parameters     MACs  receptive field  stride  padding
            Conv2d  8×24×24              208  115,200              5×5       1        0
-    input 1×28×28: 208 parameters, 115,200 MACs, 0.04 MiB footprint, receptive field 5×5
+    input 1×28×28: 208 parameters, 115,200 MACs
+    receptive field 5×5
     """
     given = read_arguments(
         module, inputs, kwargs, of=of, batch_size=batch_size, channels_last=channels_last

@@ -6,7 +6,7 @@ Neural Networks", NeurIPS 2016, arXiv:1701.04128.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +122,10 @@ def effective_fields(
 def _with_images(module: nn.Module, given: Arguments) -> Arguments:
     """Return the arguments with a copy of the images that has a gradient."""
     images = given.example
+    if any(parameter.is_meta for parameter in module.parameters()):
+        raise InputError(
+            "Expected a model with values, got parameters on the meta device. Load its weights."
+        )
     if images.ndim < 3 or images.is_meta or not images.is_floating_point():
         got = "a shape" if images.is_meta else f"{images.dtype} of shape {tuple(images.shape)}"
         raise InputError(
@@ -159,13 +163,14 @@ def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]
     central = output
     for dim in sorted(along, reverse=True):
         central = central.select(dim, output.shape[dim] // 2)
-    (gradient,) = torch.autograd.grad(central.sum(), images, retain_graph=True)
+    with _explained():
+        (gradient,) = torch.autograd.grad(central.sum(), images, retain_graph=True)
     return gradient
 
 
 @contextmanager
 def _outputs(
-    module: nn.Module, given: Arguments, layers: Iterable[str]
+    module: nn.Module, given: Arguments, layers: Collection[str]
 ) -> Iterator[dict[str, Tensor]]:
     """Call a model, and yield copies of what layers return last, which it may write to later."""
     outputs: dict[str, Tensor] = {}
@@ -180,5 +185,21 @@ def _outputs(
             )
             hooks.callback(hook.remove)
         positional, named = given.holding(given.example)
-        module(*positional, **named)
+        with _explained():
+            output = module(*positional, **named)
+        if "" in layers:  # a class with its own __call__ runs no hooks
+            keep("", output)
         yield outputs
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Raise an AnalysisError for what a model raises that analyze accepts."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise AnalysisError(
+            "Expected a model that computes gradients of the images, got "
+            f"{type(error).__name__} ({reason}). Fix the model or analyze a part of it."
+        ) from error

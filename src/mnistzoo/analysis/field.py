@@ -19,7 +19,7 @@ Interval = tuple[int, int]
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """The pixels that the units of a layer read.
+    """The pixels that each unit of a layer depends on. A unit is one position of its output.
 
     Every tuple has one entry per axis of the input, in the input's order, even if a layer swaps
     axes. Along each axis unit `i` reads the pixels from `i·stride − padding` to
@@ -104,7 +104,7 @@ class ReceptiveField:
         return self._ranges
 
     def interval(self, index: int | Sequence[int]) -> tuple[Interval, ...]:
-        """Return the first and last pixel that a unit reads in an infinite image, for each axis.
+        """Return the first and last pixel of a unit's window for each axis, borders ignored.
 
         Args:
             index: Index of the unit, one number per axis or one for all axes.
@@ -189,7 +189,9 @@ class ReceptiveField:
         except TypeError:
             numbers = ()
         if len(numbers) != axes:
-            raise InputError(f"Expected an integer, or {axes} for {axes} axes, got {value!r}.")
+            raise InputError(
+                f"Expected one integer, or one for each of {axes} axes, got {value!r}."
+            )
         return numbers
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""An analysis as text: the columns of its table and the line of totals."""
+"""An analysis as text: the columns of its table, and the totals below."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def _cell(column: str, line: Sequence[Row]) -> Cell:
 
 
 def totals(analysis: Analysis) -> str:
-    """Return the totals in one line."""
+    """Return the totals: a line of numbers, and a line with the receptive fields."""
     unused = f" ({analysis.unused_params:,} unused)" if analysis.unused_params else ""
     return (
         f"input {times(analysis.input_shape)}: {analysis.num_params:,} parameters{unused}, "
-        f"{analysis.macs:,} MACs, {analysis.footprint_mib:.2f} MiB footprint, {_fields(analysis)}"
+        f"{analysis.macs:,} MACs\n{_fields(analysis)}"
     )
 
 
 def _fields(analysis: Analysis) -> str:
     if analysis.stopped_at:
-        return f"up to {analysis.stopped_at}, which needs values"
+        return f"analyzed up to {analysis.stopped_at}, which needs values"
     last, output = analysis.receptive_field, analysis.output_receptive_field
     known = last or output
     if not known or not known.size:

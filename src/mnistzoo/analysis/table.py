@@ -29,7 +29,7 @@ FLOAT32_BYTES = 4
 
 
 class _Costs(Protocol):
-    """_Costs that take another run of the model; see the methods of `Analysis`."""
+    """Costs that take another run of the model; see the methods of `Analysis`."""
 
     def peak_memory(self, training: bool, batch_size: int | None, optimizer_state: int) -> int: ...
     def roofline(self, device: Device, batch_size: int | None) -> Roofline: ...
@@ -96,9 +96,9 @@ class Analysis(Tabular[Row]):
     ) -> int:
         """Return the most bytes that PyTorch holds at once when it runs the model eagerly.
 
-        These are parameters, buffers, the input and live activations, in training also gradients
-        and what autograd saves, counted in a pass without values of the model as it is now. What a
-        kernel takes and frees within one operator is not counted.
+        These are parameters, buffers, the input and live activations; in training also gradients
+        and what autograd saves. Temporary buffers inside an operator are not counted. The model
+        runs again, without data, as it is now.
 
         Args:
             training: Count a forward and backward pass. Default: a forward pass without gradients.
@@ -123,8 +123,9 @@ class Analysis(Tabular[Row]):
     def roofline(self, device: Device, *, batch_size: int | None = None) -> Roofline:
         """Return a lower bound on the time of each layer on a device, and of the whole model.
 
-        No operator is faster than its multiply-accumulates at the device's peak, nor than the
-        bytes that it reads and writes at the device's bandwidth. The larger is its lower bound.
+        An operator takes at least its multiply-accumulates divided by the device's peak rate, and
+        at least the bytes that it reads and writes divided by the bandwidth. The larger of the two
+        is its lower bound.
 
         Args:
             device: Such as `Device("cpu")`, which measures this machine, or `Device("A100")`.
@@ -145,12 +146,12 @@ class Analysis(Tabular[Row]):
         return self._run().roofline(device, batch_size)
 
     def to_html(self, images: Tensor | None = None, *, title: str | None = None) -> str:
-        """Return a page in one file, which shows the receptive field of any unit over an image.
+        """Return an HTML page that shows the receptive field of any unit over an image.
 
         Args:
-            images: Images to compute effective receptive fields from, as
-                `effective_receptive_field` takes them. The first one is shown. Default: the page
-                has theoretical fields only.
+            images: A batch to compute effective receptive fields from, as for
+                `effective_receptive_field`. The page shows the first image. Default: no effective
+                receptive fields.
             title: Title of the page. Default: the class of the model.
 
         Raises:

@@ -31,9 +31,9 @@ from mnistzoo.cli.console import print_error
 from mnistzoo.errors import MnistZooError
 
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
-    "list": (zoo.list_, "mnistzoo list --sort macs"),
     "analyze": (analyze.analyze, "mnistzoo analyze torchvision:resnet50"),
-    "compare": (compare.compare, "mnistzoo compare exp4 exp5"),
+    "compare": (compare.compare, "mnistzoo compare torchvision:resnet18 torchvision:resnet34"),
+    "list": (zoo.list_, "mnistzoo list --sort macs"),
     "evaluate": (evaluate.evaluate, "mnistzoo evaluate exp5 --confusion"),
     "verify": (zoo.verify, "mnistzoo verify exp5"),
     "predict": (predict.predict, "mnistzoo predict photo.png --show"),
@@ -69,8 +69,8 @@ class _Group(TyperGroup):
 app = typer.Typer(
     name="mnistzoo",
     cls=_Group,
-    help="Five small MNIST models with verified weights, and exact analysis of any PyTorch model.",
-    epilog="Example: mnistzoo evaluate exp5",
+    help="Receptive fields, MACs and memory of any PyTorch model, and five small MNIST models.",
+    epilog="Example: mnistzoo analyze torchvision:resnet50",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -33,12 +33,14 @@ Of = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The input to compute receptive fields for.",
+        help="With several inputs, the one that receptive fields refer to.",
         show_default="the first",
     ),
 ]
 BatchSize = Annotated[int, typer.Option(min=1, help="Inputs in a batch.")]
-ChannelsLast = Annotated[bool, typer.Option("--channels-last", help="Shapes are H,W,C or L,C.")]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last", help="Channels come last: --input is H,W,C or L,C.")
+]
 Depth = Annotated[
     int | None,
     typer.Option(
@@ -46,18 +48,18 @@ Depth = Annotated[
     ),
 ]
 Fold = Annotated[bool, typer.Option("--fold", help="Show repeated blocks once, with their number.")]
-Layer = Annotated[str | None, typer.Option(help="Print the receptive field of this layer only.")]
+Layer = Annotated[str | None, typer.Option(help="Print the receptive field of this layer instead.")]
 Memory = Annotated[
     Literal["inference", "training"] | None,
-    typer.Option(help="Print the peak memory only. Training is without an optimizer's state."),
+    typer.Option(help="Print the peak memory instead, without the optimizer's state."),
 ]
 RooflineDevice = Annotated[
     str | None,
     typer.Option(
         "--roofline",
         metavar="DEVICE",
-        help="Print lower bounds on the time on this device: cpu, which measures this machine, "
-        "or A100, H100, H200.",
+        help="Print lower bounds on the time instead. DEVICE is cpu (this machine, measured), "
+        "A100, H100 or H200.",
     ),
 ]
 Html = Annotated[
@@ -66,7 +68,7 @@ Html = Annotated[
         "--html",
         metavar="FILE",
         callback=check_suffix(".html", ".htm"),
-        help="Write a page that shows the receptive field of any unit over an image.",
+        help="Write an interactive page instead: point at a unit to see its receptive field.",
     ),
 ]
 ImageFile = Annotated[
@@ -74,8 +76,8 @@ ImageFile = Annotated[
     typer.Option(
         "--image",
         metavar="FILE",
-        help="Image for --html: effective receptive fields are computed from it too. Models of "
-        "this zoo then have their pretrained weights.",
+        help="Image for --html. Effective receptive fields are computed from it, with pretrained "
+        "weights for models of this zoo and random ones for others.",
     ),
 ]
 
@@ -97,8 +99,8 @@ def analyze(
 ) -> None:
     """Analyze any PyTorch model, layer by layer.
 
-    Prints output shapes, parameters, MACs, receptive fields, and the study's memory footprint.
-    Markdown and LaTeX also have strides and paddings; CSV and JSON hold the numbers as data.
+    Prints output shapes, parameters, MACs and receptive fields; --memory prints the peak memory.
+    All formats except the default also have strides and paddings.
     """
     _check_results(layer, memory, roofline, html, image)
     shapes = read_shapes(inputs)

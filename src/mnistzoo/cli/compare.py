@@ -18,10 +18,10 @@ def compare(
     inputs: Inputs = None,
     format_: Format = "table",
 ) -> None:
-    """Compare parameters, MACs, memory and receptive fields of two models.
+    """Compare two models layer by layer.
 
-    Layers with the same path share a row. Peak memory is for inference on one input, and missing if
-    a model cannot run without data.
+    Layers with the same path share a row. Peak memory is for inference on one input, and unknown
+    for models that need data.
     """
     shapes = read_shapes(inputs)
     from mnistzoo import analysis

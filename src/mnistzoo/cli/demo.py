@@ -24,7 +24,7 @@ def demo(
         bool, typer.Option("--no-browser", help="Do not open the page in the browser.")
     ] = False,
 ) -> None:
-    """Write a page to draw digits on, and open it in the browser.
+    """Write and open an HTML page that reads drawn digits.
 
     The page is one file that needs no server and no network.
     """

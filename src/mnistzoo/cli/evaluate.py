@@ -61,7 +61,7 @@ def evaluate(
     disputed: Disputed = False,
     format_: Format = "table",
 ) -> None:
-    """Measure accuracy and calibration on the 10,000 test images, or on your own.
+    """Measure accuracy on the test images, or on your own.
 
     With --data, the model is evaluated on the test split of your own images, or on all of them
     if there are no splits. Classes are matched by name; a digit's name is its number.

@@ -59,7 +59,7 @@ Trainable = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name from `mnistzoo list`, teacher, or a folder to start from.",
+        help="A name from `mnistzoo list`, the larger model teacher, or a folder to start from.",
         autocompletion=_complete_trainable,
     ),
 ]
@@ -143,7 +143,8 @@ StyleOption = Annotated[
     StyleName | None,
     typer.Option(
         "--style",
-        help="Redraw images in MNIST format, or only convert them to gray levels at 28×28.  "
+        help="Redraw images as MNIST digits (mnist), or only convert them to 28×28 gray pixels "
+        "(plain).  "
         "[default: mnist for image files, plain for IDX files]",
         show_default=False,
     ),
@@ -219,7 +220,7 @@ Settings = Annotated[
 ]
 Pretrained = Annotated[
     bool,
-    typer.Option("--pretrained", help="Start from the zoo's features, with a new classifier."),
+    typer.Option("--pretrained", help="Start from pretrained features, with a new classifier."),
 ]
 StartingWeights = Annotated[
     str | None,

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     from mnistzoo.data.mnist import Digits
     from mnistzoo.evaluation import Evaluation
 app = typer.Typer(
-    help="Draw figures.", no_args_is_help=True, epilog="Example: mnistzoo plot errors exp5"
+    help="Draw training curves, errors and other figures.",
+    no_args_is_help=True,
+    epilog="Example: mnistzoo plot errors exp5",
 )
 
 Output = Annotated[
@@ -154,7 +156,7 @@ def errors(
     output: Output = Path("errors.png"),
     format_: Format = "table",
 ) -> None:
-    """Draw the misclassified images, the most confident errors first.
+    """Draw the misclassified images.
 
     The model is evaluated on the test images, or on your own.
     """

@@ -29,8 +29,8 @@ def results(
     """Summarize finished runs over their seeds.
 
     Accuracies are means ± standard deviations. The worst drop is the largest drop in accuracy from
-    one epoch to the next after the first third of a run, in percentage points. The study measured
-    its accuracies on the training images.
+    one epoch to the next after the first third of a run, in percentage points. The last column,
+    "documented", is the accuracy that the models' original study reports, on the training images.
     """
     from mnistzoo.training.metrics import load_results
 

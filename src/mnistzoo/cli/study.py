@@ -77,8 +77,8 @@ def study(
 ) -> None:
     """Train models × recipes × seeds, or resume an interrupted study.
 
-    Each run trains on one thread. The folder then holds a result and a run folder for each,
-    study.csv and the figures.
+    Each run trains on one thread, and writes a result and a run folder. At the end, study.csv and
+    the figures summarize all runs.
     """
     if jobs is not None and ray is not None:
         raise typer.BadParameter("Choose one of --jobs and --ray.")

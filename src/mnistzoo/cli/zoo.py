@@ -44,9 +44,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def verify(models: Names = None, format_: Format = "table") -> None:
-    """Recompute every digest, size, cost and accuracy in the manifest.
+    """Recompute the published figures of the shipped weights.
 
-    The exit status is 1 if any differs.
+    These are the digest, size, cost and accuracy of each file. The exit status is 1 if any differs.
     """
     names = models or known_names()
     check_names(names, known_names())

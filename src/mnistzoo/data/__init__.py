@@ -1,1 +1,1 @@
-"""The bundled MNIST images, and the test images whose labels are disputed."""
+"""The bundled MNIST images, and datasets of your own."""

@@ -1,7 +1,7 @@
-"""The graph that int8 files are made of: the same function, in the shapes of quick kernels.
+"""The graph of int8 files: the same function, in shapes for which kernels are fast.
 
 ONNX Runtime's kernels multiply four 8-bit channels at once and fill vectors with 16 output
-channels. Two changes serve them, and neither alters a sum:
+channels. Two changes suit them, and neither alters a sum:
 
 - Channels of zeros widen each convolution.
 - Convolutions with few input channels run on blocks: the 2×2 pixels of a block lie side by side as

@@ -1,4 +1,4 @@
-"""Static quantization to 8 bits, with sums that no processor saturates.
+"""Static quantization to 8 bits, with sums that saturate on no processor.
 
 Processors without VNNI multiply unsigned activations by signed weights and add the products in
 pairs, in 16 bits. Here the magnitudes of any two weights of an output channel sum to at most

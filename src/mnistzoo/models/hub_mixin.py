@@ -131,9 +131,10 @@ class HubMixin(nn.Module, ABC):
 
         Args:
             folder: Created if it does not exist.
-            accuracy: A fraction for the card to state; not for shipped weights, whose is known.
-            dataset: The dataset `accuracy` was measured on, a name on the Hub. Default: MNIST for
-                a model with ten classes.
+            accuracy: The accuracy to state in the card, a fraction. The card of shipped weights
+                states theirs.
+            dataset: The dataset that `accuracy` was measured on, by its name on the Hub. Default:
+                MNIST for a model with ten classes.
             provenance: JSON values about the training, stored in the weights file.
 
         Raises:

@@ -29,8 +29,8 @@ def _explain_arguments(function: Callable[P, T]) -> Callable[P, T]:
             signature.bind(*args, **kwargs)
         except TypeError as error:
             raise ArgumentError(
-                f"{function.__name__}(): {error}. The options are pretrained=True or a name for "
-                "shipped weights and num_classes=; both are keywords. Images have one channel."
+                f"{function.__name__}(): {error}. Its keyword arguments are pretrained (True or "
+                'the name of weights, such as "world") and num_classes. Images have one channel.'
             ) from None
         return function(*args, **kwargs)
 
@@ -57,11 +57,11 @@ def get_model(
     Linear(in_features=108, out_features=26, bias=True)
 
     Args:
-        name: One of `list_models()`, or "teacher", which has no pretrained weights. It may name
-            weights, too: "exp5.world".
+        name: One of `list_models()`, such as "exp5"; with the name of weights, such as
+            "exp5.world"; or "teacher", which has no pretrained weights.
         pretrained: Load shipped weights and set evaluation mode. True loads those trained on
-            MNIST, a name such as "world" others. If `num_classes` is not 10, only the features
-            are pretrained.
+            MNIST, and a name such as "world" loads others. If `num_classes` is not 10, only the
+            features are pretrained.
         num_classes: Outputs of the classifier.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The border between PyTorch's tensors and the NumPy arrays of `storage`."""
+"""Conversion between PyTorch's tensors and the NumPy arrays of `storage`."""
 
 from __future__ import annotations
 

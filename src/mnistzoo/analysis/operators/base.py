@@ -30,6 +30,7 @@ class Overload:
     writes_unreturned: bool  # it writes to arguments that it does not return
     is_view: bool  # its result shares the memory of its first argument
     is_random: bool  # it draws random numbers
+    is_composite: bool  # it has no record, and is composed of operators that may have
     in_place_view: bool  # it turns a tensor into a view of itself, as `transpose_` does
 
 
@@ -157,9 +158,9 @@ class Operator:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise AnalysisError(f"Its macs failed ({reason}). Fix the function.") from error
+            raise AnalysisError(f"Its function macs failed ({reason}). Fix it.") from error
         if count < 0:
-            raise AnalysisError(f"Expected its macs to return a number from 0, got {count}.")
+            raise AnalysisError(f"Expected its function macs to return 0 or more, got {count}.")
         return count
 
 

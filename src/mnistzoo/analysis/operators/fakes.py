@@ -130,14 +130,11 @@ def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
     return mm(one, other) if fits else None
 
 
-def grouped_mm(
-    rows: Tensor, matrices: Tensor, offsets: Tensor | None = None, *_: Any, **others: Any
-) -> Tensor | None:
+def grouped_mm(rows: Tensor, matrices: Tensor, offsets: Any = None, **others: Any) -> Tensor | None:
     """Return rows times the matrices of their groups. Torch's kernel refuses float32."""
-    fits = rows.ndim == 2 and matrices.ndim == 3 and rows.shape[1] == matrices.shape[1]
-    if not fits or offsets is None or rows.dtype != matrices.dtype or others:
-        return None
-    return _empty((len(rows), matrices.shape[2]), rows.dtype)
+    alike = rows.dtype == matrices.dtype and rows.shape[1:] == matrices.shape[1:2]
+    covered = alike and (rows.ndim, matrices.ndim) == (2, 3) and offsets is not None and not others
+    return _empty((len(rows), matrices.shape[2]), rows.dtype) if covered else None
 
 
 def embedding(weight: Tensor, indices: Tensor, *_: Any) -> Tensor | None:

@@ -55,17 +55,26 @@ def overload_of(func: Any) -> Overload:
     unnamed = pointwise.UNNAMED if torch.Tag.pointwise in func.tags else None
     shared = [returned.alias_info for returned in schema.returns]
     written = [x.name for x in schema.arguments if x.alias_info and x.alias_info.is_write]
+    operator = OPERATORS.get(name, OPERATORS.get(plain, unnamed))
     return Overload(
         func,
         name,
-        operator=OPERATORS.get(name, OPERATORS.get(plain, unnamed)),
+        operator=operator,
         arguments={x.name: (i, x.default_value) for i, x in enumerate(schema.arguments)},
         written=tuple(written),
         writes_unreturned=bool(written) and not any(x and x.is_write for x in shared),
         is_view=bool(shared and shared[0] and not shared[0].is_write),
         is_random=torch.Tag.nondeterministic_seeded in func.tags,
+        is_composite=operator is None and _is_composite(func),
         in_place_view=torch.Tag.inplace_view in func.tags,
     )
+
+
+def _is_composite(func: Any) -> bool:
+    if func.namespace == "prim":  # the dispatcher does not have prim::device
+        return False
+    key = "CompositeImplicitAutograd"
+    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), key)
 
 
 def register_operator(
@@ -99,8 +108,8 @@ def register_operator(
             f"Expected a qualified name without an overload, such as 'mylib::blur', got {name!r}."
         )
     if not callable(rule):
-        raise InputError(f"Expected a rule that can be called, got {rule!r}.")
+        raise InputError(f"Expected the rule to be a function, got {rule!r}.")
     if macs is not None and not callable(macs):
-        raise InputError(f"Expected macs that can be called, got {macs!r}.")
+        raise InputError(f"Expected macs to be a function, got {macs!r}.")
     _add(name, Operator(rule, macs, listed, needs_values))
     overload_of.cache_clear()

@@ -61,7 +61,8 @@ def execute(
         inputs = MetaCopies(lambda tensor: _with_batch(tensor, given.batch_size, batch_size))
         positional, named = map(inputs.of, given.holding(given.example))
         observer.hold([*weights.made, *inputs.made])
-        module.train(training)
+        if training:
+            module.train()
         with unfused_attention(), torch.set_grad_enabled(training), calls.tracking():
             _observe(module, calls, observer, positional, named)
 
@@ -142,8 +143,11 @@ class _Reporter(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch has
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        given = kwargs or {}
+        given, overload = kwargs or {}, overload_of(func)
+        if overload.is_composite:
+            with self:  # in `torch.inference_mode` only
+                return func.decompose(*args, **given)
         out = func(*args, **given)
         found, itself = tensors_of([args, given]), lambda tensor: tensor
-        self._report(Call(overload_of(func), args, given, out, found, lambda _: None, itself))
+        self._report(Call(overload, args, given, out, found, lambda _: None, itself))
         return out

@@ -68,7 +68,7 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
     ) -> Any:
         """Run one operator, and follow what it does."""
         kwargs, overload = kwargs or {}, overload_of(func)
-        if overload.operator is None and _is_composite(func):
+        if overload.is_composite:
             with self:  # in `torch.inference_mode` only
                 return func.decompose(*args, **kwargs)
         try:
@@ -186,11 +186,6 @@ class LayoutTracer(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch 
 
     def _place(self) -> str:
         return str(self._calls.stack[-1]) if self._calls and self._calls.stack else "the model"
-
-
-def _is_composite(func: Any) -> bool:
-    """Return whether an operator is composed of others."""
-    return torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd")
 
 
 def _refuse_values(name: str, operator: Operator | None, records: list[TensorRecord]) -> None:
