@@ -267,6 +267,11 @@ def match_logits(_: TrainingState, weight: float) -> None:
     optim.loss = loss
 
 
+def in_float32(trainer: TrainingState, _: float) -> None:
+    """Train in float32, also where bfloat16 is faster."""
+    trainer.dtype = torch.float32
+
+
 def adamw(trainer: TrainingState, rate: float) -> None:
     """Train by AdamW, with that highest learning rate."""
     decay = trainer.recipe.weight_decay
@@ -283,6 +288,7 @@ CHANGES: dict[str, Callable[[TrainingState, float], None]] = {
     "erase": erase,
     "expand": expand,
     "fade": fade,
+    "float32": in_float32,
     "labels": on_labels_too,
     "logits": match_logits,
     "mixup": mixup,
