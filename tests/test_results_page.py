@@ -122,7 +122,7 @@ def test_the_page_states_the_gain_of_the_teacher():
 
 
 def test_three_models_are_equally_accurate():
-    """As "Which one?" says, the ranges over the seeds of exp2, exp4 and exp5 overlap."""
+    """The ranges over the seeds of exp2, exp4 and exp5 overlap."""
     counts = record_counts("docs/results")
     ranges = [(min(counts[name]), max(counts[name])) for name in ("exp2", "exp4", "exp5")]
     assert max(low for low, _ in ranges) <= min(high for _, high in ranges)

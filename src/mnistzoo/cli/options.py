@@ -59,7 +59,7 @@ Trainable = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name from `mnistzoo list`, the larger model teacher, or a folder to start from.",
+        help="A name from `mnistzoo list`, teacher (a larger model), or a folder to start from.",
         autocompletion=_complete_trainable,
     ),
 ]

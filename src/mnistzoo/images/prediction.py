@@ -154,8 +154,7 @@ def read(
     A digit is a connected component of the foreground, together with smaller components beside it
     that belong to it, such as the bar of a 5. Touching digits are split if the pieces read
     clearly better than the whole. Specks, dots and lines much lower than the digits are skipped.
-    Other marks, and words that read as text rather than digits, are left out unless `keep_all` is
-    set.
+    Other marks and words of text are left out unless `keep_all` is set.
 
     Raises:
         ImageError, FileReadError, InputError: See `transforms()`. A model of the plain style,

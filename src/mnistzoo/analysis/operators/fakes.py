@@ -131,7 +131,7 @@ def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
 
 
 def grouped_mm(rows: Tensor, matrices: Tensor, offsets: Any = None, **others: Any) -> Tensor | None:
-    """Return rows times the matrices of their groups. Torch's kernel refuses float32."""
+    """Return each row times the matrix of its group. Torch's meta kernel refuses float32."""
     alike = rows.dtype == matrices.dtype and rows.shape[1:] == matrices.shape[1:2]
     covered = alike and (rows.ndim, matrices.ndim) == (2, 3) and offsets is not None and not others
     return _empty((len(rows), matrices.shape[2]), rows.dtype) if covered else None
