@@ -58,10 +58,16 @@ def difference(a, b):
 
 
 @pytest.mark.parametrize(
-    "images", [torch.zeros(2, 28, 28), torch.zeros(28, 28, dtype=torch.uint8), np.zeros((2, 28))]
+    "images",
+    [
+        torch.zeros(2, 28, 28),
+        torch.zeros(2, 32, 32, dtype=torch.uint8),
+        torch.zeros(28, 28, dtype=torch.uint8),
+        np.zeros((2, 28, 28), np.uint8),
+    ],
 )
 def test_only_batches_of_mnist_images_are_normalized(images):
-    """Other dtypes and shapes are refused with the transform that takes them."""
+    """The error for another dtype or shape names the transform that accepts it."""
     with pytest.raises(InputError, match=r"uint8 tensor of shape \(N, 28, 28\).*transforms"):
         normalize(images)
 

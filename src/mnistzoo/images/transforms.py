@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mnistzoo.architectures import MEAN, STD
+from mnistzoo.architectures import INPUT_SHAPE, MEAN, STD
 from mnistzoo.errors import InputError
 from mnistzoo.images.preprocessing import to_mnist
 
@@ -62,16 +62,16 @@ def normalize(images: Tensor) -> Tensor:
         divided by their standard deviation.
 
     Raises:
-        InputError: The images have another dtype or number of dimensions.
+        InputError: The images have another dtype or shape.
 
     >>> import mnistzoo
     >>> images = mnistzoo.mnist(train=False).images[:2]
     >>> mnistzoo.normalize(images).shape
     torch.Size([2, 1, 28, 28])
     """
-    if images.dtype != torch.uint8 or images.ndim != 3:
+    if images.dtype != torch.uint8 or images.shape[1:] != INPUT_SHAPE[1:]:
         raise InputError(
             f"Expected a uint8 tensor of shape (N, 28, 28), got {images.dtype} of shape "
-            f"{tuple(images.shape)}. Use mnistzoo.transforms() for images of other kinds."
+            f"{tuple(images.shape)}. Use mnistzoo.transforms() for other images."
         )
     return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)
