@@ -635,7 +635,7 @@ def test_a_plain_model_reads_plain_images(drawn, tmp_path):
     with pytest.raises(InputError, match="style plain"):
         model.read(path)
     for name, bits in ("x.html", None), ("x.h", 8), ("x.onnx", 8):
-        with pytest.raises(InputError, match=r"of the style plain\. Export it as \.onnx"):
+        with pytest.raises(InputError, match=r"got 'plain': .*\. Export it as \.onnx"):
             export(model, tmp_path / name, bits=bits)
     assert metadata(model)["style"] == "plain"
     assert "black 0 and white 1" in metadata(model.fused())["input"]

@@ -57,6 +57,15 @@ def difference(a, b):
     return np.abs(a.astype(float) - b).mean()
 
 
+@pytest.mark.parametrize(
+    "images", [torch.zeros(2, 28, 28), torch.zeros(28, 28, dtype=torch.uint8), np.zeros((2, 28))]
+)
+def test_only_batches_of_mnist_images_are_normalized(images):
+    """Other dtypes and shapes are refused with the transform that takes them."""
+    with pytest.raises(InputError, match=r"uint8 tensor of shape \(N, 28, 28\).*transforms"):
+        normalize(images)
+
+
 @pytest.mark.parametrize("step", [20, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("train", [True, False])
 def test_mnist_images_are_only_normalized(train, step):

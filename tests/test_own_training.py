@@ -217,6 +217,19 @@ def test_a_command_trains_on_a_folder(folder, tmp_path):
     assert "of 30 test images correct" in again
 
 
+def test_commands_start_from_the_weights_that_they_name(folder, tmp_path):
+    """`--weights` implies `--pretrained`, and does not go with a folder to start from."""
+    common = ["--epochs", "1", "--data", folder, "--weights"]
+    invoke("train", "exp5", *common, "world", "-o", tmp_path / "world")
+    result = read_result(tmp_path / "world" / "metrics.json")
+    assert result.initial == shipped_digest("exp5.world")
+    assert result.recipe.name == "fine-tune"
+    error = refused("train", "exp1", *common, "world", "-o", tmp_path / "none")
+    assert "got exp1.world" in str(error)
+    error = refused("train", tmp_path / "world", *common, "world", "-o", tmp_path / "both")
+    assert "got both" in str(error)
+
+
 @pytest.mark.slow
 def test_a_study_trains_on_a_folder(folder, tmp_path):
     """Its runs are those of `train`, and its figures leave out what is documented for MNIST."""

@@ -87,6 +87,18 @@ def test_blurred_wide_strokes_keep_their_gray_levels(gray, rows, kept):
     assert np.allclose(found, unchanged, atol=1e-6) == kept
 
 
+@pytest.mark.parametrize(("length", "width"), [(8, 3), (10, 4), (10, 1)])
+def test_small_digits_keep_their_strokes(length, width):
+    """Strokes of few pixels are enlarged with the digit, however wide they are."""
+    digit = np.zeros((length, length - 2))
+    digit[:, :width] = digit[-width:] = 1.0
+    digit[: length // 2, width] = 0.4  # blurred
+    foreground = segment(1 - np.pad(digit, 4).astype(np.float32))
+    image = render(foreground, main_digit(find_components(foreground))) / 255
+    assert box(image > 0.3).shape[0] == 20
+    assert image.sum() == pytest.approx(digit.sum() * (20 / length) ** 2, rel=0.1)
+
+
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (19, 19), (0, 19), (10, 9)])
 def test_an_unbalanced_digit_stays_whole(row, column):
     """The center of mass moves to the center as far as the image allows."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from mnistzoo.images.prediction import Digit as Digit
     from mnistzoo.images.prediction import Prediction as Prediction
     from mnistzoo.images.prediction import Reading as Reading
+    from mnistzoo.images.transforms import normalize as normalize
     from mnistzoo.images.transforms import transforms as transforms
     from mnistzoo.models import ConvNet as ConvNet
     from mnistzoo.models import exp1 as exp1
@@ -56,7 +57,7 @@ _HOMES = {
     "data.mnist": ("mnist",),
     "errors": ("MnistZooError",),
     "evaluation": ("Evaluation", "evaluate"),
-    "images.transforms": ("transforms",),
+    "images.transforms": ("normalize", "transforms"),
     "models": (
         *("ConvNet", "exp1", "exp2", "exp3", "exp4", "exp5"),
         *("from_pretrained", "get_model", "list_models"),

@@ -12,7 +12,7 @@ from torchvision import tv_tensors
 from torchvision.ops import nms
 
 from analysis.examples import Apply
-from mnistzoo import analyze, num_params, receptive_field
+from mnistzoo import analyze, effective_receptive_field, num_params, receptive_field
 from mnistzoo.analysis import Device
 from mnistzoo.analysis.tracing import tensors
 from mnistzoo.analysis.tracing.rules import layouts_of
@@ -479,6 +479,29 @@ def test_transforms_of_functions():
     assert receptive_field(pooled, (1, 8, 8), "").size == (5, 5)
     energy = Apply(torch.func.grad(lambda y: (y**2).sum()))
     assert receptive_field(energy, (1, 8, 8), "").size == (3, 3)
+
+
+def test_compiled_models_are_analyzed_without_compilation():
+    """Every form of `torch.compile` has the figures of the plain model, and compiles nothing."""
+
+    def build():
+        return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Sequential(nn.ReLU(), nn.Conv2d(4, 2, 5)))
+
+    plain, images = analyze(build(), (1, 12, 12)), torch.randn(2, 1, 12, 12)
+    whole, part, in_place = torch.compile(build()), build(), build()
+    part[1] = torch.compile(part[1])
+    in_place.compile()
+    torch._dynamo.utils.counters.clear()
+    for model in (whole, part, in_place):
+        found = analyze(model, (1, 12, 12))
+        assert (found.macs, found.receptive_field) == (plain.macs, plain.receptive_field)
+        assert found.peak_memory(training=True) == plain.peak_memory(training=True)
+        last = list(dict(model.named_modules()))[-1]
+        effective = effective_receptive_field(model, images, last)
+        assert effective.window == ((3, 9), (3, 9))
+    inside = Apply(torch.compile(lambda y: nn.functional.max_pool2d(y, 2)))
+    assert receptive_field(inside, (1, 8, 8), "").size == (4, 4)
+    assert not torch._dynamo.utils.counters["frames"]
 
 
 def test_a_write_updates_no_view_that_nobody_reads(monkeypatch):

@@ -4,9 +4,10 @@ Run by hand: `python tests/benchmarks/digits.py FOLDER` writes the images. They 
 order of the original file, writer by writer: the first half becomes `train`, the second half, by
 other writers, `test`.
 
-`python tests/benchmarks/digits.py FOLDER SEEDS [FIELD=VALUE …]` reads only `train`. It fine-tunes
-exp5 on two thirds of it by the recipe `fine-tune`, with settings changed, and prints the errors and
-the mean negative log-likelihood of the other third, by other writers, for each third and seed.
+`python tests/benchmarks/digits.py FOLDER SEEDS [weights=NAME] [FIELD=VALUE …]` reads only `train`.
+It fine-tunes exp5 on two thirds of it by the recipe `fine-tune`, with settings changed, and prints
+the errors and the mean negative log-likelihood of the other third, by other writers, for each third
+and seed.
 """
 
 import sys
@@ -35,7 +36,7 @@ def write_digits(folder: Path) -> None:
         Image.fromarray(image).save(place / f"{index:04}.png")
 
 
-def cross_validate(folder: Path, num_seeds: int, settings: list[str]) -> None:
+def cross_validate(folder: Path, num_seeds: int, weights: str, settings: list[str]) -> None:
     """Print the errors and the negative log-likelihood of each fold, and their means."""
     torch.set_num_threads(1)
     dataset = mnistzoo.load_dataset(folder, split="train")
@@ -52,7 +53,7 @@ def cross_validate(folder: Path, num_seeds: int, settings: list[str]) -> None:
                 dataset.take(train),
                 test=dataset.take(held_out),
                 recipe=recipe,
-                pretrained=True,
+                pretrained=weights,
                 seed=seed,
             )
             results.append((result.total - result.correct, result.nll))
@@ -67,4 +68,6 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         write_digits(Path(sys.argv[1]))
     else:
-        cross_validate(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:])
+        settings = [each for each in sys.argv[3:] if not each.startswith("weights=")]
+        names = [each.removeprefix("weights=") for each in sys.argv[3:] if each not in settings]
+        cross_validate(Path(sys.argv[1]), int(sys.argv[2]), (names or ["mnist"])[0], settings)

@@ -20,7 +20,7 @@ from mnistzoo.analysis.tracing.arguments import Arguments, Inputs, read_argument
 from mnistzoo.analysis.tracing.containers import tensors_of
 from mnistzoo.analysis.tracing.inputs import floating_dtype
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
-from mnistzoo.analysis.tracing.trace import trace
+from mnistzoo.analysis.tracing.trace import trace, uncompiled
 from mnistzoo.errors import AnalysisError, InputError
 
 
@@ -178,7 +178,7 @@ def _outputs(
     def keep(path: str, output: object) -> None:
         outputs.update((path, tensor.clone()) for tensor in tensors_of(output)[:1])
 
-    with preserve_module_state(module), torch.enable_grad(), ExitStack() as hooks:
+    with preserve_module_state(module), uncompiled(), torch.enable_grad(), ExitStack() as hooks:
         for path in layers:
             hook = module.get_submodule(path).register_forward_hook(
                 lambda _module, _args, output, path=path: keep(path, output)

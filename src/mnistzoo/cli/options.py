@@ -222,6 +222,15 @@ Pretrained = Annotated[
     bool,
     typer.Option("--pretrained", help="Start from pretrained features, with a new classifier."),
 ]
+StartingWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--weights",
+        metavar="NAME",
+        help="Start from the features of these weights, such as world. Implies --pretrained.",
+        show_default=False,
+    ),
+]
 FreezeOption = Annotated[
     Literal["features"] | None,
     typer.Option("--freeze", help="Train only the classifier.", show_default=False),

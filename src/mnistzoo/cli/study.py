@@ -22,6 +22,7 @@ from mnistzoo.cli.options import (
     RayAddress,
     RecipeNames,
     Settings,
+    StartingWeights,
     Strict,
     StyleOption,
     Validation,
@@ -65,6 +66,7 @@ def study(
     recipes: RecipeNames = None,
     settings: Settings = None,
     pretrained: Pretrained = False,
+    weights: StartingWeights = None,
     freeze: FreezeOption = None,
     validation: Validation = None,
     seeds: Seeds = [0, 1, 2],  # noqa: B006 - typer copies it
@@ -91,13 +93,13 @@ def study(
     holdout, dataset, inputs = prepare(splits, validation)
     runs = grid(
         names,
-        recipes or [default_recipe(pretrained)],
+        recipes or [default_recipe(bool(weights or pretrained))],
         seeds,
         epochs=epochs,
         settings=settings or (),
         holdout=holdout,
         dataset=dataset,
-        pretrained=pretrained,
+        pretrained=weights or pretrained,
         freeze=freeze,
     )
     todo = remaining(runs, output)

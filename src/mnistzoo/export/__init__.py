@@ -94,7 +94,7 @@ def export(
         return export_page([model], output, title=title)
     plain = prepare(model)
     if bits < 32:
-        check_style(plain, "be rounded to integers, whose ranges are measured on MNIST")
+        check_style(plain, "the ranges of integers are measured on MNIST")
     if name == "h":
         return _export_header(plain, Path(output), bits, title or display_name(model))
     return _write(output, _encode(plain, name, bits), name, bits)
@@ -145,7 +145,7 @@ def export_page(
 
     plain = [prepare(model) for model in models]
     for model in models:
-        check_style(model, "have a page, which redraws drawings in MNIST format")
+        check_style(model, "a page redraws its drawings in MNIST format")
     page = build_page(plain, title or display_name(models[0]))
     return _write(output, page, *_choose("html", None))
 

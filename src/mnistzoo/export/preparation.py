@@ -32,12 +32,12 @@ def prepare(model: ConvNet) -> ConvNet:
     return wide.fused().to(memory_format=torch.contiguous_format)
 
 
-def check_style(model: ConvNet, purpose: str) -> None:
-    """Refuse a model of the plain style where images are in MNIST format."""
+def check_style(model: ConvNet, reason: str) -> None:
+    """Refuse a model of the plain style where images must be in MNIST format."""
     if model.style != MNIST_STYLE:
         raise InputError(
-            f"Expected a model of the style mnist to {purpose}, got one of the style "
-            f"{model.style}. Export it as .onnx, .pt2 or .pte in 32 bits."
+            f"Expected a model of the style {MNIST_STYLE!r}, got {model.style!r}: {reason}. "
+            "Export it as .onnx, .pt2 or .pte in 32 bits."
         )
 
 

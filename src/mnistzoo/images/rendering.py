@@ -17,6 +17,13 @@ SIDE = 28
 BOX = 20
 """Longer side of a digit's bounding box in an MNIST image, in pixels."""
 
+MAX_SMALL = BOX // 2
+"""Digits up to this length, in pixels, keep their gray levels, since strokes about a pixel wide are
+too coarse to measure. `python tests/benchmarks/small.py` compares both ways."""
+
+_LANCZOS_RADIUS = 3
+"""The reach of Pillow's Lanczos filter, in pixels of the smaller image."""
+
 _SUPERSAMPLING = 8
 """Strokes are measured and drawn on a grid this many times finer than MNIST's. Chosen, not
 measured."""
@@ -46,7 +53,23 @@ def render(foreground: Foreground, components: list[Component]) -> NDArray[np.ui
     square = np.ones((2 * margin + 1, 2 * margin + 1), np.uint8)
     near = (cv2.dilate(own.view(np.uint8), square) > 0) & ((labels == 0) | own)
     density = np.where(near, foreground.density[window], np.float32(0))
+    if max(right - left, bottom - top) <= MAX_SMALL:
+        return _center(_enlarge(density))
     return _center(_fit(_normalize_strokes(_supersample(np.pad(density, 1)))))
+
+
+def _enlarge(density: GrayLevels) -> GrayLevels:
+    """Return a small digit's bounding box, enlarged so that its longer side is `BOX` pixels."""
+    digit = _crop(density, 0.1)
+    height, width = digit.shape
+    scale = BOX / max(height, width)
+    around = _LANCZOS_RADIUS  # background, which the filter reads
+    enlarged = Image.fromarray(np.pad(digit, around)).resize(
+        (max(1, round(width * scale)), max(1, round(height * scale))),
+        Image.Resampling.LANCZOS,
+        box=(around, around, around + width, around + height),
+    )
+    return np.asarray(enlarged).clip(0, 1)
 
 
 def _supersample(density: GrayLevels) -> GrayLevels:
@@ -88,9 +111,13 @@ def _distance(mask: NDArray[np.bool_]) -> GrayLevels:
 
 def _fit(digit: GrayLevels) -> GrayLevels:
     """Return the digit's bounding box, scaled so that its longer side is `BOX` pixels."""
-    rows, columns = (np.flatnonzero(digit.max(axis) > 0.5) for axis in (1, 0))
-    cropped = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return average(cropped, BOX)
+    return average(_crop(digit, 0.5), BOX)
+
+
+def _crop(digit: GrayLevels, level: float) -> GrayLevels:
+    """Return the bounding box of the pixels above a level."""
+    rows, columns = (np.flatnonzero(digit.max(axis) > level) for axis in (1, 0))
+    return digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _center(digit: GrayLevels) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.architectures import MEAN, STD
+from mnistzoo.errors import InputError
 from mnistzoo.images.preprocessing import to_mnist
 
 if TYPE_CHECKING:
@@ -51,16 +52,26 @@ def transforms() -> ImageTransform:
 
 
 def normalize(images: Tensor) -> Tensor:
-    """Convert MNIST images to a model's input.
-
-    >>> normalize(torch.zeros(2, 28, 28, dtype=torch.uint8)).shape
-    torch.Size([2, 1, 28, 28])
+    """Convert a batch of MNIST images to a model's input.
 
     Args:
-        images: uint8, shape `(N, 28, 28)`.
+        images: uint8, shape `(N, 28, 28)`, as `mnistzoo.mnist` returns them.
 
     Returns:
         float32, shape `(N, 1, 28, 28)`: scaled to 0 to 1, minus the mean of the training pixels,
         divided by their standard deviation.
+
+    Raises:
+        InputError: The images have another dtype or number of dimensions.
+
+    >>> import mnistzoo
+    >>> images = mnistzoo.mnist(train=False).images[:2]
+    >>> mnistzoo.normalize(images).shape
+    torch.Size([2, 1, 28, 28])
     """
+    if images.dtype != torch.uint8 or images.ndim != 3:
+        raise InputError(
+            f"Expected a uint8 tensor of shape (N, 28, 28), got {images.dtype} of shape "
+            f"{tuple(images.shape)}. Use mnistzoo.transforms() for images of other kinds."
+        )
     return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)

@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr, replace
 from mnistzoo.architectures import BUILDABLE, NUM_CLASSES, Conv, Style
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.records import Count, Sha256
-from mnistzoo.storage.manifest import read_manifest
+from mnistzoo.storage.manifest import join_name, read_manifest
 from mnistzoo.training.recipes import MAX_SEED, get_recipe
 from mnistzoo.training.settings import Recipe, check_recipe
 
@@ -24,19 +24,24 @@ Freeze = Literal["features"]
 """The part of a model that is not trained."""
 
 
-def shipped_digest(architecture: str) -> str:
+def shipped_digest(architecture: str, pretrained: bool | str = True) -> str:
     """Return the SHA-256 of a model's shipped weights, for `Run.initial`.
+
+    Args:
+        architecture: The name of a model.
+        pretrained: True for the weights trained on MNIST, or the name of others.
 
     Raises:
         InputError: No weights of that name are shipped.
     """
     manifest = read_manifest()
-    if architecture not in manifest:
+    name = architecture if pretrained is True else join_name(architecture, str(pretrained))
+    if name not in manifest:
         raise InputError(
             f"Expected a model with pretrained weights ({', '.join(manifest)}), got "
-            f"{architecture}. Train it from random weights."
+            f"{name}. Train it from random weights."
         )
-    return manifest[architecture].sha256
+    return manifest[name].sha256
 
 
 def _to_int(name: str, value: object) -> int:

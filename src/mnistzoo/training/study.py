@@ -47,7 +47,7 @@ def grid(
     settings: Sequence[str] = (),
     holdout: int = 0,
     dataset: DatasetInfo | None = None,
-    pretrained: bool = False,
+    pretrained: bool | str = False,
     freeze: Freeze | None = None,
 ) -> list[Run]:
     """Return the runs of a study, without duplicates.
@@ -60,7 +60,8 @@ def grid(
         settings: Changes to the recipes, each `FIELD=VALUE`.
         holdout: Number of held-out training images.
         dataset: The dataset. Default: MNIST.
-        pretrained: Start from the shipped features.
+        pretrained: Start from the shipped features: True for those trained on MNIST, or the name
+            of others, such as "world".
         freeze: "features" to train only the classifier.
 
     Raises:
@@ -76,7 +77,7 @@ def grid(
         chosen = get_recipe(recipe, architecture)
         chosen = change_settings(chosen, settings)
         chosen = replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
-        initial = shipped_digest(architecture) if pretrained else None
+        initial = shipped_digest(architecture, pretrained) if pretrained else None
         runs.append(Run(architecture, chosen, seed, holdout, dataset, initial, freeze))
     return list(dict.fromkeys(runs))
 

@@ -22,7 +22,6 @@ from mnistzoo.files import check_path, sha256
 from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.tensors import to_arrays
-from mnistzoo.storage.manifest import join_name
 from mnistzoo.storage.state_dict import serialize_state_dict
 from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare
 from mnistzoo.training.loop import train_run
@@ -182,8 +181,7 @@ def _initial(
             raise InputError(
                 f"Expected the name of a model or one of this library's models, got {model!r}."
             )
-        name = join_name(model, pretrained) if pretrained and pretrained is not True else model
-        return model, shipped_digest(name) if pretrained else None, None
+        return model, shipped_digest(model, pretrained) if pretrained else None, None
     if pretrained:
         raise InputError(
             f"Expected either a model or pretrained features to start from, got both: a model and "

@@ -24,7 +24,7 @@ from mnistzoo.analysis.tracing.inputs import is_lazy_module
 from mnistzoo.analysis.tracing.meta_copies import MetaCopies
 from mnistzoo.analysis.tracing.module_state import preserve_module_state
 from mnistzoo.analysis.tracing.modules import ModuleCall, ModuleTracker
-from mnistzoo.analysis.tracing.trace import unfused_attention
+from mnistzoo.analysis.tracing.trace import uncompiled, unfused_attention
 from mnistzoo.errors import AnalysisError, InputError, MnistZooError
 
 
@@ -63,7 +63,12 @@ def execute(
         observer.hold([*weights.made, *inputs.made])
         if training:
             module.train()
-        with unfused_attention(), torch.set_grad_enabled(training), calls.tracking():
+        with (
+            unfused_attention(),
+            uncompiled(),
+            torch.set_grad_enabled(training),
+            calls.tracking(),
+        ):
             _observe(module, calls, observer, positional, named)
 
 

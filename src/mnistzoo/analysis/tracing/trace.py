@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -155,6 +157,7 @@ def _traced(module: nn.Module, tracer: LayoutTracer, calls: ModuleTracker) -> It
     """Trace calls of the module."""
     with (
         unfused_attention(),
+        uncompiled(),
         fast_recurrent_layers(module),
         calls.tracking(),
         tracer.reporting_to(calls),
@@ -187,6 +190,17 @@ def unfused_attention() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(was_enabled)
+
+
+@contextmanager
+def uncompiled() -> Iterator[None]:
+    """Run modules that `torch.compile` returned without compiling them."""
+    if "torch._dynamo" not in sys.modules:  # nothing is compiled, and the import takes long
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Using `torch.compile", category=UserWarning)
+        yield
 
 
 def _result(calls: ModuleTracker, tracer: LayoutTracer, stopped_at: str | None) -> Trace:
