@@ -214,6 +214,7 @@ def test_the_number_of_images_of_fast_follows_from_its_rule():
     missing = max(0, math.ceil((9892 - mean(counts)) / 2))
     chosen = min(48_000, 44_000 + 2_000 * missing)
     assert f"the rule chooses {chosen:,}" in page
+    assert get_recipe("fast", "exp5").images == chosen
 
 
 @pytest.mark.parametrize(
