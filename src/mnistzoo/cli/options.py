@@ -76,7 +76,7 @@ def _weights_option(default: str) -> OptionInfo:
         typer.Option(
             "--weights",
             metavar="NAME",
-            help="Pretrained weights: mnist, world, four-bit or patient.",
+            help="Pretrained weights: mnist, world or four-bit.",
             show_default=default,
         ),
     )
