@@ -75,7 +75,6 @@ WORDS = (
 )
 """Words in which `read` should find no digit, in each font."""
 
-
 TUNING_WORDS = (
     "Hamburg",
     "Table",
@@ -90,7 +89,7 @@ TUNING_WORDS = (
     "Close",
     "SOIL",
 )
-"""Words like them, to choose settings on."""
+"""Words without digits to choose settings on."""
 
 NUMBERS = ("01847", "2020-06-30", "35.20", "96714", "11", "0800 253 149")
 """Printed numbers, whose digits `read` should find."""

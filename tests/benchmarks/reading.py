@@ -47,14 +47,13 @@ def main() -> None:
     print(f"digits: {right:,} of {total:,} ({right / total:.1%})")
     print(f"touching pairs: {apart} of {pairs} ({apart / max(pairs, 1):.1%})")
     print(f"lines without a fault: {exact} of {options.count}; flagged as touching: {flagged}")
-    printed(model, nondigits.TUNING, nondigits.TUNING_WORDS) if options.tune else printed(model)
+    if options.tune:
+        printed(model, nondigits.TUNING, nondigits.TUNING_WORDS)
+    else:
+        printed(model, nondigits.HELD_OUT, nondigits.WORDS)
 
 
-def printed(
-    model: NumpyModel,
-    fonts: Sequence[str] = nondigits.HELD_OUT,
-    words: Sequence[str] = nondigits.WORDS,
-) -> None:
+def printed(model: NumpyModel, fonts: Sequence[str], words: Sequence[str]) -> None:
     """Print how many printed words and numbers are read correctly."""
     pages = [nondigits.typed(word, font, 60) for font in fonts for word in words]
     empty = sum(len(model.read(page)) == 0 for page in pages)
