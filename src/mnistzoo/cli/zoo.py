@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 Column = Literal["model", "num_params", "macs", "footprint_mib", "receptive_field", "accuracy"]
 
-HEADERS = ("model", "parameters", "MACs", "footprint (MiB)", "receptive field", "test accuracy")
+HEADERS = ("model", "parameters", "MACs", "memory (MiB)", "receptive field", "test accuracy")
 
 
 def list_(
