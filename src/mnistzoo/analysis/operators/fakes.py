@@ -130,11 +130,13 @@ def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
     return mm(one, other) if fits else None
 
 
-def grouped_mm(rows: Tensor, matrices: Tensor, offsets: Any = None, **others: Any) -> Tensor | None:
+def grouped_mm(one: Tensor, other: Tensor, *options: Any, **named: Any) -> Tensor | None:
     """Return rows times the matrices of their groups. Torch's kernel refuses float32."""
-    alike = rows.dtype == matrices.dtype and rows.shape[1:] == matrices.shape[1:2]
-    covered = alike and (rows.ndim, matrices.ndim) == (2, 3) and offsets is not None and not others
-    return _empty((len(rows), matrices.shape[2]), rows.dtype) if covered else None
+    alike = one.dtype == other.dtype and one.shape[1:] == other.shape[-2:-1]
+    if not alike or len(options) != 1 or named:  # no offsets, a bias or a dtype
+        return None
+    groups = [len(options[0])] if other.ndim == 2 else []  # in the backward pass
+    return _empty([*groups, len(one), other.shape[-1]], one.dtype)
 
 
 def embedding(weight: Tensor, indices: Tensor, *_: Any) -> Tensor | None:
