@@ -58,7 +58,14 @@ def difference(a, b):
 
 
 @pytest.mark.parametrize(
-    "images", [torch.zeros(2, 28, 28), torch.zeros(28, 28, dtype=torch.uint8), np.zeros((2, 28))]
+    "images",
+    [
+        torch.zeros(2, 28, 28),
+        torch.zeros(28, 28, dtype=torch.uint8),
+        torch.zeros(2, 5, 7, dtype=torch.uint8),
+        np.zeros((2, 28, 28), np.uint8),
+        "digit.png",
+    ],
 )
 def test_only_batches_of_mnist_images_are_normalized(images):
     """Other dtypes and shapes are refused with the transform that takes them."""
