@@ -130,13 +130,11 @@ def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
     return mm(one, other) if fits else None
 
 
-def grouped_mm(one: Tensor, other: Tensor, *options: Any, **named: Any) -> Tensor | None:
+def grouped_mm(one: Tensor, other: Tensor, *options: Any) -> Tensor | None:
     """Return rows times the matrices of their groups. Torch's kernel refuses float32."""
-    alike = one.dtype == other.dtype and one.shape[1:] == other.shape[-2:-1]
-    if not alike or len(options) != 1 or named:  # no offsets, a bias or a dtype
-        return None
-    groups = [len(options[0])] if other.ndim == 2 else []  # in the backward pass
-    return _empty([*groups, len(one), other.shape[-1]], one.dtype)
+    covered = one.dtype == other.dtype and one.shape[1:] == other.shape[-2:-1] and len(options) == 1
+    groups = [len(ends) for ends in options if covered and other.ndim == 2]  # in a backward pass
+    return _empty([*groups, len(one), other.shape[-1]], one.dtype) if covered else None
 
 
 def embedding(weight: Tensor, indices: Tensor, *_: Any) -> Tensor | None:
