@@ -50,6 +50,15 @@ HELD_OUT = (
 """Printed fonts for the evaluation, of families that the training lacks: Debian's
 fonts-roboto-unhinted, fonts-crosextra-carlito, fonts-ebgaramond, fonts-freefont-ttf."""
 
+TUNING = (
+    "truetype/dejavu/DejaVuSerif.ttf",
+    "truetype/liberation/LiberationSansNarrow-Regular.ttf",
+    "truetype/dustin/Dustismo_Roman.ttf",
+    "truetype/nanum/NanumGothicLight.ttf",
+)
+"""Printed fonts to choose settings on, which neither the training nor the evaluation has: Debian's
+fonts-dejavu-core, fonts-liberation, fonts-dustin, fonts-nanum-extra."""
+
 WORDS = (
     "Berlin",
     "Paper",
@@ -65,6 +74,25 @@ WORDS = (
     "MILK",
 )
 """Words in which `read` should find no digit, in each font."""
+
+TUNING_WORDS = (
+    "Hamburg",
+    "Table",
+    "Minute",
+    "Street",
+    "Monday",
+    "Simple",
+    "Winter",
+    "right",
+    "under",
+    "with",
+    "Close",
+    "SOIL",
+)
+"""Words without digits to choose settings on."""
+
+NUMBERS = ("01847", "2020-06-30", "35.20", "96714", "11", "0800 253 149")
+"""Printed numbers, whose digits `read` should find."""
 
 
 def typed(text: str, font: str, size: int, shade: int = 0) -> Pixels:

@@ -68,7 +68,7 @@ def difference(a, b):
     ],
 )
 def test_only_batches_of_mnist_images_are_normalized(images):
-    """Other dtypes and shapes are refused with the transform that takes them."""
+    """The error for another dtype or shape names the transform that accepts it."""
     with pytest.raises(InputError, match=r"uint8 tensor of shape \(N, 28, 28\).*transforms"):
         normalize(images)
 

@@ -13,8 +13,9 @@ from mnistzoo.data.mnist import mnist
 from mnistzoo.errors import WeightsError
 from mnistzoo.images import detector, splitting
 from mnistzoo.images.detector import digit_log_odds
-from mnistzoo.images.preprocessing import find_digits, to_mnist
+from mnistzoo.images.preprocessing import DigitImage, find_digits, to_mnist
 from mnistzoo.images.seams import find_seams
+from mnistzoo.images.words import in_numbers
 from mnistzoo.inference import load_model
 
 HELD_OUT = slice(51_000, 60_000)
@@ -110,6 +111,15 @@ def test_digits_are_told_from_letters(digits):
     letters = [to_mnist(typed(letter)) for letter in "AEFHKMNPRTVWXYkmrw?+&#"]
     refused = [letter for letter in letters if digit_log_odds(letter) < 0]
     assert len(refused) >= 18, len(refused)
+
+
+def test_words_of_text_are_left_out_as_a_whole():
+    """A letter that looks like a digit is left out with its word, and one in a number is not."""
+    pixels = np.zeros((28, 28), np.uint8)
+    boxes = [(left, 0, left + 20, 30) for left in (0, 22, 44, 100, 122)]
+    line = [DigitImage(pixels, box) for box in boxes]
+    assert in_numbers(line, [-5, 2, 1, 3, 4]) == [False, False, False, True, True]
+    assert in_numbers(line, [5, 5, -0.5, -0.1, -7]) == [True, True, False, False, False]
 
 
 def test_lines_of_digits_are_read(model, digits):

@@ -324,7 +324,7 @@ class Speech(Vision):
 
 
 def test_models_of_transformers(capsys, monkeypatch):
-    """They have their class's default configuration, and the inputs that it says."""
+    """A class has its default configuration, and the inputs that this describes."""
     library = SimpleNamespace(
         Vision=Vision, Translator=Translator, Masked=Masked, Speech=Speech, Auto=object
     )

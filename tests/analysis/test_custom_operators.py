@@ -150,8 +150,8 @@ def test_a_rule_that_is_wrong(rule, message, monkeypatch):
 @pytest.mark.parametrize(
     ("macs", "message"),
     [
-        (lambda call: 1 // 0, "macs failed.*ZeroDivisionError"),
-        (lambda call: 1.5, "macs failed.*TypeError"),
+        (lambda call: 1 // 0, "macs function failed.*ZeroDivisionError"),
+        (lambda call: 1.5, "macs function failed.*TypeError"),
         (lambda call: -5, "return 0 or more, got -5"),
     ],
 )

@@ -119,13 +119,13 @@ def test_bad_images_and_layers_are_refused():
 )
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 def test_models_without_a_gradient_are_refused(module, message):
-    """The error says what torch says."""
+    """The error names the cause."""
     with pytest.raises((AnalysisError, InputError), match=message):
         effective_receptive_field(module, torch.rand(1, 1, 9, 9), "")
 
 
 def test_a_class_with_a_call_of_its_own():
-    """It runs no hooks."""
+    """It runs no hooks, but its output is found."""
 
     class Called(nn.Conv2d):
         __call__ = nn.Conv2d.forward

@@ -294,7 +294,7 @@ def test_a_model_that_fails():
 
 
 def test_a_model_that_nests_too_deep():
-    """The error says which limit of Python to raise; it suffices."""
+    """The error names the limit of Python to raise, and raising it is enough."""
     limit = sys.getrecursionlimit()
     module = nn.Sequential(nn.Conv2d(1, 1, 3))
     for _ in range(limit // 4):
@@ -309,14 +309,14 @@ def test_a_model_that_nests_too_deep():
 
 
 def test_a_forward_written_in_c():
-    """Its arguments have no names."""
+    """Its inputs have no names, so they are numbered."""
     module = nn.Module()
     module.forward = torch.relu
     assert analyze(module, ((1, 8, 8),), of="input 0").receptive_field.size == (1, 1)
 
 
 def test_a_model_that_calls_its_parts_in_threads():
-    """It is refused: what happens in other threads is not seen."""
+    """It is refused, since operators in other threads are not traced."""
 
     class Threaded(nn.Module):
         def __init__(self):

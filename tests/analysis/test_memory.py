@@ -175,7 +175,7 @@ def test_half_precision_takes_half():
 
 
 def test_an_exported_model():
-    """It has no `train`, and takes as much as what it was exported from."""
+    """It has no `train`, and needs as much memory as the original."""
     module = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU()).eval()
     exported = torch.export.export(module, (torch.zeros(1, 1, 8, 8),)).module()
     assert analyze(exported, (1, 8, 8)).peak_memory() == analyze(module, (1, 8, 8)).peak_memory()

@@ -354,7 +354,7 @@ def test_activations_change_no_window(kind):
 @pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="torch has it since 2.10")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_rows_times_the_matrices_of_their_groups(dtype):
-    """Each row counts once: the experts of a mixture in transformers."""
+    """Each row is multiplied by one matrix, as in a mixture of experts."""
     weight, ends = torch.rand(2, 8, 16).to(dtype), torch.tensor([4, 12], dtype=torch.int32)
 
     def experts(x):

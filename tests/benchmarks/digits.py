@@ -68,6 +68,7 @@ if __name__ == "__main__":
     if len(sys.argv) == 2:
         write_digits(Path(sys.argv[1]))
     else:
-        settings = [each for each in sys.argv[3:] if not each.startswith("weights=")]
-        names = [each.removeprefix("weights=") for each in sys.argv[3:] if each not in settings]
-        cross_validate(Path(sys.argv[1]), int(sys.argv[2]), (names or ["mnist"])[0], settings)
+        changes = dict(each.split("=", 1) for each in sys.argv[3:])
+        weights = changes.pop("weights", "mnist")
+        settings = [f"{name}={value}" for name, value in changes.items()]
+        cross_validate(Path(sys.argv[1]), int(sys.argv[2]), weights, settings)

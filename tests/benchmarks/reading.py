@@ -3,7 +3,7 @@
 Postcodes, dates, sums of money and telephone numbers are composed of MNIST's training images that
 no development has used, with spacing from wide to touching. `--tune` composes them of other
 training images, for setting the thresholds of `mnistzoo.images.splitting`. Printed words of the
-fonts of `tests/nondigits.py` have no digits to read.
+fonts of `tests/nondigits.py` have no digits to read; `--tune` takes other fonts and words.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 
 import numpy as np
 
 from mnistzoo.data.mnist import mnist
-from mnistzoo.inference import load_model
+from mnistzoo.inference import NumpyModel, load_model
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 write_line = importlib.import_module("lines").write_line
@@ -46,9 +47,23 @@ def main() -> None:
     print(f"digits: {right:,} of {total:,} ({right / total:.1%})")
     print(f"touching pairs: {apart} of {pairs} ({apart / max(pairs, 1):.1%})")
     print(f"lines without a fault: {exact} of {options.count}; flagged as touching: {flagged}")
-    words = [nondigits.typed(w, font, 60) for font in nondigits.HELD_OUT for w in nondigits.WORDS]
-    empty = sum(len(model.read(page)) == 0 for page in words)
-    print(f"printed words read as empty: {empty} of {len(words)}")
+    if options.tune:
+        printed(model, nondigits.TUNING, nondigits.TUNING_WORDS)
+    else:
+        printed(model, nondigits.HELD_OUT, nondigits.WORDS)
+
+
+def printed(model: NumpyModel, fonts: Sequence[str], words: Sequence[str]) -> None:
+    """Print how many printed words and numbers are read correctly."""
+    pages = [nondigits.typed(word, font, 60) for font in fonts for word in words]
+    empty = sum(len(model.read(page)) == 0 for page in pages)
+    print(f"printed words read as empty: {empty} of {len(pages)}")
+    pages = [
+        (text, nondigits.typed(text, font, 60)) for font in fonts for text in nondigits.NUMBERS
+    ]
+    digits = str.maketrans("", "", "-. ")
+    right = sum(model.read(page).text == text.translate(digits) for text, page in pages)
+    print(f"printed numbers read correctly: {right} of {len(pages)}")
 
 
 def matched_places(text: str, found: str) -> set[int]:

@@ -1,4 +1,4 @@
-"""Accuracy on digits of few pixels, with their strokes redrawn and with their gray levels kept.
+"""Accuracy on small digits, with their strokes redrawn and with their gray levels kept.
 
 Run by hand: `python tests/benchmarks/small.py`. The digits are the first 898 of scikit-learn's, 8×8
 pixels, and 1,000 MNIST training images, shrunk so that the longer side of the digit has 6 to 18

@@ -124,7 +124,7 @@ def _with_images(module: nn.Module, given: Arguments) -> Arguments:
     images = given.example
     if any(parameter.is_meta for parameter in module.parameters()):
         raise InputError(
-            "Expected a model with values, got parameters on the meta device. Load its weights."
+            "Expected a model with weights, got parameters on the meta device. Load weights first."
         )
     if images.ndim < 3 or images.is_meta or not images.is_floating_point():
         got = "a shape" if images.is_meta else f"{images.dtype} of shape {tuple(images.shape)}"
@@ -163,7 +163,7 @@ def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]
     central = output
     for dim in sorted(along, reverse=True):
         central = central.select(dim, output.shape[dim] // 2)
-    with _explained():
+    with _gradient_errors():
         (gradient,) = torch.autograd.grad(central.sum(), images, retain_graph=True)
     return gradient
 
@@ -172,7 +172,10 @@ def _central_gradient(output: Tensor, images: Tensor, dims: Sequence[int | None]
 def _outputs(
     module: nn.Module, given: Arguments, layers: Collection[str]
 ) -> Iterator[dict[str, Tensor]]:
-    """Call a model, and yield copies of what layers return last, which it may write to later."""
+    """Call a model, and yield a copy of the last output of each layer.
+
+    The model may write to the outputs later.
+    """
     outputs: dict[str, Tensor] = {}
 
     def keep(path: str, output: object) -> None:
@@ -185,7 +188,7 @@ def _outputs(
             )
             hooks.callback(hook.remove)
         positional, named = given.holding(given.example)
-        with _explained():
+        with _gradient_errors():
             output = module(*positional, **named)
         if "" in layers:  # a class with its own __call__ runs no hooks
             keep("", output)
@@ -193,8 +196,8 @@ def _outputs(
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Raise an AnalysisError for what a model raises that analyze accepts."""
+def _gradient_errors() -> Iterator[None]:
+    """Turn an exception from the model into an AnalysisError that quotes it."""
     try:
         yield
     except Exception as error:

@@ -136,7 +136,7 @@ def _transformers_inputs(module: Any, batch_size: int) -> Inputs:
         length = min(MAX_TOKENS, getattr(config, "max_position_embeddings", None) or MAX_TOKENS)
         others = ["decoder_input_ids"] if getattr(config, "is_encoder_decoder", False) else []
         made = {key: token_ids(batch_size, length) for key in [name, *others]}
-        if "attention_mask" in signature(module.forward).parameters:  # else some look for padding
+        if "attention_mask" in signature(module.forward).parameters:  # or some look for padding
             made["attention_mask"] = token_ids(batch_size, length) + 1
         return made
     raise InputError(

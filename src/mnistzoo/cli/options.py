@@ -59,7 +59,7 @@ Trainable = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A name from `mnistzoo list`, the larger model teacher, or a folder to start from.",
+        help="A name from `mnistzoo list`, teacher (a larger model), or a folder to start from.",
         autocompletion=_complete_trainable,
     ),
 ]
@@ -76,7 +76,7 @@ def _weights_option(default: str) -> OptionInfo:
         typer.Option(
             "--weights",
             metavar="NAME",
-            help="Pretrained weights: mnist, world, four-bit or patient.",
+            help="Pretrained weights: mnist, world or four-bit.",
             show_default=default,
         ),
     )

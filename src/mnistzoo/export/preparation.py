@@ -1,4 +1,4 @@
-"""What every format needs first: a checked copy of the model, and its metadata."""
+"""The first steps of every export: check and copy the model, and describe it."""
 
 from __future__ import annotations
 

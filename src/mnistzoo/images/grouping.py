@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -12,10 +10,6 @@ from mnistzoo.images.components import Box, Component, bounding_box
 
 Group: TypeAlias = list[Component]
 """The components of one digit."""
-
-WORD_GAP = 0.3
-"""Wider gaps separate words, as a share of the median height of a line's digits. Chosen, not
-measured."""
 
 
 def main_digit(components: list[Component]) -> Group:
@@ -85,14 +79,6 @@ def reading_lines(groups: list[Group]) -> list[list[Group]]:
             lines.append([group])
     lines.sort(key=lambda line: float(np.mean([sum(bounding_box(group)[1::2]) for group in line])))
     return lines
-
-
-def split_words(boxes: Sequence[Box]) -> list[slice]:
-    """Split a line of boxes, from left to right, into words at its wide gaps."""
-    height = float(np.median([bottom - top for _, top, _, bottom in boxes]))
-    gaps = [right[0] - left[2] for left, right in pairwise(boxes)]
-    starts = [index for index, gap in enumerate(gaps, 1) if gap > WORD_GAP * height]
-    return [slice(start, stop) for start, stop in pairwise([0, *starts, len(boxes)])]
 
 
 def _vertical_overlap(a: Box, b: Box) -> float:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mnistzoo.architectures import Style, check_style_name
 from mnistzoo.errors import InputError, MnistZooError
 from mnistzoo.images.detector import digit_log_odds
-from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, DigitImage, find_digits
+from mnistzoo.images.preprocessing import CONVERSIONS, Conversion, find_digits
 from mnistzoo.labels import class_names
 
 if TYPE_CHECKING:
@@ -24,15 +24,6 @@ Classifier: TypeAlias = Callable[[list[NDArray[np.uint8]]], list[list[float]]]
 the classes for each."""
 
 _T = TypeVar("_T")
-
-EVIDENCE = (-6.0, 2.0)
-"""Bounds of the log-odds that one piece adds to those of its word. The lower one is wider: many
-letters look like digits, but few digits look like anything else. Chosen on words and lines of
-digits made for this purpose."""
-
-CUT_EVIDENCE = 0.5
-"""Upper bound for a piece cut from a larger component: the three strokes of an m look like 1s.
-Chosen on words in the fonts that the detector was trained on."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +145,7 @@ def read(
     A digit is a connected component of the foreground, together with smaller components beside it
     that belong to it, such as the bar of a 5. Touching digits are split if the pieces read
     clearly better than the whole. Specks, dots and lines much lower than the digits are skipped.
-    Other marks, and words that read as text rather than digits, are left out unless `keep_all` is
-    set.
+    Other marks and words of text are left out unless `keep_all` is set.
 
     Raises:
         ImageError, FileReadError, InputError: See `transforms()`. A model of the plain style,
@@ -167,6 +157,7 @@ def read(
             "objects on a page. Crop each object into an image of its own, and use predict."
         )
     from mnistzoo.images.splitting import digit_score
+    from mnistzoo.images.words import in_numbers
 
     probabilities = _memoized(lambda pixels: classify([pixels])[0])
     log_odds = _memoized(digit_log_odds)
@@ -179,7 +170,10 @@ def read(
             Digit(**asdict(prediction), box=digit.box, touching=digit.touching)
             for prediction, digit in zip(predictions, line, strict=True)
         ]
-        rows.append(tuple(row if keep_all or odds is None else _leave_out_text(row, line, odds)))
+        if odds is not None and row[0].is_digit is not None and not keep_all:
+            numbers = in_numbers(line, odds)
+            row = [digit for digit, kept in zip(row, numbers, strict=True) if kept]
+        rows.append(tuple(row))
     return Reading(tuple(row for row in rows if row))
 
 
@@ -194,19 +188,6 @@ def _memoized(function: Callable[[NDArray[np.uint8]], _T]) -> Callable[[NDArray[
         return results[key]
 
     return memoized
-
-
-def _leave_out_text(row: list[Digit], images: list[DigitImage], odds: list[float]) -> list[Digit]:
-    """Return the digits of a line, without other marks and without words of text."""
-    from mnistzoo.images.grouping import split_words
-
-    if row[0].is_digit is None:
-        return row
-    upper = [CUT_EVIDENCE if image.cut else EVIDENCE[1] for image in images]
-    evidence = np.clip(odds, EVIDENCE[0], upper)
-    words = split_words([digit.box for digit in row])
-    words = [word for word in words if evidence[word].sum() >= 0]
-    return [digit for word in words for digit in row[word] if digit.is_digit]
 
 
 def _are_digits(labels: Sequence[str] | None) -> bool:

@@ -62,7 +62,7 @@ def normalize(images: Tensor) -> Tensor:
         divided by their standard deviation.
 
     Raises:
-        InputError: The images have another dtype or number of dimensions.
+        InputError: The images have another dtype or shape.
 
     >>> import mnistzoo
     >>> images = mnistzoo.mnist(train=False).images[:2]
@@ -74,6 +74,6 @@ def normalize(images: Tensor) -> Tensor:
         got = f"{images.dtype} of shape {tuple(images.shape)}" if tensor else type(images).__name__
         raise InputError(
             f"Expected a uint8 tensor of shape (N, 28, 28), got {got}. "
-            "Use mnistzoo.transforms() for images of other kinds."
+            "Use mnistzoo.transforms() for other images."
         )
     return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)

@@ -131,8 +131,8 @@ class HubMixin(nn.Module, ABC):
 
         Args:
             folder: Created if it does not exist.
-            accuracy: The accuracy to state in the card, a fraction. The card of shipped weights
-                states theirs.
+            accuracy: The accuracy to state in the card, a fraction. Leave it out for shipped
+                weights, whose accuracy is known.
             dataset: The dataset that `accuracy` was measured on, by its name on the Hub. Default:
                 MNIST for a model with ten classes.
             provenance: JSON values about the training, stored in the weights file.

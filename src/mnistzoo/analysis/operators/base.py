@@ -30,7 +30,7 @@ class Overload:
     writes_unreturned: bool  # it writes to arguments that it does not return
     is_view: bool  # its result shares the memory of its first argument
     is_random: bool  # it draws random numbers
-    is_composite: bool  # it has no record, and is composed of operators that may have
+    is_composite: bool  # it has no record, but decomposes into other operators
     in_place_view: bool  # it turns a tensor into a view of itself, as `transpose_` does
 
 
@@ -150,7 +150,7 @@ class Operator:
         """Return the multiply-accumulates of a call.
 
         Raises:
-            AnalysisError: `macs` fails, or does not return a whole number from 0.
+            AnalysisError: `macs` fails, or does not return an integer of at least 0.
         """
         try:
             count = index(self.macs(call)) if self.macs else 0
@@ -158,9 +158,9 @@ class Operator:
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            raise AnalysisError(f"Its function macs failed ({reason}). Fix it.") from error
+            raise AnalysisError(f"Its macs function failed ({reason}). Fix it.") from error
         if count < 0:
-            raise AnalysisError(f"Expected its function macs to return 0 or more, got {count}.")
+            raise AnalysisError(f"Expected its macs function to return 0 or more, got {count}.")
         return count
 
 

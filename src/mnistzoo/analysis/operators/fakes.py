@@ -131,7 +131,7 @@ def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
 
 
 def grouped_mm(one: Tensor, other: Tensor, *options: Any) -> Tensor | None:
-    """Return rows times the matrices of their groups. Torch's kernel refuses float32."""
+    """Return each row times the matrix of its group. Torch's meta kernel refuses float32."""
     covered = one.dtype == other.dtype and one.shape[1:] == other.shape[-2:-1] and len(options) == 1
     groups = [len(ends) for ends in options if covered and other.ndim == 2]  # in a backward pass
     return _empty([*groups, len(one), other.shape[-1]], one.dtype) if covered else None

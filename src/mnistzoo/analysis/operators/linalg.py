@@ -66,20 +66,20 @@ def _trilinear(call: Call) -> Layout | None:
 
 
 def _trilinear_macs(call: Call) -> int:
-    """Count the product of the first two tensors, and that of their sum with the third."""
+    """Count the product of the first two tensors, and the product of its sum with the third."""
     one, two, three = shapes = [[*map(int, tensor.shape)] for tensor in call.args[:3]]
     for number, shape in enumerate(shapes, start=1):
         for index in sorted(call[f"expand{number}"]):
             shape.insert(index, 1)
     both = [max(sizes) for sizes in zip(one, two, strict=True)]
-    early = set(call["sumdim"]) & set(call["expand3"])  # summed before the third comes in
+    early = set(call["sumdim"]) & set(call["expand3"])  # summed before the second product
     left = [1 if index in early else size for index, size in enumerate(both)]
     last = [max(sizes) for sizes in zip(left, three, strict=True)]
     return prod(both) + prod(last)
 
 
 def _grouped_macs(call: Call) -> int:
-    """Count rows times the matrices of their groups, as in mixtures of experts."""
+    """Count each row times the matrix of its group, as in a mixture of experts."""
     one, other = call.tensors[:2]
     groups = len(one) if one.ndim == other.ndim == 3 else 1
     return groups * _macs(one[0] if one.ndim == 3 else one, other)

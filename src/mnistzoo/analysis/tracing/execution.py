@@ -62,7 +62,7 @@ def execute(
         inputs = MetaCopies(lambda tensor: _with_batch(tensor, given.batch_size, batch_size))
         positional, named = map(inputs.of, given.holding(given.example))
         observer.hold([*weights.made, *inputs.made])
-        if training:
+        if training:  # an exported model has no mode to set
             module.train()
         with (
             unfused_attention(),

@@ -147,11 +147,11 @@ class ModuleTracker:
         self.stack.append(ModuleCall(self.paths[id(module)], module, args))
 
     def _refuse_thread(self, module: nn.Module) -> None:
-        """Raise an error for a module that the model calls in a thread of its own."""
+        """Raise an error for a module that the model calls in another thread."""
         call = ModuleCall(self.paths[id(module)], module, ())
         raise AnalysisError(
             f"Expected a model that runs in one thread, got a call of {call} in another. "
-            "Call it in the thread of the model."
+            "Call all layers in the thread that calls the model."
         )
 
     def _leave(self, module: nn.Module, output: object) -> None:

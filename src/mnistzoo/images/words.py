@@ -1,0 +1,49 @@
+"""Tell numbers from words of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mnistzoo.images.components import Box
+    from mnistzoo.images.preprocessing import DigitImage
+
+WORD_GAP = 0.3
+"""Wider gaps separate words, as a share of the median height of a line's digits. Chosen, not
+measured."""
+
+EVIDENCE = (-3.0, 0.5)
+"""Bounds of the log-odds that one piece adds to those of its word. The lower one is wider: many
+letters look like digits, but few digits look like anything else. This and the one below were chosen
+on printed words and on lines of digits: `python tests/benchmarks/reading.py --tune`."""
+
+CUT_EVIDENCE = 0.0
+"""Upper bound for a piece cut from a larger component: the three strokes of an m look like 1s."""
+
+
+def in_numbers(line: Sequence[DigitImage], odds: Sequence[float]) -> list[bool]:
+    """Return which pieces of a line are digits, and not in a word that reads as text.
+
+    Args:
+        line: The pieces, from left to right.
+        odds: The log-odds that each one is a digit.
+    """
+    upper = [CUT_EVIDENCE if piece.cut else EVIDENCE[1] for piece in line]
+    evidence = np.clip(odds, EVIDENCE[0], upper)
+    kept = np.zeros(len(line), bool)
+    for word in split_words([piece.box for piece in line]):
+        if evidence[word].sum() >= 0:
+            kept[word] = np.asarray(odds[word]) >= 0
+    return kept.tolist()
+
+
+def split_words(boxes: Sequence[Box]) -> list[slice]:
+    """Split a line of boxes, from left to right, into words at its wide gaps."""
+    height = float(np.median([bottom - top for _, top, _, bottom in boxes]))
+    gaps = [right[0] - left[2] for left, right in pairwise(boxes)]
+    starts = [index for index, gap in enumerate(gaps, 1) if gap > WORD_GAP * height]
+    return [slice(start, stop) for start, stop in pairwise([0, *starts, len(boxes)])]
