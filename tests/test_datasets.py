@@ -632,7 +632,7 @@ def test_a_plain_model_reads_plain_images(drawn, tmp_path):
     found = model.predict(path).probabilities
     assert np.allclose(found, expected.exp().tolist(), atol=1e-6)
     assert np.allclose(load_folder(tmp_path / "plain").predict(path).probabilities, found, 1e-4)
-    with pytest.raises(InputError, match="style plain"):
+    with pytest.raises(InputError, match="got 'plain'"):
         model.read(path)
     for name, bits in ("x.html", None), ("x.h", 8), ("x.onnx", 8):
         with pytest.raises(InputError, match=r"got 'plain': .*\. Export it as \.onnx"):

@@ -79,9 +79,11 @@ def effective_receptive_field(
         channels_last: Whether the images have shape `(N, *axes, channels)`.
 
     Raises:
-        InputError: The images are not a batch of images, or the model refuses their shape.
+        InputError: The images are not a batch of images, the model refuses their shape, or its
+            parameters are on the meta device.
         UnknownNameError: There is no such layer.
-        AnalysisError: The layer's output is not a map, or does not depend on the images.
+        AnalysisError: The layer's output is not a map, or does not depend on the images, or the
+            model fails to compute gradients.
 
     >>> import mnistzoo, torch
     >>> model, images = mnistzoo.exp5(), torch.rand(4, 1, 28, 28)
@@ -107,7 +109,9 @@ def effective_fields(
     """Return the effective fields of those layers that return a map, from one call of the model.
 
     Raises:
-        InputError: The images are not a batch of images, or another input is only a shape.
+        InputError: The images are not a batch of images, another input is only a shape, or
+            parameters are on the meta device.
+        AnalysisError: The model fails to compute gradients.
     """
     given = _with_images(module, given)
     if any(tensor.is_meta for tensor in tensors_of([given.positional, given.named])):

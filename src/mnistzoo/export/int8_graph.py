@@ -109,7 +109,7 @@ def _block(parameter: NDArray[Any]) -> NDArray[Any]:
 
 @torch.no_grad()
 def widened(model: ConvNet) -> ConvNet:
-    """Return the same function with channels of zeros added, up to widths with quick kernels."""
+    """Return the same function with channels of zeros added, up to widths with fast kernels."""
     layers = tuple(_wide(model.architecture.layers))
     wide = ConvNet(replace(model.architecture, layers=layers), num_classes=model.num_classes)
     large = wide.state_dict()

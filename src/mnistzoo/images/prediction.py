@@ -153,8 +153,8 @@ def read(
     """
     if style != "mnist":
         raise InputError(
-            "Expected a model of the style mnist, got one of the style plain, which cannot find "
-            "objects on a page. Crop each object into an image of its own, and use predict."
+            f"Expected a model of the style 'mnist', got {style!r}: read finds pen strokes. Crop "
+            "each object into an image of its own, and use predict."
         )
     from mnistzoo.images.splitting import digit_score
     from mnistzoo.images.words import in_numbers
