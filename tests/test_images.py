@@ -61,9 +61,10 @@ def difference(a, b):
     "images",
     [
         torch.zeros(2, 28, 28),
-        torch.zeros(2, 32, 32, dtype=torch.uint8),
         torch.zeros(28, 28, dtype=torch.uint8),
+        torch.zeros(2, 5, 7, dtype=torch.uint8),
         np.zeros((2, 28, 28), np.uint8),
+        "digit.png",
     ],
 )
 def test_only_batches_of_mnist_images_are_normalized(images):

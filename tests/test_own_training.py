@@ -129,7 +129,7 @@ def test_other_weights_give_their_features(letters):
     world = mnistzoo.exp5(pretrained="world").features.state_dict()
     assert all(torch.equal(model.features.state_dict()[name], world[name]) for name in world)
     assert result.initial == shipped_digest("exp5.world")
-    with pytest.raises(InputError, match=r"got exp5\.word"):
+    with pytest.raises(InputError, match=r"weights of exp5 .*'word'"):
         mnistzoo.train("exp5", letters, pretrained="word", **options)
 
 
@@ -225,7 +225,10 @@ def test_commands_start_from_the_weights_that_they_name(folder, tmp_path):
     assert result.initial == shipped_digest("exp5.world")
     assert result.recipe.name == "fine-tune"
     error = refused("train", "exp1", *common, "world", "-o", tmp_path / "none")
-    assert "got exp1.world" in str(error)
+    assert "weights of exp1 (mnist), got 'world'" in str(error)
+    for command in "train", "study":
+        error = refused(command, "exp5", *common, "", "-o", tmp_path / "none")
+        assert "weights of exp5 (mnist, four-bit, world), got ''" in str(error)
     error = refused("train", tmp_path / "world", *common, "world", "-o", tmp_path / "both")
     assert "got both" in str(error)
 

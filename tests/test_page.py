@@ -126,6 +126,18 @@ def test_drawings_are_preprocessed_as_by_the_library(opened):
         assert np.abs(np.reshape(found, (28, 28)) - to_mnist(image)).max() <= 8
 
 
+@pytest.mark.parametrize("side", [6, 8, 10, 11, 14])
+def test_small_digits_are_preprocessed_as_by_the_library(opened, side):
+    """Digits of few pixels keep their gray levels on the page, too."""
+    for digit in mnistzoo.mnist(train=True).images[:10].numpy():
+        rows, columns = (np.flatnonzero(digit.any(axis)) for axis in (1, 0))
+        image = Image.fromarray(digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
+        image.thumbnail((side, side), Image.Resampling.BOX)
+        image = Image.fromarray(np.pad(255 - np.asarray(image), 9, constant_values=255))
+        found = opened.execute_async_script(PREPROCESS, data_url(image))
+        assert np.abs(np.reshape(found, (28, 28)) - to_mnist(image)).max() <= 8
+
+
 @pytest.mark.parametrize("name", ORIGINS)
 def test_photographs_are_preprocessed_as_by_the_library(opened, name):
     """Uneven light, ruled lines and the desk around a sheet come out as `transforms()` has them."""

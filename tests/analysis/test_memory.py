@@ -7,12 +7,13 @@ from math import prod
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.models import resnet18
 
 from analysis.allocations import MODELS, SMALL, UNet, measure, own_bytes
 from mnistzoo import analyze
-from mnistzoo.analysis import Analysis
+from mnistzoo.analysis import Analysis, Device
 from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.operators.registry import overload_of
 from mnistzoo.analysis.tracing.memory import lstm_workspace
@@ -91,6 +92,29 @@ def test_kernels_add_little_in_training(name):
     peak = analyze(module, shape).peak_memory(training=True, batch_size=8)
     _, most = measure(module, shape, 8, training=True)
     assert peak == pytest.approx(own_bytes(module) + 8 * prod(shape) * 4 + most, rel=0.05)
+
+
+@pytest.mark.skipif(not hasattr(F, "grouped_mm"), reason="torch has it since 2.10")
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+def test_experts_in_float32(training):
+    """Torch refuses them without data, but not with data. Rows times two matrices of their own."""
+
+    class Experts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.rand(2, 8, 16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            ends = torch.full((2,), len(x) // 2, dtype=torch.int32).cumsum(0, dtype=torch.int32)
+            return F.grouped_mm(x, self.weight, offs=ends).relu()
+
+    module = Experts()
+    analysis = analyze(module, (8,))
+    held, _ = measure(module, (8,), 400, training)
+    there_before = own_bytes(module) + 400 * 8 * 4
+    found = analysis.peak_memory(training, batch_size=400)
+    assert found - there_before == pytest.approx(held, rel=0.01)
+    assert analysis.roofline(Device("A100")).seconds > 0
 
 
 def test_peak_memory_of_a_chain_by_hand():

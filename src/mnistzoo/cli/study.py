@@ -99,7 +99,7 @@ def study(
         settings=settings or (),
         holdout=holdout,
         dataset=dataset,
-        pretrained=weights or pretrained,
+        pretrained=pretrained if weights is None else weights,
         freeze=freeze,
     )
     todo = remaining(runs, output)

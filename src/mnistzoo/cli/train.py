@@ -79,7 +79,7 @@ def train(
         None if data is None else load_splits(data, style, strict=strict),
         recipe=recipe,
         settings=settings or (),
-        pretrained=weights or pretrained,
+        pretrained=pretrained if weights is None else weights,
         freeze=freeze,
         validation=validation,
         epochs=epochs,

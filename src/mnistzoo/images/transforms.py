@@ -69,9 +69,11 @@ def normalize(images: Tensor) -> Tensor:
     >>> mnistzoo.normalize(images).shape
     torch.Size([2, 1, 28, 28])
     """
-    if images.dtype != torch.uint8 or images.shape[1:] != INPUT_SHAPE[1:]:
+    tensor = isinstance(images, Tensor)
+    if not tensor or images.dtype != torch.uint8 or images.shape[1:] != INPUT_SHAPE[1:]:
+        got = f"{images.dtype} of shape {tuple(images.shape)}" if tensor else type(images).__name__
         raise InputError(
-            f"Expected a uint8 tensor of shape (N, 28, 28), got {images.dtype} of shape "
-            f"{tuple(images.shape)}. Use mnistzoo.transforms() for other images."
+            f"Expected a uint8 tensor of shape (N, 28, 28), got {got}. "
+            "Use mnistzoo.transforms() for other images."
         )
     return images.unsqueeze(1).float().div_(255).sub_(MEAN).div_(STD)

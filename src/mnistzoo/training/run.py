@@ -11,7 +11,7 @@ from msgspec.structs import force_setattr, replace
 from mnistzoo.architectures import BUILDABLE, NUM_CLASSES, Conv, Style
 from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.records import Count, Sha256
-from mnistzoo.storage.manifest import join_name, read_manifest
+from mnistzoo.storage.manifest import join_name, read_manifest, split_name
 from mnistzoo.training.recipes import MAX_SEED, get_recipe
 from mnistzoo.training.settings import Recipe, check_recipe
 
@@ -37,9 +37,15 @@ def shipped_digest(architecture: str, pretrained: bool | str = True) -> str:
     manifest = read_manifest()
     name = architecture if pretrained is True else join_name(architecture, str(pretrained))
     if name not in manifest:
+        pairs = map(split_name, manifest)
+        others = [weights for model, weights in pairs if model == architecture]
+        if others:
+            raise InputError(
+                f"Expected weights of {architecture} ({', '.join(others)}), got {pretrained!r}."
+            )
         raise InputError(
             f"Expected a model with pretrained weights ({', '.join(manifest)}), got "
-            f"{name}. Train it from random weights."
+            f"{architecture}. Train it from random weights."
         )
     return manifest[name].sha256
 

@@ -77,7 +77,7 @@ def grid(
         chosen = get_recipe(recipe, architecture)
         chosen = change_settings(chosen, settings)
         chosen = replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
-        initial = shipped_digest(architecture, pretrained) if pretrained else None
+        initial = shipped_digest(architecture, pretrained) if pretrained is not False else None
         runs.append(Run(architecture, chosen, seed, holdout, dataset, initial, freeze))
     return list(dict.fromkeys(runs))
 

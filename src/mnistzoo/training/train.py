@@ -181,8 +181,8 @@ def _initial(
             raise InputError(
                 f"Expected the name of a model or one of this library's models, got {model!r}."
             )
-        return model, shipped_digest(model, pretrained) if pretrained else None, None
-    if pretrained:
+        return model, shipped_digest(model, pretrained) if pretrained is not False else None, None
+    if pretrained is not False:
         raise InputError(
             f"Expected either a model or pretrained features to start from, got both: a model and "
             f"pretrained={pretrained!r}. Drop one: a model gives its own features."

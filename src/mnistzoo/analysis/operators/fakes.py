@@ -130,11 +130,11 @@ def addmm(bias: Tensor, one: Tensor, other: Tensor, **_: Any) -> Tensor | None:
     return mm(one, other) if fits else None
 
 
-def grouped_mm(rows: Tensor, matrices: Tensor, offsets: Any = None, **others: Any) -> Tensor | None:
+def grouped_mm(one: Tensor, other: Tensor, *options: Any) -> Tensor | None:
     """Return each row times the matrix of its group. Torch's meta kernel refuses float32."""
-    alike = rows.dtype == matrices.dtype and rows.shape[1:] == matrices.shape[1:2]
-    covered = alike and (rows.ndim, matrices.ndim) == (2, 3) and offsets is not None and not others
-    return _empty((len(rows), matrices.shape[2]), rows.dtype) if covered else None
+    covered = one.dtype == other.dtype and one.shape[1:] == other.shape[-2:-1] and len(options) == 1
+    groups = [len(ends) for ends in options if covered and other.ndim == 2]  # in a backward pass
+    return _empty([*groups, len(one), other.shape[-1]], one.dtype) if covered else None
 
 
 def embedding(weight: Tensor, indices: Tensor, *_: Any) -> Tensor | None:

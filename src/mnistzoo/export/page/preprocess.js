@@ -2,7 +2,7 @@
 // its largest component scaled to 20 pixels, centered by mass in 28×28. The names and constants are
 // those of mnistzoo.images, where they are explained.
 
-const SIDE = 28, BOX = 20, FINE = 8;
+const SIDE = 28, BOX = 20, FINE = 8, MAX_SMALL = BOX / 2;
 const MIN_CONTRAST = 0.02, NOISE_FACTOR = 5, CLEAN = 1, FLAT = 0.15, SHARP = 0.7, RIVAL = 0.25;
 const SMALL = 40, PAGE = 128, BACKGROUND_SIDE = 96, SAMPLE = 2 ** 16, COARSE = 128, COARSE_DIGIT = 40;
 const THICKEST_RULE = 1 / 64, COVERED = 0.5, SOLID = 0.4, FULL = 0.75;
@@ -61,11 +61,12 @@ function separably(g, filter) {
   return grid(width, height, data);
 }
 
-// The weights of a resampling, as Pillow computes them: `support` widens where the image shrinks.
-function weights(size, made, support, filter) {
-  const scale = size / made, wide = Math.max(scale, 1);
+// The weights of a resampling, as Pillow computes them: `support` widens where the image shrinks. A
+// margin on both sides is read, but not resampled.
+function weights(size, made, [support, filter], margin) {
+  const scale = (size - 2 * margin) / made, wide = Math.max(scale, 1);
   return Array.from({ length: made }, (_, i) => {
-    const center = (i + 0.5) * scale, reach = support * wide;
+    const center = margin + (i + 0.5) * scale, reach = support * wide;
     const first = Math.max(0, Math.floor(center - reach + 0.5));
     const last = Math.min(size, Math.floor(center + reach + 0.5));
     const taps = Array.from({ length: last - first }, (_, k) => filter((first + k + 0.5 - center) / wide));
@@ -74,8 +75,8 @@ function weights(size, made, support, filter) {
   });
 }
 
-function resize(g, width, height, [support, filter]) {
-  const sizes = [weights(g.width, width, support, filter), weights(g.height, height, support, filter)];
+function resize(g, width, height, filter, margin = 0) {
+  const sizes = [weights(g.width, width, filter, margin), weights(g.height, height, filter, margin)];
   let pass = 0, lines = 0;
   return separably(g, (line) => {
     const made = Float32Array.from(sizes[pass], ({ first, taps }) => taps.reduce((sum, tap, k) => sum + tap * line[first + k], 0));
@@ -482,6 +483,30 @@ function span(length, has) {
   return [places[0], places.at(-1) + 1];
 }
 
+// The bounding box of the pixels above a level, and where it begins.
+function boxed(g, level) {
+  const all = (n) => Array.from({ length: n }, (_, i) => i), at = (x, y) => g.data[y * g.width + x] > level;
+  const [left, right] = span(g.width, (x) => all(g.height).some((y) => at(x, y)));
+  const [top, bottom] = span(g.height, (y) => all(g.width).some((x) => at(x, y)));
+  return { box: crop(g, left, top, right - left, bottom - top), left, top };
+}
+
+// A small digit with its gray levels, 20 pixels long.
+function enlarge(digit) {
+  const { box, left, top } = boxed(digit, 0.1), scale = BOX / longest(box), margin = LANCZOS[0];
+  const size = (n) => Math.max(1, roundHalfEven(n * scale));
+  const small = resize(padded(box, margin), size(box.width), size(box.height), LANCZOS, margin);
+  return { small: map(small, (x) => clip(x, 0, 1)), left, top, step: 1 / scale };
+}
+
+// A digit with strokes as wide as pens make them, 20 pixels long.
+function redraw(digit) {
+  const scale = (BOX * FINE) / longest(digit), wide = padded(digit, 1), size = (n) => Math.max(1, roundHalfEven(n * scale));
+  const enlarged = padded(resize(wide, size(wide.width), size(wide.height), LANCZOS), 2 * FINE);
+  const { box, left, top } = boxed(strokes(enlarged), 0.5), origin = (cell) => (cell - 2 * FINE) / scale - 1;
+  return { small: average(box, BOX), left: origin(left), top: origin(top), step: longest(box) / BOX / scale };
+}
+
 // 784 pixels from 0 to 255, and `place`: left, top and scale of the 28×28 pixels on the image.
 function render({ density }, labels, parts) {
   const bounds = (f, name) => f(...parts.map((part) => part[name]));
@@ -494,14 +519,9 @@ function render({ density }, labels, parts) {
   const cut = crop(density, x0, y0, x1 - x0, y1 - y0);
   const own = crop({ ...density, data: Float32Array.from(labels, (n) => (n ? (numbers.has(n) ? 1 : -1) : 0)) }, x0, y0, x1 - x0, y1 - y0);
   const near = dilate(own, fringe).data;
-  const digit = padded(map(cut, (x, i) => (near[i] === 1 && own.data[i] >= 0 ? x : 0)), 1);
-  const scale = (BOX * FINE) / (longest(digit) - 2), size = (n) => Math.max(1, roundHalfEven(n * scale));
-  const enlarged = padded(resize(digit, size(digit.width), size(digit.height), LANCZOS), 2 * FINE);
-  const drawn = strokes(enlarged), at = (x, y) => drawn.data[y * drawn.width + x] > 0.5;
-  const columns = span(drawn.width, (x) => Array.from({ length: drawn.height }, (_, y) => y).some((y) => at(x, y)));
-  const rows = span(drawn.height, (y) => Array.from({ length: drawn.width }, (_, x) => x).some((x) => at(x, y)));
-  const box = crop(drawn, columns[0], rows[0], columns[1] - columns[0], rows[1] - rows[0]);
-  const shrink = BOX / longest(box), small = average(box, BOX);
+  const digit = map(cut, (x, i) => (near[i] === 1 && own.data[i] >= 0 ? x : 0));
+  const few = Math.max(right - left, bottom - top) <= MAX_SMALL, drawn = few ? enlarge(digit) : redraw(digit);
+  const { small, step } = drawn; // pixels of the image per pixel of the 28×28
   const total = small.data.reduce((a, b) => a + b, 0);
   const mass = (f) => small.data.reduce((sum, x, i) => sum + x * f(i), 0) / total;
   const offset = (center, length) => clip(roundHalfEven(SIDE / 2 - center), 0, SIDE - length);
@@ -509,9 +529,7 @@ function render({ density }, labels, parts) {
   const dy = offset(mass((i) => Math.floor(i / small.width)), small.height);
   const pixels = new Uint8ClampedArray(SIDE * SIDE);
   small.data.forEach((x, i) => (pixels[(dy + Math.floor(i / small.width)) * SIDE + dx + (i % small.width)] = roundHalfEven(x * 255)));
-  const step = 1 / (shrink * scale); // pixels of the image per pixel of the 28×28
-  const origin = (start, cell, n) => start - 1 + (cell - 2 * FINE) / scale - n * step;
-  return { pixels, place: { left: origin(x0, columns[0], dx), top: origin(y0, rows[0], dy), step } };
+  return { pixels, place: { left: x0 + drawn.left - dx * step, top: y0 + drawn.top - dy * step, step } };
 }
 
 // 28×28 pixels that are in MNIST format already are left as they are.
