@@ -491,6 +491,12 @@ function boxed(g, level) {
   return { box: crop(g, left, top, right - left, bottom - top), left, top };
 }
 
+function centerOfMass({ width, data }) {
+  const total = data.reduce((a, b) => a + b, 0);
+  const mass = (f) => data.reduce((sum, x, i) => sum + x * f(i), 0) / total;
+  return [mass((i) => i % width), mass((i) => Math.floor(i / width))];
+}
+
 // A small digit with its gray levels, 20 pixels long.
 function enlarge(digit) {
   const { box, left, top } = boxed(digit, 0.1), scale = BOX / longest(box), margin = LANCZOS[0];
@@ -522,11 +528,9 @@ function render({ density }, labels, parts) {
   const digit = map(cut, (x, i) => (near[i] === 1 && own.data[i] >= 0 ? x : 0));
   const few = Math.max(right - left, bottom - top) <= MAX_SMALL, drawn = few ? enlarge(digit) : redraw(digit);
   const { small, step } = drawn; // pixels of the image per pixel of the 28×28
-  const total = small.data.reduce((a, b) => a + b, 0);
-  const mass = (f) => small.data.reduce((sum, x, i) => sum + x * f(i), 0) / total;
+  const [x, y] = centerOfMass(small);
   const offset = (center, length) => clip(roundHalfEven(SIDE / 2 - center), 0, SIDE - length);
-  const dx = offset(mass((i) => i % small.width), small.width);
-  const dy = offset(mass((i) => Math.floor(i / small.width)), small.height);
+  const dx = offset(x, small.width), dy = offset(y, small.height);
   const pixels = new Uint8ClampedArray(SIDE * SIDE);
   small.data.forEach((x, i) => (pixels[(dy + Math.floor(i / small.width)) * SIDE + dx + (i % small.width)] = roundHalfEven(x * 255)));
   return { pixels, place: { left: x0 + drawn.left - dx * step, top: y0 + drawn.top - dy * step, step } };
@@ -536,14 +540,10 @@ function render({ density }, labels, parts) {
 function alreadyMnist(levels) {
   if (levels.width !== SIDE || levels.height !== SIDE) return null;
   const pixels = Uint8ClampedArray.from(levels.data, (x) => roundHalfEven(x * 255));
-  const at = (x, y) => pixels[y * SIDE + x], all = [...Array(SIDE).keys()];
   if (Math.max(...pixels) < 254) return null;
-  const rows = span(SIDE, (y) => all.some((x) => at(x, y))), columns = span(SIDE, (x) => all.some((y) => at(x, y)));
-  const box = Math.max(rows[1] - rows[0], columns[1] - columns[0]);
-  const total = pixels.reduce((a, b) => a + b, 0);
-  const mass = (f) => pixels.reduce((sum, x, i) => sum + x * f(i), 0) / total;
-  const centered = [mass((i) => i % SIDE), mass((i) => Math.floor(i / SIDE))].every((c) => Math.abs(c - 14) <= 0.53);
-  return (box === 19 || box === 20) && centered ? pixels : null;
+  const made = grid(SIDE, SIDE, pixels), side = longest(boxed(made, 0).box);
+  const centered = centerOfMass(made).every((c) => Math.abs(c - 14) <= 0.53);
+  return (side === 19 || side === 20) && centered ? pixels : null;
 }
 
 // An ImageData in MNIST format; null where nothing stands out from the background.
