@@ -186,7 +186,7 @@ def test_num_classes_must_be_a_positive_integer(bad, pretrained):
 )
 def test_options_of_other_libraries_name_ours(call):
     """A habit from torchvision or timm is a TypeError that names the right spelling."""
-    with pytest.raises(ArgumentError, match=r"keyword arguments are pretrained \(True or") as caught:
+    with pytest.raises(ArgumentError, match=r"arguments are pretrained \(True or") as caught:
         call()
     assert isinstance(caught.value, TypeError)
 
