@@ -17,9 +17,10 @@ WORD_GAP = 0.3
 measured."""
 
 EVIDENCE = (-3.0, 0.5)
-"""Bounds of the log-odds that one piece adds to those of its word. The lower one is wider: many
-letters look like digits, but few digits look like anything else. This and the one below were chosen
-on printed words and on lines of digits: `python tests/benchmarks/reading.py --tune`."""
+"""The log-odds of each piece are clipped to these bounds, and summed for each word. The lower bound
+is wider: many letters look like digits, but few digits look like anything else. This and the bound
+below were chosen on printed words and lines of digits: `python tests/benchmarks/reading.py --tune`.
+"""
 
 CUT_EVIDENCE = 0.0
 """Upper bound for a piece cut from a larger component: the three strokes of an m look like 1s."""
