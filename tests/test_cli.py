@@ -19,6 +19,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
 from mnistzoo.cli import COMMANDS, app, main
@@ -391,6 +392,29 @@ def test_ctrl_c_is_one_line(failed, monkeypatch):
     """A command without anything to keep says that it was interrupted, with status 130."""
     monkeypatch.setattr(zoo, "rows", lambda sort: signal.raise_signal(signal.SIGINT))
     assert failed("list") == (130, "mnistzoo: Interrupted.\n")
+
+
+def test_ctrl_c_in_a_finalizer_is_not_lost():
+    """Python ignores exceptions in finalizers. The command ends all the same, even if it waits."""
+    code = """
+import os, signal
+signal.alarm(60)  # ends a command that waits forever
+from mnistzoo import zoo
+from mnistzoo.cli import main
+
+class Late:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def rows(sort):
+    Late()
+    os.read(os.pipe()[0], 1)
+
+zoo.rows = rows
+main()
+"""
+    done = warm.run(["-c", code, "list"])
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mnistzoo: Interrupted.\n")
 
 
 @pytest.mark.parametrize("entry", ["-m mnistzoo", "-c import-main"])
