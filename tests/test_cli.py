@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from types import GenericAlias
+from typing import get_args, get_type_hints
 
 import pytest
 import typer
@@ -22,7 +23,7 @@ import mnistzoo
 import warm
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli import COMMANDS, app, main
+from mnistzoo.cli import COMMANDS, app, main, plot
 from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import FormatName
 from mnistzoo.cli.source import known_names
@@ -151,6 +152,24 @@ def commands(group=None, names=()):
             yield from commands(command, (*names, name))
         else:
             yield (*names, name), command
+
+
+def test_callbacks_work_on_python_3_10():
+    """There, `list[str]` counts as a class, and typer fails on a callback that takes it."""
+    functions = [function for function, _ in COMMANDS.values()]
+    functions += [command.callback for command in plot.app.registered_commands]
+    checked = set()
+    for function in functions:
+        for hint in get_type_hints(function, include_extras=True).values():
+            callback = getattr(getattr(hint, "__metadata__", [None])[0], "callback", None)
+            if callback is not None:
+                checked.add(callback.__qualname__)
+                assert not [
+                    taken
+                    for taken in get_type_hints(callback).values()
+                    if isinstance(taken, GenericAlias)
+                ]
+    assert {"_check_stdin", "_check_recipes", "check_suffix.<locals>.check"} == checked
 
 
 @pytest.mark.parametrize(("names", "command"), list(commands()), ids=str)
