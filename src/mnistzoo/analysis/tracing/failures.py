@@ -21,6 +21,9 @@ _UNSUPPORTED = {
 }
 """What cannot be analyzed, by what torch's message has in it."""
 
+_DEVICES = "CUDA", "NVIDIA", "unallocated storage"
+"""What torch's message has in it if a model needs a GPU or the values of a tensor."""
+
 
 def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZooError:
     """Return the error to raise for an exception from inside a model that was called."""
@@ -43,7 +46,8 @@ def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZo
             f"Expected fewer nested modules, got a RecursionError at depth {len(calls.stack)}. "
             "Raise the limit: sys.setrecursionlimit(10_000)."
         )
-    if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
+    of_inputs = isinstance(error, RuntimeError | ValueError | IndexError | AssertionError)
+    if of_inputs and not any(word in reason for word in _DEVICES):
         return InputError(
             f"Expected inputs that fit the model, got the shape {given.shape}: {place} refused an "
             f"input of shape {got} ({reason}). {_advice(given)}"
