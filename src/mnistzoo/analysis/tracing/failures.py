@@ -8,14 +8,19 @@ from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.errors import AnalysisError, InputError, MnistZooError, UnknownOperatorError
 
+_HIGHER_ORDER = (
+    "Higher-order operators such as torch.cond are not supported: {place} calls one. Call a branch "
+    "in its place."
+)
+
 _UNSUPPORTED = {
     "fake impl": "Expected operators that run on the meta device, got one in {place} that does not "
     "({reason}). Analyze the model before it is quantized, compiled or exported, and give "
     "operators of your own a fake kernel (torch.library.register_fake).",
     "nested": "Nested tensors are not supported: {place} makes one ({reason}). Pad its sequences, "
     "or analyze a part of the model.",
-    "higherorderoperator": "Higher-order operators such as torch.cond are not supported: {place} "
-    "calls one. Call a branch in its place.",
+    "higherorderoperator": _HIGHER_ORDER,
+    "for hop ": _HIGHER_ORDER,  # as torch 2.6 says it
     "flexattention": "flex_attention is not supported: {place} calls it ({reason}). Replace it by "
     "torch.nn.functional.scaled_dot_product_attention, which has the same MACs.",
 }
