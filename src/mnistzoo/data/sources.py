@@ -159,7 +159,7 @@ def _take(dataset: Any, labels: list[int], num_classes: int | None) -> Iterator[
             raise InputError(
                 f"Expected a pair (image, label), or a mapping with the keys image and label, at "
                 f"index {index} of the dataset, got another item or an error: "
-                f"{' '.join(str(error).split())}. Wrap the dataset in one that returns pairs."
+                f"{' '.join(str(error).split())}. Rename its columns, or wrap it."
             ) from error
         if number != label or not 0 <= number < (num_classes or number + 1):
             last = f"to {num_classes - 1}, one for each of its classes" if num_classes else "up"
