@@ -126,7 +126,7 @@ FINE_TUNE = Recipe(
     augmentation=Augmentation(degrees=14.0, scale=0.14, shear=0.14, translate=2.1),
     he_init=True,
 )
-"""Training on your own images from trained features.
+"""Training on your own images from trained weights.
 
 It was chosen for exp5 on held-out training images of scikit-learn's digits: first the learning
 rate, then the number of epochs and the augmentation, which is 1.4 times that of `RECORD`.
