@@ -283,6 +283,40 @@ def test_a_study_describes_the_runs_of_train(digits):
         assert run.keep_classifier == kept
 
 
+def test_the_default_recipe_depends_on_the_start(digits, letters):
+    """Kept classifiers are trained by the recipe `adapt`, new ones by `fine-tune`."""
+    for dataset, pretrained, name in (
+        (digits, True, "adapt"),
+        (letters, True, "fine-tune"),
+        (digits, False, "record"),
+    ):
+        run, _ = plan(
+            "exp5",
+            Splits(dataset, None),
+            recipe=None,
+            pretrained=pretrained,
+            freeze=None,
+            validation=10,
+            epochs=None,
+            seed=0,
+        )
+        assert run.recipe == get_recipe(name, "exp5")
+
+
+@pytest.mark.slow
+def test_a_study_keeps_the_classifier_of_digits(digits, tmp_path):
+    """Without a recipe it takes `adapt`, as `train` does."""
+    for index, (image, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
+        place = tmp_path / "digits" / digits.classes[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.numpy()).save(place / f"{index}.png")
+    options = ["exp1", "--data", tmp_path / "digits", "--pretrained", "--epochs", "1"]
+    command = ["-m", "mnistzoo", "study", *options, "--seed", "0", "-o", tmp_path / "study"]
+    done = warm.run(list(map(str, command)))
+    assert done.returncode == 0, done.stderr
+    assert read_result(tmp_path / "study" / "exp1-adapt-0.json").keep_classifier
+
+
 def test_no_random_classifier_is_kept(digits):
     """A run from random weights has no classifier to keep."""
     run = Run("exp5", SHORT, dataset=Splits(digits, digits).describe())

@@ -182,7 +182,7 @@ Validation = Annotated[
 ]
 RECIPE_HELP = (
     f"Training recipe: {', '.join(RECIPES)}.  "
-    "[default: record, or fine-tune with pretrained weights]"
+    "[default: record; with pretrained weights adapt, or fine-tune if the classifier is new]"
 )
 
 

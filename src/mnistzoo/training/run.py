@@ -14,7 +14,7 @@ from mnistzoo.errors import InputError, UnknownNameError
 from mnistzoo.labels import class_names
 from mnistzoo.records import Count, Sha256
 from mnistzoo.storage.manifest import join_name, read_manifest, split_name
-from mnistzoo.training.recipes import MAX_SEED, get_recipe
+from mnistzoo.training.recipes import ADAPT, FINE_TUNE, MAX_SEED, RECORD, get_recipe
 from mnistzoo.training.settings import Recipe, check_recipe
 
 NUM_TRAIN, NUM_TEST = 60_000, 10_000
@@ -71,6 +71,13 @@ def keeps_classifier(
     classes = digits if dataset is None else dataset.classes
     named = class_names(None, num_classes) if labels is None else tuple(labels)
     return num_classes == len(classes) and named == classes
+
+
+def default_recipe(pretrained: bool, keep_classifier: bool) -> str:
+    """Return the name of the recipe for a run that names none."""
+    if not pretrained:
+        return RECORD.name
+    return ADAPT.name if keep_classifier else FINE_TUNE.name
 
 
 def _to_int(name: str, value: object) -> int:

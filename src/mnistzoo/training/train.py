@@ -26,8 +26,15 @@ from mnistzoo.storage.state_dict import serialize_state_dict
 from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare, starting_weights
 from mnistzoo.training.loop import train_run
 from mnistzoo.training.metrics import Epoch, Result
-from mnistzoo.training.recipes import default_recipe, get_recipe
-from mnistzoo.training.run import DatasetInfo, Freeze, Run, keeps_classifier, shipped_digest
+from mnistzoo.training.recipes import get_recipe
+from mnistzoo.training.run import (
+    DatasetInfo,
+    Freeze,
+    Run,
+    default_recipe,
+    keeps_classifier,
+    shipped_digest,
+)
 from mnistzoo.training.settings import Recipe, change_settings
 
 
@@ -92,8 +99,8 @@ def train(
         model: One of `mnistzoo.list_models()`, or a model to start from, which is not changed.
         dataset: The images: whatever `mnistzoo.load_dataset` takes or returns.
         test: The test images. Default: the test split of `dataset`, if it is a folder with splits.
-        recipe: A recipe, or its name. Default: "fine-tune" when training starts from trained
-            weights, otherwise "record".
+        recipe: A recipe, or its name. Default: "adapt" when training starts from trained weights
+            with their classifier, "fine-tune" with a new one, "record" from random weights.
         output: The run folder. It keeps the model, and an interrupted run resumes from it.
             Default: a temporary folder.
         pretrained: Start from shipped weights: True for those trained on MNIST, or the name of
@@ -177,7 +184,8 @@ def plan(
     holdout, info, inputs = prepare(splits, validation)
     name, initial, keep, weights = _start(model, pretrained, info)
     if not isinstance(recipe, Recipe):
-        recipe = get_recipe(default_recipe(initial is not None) if recipe is None else recipe, name)
+        default = default_recipe(initial is not None, keep)
+        recipe = get_recipe(default if recipe is None else recipe, name)
     recipe = change_settings(recipe, settings)
     recipe = replace(recipe, epochs=recipe.epochs if epochs is None else epochs)
     if weights is not None:
