@@ -141,8 +141,7 @@ ADAPT = replace(
 )
 """Training on your own images from trained weights that have the same classes.
 
-It was chosen like `FINE_TUNE`, whose learning rate is too high for a classifier that is kept: see
-docs/how-to/own-data.md.
+It was chosen for exp5 on the same images: see docs/how-to/own-data.md.
 """
 
 FASHION = Recipe(
@@ -233,7 +232,7 @@ _CHOSEN = {
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (DOCUMENTED, RECORD, PATIENT, FAST, WORLD, FINE_TUNE, ADAPT, FASHION, FOUR_BIT)
+    for recipe in (DOCUMENTED, RECORD, PATIENT, FAST, WORLD, FOUR_BIT, FINE_TUNE, ADAPT, FASHION)
 }
 
 
