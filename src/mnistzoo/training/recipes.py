@@ -135,14 +135,12 @@ rate, then the number of epochs and the augmentation, which is 1.4 times that of
 ADAPT = replace(
     FINE_TUNE,
     name="adapt",
-    learning_rate=0.002,
+    epochs=120,
+    learning_rate=0.005,
     ema_decay=0.995,
     augmentation=Augmentation(degrees=20.0, scale=0.2, shear=0.2, translate=3.0),
 )
-"""Training on your own images from trained weights that have the same classes.
-
-It was chosen for exp5 on the same images: see docs/how-to/own-data.md.
-"""
+"""Training on your own images from trained weights that have the same classes, chosen likewise."""
 
 FASHION = Recipe(
     name="fashion",
