@@ -1,6 +1,7 @@
 """The command line: what each command prints, where, and how it exits."""
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -160,8 +161,9 @@ def test_callbacks_work_on_python_3_10():
     functions += [command.callback for command in plot.app.registered_commands]
     checked = set()
     for function in functions:
-        for hint in get_type_hints(function, include_extras=True).values():
-            callback = getattr(getattr(hint, "__metadata__", [None])[0], "callback", None)
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+            stated = getattr(parameter.annotation, "__metadata__", [None])[0]
+            callback = getattr(stated, "callback", None)
             if callback is not None:
                 checked.add(callback.__qualname__)
                 assert not [
