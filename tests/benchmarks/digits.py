@@ -12,6 +12,7 @@ mean negative log-likelihood. Options are settings of the recipe, and
 - `recipe=NAME`: the recipe, by default `adapt`.
 - `weights=NAME`: the weights to start from, by default those trained on MNIST.
 - `classifier=new`: names the classes "zero" to "nine", so that the classifier is not kept.
+- `first=N`: trains on the first N images only.
 """
 
 import sys
@@ -62,7 +63,9 @@ def scores(model: ConvNet, dataset: ImageDataset) -> tuple[int, float, float]:
     return result.total - result.correct, float(brier), result.nll
 
 
-def cross_validate(folds: list[ImageDataset], num_seeds: int, weights: str, recipe: Recipe) -> None:
+def cross_validate(
+    folds: list[ImageDataset], num_seeds: int, first: int | None, weights: str, recipe: Recipe
+) -> None:
     """Print the scores of each seed and fold, and their means over the seeds."""
     torch.set_num_threads(1)
     results = []
@@ -70,8 +73,8 @@ def cross_validate(folds: list[ImageDataset], num_seeds: int, weights: str, reci
         for number, held_out in enumerate(folds):
             others = [fold for fold in folds if fold is not held_out]
             train = ImageDataset(
-                torch.cat([fold.images for fold in others]),
-                torch.cat([fold.labels for fold in others]),
+                torch.cat([fold.images for fold in others])[:first],
+                torch.cat([fold.labels for fold in others])[:first],
                 held_out.classes,
                 style=held_out.style,
             )
@@ -91,7 +94,8 @@ if __name__ == "__main__":
     else:
         changes = dict(each.split("=", 1) for each in sys.argv[3:])
         weights = changes.pop("weights", "mnist")
+        first = int(changes.pop("first")) if "first" in changes else None
         recipe = get_recipe(changes.pop("recipe", "adapt"), "exp5")
         folds = load_folds(Path(sys.argv[1]), changes.pop("classifier", None) == "new")
         recipe = change_settings(recipe, [f"{name}={value}" for name, value in changes.items()])
-        cross_validate(folds, int(sys.argv[2]), weights, recipe)
+        cross_validate(folds, int(sys.argv[2]), first, weights, recipe)
