@@ -1,6 +1,7 @@
 """The command line: what each command prints, where, and how it exits."""
 
 import csv
+import inspect
 import io
 import json
 import os
@@ -10,7 +11,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import get_args
+from types import GenericAlias
+from typing import get_args, get_type_hints
 
 import pytest
 import typer
@@ -19,9 +21,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import mnistzoo
+import warm
 from mnistzoo import zoo
 from mnistzoo.architectures import ARCHITECTURES
-from mnistzoo.cli import COMMANDS, app, main
+from mnistzoo.cli import COMMANDS, app, main, plot
 from mnistzoo.cli.console import print_record
 from mnistzoo.cli.options import FormatName
 from mnistzoo.cli.source import known_names
@@ -150,6 +153,25 @@ def commands(group=None, names=()):
             yield from commands(command, (*names, name))
         else:
             yield (*names, name), command
+
+
+def test_callbacks_work_on_python_3_10():
+    """There, `list[str]` counts as a class, and typer fails on a callback that takes it."""
+    functions = [function for function, _ in COMMANDS.values()]
+    functions += [command.callback for command in plot.app.registered_commands]
+    checked = set()
+    for function in functions:
+        for parameter in inspect.signature(function, eval_str=True).parameters.values():
+            stated = getattr(parameter.annotation, "__metadata__", [None])[0]
+            callback = getattr(stated, "callback", None)
+            if callback is not None:
+                checked.add(callback.__qualname__)
+                assert not [
+                    taken
+                    for taken in get_type_hints(callback).values()
+                    if isinstance(taken, GenericAlias)
+                ]
+    assert {"_check_stdin", "_check_recipes", "check_suffix.<locals>.check"} == checked
 
 
 @pytest.mark.parametrize(("names", "command"), list(commands()), ids=str)
@@ -391,6 +413,29 @@ def test_ctrl_c_is_one_line(failed, monkeypatch):
     """A command without anything to keep says that it was interrupted, with status 130."""
     monkeypatch.setattr(zoo, "rows", lambda sort: signal.raise_signal(signal.SIGINT))
     assert failed("list") == (130, "mnistzoo: Interrupted.\n")
+
+
+def test_ctrl_c_in_a_finalizer_is_not_lost():
+    """Python ignores exceptions in finalizers. The command ends all the same, even if it waits."""
+    code = """
+import os, signal
+signal.alarm(60)  # ends a command that waits forever
+from mnistzoo import zoo
+from mnistzoo.cli import main
+
+class Late:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def rows(sort):
+    Late()
+    os.read(os.pipe()[0], 1)
+
+zoo.rows = rows
+main()
+"""
+    done = warm.run(["-c", code, "list"])
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "mnistzoo: Interrupted.\n")
 
 
 @pytest.mark.parametrize("entry", ["-m mnistzoo", "-c import-main"])

@@ -8,6 +8,7 @@ import shutil
 import struct
 import tracemalloc
 import weakref
+from collections import UserList
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +176,10 @@ def test_colored_arrays_are_converted(few):
         assert int((found.images.int() - few.images.int()).abs().max()) <= 1
 
 
+class Rows(UserList):
+    """A dataset that returns mappings, as those of Hugging Face do."""
+
+
 class Named(TensorDataset):
     """A dataset whose classes have names, as torchvision's have."""
 
@@ -221,6 +226,23 @@ def test_a_dataset_owns_its_images(few):
     found = load_dataset((images, few.labels))
     images.zero_()
     assert torch.equal(found.images, few.images)
+
+
+@pytest.mark.slow
+def test_a_dataset_of_hugging_face_is_read(few):
+    """Rows are mappings, images are files inside, and the feature `label` names the classes."""
+    hugging_face = pytest.importorskip("datasets", reason="not a dependency of the package")
+    features = hugging_face.Features(
+        image=hugging_face.Image(), label=hugging_face.ClassLabel(names=list("abcdefghij"))
+    )
+    columns = {
+        "image": [Image.fromarray(each.numpy()) for each in few[0]],
+        "label": few[1].tolist(),
+    }
+    found = load_dataset(hugging_face.Dataset.from_dict(columns, features=features))
+    assert found.classes == tuple("abcdefghij")
+    assert torch.equal(found.images, few[0])
+    assert torch.equal(found.labels, few[1])
 
 
 def test_classes_have_names_of_their_own(tmp_path, few):
@@ -443,11 +465,12 @@ def test_the_digest_depends_on_images_labels_and_names(few):
         ((torch.zeros(2, 28, 28) / 0, [0, 1]), InputError, "nan to nan"),
         (([torch.zeros(28, 28), torch.zeros(9, 9)], [0, 1]), InputError, "equal shapes"),
         (Named(torch.zeros(2, 28, 28), torch.tensor([0, 3])), InputError, "from 0 to 2"),
-        (TensorDataset(torch.zeros(2, 28, 28)), InputError, "a pair (image, label) at index 0"),
+        (TensorDataset(torch.zeros(2, 28, 28)), InputError, "a pair (image, label), or"),
         (TensorDataset(torch.zeros(2, 28, 28), torch.tensor([0, -1])), InputError, "from 0 up"),
         (TensorDataset(torch.zeros(2, 28, 28), torch.tensor([0, 0.5])), InputError, "got 0.5"),
         (TensorDataset(torch.zeros(2, 28, 28), torch.zeros(2)), DataError, "two classes or more"),
         (TensorDataset(torch.zeros(0, 28, 28), torch.zeros(0)), InputError, "an empty one"),
+        (Rows([{"img": torch.zeros(28, 28), "label": 0}]), InputError, "got another"),
     ],
 )
 def test_other_sources_are_refused(source, error, message):

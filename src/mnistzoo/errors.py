@@ -36,7 +36,7 @@ class UnknownNameError(MnistZooError, ValueError):
     """A model, layer, recipe or column that does not exist."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        super().__init__(kind, name, tuple(known))  # unpickled from these arguments
+        super().__init__(kind, name, tuple(dict.fromkeys(known)))  # unpickled from these arguments
 
     def __str__(self) -> str:
         from difflib import get_close_matches  # only needed on a mistake

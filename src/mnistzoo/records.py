@@ -37,7 +37,7 @@ def parse_json(data: bytes, kind: type[T]) -> T:
     """
     try:
         return msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # the latter before msgspec 0.23
         raise DataError(str(error).rstrip(".")) from error
     except RecursionError as error:
         raise DataError("JSON is nested too deeply") from error

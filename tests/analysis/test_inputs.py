@@ -293,6 +293,14 @@ def test_a_model_that_fails():
         analyze(nn.Sequential(Apply(fail)), (1, 8, 8))
 
 
+@pytest.mark.parametrize("forward", [lambda y: y.tolist(), lambda y: y.to("cuda")])
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the model runs on a GPU")
+def test_a_model_that_needs_more_than_shapes_is_not_the_fault_of_the_input(forward):
+    """A model that reads values, or needs a GPU, is told apart from inputs that do not fit."""
+    with pytest.raises(AnalysisError, match=r"meta device, got .*Fix the model or analyze"):
+        analyze(Apply(forward), (1, 8, 8))
+
+
 def test_a_model_that_nests_too_deep():
     """The error names the limit of Python to raise, and raising it is enough."""
     limit = sys.getrecursionlimit()

@@ -28,6 +28,7 @@ from mnistzoo.cli import (
     zoo,
 )
 from mnistzoo.cli.console import print_error
+from mnistzoo.cli.interrupts import interrupts_repeated
 from mnistzoo.errors import MnistZooError
 
 COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
@@ -111,7 +112,8 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         try:
-            app()
+            with interrupts_repeated():
+                app()
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt as error:  # its text says what was kept

@@ -18,8 +18,9 @@ STDIN = "-"
 """The argument that stands for standard input."""
 
 
-def _check_stdin(images: list[str]) -> list[str]:
-    if images.count(STDIN) > 1:
+def _check_stdin(images: list[str] | None) -> list[str] | None:
+    """Refuse a second `-`. On Python 3.10, typer fails on a callback that takes `list[str]`."""
+    if images and images.count(STDIN) > 1:
         raise typer.BadParameter("Standard input can be read only once. Name - once.")
     return images
 

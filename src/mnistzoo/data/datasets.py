@@ -105,10 +105,11 @@ def load_dataset(
     - the path of a folder of IDX files, the format in which MNIST, EMNIST, Fashion-MNIST and
       KMNIST are published, compressed or not;
     - a pair (images, labels) of arrays or tensors;
-    - a map-style `torch.utils.data.Dataset` of pairs (image, label).
+    - a map-style `torch.utils.data.Dataset` of pairs (image, label);
+    - a `datasets.Dataset` of Hugging Face with the columns `image` and `label`.
 
-    Classes are named by their subfolders, by the dataset's attribute `classes`, by EMNIST's table
-    of characters, or else by the numbers that are their labels.
+    Classes are named by their subfolders, by the dataset's attribute `classes` or its feature
+    `label`, by EMNIST's table of characters, or else by the numbers that are their labels.
 
     Converted image files are cached by the digest of all files, so a changed file is converted
     again. The environment variable `MNISTZOO_CACHE` names the folder (default:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ def from_folder(folder: Path, split: Split) -> tuple[RawDataset, Style]:
     if not is_dir(folder):
         raise FileReadError(
             f"There is no folder {folder}. Name one with a subfolder of images for each class, or "
-            "with IDX files."
+            "with IDX files; pass arrays as a pair (images, labels)."
         )
     parts = idx.find_idx(folder)
     if parts:
@@ -123,7 +123,7 @@ def to_array(values: Any) -> Tensor:
 
 
 def from_torch(dataset: Any) -> RawDataset:
-    """Return a map-style torch dataset, which has a length and returns pairs."""
+    """Return a map-style dataset of torch, or one of Hugging Face, which returns mappings."""
     foreign = isinstance(dataset, Tensor | np.ndarray | dict | list | tuple | bytes)
     if foreign or not hasattr(dataset, "__getitem__") or not hasattr(dataset, "__len__"):
         raise InputError(
@@ -132,26 +132,34 @@ def from_torch(dataset: Any) -> RawDataset:
         )
     if not len(dataset):
         raise InputError("Expected a dataset with images, got an empty one.")
-    names = getattr(dataset, "classes", None)
-    classes: tuple[str, ...] | None = None
-    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
-        classes = tuple(names)
+    classes = _class_names(dataset)
     labels: list[int] = []
     images = _take(dataset, labels, None if classes is None else len(classes))
     return RawDataset(images, labels, classes, len(dataset))
+
+
+def _class_names(dataset: Any) -> tuple[str, ...] | None:
+    """Return the names that a dataset of torchvision or Hugging Face gives its labels."""
+    names, features = getattr(dataset, "classes", None), getattr(dataset, "features", None)
+    if isinstance(features, Mapping):
+        names = getattr(features.get("label"), "names", names)
+    if isinstance(names, list | tuple) and all(isinstance(name, str) for name in names):
+        return tuple(names)
+    return None
 
 
 def _take(dataset: Any, labels: list[int], num_classes: int | None) -> Iterator[tuple[str, Any]]:
     """Yield the images of a torch dataset one by one, and collect their labels."""
     for index in range(len(dataset)):
         try:
-            image, label = dataset[index]
+            item = dataset[index]
+            image, label = (item["image"], item["label"]) if isinstance(item, Mapping) else item
             number = int(label)
         except Exception as error:  # a foreign dataset may raise anything
             raise InputError(
-                f"Expected a pair (image, label) at index {index} of the dataset, got another item "
-                f"or an error: {' '.join(str(error).split())}. Wrap the dataset in one that "
-                "returns pairs."
+                f"Expected a pair (image, label), or a mapping with the keys image and label, at "
+                f"index {index} of the dataset, got another item or an error: "
+                f"{' '.join(str(error).split())}. Wrap the dataset in one that returns pairs."
             ) from error
         if number != label or not 0 <= number < (num_classes or number + 1):
             last = f"to {num_classes - 1}, one for each of its classes" if num_classes else "up"

@@ -8,18 +8,26 @@ from mnistzoo.analysis.tracing.arguments import Arguments
 from mnistzoo.analysis.tracing.modules import ModuleTracker
 from mnistzoo.errors import AnalysisError, InputError, MnistZooError, UnknownOperatorError
 
+_HIGHER_ORDER = (
+    "Higher-order operators such as torch.cond are not supported: {place} calls one. Call a branch "
+    "in its place."
+)
+
 _UNSUPPORTED = {
     "fake impl": "Expected operators that run on the meta device, got one in {place} that does not "
     "({reason}). Analyze the model before it is quantized, compiled or exported, and give "
     "operators of your own a fake kernel (torch.library.register_fake).",
     "nested": "Nested tensors are not supported: {place} makes one ({reason}). Pad its sequences, "
     "or analyze a part of the model.",
-    "higherorderoperator": "Higher-order operators such as torch.cond are not supported: {place} "
-    "calls one. Call a branch in its place.",
+    "higherorderoperator": _HIGHER_ORDER,
+    "for hop ": _HIGHER_ORDER,  # as torch 2.6 says it
     "flexattention": "flex_attention is not supported: {place} calls it ({reason}). Replace it by "
     "torch.nn.functional.scaled_dot_product_attention, which has the same MACs.",
 }
 """What cannot be analyzed, by what torch's message has in it."""
+
+_DEVICES = "CUDA", "NVIDIA", "unallocated storage"
+"""What torch's message has in it if a model needs a GPU or the values of a tensor."""
 
 
 def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZooError:
@@ -43,7 +51,8 @@ def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZo
             f"Expected fewer nested modules, got a RecursionError at depth {len(calls.stack)}. "
             "Raise the limit: sys.setrecursionlimit(10_000)."
         )
-    if isinstance(error, RuntimeError | ValueError | IndexError | AssertionError):
+    of_inputs = isinstance(error, RuntimeError | ValueError | IndexError | AssertionError)
+    if of_inputs and not any(word in reason for word in _DEVICES):
         return InputError(
             f"Expected inputs that fit the model, got the shape {given.shape}: {place} refused an "
             f"input of shape {got} ({reason}). {_advice(given)}"

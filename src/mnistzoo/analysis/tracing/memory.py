@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.tracing.containers import tensors_of
@@ -60,7 +62,7 @@ def lstm_workspace(call: Call) -> int:
     """Return the bytes that oneDNN's LSTM saves for the backward pass.
 
     It holds the gates and outputs of each step, then the states of the layer and of the one below
-    for one more step: three buffers with padded rows, and two of cells.
+    for one more step: some buffers with padded rows, and two of cells.
 
     Source: oneDNN, src/cpu/rnn/rnn_utils.hpp (`get_good_ld`, `set_workspace_sizes`).
 
@@ -76,8 +78,31 @@ def lstm_workspace(call: Call) -> int:
     steps, batch, read = x.shape
     rows, states = steps * batch, 2 * (steps + 1) * batch
     parts = [rows * _padded(4 * size), rows * _padded(size)]
-    parts += [states * _padded(max(read, size))] * 3 + [states * size] * 2
+    parts += [states * _padded(max(read, size))] * _padded_buffers() + [states * size] * 2
     return sum(-(-4 * part // _PAGE) * _PAGE for part in parts)
+
+
+@cache
+def _padded_buffers() -> int:
+    """Return how many buffers of padded states this oneDNN has: 5 in version 3.5, 3 in 3.12.
+
+    In an LSTM with one unit and one step, each part of the workspace is one page.
+    """
+    with _disable_current_modes():
+        one, gates, biases = (torch.zeros(x, device="cpu") for x in ((1, 1, 1), (4, 1), (4,)))
+        made = torch.mkldnn_rnn_layer(
+            *(one, gates, gates, biases, biases, one, one),
+            reverse=False,
+            batch_sizes=[],
+            mode=2,
+            hidden_size=1,
+            num_layers=1,
+            has_biases=True,
+            bidirectional=False,
+            batch_first=False,
+            train=True,
+        )
+    return made[-1].nbytes // _PAGE - 4
 
 
 def _padded(size: int) -> int:

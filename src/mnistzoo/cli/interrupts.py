@@ -1,0 +1,45 @@
+"""Ctrl+C that is not lost."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from _thread import interrupt_main
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
+PAUSE = 0.01
+"""Seconds before an interrupt is repeated: enough for the finalizer that it came in to return."""
+
+
+@contextmanager
+def interrupts_repeated() -> Iterator[None]:
+    """Repeat an interrupt that comes in a finalizer or a weak reference's callback.
+
+    Python prints exceptions there and goes on, so that a study would not notice Ctrl+C.
+    """
+    before = sys.unraisablehook
+
+    def hook(unraisable: UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(PAUSE, _interrupt).start()
+        else:
+            before(unraisable)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
+def _interrupt() -> None:
+    if hasattr(signal, "pthread_kill"):  # also ends a system call that the main thread waits in
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        interrupt_main()
