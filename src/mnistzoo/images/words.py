@@ -18,9 +18,8 @@ exceed. Chosen, not measured."""
 
 EVIDENCE = (-3.0, 0.5)
 """The log-odds of each piece are clipped to these bounds, and summed for each word. The lower bound
-is wider: many letters look like digits, but few digits look like anything else. This and the bound
-below were chosen on printed words and lines of digits: `python tests/benchmarks/reading.py --tune`.
-"""
+is wider: many letters look like digits, but few digits look like anything else. This and `CUT_ODDS`
+were chosen on printed words and lines of digits: `python tests/benchmarks/reading.py --tune`."""
 
 CUT_ODDS = 1.0
 """Subtracted from the log-odds of a piece cut from a larger component: the three strokes of an m
