@@ -1,4 +1,4 @@
-"""Images that are not digits: shapes, silhouettes, noise, pieces of digits, and printed words.
+"""Images that are not digits: shapes, silhouettes, noise, touching digits, and printed words.
 
 Printed numbers are here too, in the same fonts as the words.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from mnistzoo.data.world import fonts
 from mnistzoo.data.world.pen import CANVAS
 
 Pixels = NDArray[np.uint8]
@@ -89,7 +90,7 @@ TUNING_WORDS = (
     "Close",
     "SOIL",
 )
-"""Words without digits to choose settings on."""
+"""Words like them, to choose settings on."""
 
 NUMBERS = ("01847", "2020-06-30", "35.20", "96714", "11", "0800 253 149")
 """Printed numbers, whose digits `read` should find."""
@@ -106,6 +107,14 @@ def typed(text: str, font: str, size: int, shade: int = 0) -> Pixels:
 def word(rng: np.random.Generator) -> Pixels:
     """Return a page with a random word: letters that are not like digits, or punctuation."""
     return _printed(PUNCTUATION if rng.random() < 0.15 else LETTERS, rng)
+
+
+def joined_letters(rng: np.random.Generator) -> Pixels:
+    """Return a page with two to four small letters in a handwriting font, which may join them."""
+    letters = [letter for letter in LETTERS if letter.islower()]
+    text = "".join(rng.choice(letters, int(rng.integers(2, 5))))
+    font = fonts.TRAINING[rng.integers(len(fonts.TRAINING))]
+    return typed(text, font.file, int(rng.integers(30, 120)))
 
 
 def number(rng: np.random.Generator) -> Pixels:
@@ -164,35 +173,6 @@ def pair(digits: Pixels, rng: np.random.Generator) -> Pixels:
     place = cv2.getRotationMatrix2D((middle, 40), 0, scale)
     place[0, 2] += CANVAS / 2 - middle
     return np.asarray(cv2.warpAffine(whole, place, (CANVAS, CANVAS)), np.uint8)
-
-
-def wrong_cut(digits: Pixels, rng: np.random.Generator) -> Pixels:
-    """Return the result of a wrong cut: one and a half digits, enlarged, black on white."""
-    whole, parts = touching_digits(digits, rng)
-    columns = np.flatnonzero(parts[1].any(0))
-    width = columns[-1] - columns[0]
-    cut = columns[0] + round(width * rng.uniform(0.35, 0.65))
-    cropped = whole[:, :cut] if rng.random() < 0.5 else whole[:, cut:]
-    return _enlarged(cropped, rng)
-
-
-def right_cut(digits: Pixels, rng: np.random.Generator) -> Pixels:
-    """Return the result of a right cut: a digit with bits of its neighbors, black on white."""
-    whole, parts = touching_digits(digits, rng)
-    chosen = int(rng.integers(len(parts)))
-    columns = np.flatnonzero(parts[chosen].any(0))
-    start, stop = columns[0] + rng.integers(-1, 3), columns[-1] + 1 - rng.integers(-1, 3)
-    near = cv2.dilate(parts[chosen], np.ones((3, 3), np.uint8)) > 60
-    window = np.zeros(whole.shape, np.bool_)
-    window[:, start:stop] = True
-    return _enlarged(np.where(window & near, whole, 0).astype(np.uint8), rng)
-
-
-def _enlarged(digit: Pixels, rng: np.random.Generator) -> Pixels:
-    large = Image.fromarray(digit).resize(
-        [round(side * rng.uniform(2, 4)) for side in digit.shape[::-1]], Image.Resampling.BICUBIC
-    )
-    return np.asarray(255 - np.pad(np.asarray(large), 20), np.uint8)
 
 
 def silhouette(rng: np.random.Generator) -> Pixels:

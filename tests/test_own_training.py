@@ -23,6 +23,8 @@ from mnistzoo.training.recipes import FINE_TUNE, get_recipe
 from mnistzoo.training.run import Run, shipped_digest
 from mnistzoo.training.settings import change_settings
 from mnistzoo.training.state import TrainingState
+from mnistzoo.training.study import grid
+from mnistzoo.training.train import plan
 
 SHORT = replace(FINE_TUNE, epochs=2)
 
@@ -173,6 +175,155 @@ def test_a_model_gives_its_features(letters):
         TrainingState(result.run, letters)
 
 
+STILL = replace(SHORT, epochs=1, learning_rate=1e-9, weight_decay=0.0)
+
+
+@pytest.fixture(scope="module")
+def digits(test_images):
+    """Take 100 digits, with classes of the names "0" to "9"."""
+    images, labels = test_images.images[:100], test_images.labels[:100]
+    return ImageDataset(images, labels, tuple("0123456789"), style="mnist")
+
+
+def named(dataset, classes):
+    """Return a dataset with other names of its classes."""
+    return ImageDataset(dataset.images, dataset.labels, tuple(classes), style="mnist")
+
+
+@pytest.mark.parametrize("weights", ["mnist", "world"])
+def test_digits_keep_the_classifier_of_pretrained_weights(digits, weights):
+    """Training of the ten digits starts from all of the weights, also with frozen features."""
+    shipped = mnistzoo.exp5(pretrained=weights)
+    for freeze in None, "features":
+        model, result = mnistzoo.train(
+            "exp5", digits, test=digits, pretrained=weights, freeze=freeze, recipe=STILL
+        )
+        assert result.keep_classifier
+        torch.testing.assert_close(model.classifier.state_dict(), shipped.classifier.state_dict())
+
+
+@pytest.mark.parametrize(
+    "classes", [["zero", *"123456789"], [*"987654321", "0"], ["00", *"123456789"]]
+)
+def test_other_names_give_a_new_classifier(digits, classes):
+    """Classes of other names, or in another order, get a classifier that the seed determines."""
+    dataset = named(digits, classes)
+    options = {"test": dataset, "pretrained": True, "recipe": STILL}
+    one, result = mnistzoo.train("exp5", dataset, **options)
+    two, _ = mnistzoo.train("exp5", dataset, **options, seed=1)
+    shipped = mnistzoo.exp5(pretrained=True).classifier.weight
+    assert not result.keep_classifier
+    assert not torch.allclose(one.classifier.weight, two.classifier.weight, atol=0.01)
+    assert not torch.allclose(one.classifier.weight, shipped, atol=0.01)
+
+
+def test_a_model_keeps_its_classifier_for_its_own_classes(letters):
+    """It is kept for the labels of the model, and for numbers if it has none."""
+    own, _ = mnistzoo.train("exp5", letters, pretrained=True, recipe=replace(SHORT, epochs=1))
+    for labels, classes, kept in (
+        (("A", "B", "C"), ("A", "B", "C"), True),
+        (("A", "B", "C"), ("0", "1", "2"), False),
+        (None, ("0", "1", "2"), True),
+        (None, ("A", "B", "C"), False),
+        (("A", "B", "C", "D"), ("A", "B", "C"), False),
+    ):
+        own.labels = labels
+        model, result = mnistzoo.train(own, named(letters, classes), recipe=STILL)
+        assert result.keep_classifier == kept
+        assert torch.allclose(model.classifier.weight, own.classifier.weight, atol=1e-6) == kept
+        assert model.labels == classes
+
+
+@pytest.mark.parametrize(
+    "classifier", [torch.nn.Sequential(torch.nn.Linear(108, 10)), torch.nn.Linear(108, 10, False)]
+)
+def test_a_replaced_classifier_is_not_kept(digits, classifier):
+    """A run trains a linear classifier with a bias, so it keeps no other."""
+    own = mnistzoo.exp5(pretrained=True)
+    own.classifier = classifier
+    _, result = mnistzoo.train(own, digits, test=digits, recipe=STILL)
+    assert not result.keep_classifier
+
+
+def test_a_kept_classifier_identifies_the_run(digits, letters):
+    """Models that differ in their classifier start different runs only if it is kept."""
+    one, two = (mnistzoo.exp5(pretrained=True) for _ in range(2))
+    with torch.no_grad():
+        two.classifier.bias.add_(1)
+    for dataset, equal in (digits, False), (named(letters, "ABC"), True):
+        found = [mnistzoo.train(own, dataset, recipe=STILL).result for own in (one, two)]
+        assert (found[0].initial == found[1].initial) == equal
+        assert (found[0].sha256 == found[1].sha256) == equal
+
+
+def test_a_run_with_a_new_classifier_is_another_run(digits, tmp_path):
+    """A folder whose run started with a new classifier is neither resumed nor returned."""
+    options = {"test": digits, "recipe": STILL, "output": tmp_path}
+    _, result = mnistzoo.train("exp5", digits, pretrained=True, **options)
+    path = tmp_path / "metrics.json"
+    assert "keep_classifier" in path.read_text()
+    old = json.loads(path.read_text())
+    del old["keep_classifier"]  # as older versions wrote it
+    path.write_text(json.dumps(old))
+    assert read_result(path).run == replace(result.run, keep_classifier=False)
+    with pytest.raises(TrainingError, match="keep_classifier False, not True"):
+        mnistzoo.train("exp5", digits, pretrained=True, **options)
+
+
+def test_a_study_describes_the_runs_of_train(digits):
+    """`grid` and `train` agree on whether the classifier is kept, also for MNIST itself."""
+    own = [Splits(named(digits, classes), None) for classes in ("0123456789", "abcdefghij")]
+    for splits, kept in (None, True), (own[0], True), (own[1], False):
+        options = {"pretrained": "world", "freeze": None, "epochs": 3}
+        run, _ = plan("exp5", splits, recipe="fine-tune", validation=10, seed=2, **options)
+        dataset, holdout = run.dataset, run.holdout
+        assert [run] == grid(
+            ["exp5"], ["fine-tune"], [2], holdout=holdout, dataset=dataset, **options
+        )
+        assert run.keep_classifier == kept
+
+
+def test_the_default_recipe_depends_on_the_start(digits, letters):
+    """Kept classifiers are trained by the recipe `adapt`, new ones by `fine-tune`."""
+    for dataset, pretrained, name in (
+        (digits, True, "adapt"),
+        (letters, True, "fine-tune"),
+        (digits, False, "record"),
+    ):
+        run, _ = plan(
+            "exp5",
+            Splits(dataset, None),
+            recipe=None,
+            pretrained=pretrained,
+            freeze=None,
+            validation=10,
+            epochs=None,
+            seed=0,
+        )
+        assert run.recipe == get_recipe(name, "exp5")
+
+
+@pytest.mark.slow
+def test_a_study_keeps_the_classifier_of_digits(digits, tmp_path):
+    """Without a recipe it takes `adapt`, as `train` does."""
+    for index, (image, label) in enumerate(zip(digits.images, digits.labels, strict=True)):
+        place = tmp_path / "digits" / digits.classes[label]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.numpy()).save(place / f"{index}.png")
+    options = ["exp1", "--data", tmp_path / "digits", "--pretrained", "--epochs", "1"]
+    command = ["-m", "mnistzoo", "study", *options, "--seed", "0", "-o", tmp_path / "study"]
+    done = warm.run(list(map(str, command)))
+    assert done.returncode == 0, done.stderr
+    assert read_result(tmp_path / "study" / "exp1-adapt-0.json").keep_classifier
+
+
+def test_no_random_classifier_is_kept(digits):
+    """A run from random weights has no classifier to keep."""
+    run = Run("exp5", SHORT, dataset=Splits(digits, digits).describe())
+    with pytest.raises(InputError, match="pretrained weights whose classifier is kept"):
+        replace(run, keep_classifier=True)
+
+
 def test_an_interrupted_run_resumes_unless_the_images_have_changed(letters, tmp_path):
     """It ends in the same weights; with one pixel changed it is refused, and says so."""
 
@@ -204,7 +355,7 @@ COMMON = ["--pretrained", "--epochs", "1", "--set", "learning_rate=0.01", "--dat
 
 
 def test_a_command_trains_on_a_folder(folder, tmp_path):
-    """It prints each class; the model evaluates by itself, and its features train another."""
+    """It prints each class; the model evaluates by itself, and another starts from it."""
     out = tmp_path / "run"
     text = invoke("train", "exp5", *COMMON, folder, "-o", out)
     assert "of 30 test images correct" in text

@@ -122,8 +122,37 @@ def test_words_of_text_are_left_out_as_a_whole():
     assert in_numbers(line, [5, 5, -0.5, -0.1, -7]) == [True, True, False, False, False]
 
 
+def test_pieces_of_letters_are_left_out():
+    """Pieces cut from a larger part have to be more like digits than separate ones."""
+    pixels = np.zeros((28, 28), np.uint8)
+    boxes = [(left, 0, left + 20, 30) for left in (0, 20, 40)]
+    for cut, kept in [(False, True), (True, False)]:
+        line = [DigitImage(pixels, box, cut=cut) for box in boxes]
+        assert in_numbers(line, [0.5, 1, 0.5]) == [kept] * 3
+        assert in_numbers(line, [9, 8, 9]) == [True] * 3
+
+
+def test_a_small_x_height_does_not_separate_letters():
+    """The gap between words is measured by the taller pieces of a line."""
+    pixels = np.zeros((28, 28), np.uint8)
+    boxes = [(0, 0, 30, 40), (40, 0, 64, 40), (66, 25, 80, 40), (82, 25, 96, 40)]
+    line = [DigitImage(pixels, box) for box in boxes]
+    assert in_numbers(line, [2, -3, -3, -3]) == [False] * 4
+
+
+def test_surer_pieces_score_better():
+    """A digit with log-odds of 12 scores better than one of 4 by more than a cut costs."""
+    pixels = np.zeros((28, 28), np.uint8)
+    scores = [
+        splitting.digit_score(lambda _: [1.0] + [0.0] * 9, lambda _, odds=odds: odds)(pixels)
+        for odds in (4.0, 12.0, 50.0)
+    ]
+    assert scores[1] - scores[0] > splitting.CUT_COST
+    assert scores[2] == pytest.approx(0, abs=1e-9)
+
+
 def test_lines_of_digits_are_read(model, digits):
-    """Four fifths of the digits of twenty lines are read in order, from wide to touching."""
+    """Nine tenths of the digits of twenty lines are read in order, from wide to touching."""
     rng, right, total = np.random.default_rng(3), 0, 0
     for _ in range(20):
         page, text, _ = write_line(*digits, rng)
@@ -131,13 +160,13 @@ def test_lines_of_digits_are_read(model, digits):
         blocks = SequenceMatcher(None, text, found, autojunk=False).get_matching_blocks()
         right += sum(block.size for block in blocks)
         total += len(text)
-    assert right / total >= 0.8
+    assert right / total >= 0.9
 
 
 def test_touching_digits_are_split(model, digits):
-    """Of ten pairs that overlap by two of MNIST's pixels, eight are read as both digits."""
+    """Of thirty pairs that overlap by two of MNIST's pixels, 25 are read as both digits."""
     read = 0
-    for index in range(0, 20, 2):
+    for index in range(0, 60, 2):
         one, other = (image[:, image.any(0)] for image in digits[0][index : index + 2])
         page = np.zeros((48, one.shape[1] + other.shape[1] + 18), np.uint8)
         page[10:38, 10 : 10 + one.shape[1]] = one
@@ -145,7 +174,7 @@ def test_touching_digits_are_split(model, digits):
         np.maximum(beside, other, out=beside)
         large = Image.fromarray(255 - page).resize((3 * page.shape[1], 3 * page.shape[0]))
         read += model.read(large).text == "".join(map(str, digits[1][index : index + 2]))
-    assert read >= 8
+    assert read >= 25
 
 
 def test_seams_divide_the_foreground_differently():

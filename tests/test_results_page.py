@@ -137,8 +137,9 @@ def test_the_page_of_own_data_states_the_results_on_fashion_mnist():
 def test_the_page_of_own_data_states_the_results_on_digits_of_8x8_pixels():
     """It states the images of each seed, and their mean."""
     runs = load_results(ROOT / "docs/results/8x8")
-    assert [run.key for run in runs] == [("exp5", "fine-tune", seed) for seed in range(3)]
-    assert {run.recipe for run in runs} == {get_recipe("fine-tune", "exp5")}
+    assert [run.key for run in runs] == [("exp5", "adapt", seed) for seed in range(3)]
+    assert {run.recipe for run in runs} == {get_recipe("adapt", "exp5")}
+    assert all(run.keep_classifier for run in runs)
     average = mean(run.accuracy for run in runs)
     stated = f"it reads {average:.2%}, the mean of three seeds ({{}}, {{}} and {{}} images)"
     assert stated.format(*(run.correct for run in runs)) in " ".join(OWN_DATA.split())

@@ -4,10 +4,10 @@ Run by hand, with the fonts of `mnistzoo.data.world` and those of `tests/nondigi
 Debian package dataset-fashion-mnist: `python tests/benchmarks/detector.py`. It writes
 `src/mnistzoo/images/detector.safetensors` and prints its SHA-256. Digits are MNIST's training
 images, those of the world set, drawings and photographs of both as `images/` converts them, digits
-that cross a box, and printed digits. The others are letters and signs, written and printed,
-Fashion-MNIST's training images, shapes, silhouettes, noise, and pairs and pieces of digits. The
-threshold comes from digits that the training has not seen. Fashion-MNIST's test images are only
-evaluated.
+that cross a box, printed digits, and pieces that right cuts leave of touching digits. The others
+are letters and signs, single, joined and cut into pieces, Fashion-MNIST's training images, shapes,
+silhouettes, noise, and pairs and wrong pieces of digits. The threshold comes from digits that the
+training has not seen. Fashion-MNIST's test images are only evaluated.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import importlib
 import string
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from mnistzoo.images.transforms import normalize
 from mnistzoo.models.convnet import ConvNet
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+cuts = importlib.import_module("cuts")
 frames = importlib.import_module("frames")
 nondigits = importlib.import_module("nondigits")
 photograph = importlib.import_module("photographs").photograph
@@ -57,6 +59,13 @@ KEPT = 0.99
 
 EPOCHS, BATCH = 20, 250
 
+PRINTED = tuple(fonts.Font(file, "", "") for file in nondigits.TRAINING)
+"""Printed fonts of the training."""
+
+TRAINED = 40_000
+"""MNIST's first training images are trained on. The next 10,000 set the constants of
+`mnistzoo.images.splitting`, and the last 10,000 are held out."""
+
 
 def main() -> None:
     """Train, set the threshold, print the figures and write the weights."""
@@ -64,8 +73,9 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=1.0, help="share of the training images")
     parser.add_argument("-o", "--output", type=Path, default=WEIGHTS)
     options = parser.parse_args()
-    digits = torch.cat(list(positives(options.share).values()))
-    others = torch.cat(list(negatives(options.share).values()))
+    right, wrong = cut_digits(options.share)
+    digits = torch.cat([*positives(options.share).values(), right])
+    others = torch.cat([*negatives(options.share).values(), wrong])
     print(f"{len(digits):,} digits, {len(others):,} others", flush=True)
     model = trained(digits, others)
     kept = {name: scores(model, images) for name, images in held_out_digits().items()}
@@ -91,7 +101,7 @@ def trained(digits: Tensor, others: Tensor) -> ConvNet:
     torch.manual_seed(0)
     images = normalize(torch.cat([digits, others]))
     labels = (torch.arange(len(images)) < len(digits)).long()
-    model = ConvNet(DETECTOR, num_classes=2)
+    model = ConvNet(DETECTOR, num_classes=2).to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3, weight_decay=1e-2)
     steps = EPOCHS * (len(images) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=steps)
@@ -118,21 +128,19 @@ def scores(model: ConvNet, images: Tensor) -> Tensor:
 def positives(share: float) -> dict[str, Tensor]:
     """Return digits by kind: MNIST's, those of the world set, and both as `images/` has them."""
     rng, other, data = np.random.default_rng(2), np.random.default_rng(4), mnist(train=True)
-    chosen = torch.arange(0, 50_000, round(2.5 / share))
-    images, count = data.images[:50_000].numpy(), int(16_000 * share)
+    chosen = torch.arange(0, TRAINED, round(2 / share))
+    images, count = data.images[:TRAINED].numpy(), int(16_000 * share)
     made = world(Digits(data.images[chosen], data.labels[chosen]), count).images
-    glyphs = [fonts.draw(font, digit) for font in fonts.TRAINING for digit in range(10)]
     drawn = (pen.draw(FORMS[rng.integers(len(FORMS))], rng) for _ in range(int(5000 * share)))
     taken = images[rng.integers(0, len(images), int(12_000 * share))]
     third = len(taken) // 3
     return {
         "MNIST and world": made[: len(chosen) + int(0.74 * count)],  # those behind are degraded
         "forms": converted(255 - page for page in drawn),
-        "fonts": converted(255 - page for page in glyphs * max(1, round(4 * share))),
+        "fonts": lettered(fonts.TRAINING + PRINTED, string.digits, int(8000 * share), 4),
         "photographs": converted(photograph(digit, rng) for digit in taken[:third]),
         "drawings": converted(map(enlarged, taken[third : 2 * third])),
         "small": converted(map(reduced, taken[2 * third :])),
-        "cut out": converted(repeated(nondigits.right_cut, images, rng, int(5000 * share))),
         "crossing boxes": converted(frames.crossed_box(digit, other) for digit in taken[::4]),
         "printed": found(nondigits.number(other) for _ in range(int(2500 * share))),
     }
@@ -140,18 +148,32 @@ def positives(share: float) -> dict[str, Tensor]:
 
 def negatives(share: float) -> dict[str, Tensor]:
     """Return images of anything but a digit, by kind."""
-    rng, digits = np.random.default_rng(0), mnist(train=True).images[:50_000].numpy()
+    rng, digits = np.random.default_rng(0), mnist(train=True).images[:TRAINED].numpy()
     fashion = fashion_mnist("train")[: int(14_000 * share)]
+    joined = [nondigits.joined_letters(rng) for _ in range(int(1500 * share))]
+    words = [nondigits.word(rng) for _ in range(int(4000 * share))]
+    pairs = np.stack([nondigits.pair(digits, rng) for _ in range(int(2500 * share))])
     return {
-        "letters and signs": written(fonts.TRAINING, int(12_000 * share), 0),
-        "printed": found(nondigits.word(rng) for _ in range(int(5000 * share))),
+        "letters and signs": lettered(
+            2 * fonts.TRAINING + PRINTED, nondigits.LETTERS, int(28_000 * share), 0
+        ),
+        "joined letters": found(joined),
+        "printed": found(words),
+        "pieces of letters": cut(cuts.cut_text(page, rng) for page in joined + words[::4]),
         "Fashion-MNIST": converted(fashion),
         "shapes": bent(np.stack([nondigits.shape(rng) for _ in range(int(4000 * share))]), 0),
-        "pairs": bent(np.stack(list(repeated(nondigits.pair, digits, rng, int(3000 * share)))), 0),
-        "pieces": converted(repeated(nondigits.wrong_cut, digits, rng, int(3000 * share))),
+        "pairs": bent(pairs, 0),
         "silhouettes": converted(nondigits.silhouette(rng) for _ in range(int(2500 * share))),
         "noise": converted(nondigits.noise(rng) for _ in range(int(800 * share))),
     }
+
+
+def cut_digits(share: float) -> tuple[Tensor, Tensor]:
+    """Return pieces of touching digits: right cuts, which are digits, and wrong ones."""
+    rng, digits = np.random.default_rng(5), mnist(train=True).images[:TRAINED].numpy()
+    pages = [cuts.cut_digits(digits, rng) for _ in range(int(2500 * share))]
+    right, wrong = (cut(pieces) for pieces in zip(*pages, strict=True))
+    return right, wrong
 
 
 def held_out_digits() -> dict[str, Tensor]:
@@ -194,7 +216,7 @@ def held_out_others() -> dict[str, Tensor]:
     ]
     return {
         "Fashion-MNIST, test images": converted(fashion_mnist("t10k")[:2000]),
-        "letters and signs, fonts left out": written(fonts.HELD_OUT, 1000, 1),
+        "letters and signs, fonts left out": lettered(fonts.HELD_OUT, nondigits.LETTERS, 1000, 1),
         "printed letters and signs, fonts left out": converted(pages),
     }
 
@@ -205,11 +227,11 @@ def fashion_mnist(split: str) -> Pixels:
     return np.frombuffer(data[16:], np.uint8).reshape(-1, 28, 28)
 
 
-def written(letters: tuple[fonts.Font, ...], count: int, seed: int) -> Tensor:
-    """Return letters and signs of handwriting fonts, distorted."""
-    glyphs = [fonts.draw(font, letter) for font in letters for letter in nondigits.LETTERS]
-    chosen = np.random.default_rng(seed).choice(len(glyphs), count)
-    return bent(np.stack(glyphs)[chosen], seed)
+def lettered(chosen: tuple[fonts.Font, ...], signs: str, count: int, seed: int) -> Tensor:
+    """Return random signs of the fonts, distorted."""
+    glyphs = [fonts.draw(font, sign) for font in chosen for sign in signs]
+    places = np.random.default_rng(seed).choice(len(glyphs), count)
+    return bent(np.stack(glyphs)[places], seed)
 
 
 def bent(canvases: Pixels, seed: int) -> Tensor:
@@ -230,6 +252,11 @@ def found(pages: Iterable[Pixels]) -> Tensor:
     return torch.from_numpy(np.stack(list(pieces)))
 
 
+def cut(pieces: Iterable[list[Pixels]]) -> Tensor:
+    """Return all pieces."""
+    return torch.from_numpy(np.stack(list(chain.from_iterable(pieces))))
+
+
 def _each(
     images: Iterable[Pixels | bytes], convert: Callable[..., list[Pixels]]
 ) -> Iterator[Pixels]:
@@ -238,13 +265,6 @@ def _each(
             yield from convert(image)
         except ImageError:  # noqa: PERF203 - few are
             continue
-
-
-def repeated(
-    make: Callable[[Pixels, Random], Pixels], digits: Pixels, rng: Random, count: int
-) -> Iterator[Pixels]:
-    """Yield images made of random digits."""
-    return (make(digits, rng) for _ in range(count))
 
 
 def enlarged(digit: Pixels) -> Pixels:

@@ -4,10 +4,15 @@ Run by hand: `python tests/benchmarks/digits.py FOLDER` writes the images. They 
 order of the original file, writer by writer: the first half becomes `train`, the second half, by
 other writers, `test`.
 
-`python tests/benchmarks/digits.py FOLDER SEEDS [weights=NAME] [FIELD=VALUE …]` reads only `train`.
-It fine-tunes exp5 on two thirds of it by the recipe `fine-tune`, with settings changed, and prints
-the errors and the mean negative log-likelihood of the other third, by other writers, for each third
-and seed.
+`python tests/benchmarks/digits.py FOLDER SEEDS [OPTION=VALUE …]` reads only `train`. It fine-tunes
+exp5 on two thirds of it, and evaluates the other third, by other writers, for each third and seed.
+It prints the errors, the Brier score (Brier 1950), summed over the images as errors are, and the
+mean negative log-likelihood. Options are settings of the recipe, and
+
+- `recipe=NAME`: the recipe, by default `adapt`.
+- `weights=NAME`: the weights to start from, by default those trained on MNIST.
+- `classifier=new`: names the classes "zero" to "nine", so that the classifier is not kept.
+- `first=N`: trains on the first N images only.
 """
 
 import sys
@@ -19,10 +24,14 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 import mnistzoo
-from mnistzoo.training.recipes import FINE_TUNE
-from mnistzoo.training.settings import change_settings
+from mnistzoo.data.datasets import ImageDataset
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.training.recipes import get_recipe
+from mnistzoo.training.settings import Recipe, change_settings
 
 FOLDS = 3
+
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def write_digits(folder: Path) -> None:
@@ -36,32 +45,47 @@ def write_digits(folder: Path) -> None:
         Image.fromarray(image).save(place / f"{index:04}.png")
 
 
-def cross_validate(folder: Path, num_seeds: int, weights: str, settings: list[str]) -> None:
-    """Print the errors and the negative log-likelihood of each fold, and their means."""
-    torch.set_num_threads(1)
+def load_folds(folder: Path, new_classifier: bool) -> list[ImageDataset]:
+    """Return the training half in parts by different writers."""
     dataset = mnistzoo.load_dataset(folder, split="train")
     files = [file for digit in range(10) for file in sorted((folder / f"train/{digit}").iterdir())]
     writers = torch.tensor([int(file.stem) for file in files]).argsort()
-    folds = torch.tensor_split(writers, FOLDS)
-    recipe = change_settings(FINE_TUNE, settings)
+    classes = WORDS if new_classifier else dataset.classes
+    dataset = ImageDataset(dataset.images, dataset.labels, classes, style=dataset.style)
+    return [dataset.take(fold) for fold in torch.tensor_split(writers, FOLDS)]
+
+
+def scores(model: ConvNet, dataset: ImageDataset) -> tuple[int, float, float]:
+    """Return the errors, the summed Brier score and the mean negative log-likelihood."""
+    result = mnistzoo.evaluate(model, dataset)
+    truth = torch.nn.functional.one_hot(result.labels, num_classes=10)
+    brier = (result.log_probabilities.exp() - truth).square().sum()
+    return result.total - result.correct, float(brier), result.nll
+
+
+def cross_validate(
+    folds: list[ImageDataset], num_seeds: int, first: int | None, weights: str, recipe: Recipe
+) -> None:
+    """Print the scores of each seed and fold, and their means over the seeds."""
+    torch.set_num_threads(1)
     results = []
     for seed in range(num_seeds):
-        for fold in range(FOLDS):
-            train, held_out = torch.cat(folds[:fold] + folds[fold + 1 :]), folds[fold]
-            _, result = mnistzoo.train(
-                "exp5",
-                dataset.take(train),
-                test=dataset.take(held_out),
-                recipe=recipe,
-                pretrained=weights,
-                seed=seed,
+        for number, held_out in enumerate(folds):
+            others = [fold for fold in folds if fold is not held_out]
+            train = ImageDataset(
+                torch.cat([fold.images for fold in others])[:first],
+                torch.cat([fold.labels for fold in others])[:first],
+                held_out.classes,
+                style=held_out.style,
             )
-            results.append((result.total - result.correct, result.nll))
-            text = f"seed {seed}, fold {fold}: {results[-1][0]} errors, NLL {result.nll:.4f}"
-            print(text, flush=True)
-    errors, nll = np.array(results).T
-    mean = errors.sum() / num_seeds
-    print(f"errors per seed: {mean:.1f} of {len(dataset)}, NLL {nll.mean():.4f}")
+            options = {"recipe": recipe, "pretrained": weights, "seed": seed}
+            model, _ = mnistzoo.train("exp5", train, test=held_out, **options)
+            results.append(scores(model, held_out))
+            errors, brier, nll = results[-1]
+            text = f"{errors} errors, Brier {brier:.2f}, NLL {nll:.4f}"
+            print(f"seed {seed}, fold {number}: {text}", flush=True)
+    errors, brier, nll = np.array(results).sum(0) / num_seeds
+    print(f"per seed: {errors:.1f} errors, Brier {brier:.2f}, NLL {nll / FOLDS:.4f}")
 
 
 if __name__ == "__main__":
@@ -70,5 +94,8 @@ if __name__ == "__main__":
     else:
         changes = dict(each.split("=", 1) for each in sys.argv[3:])
         weights = changes.pop("weights", "mnist")
-        settings = [f"{name}={value}" for name, value in changes.items()]
-        cross_validate(Path(sys.argv[1]), int(sys.argv[2]), weights, settings)
+        first = int(changes.pop("first")) if "first" in changes else None
+        recipe = get_recipe(changes.pop("recipe", "adapt"), "exp5")
+        folds = load_folds(Path(sys.argv[1]), changes.pop("classifier", None) == "new")
+        recipe = change_settings(recipe, [f"{name}={value}" for name, value in changes.items()])
+        cross_validate(folds, int(sys.argv[2]), first, weights, recipe)

@@ -182,7 +182,7 @@ Validation = Annotated[
 ]
 RECIPE_HELP = (
     f"Training recipe: {', '.join(RECIPES)}.  "
-    "[default: record, or fine-tune with pretrained features]"
+    "[default: record; with pretrained weights adapt, or fine-tune if the classifier is new]"
 )
 
 
@@ -220,14 +220,17 @@ Settings = Annotated[
 ]
 Pretrained = Annotated[
     bool,
-    typer.Option("--pretrained", help="Start from pretrained features, with a new classifier."),
+    typer.Option(
+        "--pretrained",
+        help="Start from pretrained weights, with a new classifier unless the classes are 0 to 9.",
+    ),
 ]
 StartingWeights = Annotated[
     str | None,
     typer.Option(
         "--weights",
         metavar="NAME",
-        help="Start from the features of these weights, such as world. Implies --pretrained.",
+        help="Start from these weights, such as world. Implies --pretrained.",
         show_default=False,
     ),
 ]

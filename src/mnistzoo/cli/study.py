@@ -31,7 +31,7 @@ from mnistzoo.cli.options import (
 )
 from mnistzoo.cli.results import print_results
 from mnistzoo.cli.source import check_data, check_names, load_splits
-from mnistzoo.training.recipes import MAX_SEED, default_recipe
+from mnistzoo.training.recipes import MAX_SEED
 
 if TYPE_CHECKING:
     from mnistzoo.training.inputs import Inputs
@@ -87,13 +87,14 @@ def study(
     check_names(names)
     check_data(data)
     from mnistzoo.training.inputs import prepare
+    from mnistzoo.training.run import default_recipe, keeps_classifier
     from mnistzoo.training.study import grid, remaining
 
     splits = None if data is None else load_splits(data, style, strict=strict)
     holdout, dataset, inputs = prepare(splits, validation)
     runs = grid(
         names,
-        recipes or [default_recipe(bool(weights or pretrained))],
+        recipes or [default_recipe(bool(weights or pretrained), keeps_classifier(dataset))],
         seeds,
         epochs=epochs,
         settings=settings or (),

@@ -65,7 +65,7 @@ def train(
 ) -> None:
     """Train a model on MNIST or your own images, or resume a run.
 
-    If MODEL is a folder, training starts from the features of the model in it. Under `torchrun`,
+    If MODEL is a folder, training starts from the model in it. Under `torchrun`,
     all processes train one model together.
     """
     check_data_options(data, style, strict)

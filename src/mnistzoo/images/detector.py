@@ -24,7 +24,7 @@ DETECTOR = Architecture("detector", (Conv(8), Pool(), Conv(16), Pool(), Conv(32)
 WEIGHTS = Path(__file__).with_name("detector.safetensors")
 """The file with its weights, which comes with the package."""
 
-SHA256 = "fe7d8e20d467985c7b9fd2cef0af3ce9b639976492ae3f6cd9c870fc7555f160"
+SHA256 = "18ee371657a14986cdb754a6b667219ddc97b51edcb30f2a0da87c35963d32d5"
 """SHA-256 of the file."""
 
 

@@ -21,34 +21,44 @@ from mnistzoo.images.seams import Seam, find_seams
 from mnistzoo.images.segmentation import Foreground
 
 Score = Callable[[NDArray[np.uint8]], float]
-"""Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns the log-probability that
-it shows a single digit and that the model predicts it correctly."""
+"""Takes an image in MNIST format, uint8 of shape `(28, 28)`, and returns how surely it shows a
+single digit that the model predicts correctly: a log-probability, 0 if that is certain."""
 
 WIDTHS = (0.12, 1.4)
 """Least and greatest width of a piece, as a share of the height."""
 
+TEMPERATURE = 1.5
+"""The detector's log-odds are divided by this. Otherwise two digits that resemble one, often with
+log-odds of about 4, would score like a single digit, most of which have 8 or more. This and the
+constants below were chosen on lines made from training images:
+`python tests/benchmarks/reading.py --tune`."""
+
 NARROW = 0.9
 """Narrower parts, as a share of their height, are seldom several digits. Most letters are."""
 
-UNREAD = -0.7
-"""Narrow parts with a lower score do not read as a digit. Chosen on lines made from training images
-and on a printed number."""
+UNREAD = -0.5
+"""Narrow parts with a lower score do not read as a digit. Chosen on those lines and on a printed
+number."""
 
-WIDE = 1.2
-"""Digits wider than this share of the height are rare: the excess is subtracted from their score.
-This and the constants below were chosen on lines made from training images:
-`python tests/benchmarks/reading.py --tune`."""
+WIDE = 1.0
+"""Digits wider than this share of the height are rare: the excess is subtracted from the score."""
 
 LOW = 0.7
-"""Pieces shorter than this share of the whole part's height are rare: twice the shortfall is
+"""Pieces shorter than this share of the whole part's height are rare: half the shortfall is
 subtracted from their score."""
 
-CUT_COST = 0.1
+CUT_COST = 0.01
 """Amount by which each cut has to raise the score."""
 
+MARGIN = 0.1
+"""A part stays whole, but is marked as touching, if its pieces score lower by less than this."""
+
+READS = -0.28
+"""Narrow parts with at least this score read as digits. Chosen, not measured."""
+
 MIN_SCORE = -1.2
-"""Lowest score of a piece. Strokes cut from a printed letter score lower. This was chosen on lines
-made from other training images and on printed words."""
+"""Lowest score of a piece. Strokes cut from a printed letter score lower. Chosen on those lines and
+on printed words."""
 
 MAX_CROSSING = 0.02
 """The seams on both sides of a piece may cross, but at most this share of a digit may lie between
@@ -106,7 +116,7 @@ def digit_score(
     """Return the score made from a model's probabilities and the detector's log-odds."""
 
     def score(pixels: NDArray[np.uint8]) -> float:
-        is_digit = -float(np.logaddexp(0, -log_odds(pixels)))
+        is_digit = -float(np.logaddexp(0, -log_odds(pixels) / TEMPERATURE))
         if is_digit < MIN_SCORE:  # too low already, and the model can only lower it
             return is_digit
         return is_digit + float(np.log(np.max(probabilities(pixels))))
@@ -128,20 +138,29 @@ def split_line(parts: list[Part], score: Score, tries: Iterator[int]) -> list[Pa
     """
     scores = [score(part.pixels) for part in parts]
     narrow = [own for part, own in zip(parts, scores, strict=True) if part.aspect < NARROW]
-    text = 2 * sum(own >= -CUT_COST for own in narrow) < len(narrow)
+    text = 2 * sum(own >= READS for own in narrow) < len(narrow)
     pieces = [
-        [part] if part.aspect < NARROW and (text or own >= UNREAD) else split(part, score, tries)
+        [part]
+        if part.aspect < NARROW and (text or own >= UNREAD)
+        else split(part, own, score, tries)
         for part, own in zip(parts, scores, strict=True)
     ]
     return list(chain.from_iterable(pieces))
 
 
-def split(whole: Part, score: Score, tries: Iterator[int]) -> list[Part]:
-    """Return the digits that touch in a part, from left to right, or the part itself."""
-    unsplit = score(whole.pixels) - _size_penalty(whole, whole)
+def split(whole: Part, own: float, score: Score, tries: Iterator[int]) -> list[Part]:
+    """Return the digits that touch in a part, from left to right, or the part itself.
+
+    Args:
+        whole: The part.
+        own: Its score as one digit.
+        score: How well an image reads as one digit.
+        tries: As for `split_line`.
+    """
+    unsplit = own - _size_penalty(whole, whole)
     if unsplit >= -CUT_COST:
         return [whole]
-    pieces, total = _best_split(_crop(whole), score, CUT_COST - unsplit, tries)
+    pieces, total = _best_split(_crop(whole), score, MARGIN - unsplit, tries)
     if not pieces:
         return [whole]
     return pieces if total < -unsplit else [replace(whole, touching=True)]
@@ -151,7 +170,7 @@ def _size_penalty(piece: Part, whole: Part) -> float:
     """Return what a piece of a part loses from its score for being unusually wide or short."""
     left, top, right, bottom = piece.box
     height = whole.box[3] - whole.box[1]
-    return max(0, (right - left) / height - WIDE) + 2 * max(0, LOW - (bottom - top) / height)
+    return max(0, (right - left) / height - WIDE) + max(0, LOW - (bottom - top) / height) / 2
 
 
 def _crop(whole: Part) -> Part:

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from mnistzoo.images.preprocessing import DigitImage
 
 WORD_GAP = 0.3
-"""Wider gaps separate words, as a share of the median height of a line's digits. Chosen, not
-measured."""
+"""Wider gaps separate words, as a share of the height that three in four of a line's pieces do not
+exceed. Chosen, not measured."""
 
 EVIDENCE = (-3.0, 0.5)
 """The log-odds of each piece are clipped to these bounds, and summed for each word. The lower bound
-is wider: many letters look like digits, but few digits look like anything else. This and the bound
-below were chosen on printed words and lines of digits: `python tests/benchmarks/reading.py --tune`.
-"""
+is wider: many letters look like digits, but few digits look like anything else. This and `CUT_ODDS`
+were chosen on printed words and lines of digits: `python tests/benchmarks/reading.py --tune`."""
 
-CUT_EVIDENCE = 0.0
-"""Upper bound for a piece cut from a larger component: the three strokes of an m look like 1s."""
+CUT_ODDS = 1.0
+"""Subtracted from the log-odds of a piece cut from a larger component: the three strokes of an m
+look like 1s."""
 
 
 def in_numbers(line: Sequence[DigitImage], odds: Sequence[float]) -> list[bool]:
@@ -33,8 +33,8 @@ def in_numbers(line: Sequence[DigitImage], odds: Sequence[float]) -> list[bool]:
         line: The pieces, from left to right.
         odds: The log-odds that each one is a digit.
     """
-    upper = [CUT_EVIDENCE if piece.cut else EVIDENCE[1] for piece in line]
-    evidence = np.clip(odds, EVIDENCE[0], upper)
+    cut = np.array([piece.cut for piece in line])
+    evidence = np.clip(odds - CUT_ODDS * cut, *EVIDENCE)
     kept = np.zeros(len(line), bool)
     for word in split_words([piece.box for piece in line]):
         if evidence[word].sum() >= 0:
@@ -44,7 +44,7 @@ def in_numbers(line: Sequence[DigitImage], odds: Sequence[float]) -> list[bool]:
 
 def split_words(boxes: Sequence[Box]) -> list[slice]:
     """Split a line of boxes, from left to right, into words at its wide gaps."""
-    height = float(np.median([bottom - top for _, top, _, bottom in boxes]))
+    height = float(np.quantile([bottom - top for _, top, _, bottom in boxes], 0.75))
     gaps = [right[0] - left[2] for left, right in pairwise(boxes)]
     starts = [index for index, gap in enumerate(gaps, 1) if gap > WORD_GAP * height]
     return [slice(start, stop) for start, stop in pairwise([0, *starts, len(boxes)])]

@@ -1,4 +1,4 @@
-"""The inputs of a run: its images, and the features that it starts from."""
+"""The inputs of a run: its images, and the weights that it starts from."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from torch import Tensor
 from mnistzoo.data.datasets import ImageDataset
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.data.world import world
-from mnistzoo.errors import DataError, InputError
+from mnistzoo.errors import DataError, InputError, TrainingError
 from mnistzoo.files import sha256
 from mnistzoo.labels import check_labels
-from mnistzoo.training.run import NUM_TRAIN, DatasetInfo
+from mnistzoo.models import get_model
+from mnistzoo.models.convnet import ConvNet
+from mnistzoo.storage.manifest import read_manifest, split_name
+from mnistzoo.training.run import NUM_TRAIN, DatasetInfo, Run
 
 DEFAULT_VALIDATION = 0.1
 """The fraction of the training images held out of a dataset without a test split."""
@@ -28,13 +31,13 @@ class Inputs:
     Attributes:
         training: The images to train on.
         evaluation: The images to evaluate on.
-        features: The state dict of the initial features; None if the run starts from shipped or
-            random ones.
+        initial: The state dict of the model that the run starts from; None if it starts from
+            shipped or random weights.
     """
 
     training: ImageDataset
     evaluation: ImageDataset
-    features: Mapping[str, Tensor] | None = None
+    initial: Mapping[str, Tensor] | None = None
 
 
 class Splits(NamedTuple):
@@ -82,14 +85,14 @@ class Splits(NamedTuple):
             validation = DEFAULT_VALIDATION if self.test is None else 0
         return count_held_out(validation, len(self.train))
 
-    def select(self, holdout: int, features: Mapping[str, Tensor] | None = None) -> Inputs:
+    def select(self, holdout: int) -> Inputs:
         """Return the inputs of a run that holds out this many training images.
 
         Raises:
             DataError: A class has no image left to train on.
         """
         if holdout == 0 and self.test is not None:
-            return Inputs(self.train, self.test, features)
+            return Inputs(self.train, self.test)
         order = stratified_order(self.train.labels)
         held_out, kept = order[:holdout].sort().values, order[holdout:].sort().values
         missing = set(range(len(self.train.classes))) - set(self.train.labels[kept].tolist())
@@ -99,7 +102,7 @@ class Splits(NamedTuple):
                 f"{self.train.classes[min(missing)]} after {holdout:,} of {len(order):,} images "
                 "were held out. Hold out fewer, or add images."
             )
-        return Inputs(self.train.take(kept), self.train.take(held_out), features)
+        return Inputs(self.train.take(kept), self.train.take(held_out))
 
 
 def count_held_out(validation: float, num_train: int) -> int:
@@ -169,6 +172,34 @@ def prepare(splits: Splits | None, validation: float | None) -> Prepared:
         return Prepared(count_held_out(validation or 0, NUM_TRAIN), None, None)
     holdout = splits.count_held_out(validation)
     return Prepared(holdout, splits.describe(), splits.select(holdout))
+
+
+def starting_weights(model: ConvNet, keep_classifier: bool) -> dict[str, Tensor]:
+    """Return the tensors of a model that a run starts from, by their names in the model."""
+    return {
+        name: tensor
+        for name, tensor in model.state_dict().items()
+        if keep_classifier or name.startswith("features.")
+    }
+
+
+def shipped_weights(run: Run) -> dict[str, Tensor]:
+    """Return the shipped weights that a run starts from.
+
+    Raises:
+        TrainingError: `run.initial` is the digest of other weights.
+    """
+    names = [
+        name
+        for name, entry in read_manifest().items()
+        if split_name(name)[0] == run.architecture and entry.sha256 == run.initial
+    ]
+    if not names:
+        raise TrainingError(
+            f"The run starts from weights of {run.architecture} with the SHA-256 {run.initial}, "
+            "which do not ship with this version. Pass the model that it starts from."
+        )
+    return starting_weights(get_model(names[0], pretrained=True), run.keep_classifier)
 
 
 def mnist_inputs(holdout: int) -> Inputs:

@@ -76,8 +76,8 @@ def train_run(
     Args:
         run: What to train.
         folder: Created if it is missing.
-        inputs: The images of `run.dataset`, and the features with the digest `run.initial`.
-            Default: MNIST, and shipped features.
+        inputs: The images of `run.dataset`, and the weights with the digest `run.initial`.
+            Default: MNIST, and shipped weights.
         on_batch: Called after each step with the run, or its teacher's, and the number of images.
         on_epoch: Called with the same run and the metrics of each epoch, including past ones.
 
@@ -102,7 +102,7 @@ def train_run(
 def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: OnEpoch) -> None:
     inputs = add_synthetic_images(inputs, run.recipe.synthetic_images, run.seed)
     teacher, teacher_result = _teacher(run, folder, inputs, on_batch, on_epoch)
-    state = TrainingState(run, inputs.training, teacher, inputs.features)
+    state = TrainingState(run, inputs.training, teacher, inputs.initial)
     epochs, seconds = load_checkpoint(folder, state)
     if not epochs and rank() == 0:
         remove_stored_epochs(folder)  # another run's

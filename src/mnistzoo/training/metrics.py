@@ -68,9 +68,10 @@ class Result(Record, frozen=True, kw_only=True):
         seed: The seed of the run.
         holdout: Number of held-out training images.
         dataset: The dataset; None for MNIST.
-        initial: SHA-256 of the weights whose features the training started from; None for random
-            weights.
+        initial: SHA-256 of the weights that the training started from; None for random weights.
         freeze: "features" if only the classifier was trained.
+        keep_classifier: Whether it started from these weights' classifier too, or only from their
+            features; False in older files.
         split: The images that the model was evaluated on: "test", or "validation" with a holdout.
         correct: Number of these images that the trained model classifies correctly.
         total: Number of these images.
@@ -96,6 +97,7 @@ class Result(Record, frozen=True, kw_only=True):
     dataset: DatasetInfo | None = None
     initial: Sha256 | None = None
     freeze: Freeze | None = None
+    keep_classifier: bool = False
     split: Split
     correct: Count
     total: Annotated[int, Meta(ge=1)]
@@ -137,6 +139,7 @@ class Result(Record, frozen=True, kw_only=True):
             self.dataset,
             self.initial,
             self.freeze,
+            self.keep_classifier,
         )
 
     @property

@@ -49,10 +49,10 @@ RECORD = Recipe(
 """The training of the shipped weights.
 
 Its settings were chosen on the last 10,000 training images, which those runs did not train on.
-docs/development/ablations.md has the tables. Batch size, weight decay
-and the length of the EMA each helped exp5. The teacher then helped every model except exp1. Label
-smoothing, fading augmentation and Muon added nothing. `_CHOSEN` holds what differs by model: the
-length and weight decay of exp1 and the augmentation and length of exp3 were chosen the same way.
+docs/development/ablations.md has the tables. Batch size, weight decay and the length of the EMA
+each helped exp5. The teacher then helped every model except exp1. Label smoothing, fading
+augmentation and Muon added nothing. `_CHOSEN` holds what differs by model; for exp1 and exp3 it was
+chosen the same way.
 """
 
 PATIENT = replace(
@@ -126,11 +126,21 @@ FINE_TUNE = Recipe(
     augmentation=Augmentation(degrees=14.0, scale=0.14, shear=0.14, translate=2.1),
     he_init=True,
 )
-"""Training on your own images from trained features.
+"""Training on your own images from trained weights, with a new classifier.
 
 It was chosen for exp5 on held-out training images of scikit-learn's digits: first the learning
 rate, then the number of epochs and the augmentation, which is 1.4 times that of `RECORD`.
 """
+
+ADAPT = replace(
+    FINE_TUNE,
+    name="adapt",
+    epochs=120,
+    learning_rate=0.005,
+    ema_decay=0.995,
+    augmentation=Augmentation(degrees=20.0, scale=0.2, shear=0.2, translate=3.0),
+)
+"""Training on your own images from trained weights that have the same classes, chosen likewise."""
 
 FASHION = Recipe(
     name="fashion",
@@ -192,6 +202,8 @@ _PLAIN = replace(
 
 _FASHION_SGD = replace(FASHION, muon_lr=None, learning_rate=0.03)
 
+_MIDDLE = ("exp2", "exp3", "exp4")
+
 _CHOSEN = {
     ("documented", "exp1"): replace(DOCUMENTED, batch_size=128, epochs=10),
     ("documented", "exp2"): replace(DOCUMENTED, batch_size=128, epochs=10),
@@ -204,25 +216,21 @@ _CHOSEN = {
     ("record", "exp4"): replace(RECORD, learning_rate=0.03),
     ("record", TEACHER.name): _TEACHER,
     ("patient", "exp1"): replace(PATIENT, learning_rate=0.05),
-    **{
-        ("patient", name): replace(PATIENT, learning_rate=0.03) for name in ("exp2", "exp3", "exp4")
-    },
+    **{("patient", name): replace(PATIENT, learning_rate=0.03) for name in _MIDDLE},
     ("patient", TEACHER.name): replace(_TEACHER, name="patient"),
     ("world", "exp4"): replace(WORLD, learning_rate=0.02),
     ("world", "exp5"): replace(
         WORLD, epochs=5, frozen_convs=2, frozen_after=0.3, crop=False, pretrained_targets=0.0
     ),
     ("fashion", "exp1"): replace(_FASHION_SGD, learning_rate=0.05),
-    **{("fashion", name): _FASHION_SGD for name in ("exp2", "exp3", "exp4")},
+    **{("fashion", name): _FASHION_SGD for name in _MIDDLE},
     ("fast", "exp1"): replace(_PLAIN, learning_rate=0.05),
-    ("fast", "exp2"): replace(_PLAIN, learning_rate=0.03),
-    ("fast", "exp3"): replace(_PLAIN, learning_rate=0.03),
-    ("fast", "exp4"): replace(_PLAIN, learning_rate=0.03),
+    **{("fast", name): replace(_PLAIN, learning_rate=0.03) for name in _MIDDLE},
 }
 
 RECIPES = {
     recipe.name: recipe
-    for recipe in (DOCUMENTED, RECORD, PATIENT, FAST, WORLD, FINE_TUNE, FASHION, FOUR_BIT)
+    for recipe in (DOCUMENTED, RECORD, PATIENT, FAST, WORLD, FOUR_BIT, FINE_TUNE, ADAPT, FASHION)
 }
 
 
@@ -238,8 +246,3 @@ def get_recipe(name: str, architecture: str) -> Recipe:
     if not isinstance(name, str) or name not in RECIPES:
         raise UnknownNameError("recipe", name, RECIPES)
     return _CHOSEN.get((name, architecture), RECIPES[name])
-
-
-def default_recipe(pretrained: bool) -> str:
-    """Return the name of the recipe for a run that names none."""
-    return FINE_TUNE.name if pretrained else RECORD.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import index
 from typing import Literal, get_args
 
@@ -10,9 +11,10 @@ from msgspec.structs import force_setattr, replace
 
 from mnistzoo.architectures import BUILDABLE, NUM_CLASSES, Conv, Style
 from mnistzoo.errors import InputError, UnknownNameError
+from mnistzoo.labels import class_names
 from mnistzoo.records import Count, Sha256
 from mnistzoo.storage.manifest import join_name, read_manifest, split_name
-from mnistzoo.training.recipes import MAX_SEED, get_recipe
+from mnistzoo.training.recipes import ADAPT, FINE_TUNE, MAX_SEED, RECORD, get_recipe
 from mnistzoo.training.settings import Recipe, check_recipe
 
 NUM_TRAIN, NUM_TEST = 60_000, 10_000
@@ -48,6 +50,34 @@ def shipped_digest(architecture: str, pretrained: bool | str = True) -> str:
             f"{architecture}. Train it from random weights."
         )
     return manifest[name].sha256
+
+
+def keeps_classifier(
+    dataset: DatasetInfo | None,
+    labels: Sequence[str] | None = None,
+    num_classes: int = NUM_CLASSES,
+) -> bool:
+    """Return whether training on a dataset keeps a model's classifier: its classes are the same.
+
+    >>> keeps_classifier(None), keeps_classifier(None, ["zero", "one"], 2)
+    (True, False)
+
+    Args:
+        dataset: The dataset; None for MNIST.
+        labels: Names of the model's classes, in their order; None if they are only numbered.
+        num_classes: Outputs of the model's classifier.
+    """
+    digits = class_names(None, NUM_CLASSES)
+    classes = digits if dataset is None else dataset.classes
+    named = class_names(None, num_classes) if labels is None else tuple(labels)
+    return num_classes == len(classes) and named == classes
+
+
+def default_recipe(pretrained: bool, keep_classifier: bool) -> str:
+    """Return the name of the recipe for a run that names none."""
+    if not pretrained:
+        return RECORD.name
+    return ADAPT.name if keep_classifier else FINE_TUNE.name
 
 
 def _to_int(name: str, value: object) -> int:
@@ -96,14 +126,15 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
             the test images are never read. MNIST's are the last ones; those of other datasets are
             drawn at random, stratified by class.
         dataset: The dataset; None for MNIST.
-        initial: SHA-256 of the weights whose features the training starts from; None for random
-            weights.
+        initial: SHA-256 of the weights that the training starts from; None for random weights.
         freeze: "features" if only the classifier is trained.
+        keep_classifier: Whether it starts from these weights' classifier too, or only from their
+            features.
 
     Raises:
         UnknownNameError: There is no such architecture.
         InputError: A setting is out of range, no images are left to train or to evaluate on, or
-            random features would be frozen.
+            random features would be frozen or a random classifier kept.
 
     >>> from mnistzoo.training.recipes import get_recipe
     >>> run = Run("exp5", get_recipe("record", "exp5"), seed=1, holdout=10_000)
@@ -118,6 +149,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
     dataset: DatasetInfo | None = None
     initial: Sha256 | None = None
     freeze: Freeze | None = None
+    keep_classifier: bool = False
 
     def __post_init__(self) -> None:
         if self.architecture not in BUILDABLE:
@@ -163,6 +195,11 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
         if self.freeze and self.initial is None:
             raise InputError(
                 "Expected pretrained features to freeze, got random ones. Start from "
+                "pretrained ones, or pass a model."
+            )
+        if self.keep_classifier and self.initial is None:
+            raise InputError(
+                "Expected pretrained weights whose classifier is kept, got random ones. Start from "
                 "pretrained ones, or pass a model."
             )
 

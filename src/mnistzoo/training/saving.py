@@ -123,6 +123,7 @@ def save_result(
         dataset=run.dataset,
         initial=run.initial,
         freeze=run.freeze,
+        keep_classifier=run.keep_classifier,
         split=run.split,
         correct=evaluation.correct,
         total=evaluation.total,

@@ -19,10 +19,10 @@ from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import fold_batch_norm
-from mnistzoo.storage.manifest import read_manifest, split_name
 from mnistzoo.training import optim
 from mnistzoo.training.distributed import device, world_size
 from mnistzoo.training.fake_quantization import FakeQuantized
+from mnistzoo.training.inputs import shipped_weights
 from mnistzoo.training.run import Run
 
 SEED_STRIDE = 10_000
@@ -40,11 +40,11 @@ class TrainingState:
         run: What to train.
         dataset: The training images and their labels.
         teacher: The trained model of `run.teacher`, in evaluation mode; None without a teacher.
-        features: The state dict of the initial features; None for shipped or random ones.
+        initial: The weights with the digest `run.initial`; None for shipped or random ones.
 
     Raises:
         TrainingError: The recipe has a teacher and none is given, or vice versa; a batch has fewer
-            images than there are processes; or the initial features are missing.
+            images than there are processes; or the initial weights are missing.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class TrainingState:
         run: Run,
         dataset: ImageDataset | Digits,
         teacher: ConvNet | None = None,
-        features: Mapping[str, Tensor] | None = None,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.run, self.recipe = run, run.recipe
         if (teacher is None) != (run.teacher is None):
@@ -66,7 +66,7 @@ class TrainingState:
         self.device = device()
         self.dtype = torch.float32 if self.recipe.bits else autocast_dtype(self.device)
         self.images, self.labels = dataset.images.to(self.device), dataset.labels.to(self.device)
-        model = _initialized(run, features)
+        model = _initialized(run, initial)
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         if self.recipe.bits or self.recipe.pretrained_targets:
             teacher = copy.deepcopy(model).eval()
@@ -184,8 +184,8 @@ def autocast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if faster else torch.float32
 
 
-def _initialized(run: Run, features: Mapping[str, Tensor] | None) -> ConvNet:
-    """Return the pretrained model, or a new one made from the seed and the initial features."""
+def _initialized(run: Run, initial: Mapping[str, Tensor] | None) -> ConvNet:
+    """Return the pretrained model, or a new one made from the seed and the initial weights."""
     if run.recipe.pretrained:
         return get_model(run.architecture, pretrained=True)
     with torch.random.fork_rng(devices=[]):
@@ -194,26 +194,13 @@ def _initialized(run: Run, features: Mapping[str, Tensor] | None) -> ConvNet:
         if run.recipe.he_init:
             _he_init(model)
     if run.initial is not None:
-        model.features.load_state_dict(features or _shipped_features(run))
+        weights = initial or shipped_weights(run)
+        model.load_state_dict({**model.state_dict(), **weights})
     if run.freeze:
         model.features.requires_grad_(False)
     if run.dataset is not None:
         model.labels, model.style = run.dataset.classes, run.dataset.style
     return model
-
-
-def _shipped_features(run: Run) -> Mapping[str, Tensor]:
-    names = [
-        name
-        for name, entry in read_manifest().items()
-        if split_name(name)[0] == run.architecture and entry.sha256 == run.initial
-    ]
-    if not names:
-        raise TrainingError(
-            f"The run starts from weights of {run.architecture} with the SHA-256 {run.initial}, "
-            "which do not ship with this version. Pass the model that it starts from."
-        )
-    return get_model(names[0], pretrained=True).features.state_dict()
 
 
 def _he_init(model: nn.Module) -> None:

@@ -25,7 +25,7 @@ from mnistzoo.training.folder import (
 )
 from mnistzoo.training.metrics import MAX_METRICS_BYTES, Result, read_result, result_paths
 from mnistzoo.training.recipes import get_recipe
-from mnistzoo.training.run import DatasetInfo, Freeze, Run, shipped_digest
+from mnistzoo.training.run import DatasetInfo, Freeze, Run, keeps_classifier, shipped_digest
 from mnistzoo.training.settings import change_settings
 
 Engine = Callable[[Mapping[Path, Run]], Iterator[tuple[Path, TrainingError | None]]]
@@ -60,8 +60,8 @@ def grid(
         settings: Changes to the recipes, each `FIELD=VALUE`.
         holdout: Number of held-out training images.
         dataset: The dataset. Default: MNIST.
-        pretrained: Start from the shipped features: True for those trained on MNIST, or the name
-            of others, such as "world".
+        pretrained: Start from shipped weights: True for those trained on MNIST, or the name of
+            others, such as "world".
         freeze: "features" to train only the classifier.
 
     Raises:
@@ -78,7 +78,8 @@ def grid(
         chosen = change_settings(chosen, settings)
         chosen = replace(chosen, epochs=chosen.epochs if epochs is None else epochs)
         initial = shipped_digest(architecture, pretrained) if pretrained is not False else None
-        runs.append(Run(architecture, chosen, seed, holdout, dataset, initial, freeze))
+        keep = initial is not None and keeps_classifier(dataset)
+        runs.append(Run(architecture, chosen, seed, holdout, dataset, initial, freeze, keep))
     return list(dict.fromkeys(runs))
 
 

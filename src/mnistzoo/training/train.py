@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from msgspec.structs import replace
-from torch import Tensor
+from torch import Tensor, nn
 
 from mnistzoo.architectures import Style
 from mnistzoo.data.datasets import ImageDataset, Source, load_dataset
@@ -23,11 +23,18 @@ from mnistzoo.models import from_pretrained
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.tensors import to_arrays
 from mnistzoo.storage.state_dict import serialize_state_dict
-from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare
+from mnistzoo.training.inputs import Inputs, Splits, mnist_inputs, prepare, starting_weights
 from mnistzoo.training.loop import train_run
 from mnistzoo.training.metrics import Epoch, Result
-from mnistzoo.training.recipes import default_recipe, get_recipe
-from mnistzoo.training.run import Freeze, Run, shipped_digest
+from mnistzoo.training.recipes import get_recipe
+from mnistzoo.training.run import (
+    DatasetInfo,
+    Freeze,
+    Run,
+    default_recipe,
+    keeps_classifier,
+    shipped_digest,
+)
 from mnistzoo.training.settings import Recipe, change_settings
 
 
@@ -41,6 +48,22 @@ class Trained(NamedTuple):
 
     model: ConvNet
     result: Result
+
+
+class Start(NamedTuple):
+    """The model and the weights that training starts from.
+
+    Attributes:
+        architecture: The name of the model.
+        digest: SHA-256 of the weights; None for random ones.
+        keep_classifier: Whether they include the classifier.
+        weights: Their values; None for random and shipped ones.
+    """
+
+    architecture: str
+    digest: str | None = None
+    keep_classifier: bool = False
+    weights: Mapping[str, Tensor] | None = None
 
 
 def train(
@@ -76,12 +99,14 @@ def train(
         model: One of `mnistzoo.list_models()`, or a model to start from, which is not changed.
         dataset: The images: whatever `mnistzoo.load_dataset` takes or returns.
         test: The test images. Default: the test split of `dataset`, if it is a folder with splits.
-        recipe: A recipe, or its name. Default: "fine-tune" when training starts from trained
-            features, otherwise "record".
+        recipe: A recipe, or its name. Default: "adapt" when training starts from trained weights
+            with their classifier, "fine-tune" with a new one, "record" from random weights.
         output: The run folder. It keeps the model, and an interrupted run resumes from it.
             Default: a temporary folder.
-        pretrained: Start from the shipped features: True for those trained on MNIST, or the name
-            of others, such as "world". The classifier is always new.
+        pretrained: Start from shipped weights: True for those trained on MNIST, or the name of
+            others, such as "world". The classifier is kept if the dataset's classes are the digits
+            "0" to "9", and new otherwise. That of a model to start from is kept if the dataset has
+            the classes of the model, by name and in the same order.
         freeze: "features" to train only the classifier. Batch norm then keeps its statistics.
         validation: Training images to hold out for evaluation, stratified by class: a fraction
             below 1 or a number of images. Default: none with test images, else 0.1.
@@ -156,24 +181,20 @@ def plan(
     The dataset is MNIST if `splits` is None. `settings` are changes to the recipe, each
     `FIELD=VALUE`. Other options and errors are those of `train`.
     """
-    name, initial, features = _initial(model, pretrained)
+    holdout, info, inputs = prepare(splits, validation)
+    name, initial, keep, weights = _start(model, pretrained, info)
     if not isinstance(recipe, Recipe):
-        recipe = get_recipe(default_recipe(initial is not None) if recipe is None else recipe, name)
+        default = default_recipe(initial is not None, keep)
+        recipe = get_recipe(default if recipe is None else recipe, name)
     recipe = change_settings(recipe, settings)
     recipe = replace(recipe, epochs=recipe.epochs if epochs is None else epochs)
-    holdout, info, inputs = prepare(splits, validation)
-    if features is not None:
-        inputs = dataclasses.replace(inputs or mnist_inputs(holdout), features=features)
-    return Run(name, recipe, seed, holdout, info, initial, freeze), inputs
+    if weights is not None:
+        inputs = dataclasses.replace(inputs or mnist_inputs(holdout), initial=weights)
+    return Run(name, recipe, seed, holdout, info, initial, freeze, keep), inputs
 
 
-def _initial(
-    model: str | ConvNet, pretrained: bool | str
-) -> tuple[str, str | None, Mapping[str, Tensor] | None]:
-    """Return the architecture, and the digest and values of the features to start from.
-
-    The values of shipped features are left to the run.
-    """
+def _start(model: str | ConvNet, pretrained: bool | str, dataset: DatasetInfo | None) -> Start:
+    """Return what training starts from; the values of shipped weights are left to the run."""
     if not isinstance(pretrained, bool | str):
         raise InputError(f"Expected pretrained to be True, False or a name, got {pretrained!r}.")
     if not isinstance(model, ConvNet):
@@ -181,20 +202,33 @@ def _initial(
             raise InputError(
                 f"Expected the name of a model or one of this library's models, got {model!r}."
             )
-        return model, shipped_digest(model, pretrained) if pretrained is not False else None, None
+        if pretrained is False:
+            return Start(model)
+        return Start(model, shipped_digest(model, pretrained), keeps_classifier(dataset))
     if pretrained is not False:
         raise InputError(
-            f"Expected either a model or pretrained features to start from, got both: a model and "
-            f"pretrained={pretrained!r}. Drop one: a model gives its own features."
+            f"Expected either a model or pretrained weights to start from, got both: a model and "
+            f"pretrained={pretrained!r}. Drop one: a model gives its own weights."
         )
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise InputError("Expected a model with weights, got one on the meta device. Load weights.")
-    features = {name: tensor.detach().cpu() for name, tensor in model.features.state_dict().items()}
-    for name, tensor in features.items():
+    keep = _has_own_classifier(model) and keeps_classifier(dataset, model.labels, model.num_classes)
+    weights = {
+        name: tensor.detach().cpu() for name, tensor in starting_weights(model, keep).items()
+    }
+    for name, tensor in weights.items():
         if not tensor.isfinite().all():
             raise InputError(
-                f"Expected a model with finite weights, got NaN or infinity in features.{name}. "
+                f"Expected a model with finite weights, got NaN or infinity in {name}. "
                 "Load or train the model again."
             )
-    digest = sha256(serialize_state_dict(to_arrays(features), {}))
-    return model.architecture.name, digest, features
+    digest = sha256(serialize_state_dict(to_arrays(weights), {}))
+    return Start(model.architecture.name, digest, keep, weights)
+
+
+def _has_own_classifier(model: ConvNet) -> bool:
+    """Return whether a model still has a plain linear classifier."""
+    return isinstance(model.classifier, nn.Linear) and set(model.classifier.state_dict()) == {
+        "weight",
+        "bias",
+    }
