@@ -438,6 +438,30 @@ main()
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "mnistzoo: Interrupted.\n")
 
 
+def test_ctrl_c_in_a_finalizer_at_the_end_prints_nothing():
+    """A command that ends before the interrupt is repeated has finished."""
+    code = """
+import signal
+from mnistzoo import zoo
+from mnistzoo.cli import interrupts, main
+
+interrupts.PAUSE = 1.0
+
+class Late:
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+
+def rows(sort):
+    Late()
+    return []
+
+zoo.rows = rows
+main()
+"""
+    done = warm.run(["-c", code, "list"])
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("entry", ["-m mnistzoo", "-c import-main"])
 def test_ctrl_c_while_the_commands_are_imported_is_one_line(tmp_path, entry):
     """Before there is a command, Ctrl+C is one line and status 130 as well."""

@@ -235,7 +235,14 @@ def test_a_model_keeps_its_classifier_for_its_own_classes(letters):
 
 
 @pytest.mark.parametrize(
-    "classifier", [torch.nn.Sequential(torch.nn.Linear(108, 10)), torch.nn.Linear(108, 10, False)]
+    "classifier",
+    [
+        torch.nn.Sequential(torch.nn.Linear(108, 10)),
+        torch.nn.Linear(108, 10, False),
+        torch.nn.Linear(50, 10),
+        torch.nn.LazyLinear(10),
+    ],
+    ids=["nested", "no bias", "other features", "lazy"],
 )
 def test_a_replaced_classifier_is_not_kept(digits, classifier):
     """A run trains a linear classifier with a bias, so it keeps no other."""
@@ -243,6 +250,17 @@ def test_a_replaced_classifier_is_not_kept(digits, classifier):
     own.classifier = classifier
     _, result = mnistzoo.train(own, digits, test=digits, recipe=STILL)
     assert not result.keep_classifier
+
+
+def test_only_features_and_classifier_are_taken(digits):
+    """Other tensors of a model are left, but none of its features may be missing."""
+    own = mnistzoo.exp5(pretrained=True)
+    own.register_buffer("other", torch.ones(2))
+    _, result = mnistzoo.train(own, digits, test=digits, recipe=STILL)
+    assert result.keep_classifier
+    own.features.bn1 = torch.nn.Identity()
+    with pytest.raises(RuntimeError, match=r"Missing key.*features\.bn1\.weight"):
+        mnistzoo.train(own, digits, test=digits, recipe=STILL)
 
 
 def test_a_kept_classifier_identifies_the_run(digits, letters):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from math import prod
 
 import pytest
@@ -16,11 +17,22 @@ from mnistzoo import analyze
 from mnistzoo.analysis import Analysis, Device
 from mnistzoo.analysis.operators.base import Call
 from mnistzoo.analysis.operators.registry import overload_of
-from mnistzoo.analysis.tracing.memory import lstm_workspace
+from mnistzoo.analysis.tracing.memory import _padded_buffers, lstm_workspace
 from mnistzoo.errors import AnalysisError, InputError
 from mnistzoo.models import exp5
 
 BATCH = 2
+
+
+@contextmanager
+def float64():
+    """Make float64 the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @pytest.fixture
@@ -66,6 +78,15 @@ def test_the_workspace_of_an_lstm_is_that_of_its_kernel(read, size, steps, batch
     assert len(sizes.pairs) == layers * (2 if options.get("bidirectional") else 1)
     for computed, allocated in sizes.pairs:
         assert computed == allocated
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode, float64])
+def test_the_buffers_of_an_lstm_depend_on_no_setting(context):
+    """They are counted with gradients off and with another default dtype too."""
+    expected = _padded_buffers()
+    _padded_buffers.cache_clear()
+    with context():
+        assert _padded_buffers() == expected
 
 
 class Workspaces(TorchDispatchMode):

@@ -23,11 +23,12 @@ def interrupts_repeated() -> Iterator[None]:
 
     Python prints exceptions there and goes on, so that a study would not notice Ctrl+C.
     """
-    before = sys.unraisablehook
+    before, timers = sys.unraisablehook, list[threading.Timer]()
 
     def hook(unraisable: UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            threading.Timer(PAUSE, _interrupt).start()
+            timers.append(threading.Timer(PAUSE, _interrupt))
+            timers[-1].start()
         else:
             before(unraisable)
 
@@ -36,6 +37,9 @@ def interrupts_repeated() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+        for timer in timers:  # an interrupt after the end would print a traceback
+            timer.cancel()
+            timer.join()
 
 
 def _interrupt() -> None:

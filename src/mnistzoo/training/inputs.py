@@ -176,11 +176,8 @@ def prepare(splits: Splits | None, validation: float | None) -> Prepared:
 
 def starting_weights(model: ConvNet, keep_classifier: bool) -> dict[str, Tensor]:
     """Return the tensors of a model that a run starts from, by their names in the model."""
-    return {
-        name: tensor
-        for name, tensor in model.state_dict().items()
-        if keep_classifier or name.startswith("features.")
-    }
+    parts = ("features.", "classifier.") if keep_classifier else ("features.",)
+    return {name: tensor for name, tensor in model.state_dict().items() if name.startswith(parts)}
 
 
 def shipped_weights(run: Run) -> dict[str, Tensor]:

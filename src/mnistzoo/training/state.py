@@ -195,7 +195,8 @@ def _initialized(run: Run, initial: Mapping[str, Tensor] | None) -> ConvNet:
             _he_init(model)
     if run.initial is not None:
         weights = initial or shipped_weights(run)
-        model.load_state_dict({**model.state_dict(), **weights})
+        new = {f"classifier.{name}": value for name, value in model.classifier.state_dict().items()}
+        model.load_state_dict({**new, **weights})
     if run.freeze:
         model.features.requires_grad_(False)
     if run.dataset is not None:

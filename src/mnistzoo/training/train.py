@@ -227,8 +227,10 @@ def _start(model: str | ConvNet, pretrained: bool | str, dataset: DatasetInfo | 
 
 
 def _has_own_classifier(model: ConvNet) -> bool:
-    """Return whether a model still has a plain linear classifier."""
-    return isinstance(model.classifier, nn.Linear) and set(model.classifier.state_dict()) == {
-        "weight",
-        "bias",
-    }
+    """Return whether a model still has a plain linear classifier of all its features."""
+    classifier = model.classifier
+    return (
+        type(classifier) is nn.Linear  # a subclass may compute something else
+        and classifier.in_features == model.num_features
+        and set(classifier.state_dict()) == {"weight", "bias"}
+    )

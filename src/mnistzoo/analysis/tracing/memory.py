@@ -88,8 +88,9 @@ def _padded_buffers() -> int:
 
     In an LSTM with one unit and one step, each part of the workspace is one page.
     """
-    with _disable_current_modes():
-        one, gates, biases = (torch.zeros(x, device="cpu") for x in ((1, 1, 1), (4, 1), (4,)))
+    with _disable_current_modes(), torch.inference_mode(False), torch.enable_grad():
+        shapes = (1, 1, 1), (4, 1), (4,)
+        one, gates, biases = (torch.zeros(x, dtype=torch.float32, device="cpu") for x in shapes)
         made = torch.mkldnn_rnn_layer(
             *(one, gates, gates, biases, biases, one, one),
             reverse=False,
