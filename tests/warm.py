@@ -193,6 +193,7 @@ def _become(args: list[str], env: dict[str, str], cwd: str) -> NoReturn:
     sys.path[1:] = [*added, *(place for place in sys.path[1:] if place not in replaced)]
     os.environ.clear()
     os.environ.update(env)
+    tempfile.tempdir = None  # it may name a folder of the test that started the server
     status = 1
     try:
         _execute(*args)
