@@ -19,7 +19,7 @@ PAUSE = 0.01
 
 @contextmanager
 def interrupts_repeated() -> Iterator[None]:
-    """Repeat an interrupt that comes in a finalizer or a weak reference's callback.
+    """Repeat an interrupt that arrives in a finalizer or a weak reference's callback.
 
     Python prints exceptions there and goes on, so that a study would not notice Ctrl+C.
     """

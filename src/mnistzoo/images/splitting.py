@@ -149,14 +149,7 @@ def split_line(parts: list[Part], score: Score, tries: Iterator[int]) -> list[Pa
 
 
 def split(whole: Part, own: float, score: Score, tries: Iterator[int]) -> list[Part]:
-    """Return the digits that touch in a part, from left to right, or the part itself.
-
-    Args:
-        whole: The part.
-        own: Its score as one digit.
-        score: How well an image reads as one digit.
-        tries: As for `split_line`.
-    """
+    """Return the touching digits of a part whose score is `own`, or the part itself."""
     unsplit = own - _size_penalty(whole, whole)
     if unsplit >= -CUT_COST:
         return [whole]

@@ -96,7 +96,8 @@ def train(
     (20, 'validation', ('0', '1', '2'))
 
     Args:
-        model: One of `mnistzoo.list_models()`, or a model to start from, which is not changed.
+        model: One of `mnistzoo.list_models()`, or a model to start from, which is not changed. Its
+            classifier is kept if the dataset has the same classes, by name and in the same order.
         dataset: The images: whatever `mnistzoo.load_dataset` takes or returns.
         test: The test images. Default: the test split of `dataset`, if it is a folder with splits.
         recipe: A recipe, or its name. Default: "adapt" when training starts from trained weights
@@ -104,9 +105,8 @@ def train(
         output: The run folder. It keeps the model, and an interrupted run resumes from it.
             Default: a temporary folder.
         pretrained: Start from shipped weights: True for those trained on MNIST, or the name of
-            others, such as "world". The classifier is kept if the dataset's classes are the digits
-            "0" to "9", and new otherwise. That of a model to start from is kept if the dataset has
-            the classes of the model, by name and in the same order.
+            others, such as "world". The classifier is kept if the dataset's classes are named "0"
+            to "9", as numbered classes are, and new otherwise.
         freeze: "features" to train only the classifier. Batch norm then keeps its statistics.
         validation: Training images to hold out for evaluation, stratified by class: a fraction
             below 1 or a number of images. Default: none with test images, else 0.1.

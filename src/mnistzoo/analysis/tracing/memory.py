@@ -62,7 +62,7 @@ def lstm_workspace(call: Call) -> int:
     """Return the bytes that oneDNN's LSTM saves for the backward pass.
 
     It holds the gates and outputs of each step, then the states of the layer and of the one below
-    for one more step: some buffers with padded rows, and two of cells.
+    for one more step: several buffers with padded rows, and two of cells.
 
     Source: oneDNN, src/cpu/rnn/rnn_utils.hpp (`get_good_ld`, `set_workspace_sizes`).
 
