@@ -177,7 +177,7 @@ def test_colored_arrays_are_converted(few):
 
 
 class Rows(UserList):
-    """A dataset that returns mappings, as those of Hugging Face do."""
+    """A dataset whose items are mappings, like those of Hugging Face."""
 
 
 class Named(TensorDataset):

@@ -296,7 +296,7 @@ def test_a_model_that_fails():
 @pytest.mark.parametrize("forward", [lambda y: y.tolist(), lambda y: y.to("cuda")])
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the model runs on a GPU")
 def test_a_model_that_needs_more_than_shapes_is_not_the_fault_of_the_input(forward):
-    """A model that reads values, or needs a GPU, is told apart from inputs that do not fit."""
+    """The error for a model that reads values or needs a GPU does not blame the input."""
     with pytest.raises(AnalysisError, match=r"meta device, got .*Fix the model or analyze"):
         analyze(Apply(forward), (1, 8, 8))
 

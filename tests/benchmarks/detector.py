@@ -4,7 +4,7 @@ Run by hand, with the fonts of `mnistzoo.data.world` and those of `tests/nondigi
 Debian package dataset-fashion-mnist: `python tests/benchmarks/detector.py`. It writes
 `src/mnistzoo/images/detector.safetensors` and prints its SHA-256. Digits are MNIST's training
 images, those of the world set, drawings and photographs of both as `images/` converts them, digits
-that cross a box, printed digits, and pieces that right cuts leave of touching digits. The others
+that cross a box, printed digits, and correctly cut pieces of touching digits. The others
 are letters and signs, single, joined and cut into pieces, Fashion-MNIST's training images, shapes,
 silhouettes, noise, and pairs and wrong pieces of digits. The threshold comes from digits that the
 training has not seen. Fashion-MNIST's test images are only evaluated.

@@ -21,7 +21,7 @@ PAUSE = 0.01
 def interrupts_repeated() -> Iterator[None]:
     """Repeat an interrupt that arrives in a finalizer or a weak reference's callback.
 
-    Python prints exceptions there and goes on, so that a study would not notice Ctrl+C.
+    Python prints exceptions there and continues, so a study would not stop on Ctrl+C.
     """
     before, timers = sys.unraisablehook, list[threading.Timer]()
 

@@ -65,8 +65,8 @@ def train(
 ) -> None:
     """Train a model on MNIST or your own images, or resume a run.
 
-    If MODEL is a folder, training starts from the model in it. Under `torchrun`,
-    all processes train one model together.
+    If MODEL is a folder, training starts from the model in it. Under `torchrun`, all processes
+    train one model together.
     """
     check_data_options(data, style, strict)
     if not is_folder(model):
