@@ -49,6 +49,8 @@ READS = {
     "_matmul": "a row of one matrix and a column of the other",
     "_addmm": "the bias, a row of one matrix and a column of the other",
     "_matvec": "a row of the matrix and the whole vector",
+    "_addmv": "the same unit of the first vector, a row of the matrix and the whole other vector",
+    "_outer": "the same unit of the matrix, and one unit of each vector",
     "_distances": "one row of each matrix",
     "_trilinear": "everything along the summed dimensions",
     "_view": PLACES,

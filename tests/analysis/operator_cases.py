@@ -396,6 +396,25 @@ BOUNDED = {
     ),
     "matrix times vector": lambda x: x + (x[0, 0] @ x[0, 1, 0])[None, None, :, None],
     "dot products": lambda x: x + x[0, 0, 0].dot(x[0, 1, 1]) + x[0, 0, 1].vdot(x[0, 1, 2]),
+    "matrix times vector, added": lambda x: (
+        x + torch.addmv(x[0, 2, :, 3], x[0, 0], x[0, 1, 0])[None, None, :, None]
+    ),
+    "an outer product, added": lambda x: torch.addr(x[0, 3], x[0, 1, :, 3], x[0, 2, 5]).expand(
+        1, 4, 12, 11
+    ),
+    "a sum of matrix products, added": lambda x: torch.addbmm(
+        x[0, 0], x[0], torch.ones(4, 11, 11).double()
+    ).expand(1, 4, 12, 11),
+    "matrices of blocks": lambda x: (
+        torch.block_diag(x[0, 0, :6, :4], x[0, 1, :6, :7]) + torch.diag_embed(x[0, 0, 0])[0]
+    ).expand(1, 4, 12, 11),
+    "written to a diagonal": lambda x: x.diagonal_scatter(x[:, :, :11, 4] ** 2, 0, 2, 3),
+    "put": lambda x: x.put(torch.tensor([3, 140]), x[0, 1, 2, 3:5] ** 2),
+    "in a list": lambda x: torch.isin(x, x[0, 0, 0].detach()) * x,
+    "bags of tokens": lambda x: F.embedding_bag(torch.arange(12).view(6, 2), x[0, 0]).expand(
+        1, 4, 6, 11
+    ),
+    "cross product": lambda x: torch.linalg.cross(x[:, :3], x[:, 1:], dim=1).mean(1, True) + x,
     "a matrix product and a bias": lambda x: torch.baddbmm(
         x[0], x[0], torch.ones(4, 11, 11).double()
     )[None],

@@ -149,10 +149,11 @@ def test_a_mask_keeps_its_values():
     assert analyze(Text(), inputs, of="attention_mask").output_receptive_field.is_global
 
 
-def test_a_shape_for_token_ids():
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+def test_a_shape_for_token_ids(kind):
     """A shape makes a floating-point input; the error says how to pass integers."""
     with pytest.raises(InputError, match=r"Expected integers for layer '0'.*dtype=torch\.long"):
-        analyze(nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2)), (16,))
+        analyze(nn.Sequential(kind(9, 4), nn.Linear(4, 2)), (16,))
 
 
 @pytest.mark.parametrize("as_tuple", [True, False])

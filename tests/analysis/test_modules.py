@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 import torch
 from torch import nn
 
@@ -85,6 +86,24 @@ def test_a_row_has_the_shape_that_the_function_returned():
 
     first, *_ = analyze(InPlace(), (4, 6))
     assert (first.kind, first.output_shape) == ("bmm", (4, 5))
+
+
+def test_modules_that_look_up_numbers():
+    """Bags of embeddings, and a softmax that groups its classes by frequency."""
+    bags = nn.EmbeddingBag(10, 3)
+    assert analyze(bags, torch.zeros(2, 4, dtype=torch.long))[0].output_shape == (3,)
+    softmax = nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], div_value=2)
+    analysis = analyze(softmax, (torch.rand(4, 8), torch.tensor([0, 6, 12, 1])))
+    assert analysis.num_params == num_params(softmax)
+
+
+@pytest.mark.filterwarnings("ignore:index_reduce")
+def test_rows_multiplied_by_others_read_both():
+    """`index_reduce` is in beta, so torch warns."""
+    rows = torch.tensor([1, 5])
+    multiplied = Apply(lambda x: x.index_reduce(2, rows, x[:, :, 6:8], "prod"))
+    field = receptive_field(multiplied, (1, 8, 8), "")
+    assert field.pixels((1, 0))[0][1] >= 6
 
 
 def test_a_hook_on_the_model_is_part_of_its_output():

@@ -394,6 +394,22 @@ def test_macs_are_those_that_torch_counts():
     ones = torch.ones(8)
     functions["vector"] = (lambda x: x @ ones, lambda x: x @ ones[:, None], (7, 8))
     functions["dot"] = (lambda x: x[0] @ ones, lambda x: x @ ones[:, None], (8,))
+    zeros = torch.zeros(7)
+    functions["added vector"] = (
+        lambda x: torch.addmv(zeros, x[0], ones),
+        lambda x: x @ ones[:, None],
+        (7, 8),
+    )
+    functions["outer"] = (
+        lambda x: torch.addr(torch.zeros(8, 7), x[0], zeros),
+        lambda x: x.T @ zeros[None],
+        (8,),
+    )
+    functions["added products"] = (
+        lambda x: torch.addbmm(torch.zeros(7, 7), x, x.mT),
+        lambda x: x @ x.mT,
+        (7, 8),
+    )
     twice = nn.Bilinear(8, 8, 3)
     functions["bilinear"] = (lambda x: twice(x, x), bilinear_written_out, (7, 8))
     for name, (function, counted, shape) in functions.items():

@@ -401,9 +401,10 @@ def test_branches_that_do_not_line_up_are_refused():
 
 def test_an_operator_without_a_rule_is_refused():
     """The error names the operator and the layer."""
-    module = nn.Sequential(nn.Conv2d(1, 2, 3), Apply(torch.diag_embed))
+    quantize = Apply(lambda y: torch.quantize_per_tensor(y, 0.1, 0, torch.qint8))
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), quantize)
     module[1].conv = nn.Identity()
-    with pytest.raises(UnknownOperatorError, match=r"aten\.diag_embed.*layer '1' \(Apply\)"):
+    with pytest.raises(UnknownOperatorError, match=r"quantize_per_tensor.*layer '1' \(Apply\)"):
         analyze(module, (1, 8, 8))
 
 

@@ -25,13 +25,13 @@ def _index_select(call: Call) -> Layout | None:
 
 
 def _select(call: Call, layout: Layout, index: int, numbers: torch.Tensor) -> Layout | None:
-    """Return the layout of the entries along a dimension that a vector of numbers picks."""
+    """Return the layout of the entries along a dimension that one or more numbers pick."""
     if axes_of(layout.dims[index]) and not call.now(numbers).is_meta:
         units = dim_size(layout.dims[index])
-        inputs = np.array(call.now(numbers).tolist(), dtype=np.int64)[:, None] % units
+        inputs = np.array(call.now(numbers).tolist(), dtype=np.int64).reshape(-1, 1) % units
         even = Fraction(int(np.diff(inputs[:, 0]).sum()), max(len(inputs) - 1, 1))
         return layout.apply({index: Connections.of(inputs, even if even > 0 else 1)})
-    layout = layout.untrack(index).with_dim(index, untracked(len(numbers)))
+    layout = layout.untrack(index).with_dim(index, untracked(numbers.numel()))
     return union([layout, call.union_of(numbers)], layout.shape)
 
 
@@ -164,11 +164,13 @@ OPERATORS = {
     "embedding": Operator(_embedding, fake=fakes.embedding),
     "index": Operator(_index),
     "gather take_along_dim": Operator(_gather),
-    "take": Operator(read_all),
+    "take put searchsorted nonzero_static _embedding_bag _embedding_bag_forward_only": Operator(
+        read_all
+    ),
     "index_put": Operator(_index_put),
-    "index_copy index_add scatter scatter_add scatter_reduce": Operator(_scatter),
+    "index_copy index_add index_reduce scatter scatter_add scatter_reduce": Operator(_scatter),
     "masked_scatter": Operator(_masked_scatter),
-    "index_fill bucketize": Operator(_first_by_others),
+    "index_fill bucketize isin": Operator(_first_by_others),
     "grid_sampler_2d grid_sampler_3d": Operator(_grid_sample),
     "max_unpool2d max_unpool3d fractional_max_pool2d fractional_max_pool3d "
     "torchvision::roi_align torchvision::roi_pool "

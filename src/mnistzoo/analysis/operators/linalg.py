@@ -34,6 +34,21 @@ def _addmm(call: Call) -> Layout | None:
     return union([matmul(one, other, call.shape), bias], call.shape)
 
 
+def _addmv(call: Call) -> Layout | None:
+    return union([_matvec(call), call.layout_of(call.args[0])], call.shape)
+
+
+def _outer(call: Call) -> Layout | None:
+    """Return the layout of the outer product of two vectors, added to a matrix."""
+    column, row = (call.layout_of(vector) for vector in call.args[1:3])
+    column, row = column and column.unsqueeze(1), row and row.unsqueeze(0)
+    return union([call.layout_of(call.args[0]), column, row], call.shape)
+
+
+def _outer_macs(call: Call) -> int:
+    return prod(call.shape)
+
+
 def _distances(call: Call) -> Layout | None:
     """Return the layout of the distances from each row of one matrix to each row of another."""
     one, other = (call.layout_of(tensor) for tensor in call.args[:2])
@@ -44,13 +59,13 @@ def _distances(call: Call) -> Layout | None:
 
 
 def _matvec(call: Call) -> Layout | None:
-    layouts = [call.layout_of(tensor) for tensor in call.args[:2]]
+    layouts = [call.layout_of(tensor) for tensor in call.tensors[-2:]]
     sums = [x and x.union_over(len(x.dims) - 1) for x in layouts]
     return union([x and x.with_dims(x.dims[:-1]) for x in sums], call.shape)
 
 
 def _matvec_macs(call: Call) -> int:
-    return int(call.args[0].numel())
+    return call.tensors[-2].numel()
 
 
 def _trilinear(call: Call) -> Layout | None:
@@ -96,7 +111,11 @@ OPERATORS = {
     "bmm": Operator(_matmul, macs=_matmul_macs, fake=fakes.bmm),
     "addmm": Operator(_addmm, macs=_addmm_macs, fake=fakes.addmm),
     "baddbmm": Operator(_addmm, macs=_addmm_macs),
+    "_int_mm _scaled_mm": Operator(_matmul, macs=_matmul_macs),
+    "addbmm": Operator(read_all, macs=_addmm_macs),
     "mv dot": Operator(_matvec, macs=_matvec_macs),
+    "addmv": Operator(_addmv, macs=_matvec_macs),
+    "addr": Operator(_outer, macs=_outer_macs),
     "_grouped_mm": Operator(read_all, macs=_grouped_macs, fake=fakes.grouped_mm),
     "_cdist_forward _euclidean_dist": Operator(_distances),
     "_trilinear": Operator(_trilinear, macs=_trilinear_macs),
@@ -104,5 +123,6 @@ OPERATORS = {
     "trace _linalg_det _linalg_slogdet linalg_inv_ex linalg_pinv linalg_matrix_exp "
     "_linalg_solve_ex linalg_solve_triangular linalg_lu_solve cholesky_solve "
     "_linalg_svd _linalg_eigh linalg_eig linalg_qr linalg_cholesky_ex "
-    "linalg_lu linalg_lu_factor_ex": Operator(read_all),
+    "linalg_lu linalg_lu_factor_ex lu_unpack linalg_householder_product cholesky_inverse "
+    "linalg_cross _pdist_forward": Operator(read_all),
 }

@@ -28,7 +28,7 @@ OPERATORS = {
     # not tagged as pointwise by torch; in 2.6, some only in their in-place form
     "celu selu mish threshold rrelu_with_noise log_sigmoid_forward _prelu_kernel "
     "dropout native_dropout where masked_fill clamp nan_to_num ldexp rsub floor_divide "
-    "tril triu complex polar _conj "
+    "tril triu complex polar _conj poisson _standard_gamma "
     "contiguous lift_fresh _to_copy": UNNAMED,
     "empty_like zeros_like ones_like full_like rand_like randn_like randint_like "
     "new_empty new_zeros new_ones new_full new_empty_strided "

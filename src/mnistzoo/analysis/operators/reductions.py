@@ -106,5 +106,6 @@ OPERATORS = {
     "_native_batch_norm_legit _native_batch_norm_legit_no_training cudnn_batch_norm "
     "miopen_batch_norm _batch_norm_with_update _batch_norm_no_update": Operator(_batch_norm),
     "renorm": Operator(_renorm),
-    "dist histc multinomial nll_loss_forward nll_loss2d_forward": Operator(read_all),
+    "dist histc multinomial segment_reduce nll_loss_forward nll_loss2d_forward "
+    "multi_margin_loss multilabel_margin_loss_forward": Operator(read_all),
 }

@@ -12,7 +12,7 @@ from mnistzoo.analysis.algebra.factors import axes_of, dim_size, untracked
 from mnistzoo.analysis.algebra.joins import concatenate, splice, union
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.operators import fakes
-from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, positive
+from mnistzoo.analysis.operators.base import Call, Operator, Write, dims_of, positive, read_all
 
 Entries = Callable[[Call, int, int], range]
 """Function from a call, its dimension and the number of a result to the entries of that result."""
@@ -136,5 +136,6 @@ OPERATORS = {
     "cat": Operator(_cat, fake=fakes.cat),
     "stack": Operator(_stack),
     "repeat": Operator(_repeat),
+    "block_diag diag_embed diagonal_scatter as_strided_scatter": Operator(read_all),
     "diagonal": Operator(_diagonal, write=_write_diagonal),
 }

@@ -41,7 +41,8 @@ def explain(error: Exception, calls: ModuleTracker, given: Arguments) -> MnistZo
     if kinds or isinstance(error, NotImplementedError):
         kind = kinds[0] if kinds else "fake impl"
         return UnknownOperatorError(_UNSUPPORTED[kind].format(place=place, reason=reason))
-    if call and isinstance(call.module, nn.Embedding) and given.example.is_floating_point():
+    looks_up = call and isinstance(call.module, nn.Embedding | nn.EmbeddingBag)
+    if looks_up and given.example.is_floating_point():
         return InputError(
             f"Expected integers for {place}, got floating-point numbers. Pass an example in place "
             "of its shape, such as torch.zeros(1, 128, dtype=torch.long)."
