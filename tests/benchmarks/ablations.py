@@ -197,7 +197,7 @@ def sam(trainer: TrainingState, radius: float) -> None:
     plain, forward = optim.loss, trainer.forward
     last: dict[str, Any] = {}
 
-    def loss(recipe: Recipe, logits: Tensor, *targets: Tensor | None) -> Tensor:
+    def loss(recipe: Recipe, logits: Tensor, *targets: Any) -> Tensor:
         last.update(targets=targets)
         return plain(recipe, logits, *targets)
 
@@ -241,10 +241,15 @@ def on_labels_too(trainer: TrainingState, share: float) -> None:
     plain = optim.loss
 
     def loss(
-        recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
+        recipe: Recipe,
+        logits: Tensor,
+        labels: Tensor,
+        teacher: Tensor | None,
+        taught: Tensor,
+        alone: bool,
     ) -> Tensor:
         by_labels = plain(recipe, logits, labels, None, taught)
-        return plain(recipe, logits, labels, teacher, taught).lerp(by_labels, share)
+        return plain(recipe, logits, labels, teacher, taught, alone).lerp(by_labels, share)
 
     optim.loss = loss
 
@@ -257,7 +262,7 @@ def match_logits(_: TrainingState, weight: float) -> None:
     """
 
     def loss(
-        _: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
+        _: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, *targets: Tensor | bool
     ) -> Tensor:
         if teacher is None:
             raise SystemExit("The change `logits` needs a recipe with a teacher.")

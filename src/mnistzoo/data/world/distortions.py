@@ -83,7 +83,19 @@ def coarsen(digits: Tensor, generator: Generator) -> Tensor:
     side = round(CANVAS * pixels / HEIGHT / _SHRINK)
     small = F.interpolate(digits, size=side, mode="area")
     large = F.interpolate(small, size=CANVAS, mode="bicubic", align_corners=False)
+    if _uniform(generator, 0, 1) < 0.5:
+        large = _cut(large, digits)
     return (large / large.amax((2, 3), keepdim=True).clamp(min=0.1)).sub(0.1).div(0.8).clamp(0, 1)
+
+
+def _cut(blurred: Tensor, digits: Tensor) -> Tensor:
+    """Return blurred digits without what is outside of their boxes, like scans cut to the digit."""
+    place = torch.arange(CANVAS)
+    for axis in (2, 3):
+        first, end = (edge[:, None] for edge in _extent(digits, axis))
+        inside = (place >= first) & (place < end)
+        blurred = blurred * (inside[:, None, :, None] if axis == 2 else inside[:, None, None])
+    return blurred
 
 
 def to_format(digits: Tensor) -> Tensor:
