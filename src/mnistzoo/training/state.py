@@ -19,6 +19,7 @@ from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import fold_batch_norm
+from mnistzoo.storage.manifest import split_name
 from mnistzoo.training import optim
 from mnistzoo.training.distributed import autocast_dtype, device, world_size
 from mnistzoo.training.fake_quantization import FakeQuantized

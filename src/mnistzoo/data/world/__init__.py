@@ -12,14 +12,8 @@ from torch import Generator, Tensor
 
 from mnistzoo.data.mnist import Digits
 from mnistzoo.data.world import fonts, pen
-from mnistzoo.data.world.distortions import (
-    DEGRADATIONS,
-    coarsen,
-    degrade,
-    distort,
-    enlarge,
-    to_format,
-)
+from mnistzoo.data.world.degradations import DEGRADATIONS, degrade
+from mnistzoo.data.world.distortions import coarsen, distort, enlarge, to_format
 from mnistzoo.data.world.forms import FORMS
 
 BATCH = 250
