@@ -416,9 +416,6 @@ def test_a_synthetic_teacher_adds_to_the_labels_where_it_is_right():
     expected += divergence[[1, 2, 5]].sum() / 2
     loss = optim.loss(recipe, student, labels, teacher, taught).item()
     assert loss == pytest.approx(expected / 6, rel=1e-4)
-    alone = 2 * divergence[[0, 3]].sum() + entropy[[1, 2, 4, 5]].sum()
-    loss = optim.loss(recipe, student, labels, teacher, taught, labels_alone=True).item()
-    assert loss == pytest.approx(alone / 6, rel=1e-4)
 
 
 def test_each_image_has_the_logits_of_its_teacher(few):

@@ -241,15 +241,10 @@ def on_labels_too(trainer: TrainingState, share: float) -> None:
     plain = optim.loss
 
     def loss(
-        recipe: Recipe,
-        logits: Tensor,
-        labels: Tensor,
-        teacher: Tensor | None,
-        taught: Tensor,
-        alone: bool,
+        recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
     ) -> Tensor:
         by_labels = plain(recipe, logits, labels, None, taught)
-        return plain(recipe, logits, labels, teacher, taught, alone).lerp(by_labels, share)
+        return plain(recipe, logits, labels, teacher, taught).lerp(by_labels, share)
 
     optim.loss = loss
 

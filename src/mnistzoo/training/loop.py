@@ -203,8 +203,7 @@ def train_step(
     # forward
     with state.autocast():
         logits = state.forward(images)
-    alone = state.epoch >= recipe.synthetic_teacher_until * recipe.epochs
-    loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught, alone)
+    loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight
     state.optimizer.zero_grad()

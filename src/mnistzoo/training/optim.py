@@ -30,7 +30,6 @@ def loss(
     labels: Tensor,
     teacher_logits: Tensor | None,
     taught: Tensor,
-    labels_alone: bool = False,
 ) -> Tensor:
     """Return the divergence from the teacher, and the cross-entropy of the other images.
 
@@ -48,7 +47,6 @@ def loss(
         teacher_logits: The teacher's, and the synthetic teacher's for images that are not taught,
             shape `(N, classes)`; None without a teacher.
         taught: Whether an image learns from the teacher in place of its label: bool, shape `(N,)`.
-        labels_alone: Whether the synthetic teacher no longer teaches.
 
     Returns:
         The mean over the images, a scalar in nats.
@@ -57,7 +55,7 @@ def loss(
         smoothing = recipe.label_smoothing
         return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     others = nn.functional.cross_entropy(logits[~taught], labels[~taught], reduction="sum")
-    if recipe.synthetic_teacher and not labels_alone:
+    if recipe.synthetic_teacher:
         right = ~taught & (teacher_logits.argmax(1) == labels)
         divergence = _divergence(recipe, logits[right], teacher_logits[right])
         others = others + SYNTHETIC_TARGETS * divergence

@@ -87,7 +87,6 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             the model has learned (Li and Hoiem 2016, arXiv:1606.09282); 0 trains on labels.
         synthetic_teacher: Name of shipped weights that, together with the labels, teach the
             synthetic images, except those that they misread; None trains these on labels alone.
-        synthetic_teacher_until: The share of all epochs after which it no longer teaches.
         synthetic_images: Number of images that `mnistzoo.data.world` adds to the training images.
         bits: Bits of a weight in the C header that the model is trained for. This is
             quantization-aware training: weights and activations are rounded as in the header, also
@@ -118,7 +117,6 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     pretrained: bool = False
     pretrained_targets: Bound = 0.0
     synthetic_teacher: str | None = None
-    synthetic_teacher_until: Fraction = 1.0
     synthetic_images: Count = 0
     bits: Literal[8, 4] | None = None
 
