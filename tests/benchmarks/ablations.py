@@ -197,7 +197,7 @@ def sam(trainer: TrainingState, radius: float) -> None:
     plain, forward = optim.loss, trainer.forward
     last: dict[str, Any] = {}
 
-    def loss(recipe: Recipe, logits: Tensor, *targets: Any) -> Tensor:
+    def loss(recipe: Recipe, logits: Tensor, *targets: Tensor | None) -> Tensor:
         last.update(targets=targets)
         return plain(recipe, logits, *targets)
 
@@ -257,7 +257,7 @@ def match_logits(_: TrainingState, weight: float) -> None:
     """
 
     def loss(
-        _: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, *targets: Tensor | bool
+        _: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
     ) -> Tensor:
         if teacher is None:
             raise SystemExit("The change `logits` needs a recipe with a teacher.")
