@@ -563,3 +563,40 @@ def test_inputs_reach_other_processes(letters):
     again = pickle.loads(pickle.dumps(made))
     assert again.training.digest == made.training.digest
     assert isinstance(again, inputs.Inputs)
+
+
+def test_models_of_two_seeds_are_averaged(folder, tmp_path):
+    """The mean of the weights and of batch norm's statistics, with the names of the classes."""
+    for seed in (0, 1):
+        options = ("--pretrained", "--epochs", 1, "--seed", seed)
+        invoke("train", "exp5", "--data", folder, *options, "-o", tmp_path / f"{seed}")
+    runs = [tmp_path / "0", tmp_path / "1"]
+    assert "the mean of 2 models" in invoke("average", *runs, "-o", tmp_path / "mean")
+    files = [path / "model.safetensors" for path in (*runs, tmp_path / "mean")]
+    one, other, mean = map(read_state_dict, files)
+    for name, values in mean.items():
+        if values.dtype == np.float32:
+            np.testing.assert_allclose(values, (one[name] + other[name]) / 2, rtol=1e-6, atol=1e-7)
+    assert mnistzoo.from_pretrained(tmp_path / "mean").labels == ("A", "B", "C")
+
+
+def test_pruned_models_are_averaged_with_their_zeros():
+    """Averaging reads the weights that a model computes, and leaves the model as it is."""
+    model = mnistzoo.exp5(pretrained=True)
+    prune.random_unstructured(model.features.conv2, "weight", 0.5)
+    mean = mnistzoo.average([model, model])
+    assert torch.equal(mean.features.conv2.weight, model.features.conv2.weight)
+    assert (mean.features.conv2.weight == 0).any()
+    assert prune.is_pruned(model)
+
+
+def test_only_models_of_one_kind_are_averaged():
+    """The error says how they differ."""
+    model, letters = mnistzoo.exp5(pretrained=True), mnistzoo.exp5(num_classes=3)
+    letters.labels = ("A", "B", "C")
+    with pytest.raises(InputError, match="at least two models to average, got 1"):
+        mnistzoo.average([model])
+    with pytest.raises(InputError, match="got exp5 with 10 classes.* and exp4 with 10"):
+        mnistzoo.average([model, mnistzoo.exp4()])
+    with pytest.raises(InputError, match=r"only in their weights, .* 3 classes \(A, B, C\)"):
+        mnistzoo.average([model, model, letters])

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mnistzoo.images.transforms import normalize as normalize
     from mnistzoo.images.transforms import transforms as transforms
     from mnistzoo.models import ConvNet as ConvNet
+    from mnistzoo.models import average as average
     from mnistzoo.models import exp1 as exp1
     from mnistzoo.models import exp2 as exp2
     from mnistzoo.models import exp3 as exp3
@@ -59,7 +60,7 @@ _HOMES = {
     "evaluation": ("Evaluation", "evaluate"),
     "images.transforms": ("normalize", "transforms"),
     "models": (
-        *("ConvNet", "exp1", "exp2", "exp3", "exp4", "exp5"),
+        *("ConvNet", "average", "exp1", "exp2", "exp3", "exp4", "exp5"),
         *("from_pretrained", "get_model", "list_models"),
     ),
     "images.prediction": ("Digit", "Prediction", "Reading"),

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from mnistzoo._version import __version__
 from mnistzoo.cli import (
     analyze,
+    average,
     compare,
     demo,
     evaluate,
@@ -41,6 +42,7 @@ COMMANDS: dict[str, tuple[Callable[..., None], str]] = {
     "read": (predict.read, "mnistzoo read page.jpg --format json"),
     "train": (train.train, "mnistzoo train exp5 --seed 1 -o runs/exp5-1"),
     "study": (study.study, "mnistzoo study exp1 exp5 --jobs 2 -o runs"),
+    "average": (average.average, "mnistzoo average runs/0 runs/1 runs/2 -o runs/average"),
     "results": (results.results, "mnistzoo results runs --format markdown"),
     "push": (hub.push, "mnistzoo push exp5 user/name"),
     "pull": (hub.pull, "mnistzoo pull user/name -o folder"),

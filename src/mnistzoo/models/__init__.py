@@ -1,5 +1,6 @@
 """The five models by name: `exp1` … `exp5`, `get_model`, `list_models`, `from_pretrained`."""
 
+from mnistzoo.models.averaging import average as average
 from mnistzoo.models.convnet import ConvNet as ConvNet
 from mnistzoo.models.registry import exp1 as exp1
 from mnistzoo.models.registry import exp2 as exp2
