@@ -596,7 +596,7 @@ def test_only_models_of_one_kind_are_averaged():
     letters.labels = ("A", "B", "C")
     with pytest.raises(InputError, match="at least two models to average, got 1"):
         mnistzoo.average([model])
-    with pytest.raises(InputError, match="got exp5 with 10 classes.* and exp4 with 10"):
+    with pytest.raises(InputError, match=r"got exp5 with 10 classes.* and exp4 with 10"):
         mnistzoo.average([model, mnistzoo.exp4()])
     with pytest.raises(InputError, match=r"only in their weights, .* 3 classes \(A, B, C\)"):
         mnistzoo.average([model, model, letters])
