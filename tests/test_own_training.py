@@ -510,6 +510,13 @@ def test_wrong_labels_are_refused(letters, labels, message):
         mnistzoo.train("exp5", (letters.images[:3], labels))
 
 
+def test_a_last_step_that_diverges_is_named(letters):
+    """With a single step, only the evaluation shows it; the error is that of a loss."""
+    recipe = replace(get_recipe("adapt", "exp1"), learning_rate=1e30, batch_size=120, ema_decay=0.0)
+    with pytest.raises(TrainingError, match=r"after epoch 1\. Lower the recipe's learning rate"):
+        mnistzoo.train("exp1", letters, recipe=recipe, pretrained=True, epochs=1)
+
+
 def test_splits_must_agree(letters):
     """Test images of other classes are refused, and so is a class name that cannot be saved."""
     other = ImageDataset(letters.images, letters.labels, ("A", "B", "D"), style="mnist")

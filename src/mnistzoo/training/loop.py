@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.errors import TrainingError
+from mnistzoo.errors import InputError, TrainingError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.images.transforms import normalize
 from mnistzoo.models import from_pretrained
@@ -114,7 +114,13 @@ def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: 
         stored = load_epoch(folder, state) if run.recipe.stored_epochs else None
         loss, accuracy = train_epoch(state, partial(on_batch, run), stored)
         seconds += time.perf_counter() - start
-        evaluated = evaluate(state.evaluated, inputs.evaluation).accuracy
+        try:
+            evaluated = evaluate(state.evaluated, inputs.evaluation).accuracy
+        except InputError as error:  # no loss shows that the last step diverged
+            raise TrainingError(
+                f"{run.architecture} returns values that are not numbers after epoch "
+                f"{state.epoch}. Lower the recipe's learning rate."
+            ) from error
         epochs.append(Epoch(state.epoch, loss, accuracy, evaluated))
         save_checkpoint(folder, state, epochs, seconds)
         on_epoch(run, epochs[-1])
