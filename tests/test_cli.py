@@ -643,6 +643,35 @@ def test_a_module_that_exits_is_no_model(failed, tmp_path, monkeypatch):
     assert "Expected package.module:callable" in error
 
 
+def test_a_file_is_not_a_module(failed):
+    """The error for `model.py:build`, which other tools take, has the name that works."""
+    assert (
+        "Name the module, not its file: models.nets:build."
+        in failed("analyze", "models/nets.py:build")[1]
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--memory", "training"), ("--roofline", "A100")])
+def test_what_a_model_prints_is_not_part_of_the_result(tmp_path, monkeypatch, options):
+    """A module that prints when it is imported, built and called leaves the JSON valid."""
+    monkeypatch.chdir(tmp_path)
+    Path("printing_model.py").write_text(
+        "from torch import nn\nprint('import')\n\n\n"
+        "class Printing(nn.Conv2d):\n"
+        "    def __init__(self):\n        print('build')\n        super().__init__(3, 4, 3)\n\n"
+        "    def forward(self, x):\n        print('call')\n        return super().forward(x)\n"
+    )
+    monkeypatch.delitem(sys.modules, "printing_model", raising=False)
+    ran = CliRunner().invoke(
+        app, ["analyze", "printing_model:Printing", *options, "--format", "json"]
+    )
+    assert ran.exit_code == 0
+    assert json.loads(ran.stdout)
+    assert {"import", "build", "call"} <= set(ran.stderr.split())
+    both = ["printing_model:Printing"] * 2
+    assert json.loads(invoke("compare", *both, "--format", "json"))
+
+
 def test_a_terminal_without_the_characters():
     """Where ± cannot be printed, a question mark is, and the command succeeds."""
     command = [sys.executable, "-W", "error", "-m", "mnistzoo", "results", RESULTS]

@@ -8,13 +8,14 @@ import pytest
 import torch
 from msgspec.structs import replace
 from PIL import Image
+from torch.nn.utils import parametrizations, prune
 from typer.testing import CliRunner
 
 import mnistzoo
 import warm
 from mnistzoo.cli import app
 from mnistzoo.data.datasets import ImageDataset
-from mnistzoo.errors import DataError, InputError, TrainingError
+from mnistzoo.errors import DataError, InputError, TrainingError, WeightsError
 from mnistzoo.storage.state_dict import read_metadata, read_state_dict
 from mnistzoo.training import inputs, loop
 from mnistzoo.training.inputs import Splits, count_held_out, stratified_order
@@ -258,8 +259,23 @@ def test_only_features_and_classifier_are_taken(digits):
     own.register_buffer("other", torch.ones(2))
     _, result = mnistzoo.train(own, digits, test=digits, recipe=STILL)
     assert result.keep_classifier
-    own.features.bn1 = torch.nn.Identity()
-    with pytest.raises(RuntimeError, match=r"Missing key.*features\.bn1\.weight"):
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda part: prune.l1_unstructured(part.conv1, "weight", 0.5), "conv1, which is pruned"),
+        (lambda part: parametrizations.weight_norm(part.conv1), "conv1, which is pruned or param"),
+        (lambda part: setattr(part, "bn1", torch.nn.Identity()), r"bn1: Identity\(\) instead of"),
+        (lambda part: setattr(part, "relu1", torch.nn.GELU()), r"relu1: GELU.* instead of ReLU"),
+    ],
+    ids=["pruned", "parametrized", "without tensors", "same tensors"],
+)
+def test_changed_features_are_refused(digits, change, message):
+    """A run builds the features anew from their weights, so they must be the architecture's."""
+    own = mnistzoo.exp5(pretrained=True)
+    change(own.features)
+    with pytest.raises(WeightsError, match=rf"features\.{message}"):
         mnistzoo.train(own, digits, test=digits, recipe=STILL)
 
 
@@ -492,6 +508,13 @@ def test_wrong_labels_are_refused(letters, labels, message):
     """Negative labels, and labels of one class, are errors."""
     with pytest.raises((InputError, DataError), match=message):
         mnistzoo.train("exp5", (letters.images[:3], labels))
+
+
+def test_a_last_step_that_diverges_is_named(letters):
+    """With a single step, only the evaluation shows it; the error is that of a loss."""
+    recipe = replace(get_recipe("adapt", "exp1"), learning_rate=1e30, batch_size=120, ema_decay=0.0)
+    with pytest.raises(TrainingError, match=r"after epoch 1\. Lower the recipe's learning rate"):
+        mnistzoo.train("exp1", letters, recipe=recipe, pretrained=True, epochs=1)
 
 
 def test_splits_must_agree(letters):

@@ -376,7 +376,7 @@ def test_images_without_a_teacher_keep_their_labels(run):
     """The loss is the mean over the images of the divergence or of the cross-entropy."""
     student, teacher = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
     labels, taught = torch.arange(6), torch.tensor([1, 0, 0, 1, 1, 0]).bool()
-    loss = optim.loss(run.recipe, student, labels, teacher[taught], taught)
+    loss = optim.loss(run.recipe, student, labels, teacher, taught)
     each = [
         optim.loss(run.recipe, *parts) * len(parts[0])
         for parts in (
@@ -400,6 +400,44 @@ def test_the_pretrained_model_teaches_mnist_images(few):
     expected = torch.nn.functional.cross_entropy(logits, labeled).item()
     found = train_step(trainer, torch.arange(100, 150), maps[:50], 50)[0]
     assert found == pytest.approx(expected, rel=0.1, abs=1e-3)
+
+
+def test_a_synthetic_teacher_adds_to_the_labels_where_it_is_right():
+    """Half of the divergence from it joins the cross-entropy, except for what it misreads."""
+    recipe = replace(get_recipe("world", "exp4"), synthetic_teacher="exp4.world")
+    student, teacher = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
+    labels, taught = teacher.argmax(1), torch.tensor([1, 0, 0, 1, 0, 0]).bool()
+    labels[4] = (labels[4] + 1) % 10
+    q, p = (np.exp(scores.double().numpy() / 2) for scores in (student, teacher))
+    q, p = (each / each.sum(axis=1, keepdims=True) for each in (q, p))
+    divergence = 4 * (p * np.log(p / q)).sum(axis=1)
+    entropy = torch.nn.functional.cross_entropy(student, labels, reduction="none").numpy()
+    expected = 2 * divergence[[0, 3]].sum() + entropy[[1, 2, 4, 5]].sum()
+    expected += divergence[[1, 2, 5]].sum() / 2
+    loss = optim.loss(recipe, student, labels, teacher, taught).item()
+    assert loss == pytest.approx(expected / 6, rel=1e-4)
+
+
+def test_each_image_has_the_logits_of_its_teacher(few):
+    """MNIST's have those of the pretrained model, and the others those of the shipped weights."""
+    recipe = replace(get_recipe("world", "exp4"), synthetic_images=0)
+    recipe = replace(recipe, synthetic_teacher="exp5.world")
+    trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
+    images, taught = normalize(few.images), torch.arange(len(few.labels)) < 100
+    found = trainer.teacher_logits(images, taught)
+    own, other = mnistzoo.exp4(pretrained=True), mnistzoo.exp5(pretrained="world")
+    with torch.no_grad():
+        expected = torch.cat([own(images[:100]), other(images[100:])])
+    torch.testing.assert_close(found, expected, rtol=0.05, atol=0.2)  # trained in bfloat16
+
+
+def test_a_synthetic_teacher_is_shipped_and_not_alone():
+    """Other names are refused, and a recipe that trains MNIST's images on labels."""
+    recipe = replace(get_recipe("world", "exp4"), synthetic_teacher="exp4.moon")
+    with pytest.raises(InputError, match=r"weights of exp4 \(mnist, .*, got 'moon'"):
+        Run("exp4", recipe)
+    with pytest.raises(InputError, match="pretrained_targets with the synthetic teacher"):
+        Run("exp4", replace(recipe, pretrained_targets=0.0))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import torch
 
 from mnistzoo.data.mnist import Digits, mnist
 from mnistzoo.data.world import BATCH, fonts, pen, world
-from mnistzoo.data.world.distortions import DEGRADATIONS, coarsen, degrade, enlarge, to_format
+from mnistzoo.data.world.degradations import DEGRADATIONS, degrade
+from mnistzoo.data.world.distortions import coarsen, enlarge, to_format
 from mnistzoo.data.world.forms import FORMS
 from mnistzoo.errors import DataError
 
@@ -53,6 +54,27 @@ def test_enlarged_images_come_back():
     assert (again.float() - images.float()).abs().mean() < 10
     coarse = to_format(coarsen(enlarge(images), torch.Generator().manual_seed(0)))
     assert (coarse.float() - images.float()).abs().mean() < 40
+
+
+def test_the_pen_draws_every_form_equally_often(few, monkeypatch):
+    """So it draws more 1s than other digits: they have the most forms."""
+    monkeypatch.setattr("mnistzoo.data.world.DISTORTED", 0.0)
+    monkeypatch.setattr("mnistzoo.data.world.DRAWN", 1.0)
+    monkeypatch.setattr("mnistzoo.data.world.PRINTED", 0.0)
+    drawn = np.bincount(world(few, 12 * BATCH).labels[500:].numpy(), minlength=10)
+    forms = np.bincount([form.digit for form in FORMS], minlength=10)
+    assert np.abs(drawn / drawn.sum() - forms / len(FORMS)).max() < 0.025
+
+
+def test_half_of_the_coarse_batches_are_cut():
+    """The blur at the edge of a digit ends at its box, or goes on."""
+    digits = torch.zeros(1, 1, pen.CANVAS, pen.CANVAS)
+    digits[..., 20:60, 31:50] = 1
+    uncut = 0
+    for seed in range(20):
+        coarse = coarsen(digits, torch.Generator().manual_seed(seed))
+        uncut += bool(coarse[digits == 0].any())
+    assert 4 <= uncut <= 16
 
 
 @pytest.mark.parametrize("kind", DEGRADATIONS)

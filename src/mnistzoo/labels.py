@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from reprlib import repr as short_repr
 
 from mnistzoo.errors import InputError
 
@@ -38,6 +39,6 @@ def check_labels(labels: Sequence[str], num_classes: int) -> None:
     for label in labels:
         if not isinstance(label, str) or not label.isprintable() or not 0 < len(label) <= 100:
             raise InputError(
-                f"Expected labels of 1 to 100 printable characters, got {str(label)[:100]!r}. "
-                "Rename the class."
+                f"Expected labels that are strings of 1 to 100 printable characters, got "
+                f"{short_repr(label)}. Rename the class."
             )

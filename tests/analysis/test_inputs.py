@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_sequence
 
 from analysis.examples import Apply
 from mnistzoo import ReceptiveField, analyze, num_params, receptive_field
@@ -230,6 +231,31 @@ def test_what_is_not_a_module_is_refused(thing):
     """Classes and functions are not analyzed."""
     with pytest.raises(InputError, match=r"Expected a torch\.nn\.Module, got"):
         analyze(thing, (1, 28, 28))
+
+
+@pytest.mark.parametrize("module", [nn.ModuleList([nn.Linear(2, 2)]), nn.ModuleDict(), nn.Module()])
+def test_a_module_without_forward_is_refused(module):
+    """A container of layers has parameters, but is not a model."""
+    assert num_params(module) == sum(p.numel() for p in module.parameters())
+    with pytest.raises(InputError, match=f"a forward method, got {type(module).__name__}"):
+        analyze(module, (2,))
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        torch.nested.nested_tensor([torch.ones(3, 4), torch.ones(2, 4)], layout=torch.jagged),
+        torch.eye(4).to_sparse(),
+        pack_sequence([torch.ones(3, 4), torch.ones(2, 4)]),
+        (pack_sequence([torch.ones(3, 4), torch.ones(2, 4)]), torch.ones(1, 2, 4)),
+        {"input": pack_sequence([torch.ones(3, 4)])},
+    ],
+    ids=["nested", "sparse", "packed", "packed with state", "packed by name"],
+)
+def test_inputs_that_are_not_dense_are_refused(inputs):
+    """Their elements have no fixed place, which a receptive field needs."""
+    with pytest.raises(InputError, match="Expected dense tensors in inputs"):
+        analyze(nn.GRU(4, 4), inputs)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit")

@@ -461,6 +461,7 @@ def test_views_from_before_a_change_of_geometry():
     [
         (lambda y: torch.nested.as_nested_tensor([y[0, 0], y[0, 1, :4]]), "Nested tensors are not"),
         (lambda y: flex_attention(y, y, y), "flex_attention is not supported"),
+        (lambda y: torch.autograd.grad(y.sum(), y)[0], "Gradients inside a model are not"),
         (
             lambda y: torch.cond(y.sum() > 0, torch.sin, torch.cos, (y,)),
             r"torch\.cond are not supported: .* calls one\.",

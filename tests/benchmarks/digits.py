@@ -13,8 +13,11 @@ mean negative log-likelihood. Options are settings of the recipe, and
 - `weights=NAME`: the weights to start from, by default those trained on MNIST.
 - `classifier=new`: names the classes "zero" to "nine", so that the classifier is not kept.
 - `first=N`: trains on the first N images only.
+- `soup=N`: evaluates the mean of the weights of N runs, each of another seed (Wortsman et al. 2022,
+  arXiv:2203.05482). SEEDS then counts these means.
 """
 
+import copy
 import sys
 from pathlib import Path
 
@@ -63,8 +66,25 @@ def scores(model: ConvNet, dataset: ImageDataset) -> tuple[int, float, float]:
     return result.total - result.correct, float(brier), result.nll
 
 
+def average(models: list[ConvNet]) -> ConvNet:
+    """Return a model whose weights and batch norm statistics are the means of those of `models`."""
+    states = [model.state_dict() for model in models]
+    mean = {
+        name: torch.stack([state[name] for state in states]).double().mean(0).to(value.dtype)
+        for name, value in states[0].items()
+    }
+    result = copy.deepcopy(models[0])
+    result.load_state_dict(mean)
+    return result
+
+
 def cross_validate(
-    folds: list[ImageDataset], num_seeds: int, first: int | None, weights: str, recipe: Recipe
+    folds: list[ImageDataset],
+    num_seeds: int,
+    first: int | None,
+    weights: str,
+    recipe: Recipe,
+    soup: int,
 ) -> None:
     """Print the scores of each seed and fold, and their means over the seeds."""
     torch.set_num_threads(1)
@@ -78,9 +98,10 @@ def cross_validate(
                 held_out.classes,
                 style=held_out.style,
             )
-            options = {"recipe": recipe, "pretrained": weights, "seed": seed}
-            model, _ = mnistzoo.train("exp5", train, test=held_out, **options)
-            results.append(scores(model, held_out))
+            options = {"recipe": recipe, "pretrained": weights, "test": held_out}
+            seeds = range(seed * soup, (seed + 1) * soup)
+            models = [mnistzoo.train("exp5", train, seed=each, **options)[0] for each in seeds]
+            results.append(scores(average(models), held_out))
             errors, brier, nll = results[-1]
             text = f"{errors} errors, Brier {brier:.2f}, NLL {nll:.4f}"
             print(f"seed {seed}, fold {number}: {text}", flush=True)
@@ -95,7 +116,8 @@ if __name__ == "__main__":
         changes = dict(each.split("=", 1) for each in sys.argv[3:])
         weights = changes.pop("weights", "mnist")
         first = int(changes.pop("first")) if "first" in changes else None
+        soup = int(changes.pop("soup", 1))
         recipe = get_recipe(changes.pop("recipe", "adapt"), "exp5")
         folds = load_folds(Path(sys.argv[1]), changes.pop("classifier", None) == "new")
         recipe = change_settings(recipe, [f"{name}={value}" for name, value in changes.items()])
-        cross_validate(folds, int(sys.argv[2]), first, weights, recipe)
+        cross_validate(folds, int(sys.argv[2]), first, weights, recipe, soup)

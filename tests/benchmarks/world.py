@@ -27,6 +27,8 @@ from mnistzoo.storage.manifest import read_manifest
 
 Pixels = NDArray[np.uint8]
 Point = tuple[float, float]
+Origin = Callable[[Generator], Iterator[tuple[Pixels, int, str]]]
+"""Function that yields images, their labels and descriptions."""
 
 SIDE = 160
 """Height and width of a page, in pixels."""
@@ -110,8 +112,8 @@ CONDITIONS: dict[str, Callable[[Image.Image, Generator], Image.Image]] = {
 }
 
 
-def optical(size: int) -> Callable[[Generator], Iterator[tuple[Pixels, int, str]]]:
-    """Return a maker of scikit-learn's digits, `size` pixels high."""
+def optical(size: int) -> Origin:
+    """Return a function that yields scikit-learn's digits, `size` pixels high."""
 
     def make(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
         digits = load_digits()
@@ -122,17 +124,21 @@ def optical(size: int) -> Callable[[Generator], Iterator[tuple[Pixels, int, str]
     return make
 
 
-def flagged_ones(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
-    """Yield 500 1s without a foot.
+def flagged_ones(low: float, high: float) -> Origin:
+    """Return a function that yields 500 1s without a foot.
 
-    The flag is 25 to 80% as long as the stem, and at least 38° steep.
+    The flag is 25 to 80% as long as the stem. It leaves the vertical by `low` to `high` degrees.
     """
-    for _ in range(500):
-        length, angle = rng.uniform(0.25, 0.8), np.radians(rng.uniform(28, 52))
-        top, lean = (0.0, 0.0), rng.uniform(-0.15, 0.25)
-        flag = (-length * np.sin(angle), length * np.cos(angle))
-        lines = [[flag, top, (-lean, 1.0)]]
-        yield write(lines, rng), 1, f"flag {length:.2f} at {np.degrees(angle):.0f}°"
+
+    def make(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
+        for _ in range(500):
+            length, angle = rng.uniform(0.25, 0.8), np.radians(rng.uniform(low, high))
+            top, lean = (0.0, 0.0), rng.uniform(-0.15, 0.25)
+            flag = (-length * np.sin(angle), length * np.cos(angle))
+            lines = [[flag, top, (-lean, 1.0)]]
+            yield write(lines, rng), 1, f"flag {length:.2f} at {np.degrees(angle):.0f}°"
+
+    return make
 
 
 def crossed_sevens(rng: Generator) -> Iterator[tuple[Pixels, int, str]]:
@@ -159,11 +165,12 @@ def write(lines: list[list[Point]], rng: Generator) -> Pixels:
     return np.asarray(page.reduce(4))
 
 
-ORIGINS = {
+ORIGINS: dict[str, Origin] = {
     "fonts left out": fonts,
     "scikit-learn's digits, 8×8": optical(8),
     "scikit-learn's digits, 64×64": optical(64),
-    "1s with a flag": flagged_ones,
+    "1s with a flag": flagged_ones(28, 52),
+    "1s with a flatter flag": flagged_ones(52, 62),
     "crossed 7s": crossed_sevens,
 }
 

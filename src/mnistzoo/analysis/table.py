@@ -45,9 +45,10 @@ class Analysis(Tabular[Row]):
     Attributes:
         rows: In the order of the calls. Layers that were not called come last.
         input_shape: Shape of one input, without the batch. Receptive fields are for this input.
-        receptive_field: Receptive field of the last feature map, which is the last tensor with more
-            than one unit along an axis. `None` if the input has no axes.
-        output_receptive_field: Receptive field of the model's output. `None` if the output does not
+        receptive_field: Receptive field of the last feature map: the model's first output or, if
+            that has a single unit along each axis, the last tensor with more. `None` if the input
+            has no axes.
+        output_receptive_field: Receptive field of the model's first output. `None` if it does not
             depend on the input.
         stopped_at: The operator that needed values, and the layer that called it. Rows and MACs
             end there. `None` for a model that runs without values.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from mnistzoo.cli.console import print_formatted, print_record
+from mnistzoo.cli.console import model_output_to_stderr, print_formatted, print_record
 from mnistzoo.cli.libraries import default_inputs, load, load_image, token_ids
 from mnistzoo.cli.options import Format, any_model, check_suffix
 
@@ -104,24 +105,29 @@ def analyze(
     """
     _check_results(layer, memory, roofline, html, image)
     shapes = read_shapes(inputs)
-    module = load(model, pretrained=image is not None)
-    from mnistzoo import analysis
+    with model_output_to_stderr():
+        module = load(model, pretrained=image is not None)
+        from mnistzoo import analysis
 
-    given = make_inputs(model, module, shapes, batch_size)
-    options: Any = {"of": of, "batch_size": batch_size, "channels_last": channels_last}
-    if layer is not None:
-        _print_field(layer, analysis.receptive_field(module, given, layer, **options), format_)
-        return
-    found = analysis.analyze(module, given, **options)
-    if memory is not None:
-        _print_memory(found.peak_memory(memory == "training"), format_)
-    elif roofline is not None:
-        print_tabular(found.roofline(analysis.Device(roofline)), format_)
-    elif html is not None:
-        images = None if image is None else load_image(model, module, found.input_shape, image)
-        _print_page(found.save_html(html, images, title=model), model, len(found), format_)
-    else:
-        _print_rows(found, depth, fold, format_)
+        given = make_inputs(model, module, shapes, batch_size)
+        options: Any = {"of": of, "batch_size": batch_size, "channels_last": channels_last}
+        if layer is not None:
+            field = analysis.receptive_field(module, given, layer, **options)
+            print_result = partial(_print_field, layer, field)
+        else:
+            found = analysis.analyze(module, given, **options)
+            if memory is not None:
+                print_result = partial(_print_memory, found.peak_memory(memory == "training"))
+            elif roofline is not None:
+                print_result = partial(print_tabular, found.roofline(analysis.Device(roofline)))
+            elif html is not None:
+                shape = found.input_shape
+                images = None if image is None else load_image(model, module, shape, image)
+                page = found.save_html(html, images, title=model)
+                print_result = partial(_print_page, page, model, len(found))
+            else:
+                print_result = partial(_print_rows, found, depth, fold)
+    print_result(format_)
 
 
 def _check_results(
@@ -144,7 +150,9 @@ def _print_rows(found: Analysis, depth: int | None, fold: bool, format_: str) ->
 
 def print_tabular(found: Tabular[Any], format_: str) -> None:
     """Print an analysis, a roofline or a comparison."""
-    print_formatted(format_, found.to_table(), found.to_dict() if format_ == "json" else None)
+    with model_output_to_stderr():  # some figures are computed when they are read
+        table, value = found.to_table(), found.to_dict() if format_ == "json" else None
+    print_formatted(format_, table, value)
 
 
 def _print_page(path: Path, model: str, layers: int, format_: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 from mnistzoo.cli.analyze import Inputs, make_inputs, print_tabular, read_shapes
+from mnistzoo.cli.console import model_output_to_stderr
 from mnistzoo.cli.libraries import load
 from mnistzoo.cli.options import Format, any_model
 
@@ -30,5 +31,6 @@ def compare(
         module = load(name)
         return analysis.analyze(module, make_inputs(name, module, shapes, 1))
 
-    found = analysis.compare(analyzed(one), analyzed(other), names=(one, other))
+    with model_output_to_stderr():
+        found = analysis.compare(analyzed(one), analyzed(other), names=(one, other))
     print_tabular(found, format_)

@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from mnistzoo.tables import Table, csv_cell
@@ -72,6 +73,11 @@ def print_record(format_: str, record: Record, text: str) -> None:
         flat = {key: value for key, value in record.items() if key not in nested}
         rows = [(name, csv_cell(value)) for name, value in flat.items()]
         print_formatted(format_, Table(("name", "value"), rows, records=[flat]), flat)
+
+
+def model_output_to_stderr() -> AbstractContextManager[Any]:
+    """Send what a model prints to stderr, as it is not part of the result."""
+    return redirect_stdout(sys.stderr)
 
 
 def print_json(value: Any) -> None:

@@ -202,9 +202,12 @@ def _call(module: str, name: str) -> object:
         raise
     except (Exception, SystemExit) as error:  # a script may exit when it is imported
         reason = (str(error) or type(error).__name__).splitlines()[0]
+        remedy = "Check both names, and that it needs no arguments."
+        if module.endswith(".py"):
+            remedy = f"Name the module, not its file: {module[:-3].replace('/', '.')}:{name}."
         raise InputError(
             f"Expected package.module:callable that returns a model, got {module}:{name} "
-            f"({reason}). Check both names, and that it needs no arguments."
+            f"({reason}). {remedy}"
         ) from error
     finally:
         sys.path.remove("")

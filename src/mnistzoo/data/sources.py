@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,21 +155,31 @@ def _take(dataset: Any, labels: list[int], num_classes: int | None) -> Iterator[
         try:
             item = dataset[index]
             image, label = (item["image"], item["label"]) if isinstance(item, Mapping) else item
-            number = int(label)
         except Exception as error:  # a foreign dataset may raise anything
             raise InputError(
                 f"Expected a pair (image, label), or a mapping with the keys image and label, at "
                 f"index {index} of the dataset, got another item or an error: "
                 f"{' '.join(str(error).split())}. Rename its columns, or wrap it."
             ) from error
-        if number != label or not 0 <= number < (num_classes or number + 1):
-            last = f"to {num_classes - 1}, one for each of its classes" if num_classes else "up"
-            raise InputError(
-                f"Expected labels from 0 {last}, got {label} at index {index} of the dataset. "
-                "Correct the labels."
-            )
-        labels.append(number)
+        labels.append(_to_number(label, index, num_classes))
         yield f"image {index}", image
+
+
+def _to_number(label: Any, index: int, num_classes: int | None) -> int:
+    """Return the label of a torch dataset as an integer, checked."""
+    try:
+        number = int(label)
+        valid = number == label and 0 <= number < (num_classes or 2**63)
+    except (TypeError, ValueError, ArithmeticError, RuntimeError):  # such as one-hot labels
+        valid = False
+    if not valid:
+        last = f" to {num_classes - 1}, one for each of its classes" if num_classes else ""
+        shown = reprlib.repr(label.tolist() if hasattr(label, "tolist") else label)
+        raise InputError(
+            f"Expected labels that are whole numbers from 0{last}, got {shown} at index {index} "
+            "of the dataset. Number the classes from 0; its attribute `classes` names them."
+        )
+    return number
 
 
 def _check_splits(*splits: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,9 +86,9 @@ def load_grayscale(image: ImageLike) -> GrayscaleImage:
         with _translate_pillow_errors("PIL image"):
             return _from_pil(image)
     if is_tensor(image):
-        return _from_array(_to_numpy(image), "(channels, height, width)")
+        return _from_array(_to_numpy(image), channels=0)
     if isinstance(image, np.ndarray):
-        return _from_array(image, "(height, width, channels)")
+        return _from_array(image, channels=2)
     raise InputError(
         "Expected a path, bytes, a PIL image, a NumPy array or a tensor, got "
         f"{type(image).__name__}. Pass one of these, or a list of them."
@@ -153,8 +153,10 @@ def _translate_pillow_errors(name: str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
-    except MnistZooError:
+    except (ImageError, FileReadError):
         raise
+    except InputError as error:
+        raise ImageError(f"{name}: {error}") from error
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{name}: not an image in a supported format ({', '.join(FORMATS)}). "
@@ -204,9 +206,6 @@ def _to_array_mode(image: Image.Image) -> Image.Image:
 
 
 def _to_numpy(tensor: Tensor) -> NDArray[Any]:
-    """Return a tensor as an array with channels last."""
-    if tensor.ndim == 3:
-        tensor = tensor.movedim(0, 2)
     try:
         pixels: NDArray[Any] = tensor.detach().cpu().numpy()
     except (TypeError, RuntimeError, NotImplementedError):  # bfloat16, sparse, meta
@@ -217,12 +216,15 @@ def _to_numpy(tensor: Tensor) -> NDArray[Any]:
     return pixels
 
 
-def _from_array(array: NDArray[Any], form: str) -> GrayscaleImage:
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+def _from_array(array: NDArray[Any], channels: Literal[0, 2]) -> GrayscaleImage:
+    """Return the gray levels of an array whose channels, if any, are on this axis."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[channels] not in (1, 3, 4)):
+        form = "(channels, height, width)" if channels == 0 else "(height, width, channels)"
         raise InputError(
             f"Expected one image of shape (height, width) or {form} with 1, 3 or 4 channels, got "
             f"{array.ndim} axes of lengths {array.shape}. Pass several images as a list."
         )
+    array = np.moveaxis(array, channels, 2) if array.ndim == 3 else array
     height, width = array.shape[:2]
     _check_size(width, height)
     return GrayscaleImage(shrink(gray_levels(array)), (width, height))

@@ -13,15 +13,17 @@ if TYPE_CHECKING:
     from mnistzoo.models.hub_mixin import HubMixin
 
 
-def check_layers(model: HubMixin, as_built: HubMixin) -> None:
+def check_layers(model: HubMixin, as_built: HubMixin, part: str = "") -> None:
     """Check that a model has the layers of `as_built`, a new model of the same architecture.
+
+    Only layers whose path begins with `part` are checked.
 
     Raises:
         WeightsError: A layer was added, removed or changed, is pruned or parametrized, or has no
             values.
     """
     for path, layer in model.named_modules():
-        if is_reparametrized(layer):
+        if path.startswith(part) and is_reparametrized(layer):
             raise WeightsError(
                 f"Expected plain weights, got {path}, which is pruned or parametrized. Make "
                 "that permanent first: torch.nn.utils.prune.remove, or "
@@ -31,11 +33,12 @@ def check_layers(model: HubMixin, as_built: HubMixin) -> None:
         raise WeightsError("Expected weights with values, got the meta device. Load some first.")
     own, built = map(_describe_layers, (model, as_built))
     for path in (*own, *built):
-        if own.get(path) != built.get(path):
+        if path.startswith(part) and own.get(path) != built.get(path):
             raise WeightsError(
                 f"Expected {model.architecture.name} as its architecture describes it, got "
                 f"{path}: {own.get(path, 'missing')} instead of {built.get(path, 'nothing')}. "
-                "Files hold only weights. Restore the layer, or save model.state_dict()."
+                "Files and runs hold only weights. Restore the layer, or save and train the model "
+                "with torch."
             )
 
 

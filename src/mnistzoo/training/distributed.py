@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -31,6 +32,23 @@ def device() -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return torch.device("cpu")
+
+
+def autocast_dtype(device: torch.device) -> torch.dtype:
+    """Return bfloat16 if the device multiplies it faster than float32, else float32.
+
+    Many processors emulate bfloat16. Intel's with AVX-512 BF16 but without AMX multiply it
+    natively, and still train these models faster in float32 (`tests/benchmarks/training.py`). The
+    choice depends on the device alone, so that a run can be repeated.
+    """
+    if device.type == "cuda":
+        faster = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        # older releases do not report capabilities; float32 is right on every processor
+        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+        intel = str(able.get("cpu_name", "")).startswith("Intel")
+        faster = able.get("amx_bf16") or (able.get("avx512_bf16") and not intel)
+    return torch.bfloat16 if faster else torch.float32
 
 
 def world_size() -> int:

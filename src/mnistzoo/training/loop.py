@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mnistzoo.architectures import INPUT_SHAPE
-from mnistzoo.errors import TrainingError
+from mnistzoo.errors import InputError, TrainingError
 from mnistzoo.evaluation import evaluate
 from mnistzoo.images.transforms import normalize
 from mnistzoo.models import from_pretrained
@@ -114,7 +114,13 @@ def _train(run: Run, folder: Path, inputs: Inputs, on_batch: OnBatch, on_epoch: 
         stored = load_epoch(folder, state) if run.recipe.stored_epochs else None
         loss, accuracy = train_epoch(state, partial(on_batch, run), stored)
         seconds += time.perf_counter() - start
-        evaluated = evaluate(state.evaluated, inputs.evaluation).accuracy
+        try:
+            evaluated = evaluate(state.evaluated, inputs.evaluation).accuracy
+        except InputError as error:  # no loss shows that the last step diverged
+            raise TrainingError(
+                f"{run.architecture} returns values that are not numbers after epoch "
+                f"{state.epoch}. Lower the recipe's learning rate."
+            ) from error
         epochs.append(Epoch(state.epoch, loss, accuracy, evaluated))
         save_checkpoint(folder, state, epochs, seconds)
         on_epoch(run, epochs[-1])
@@ -188,12 +194,13 @@ def train_step(
         indices: This process's share of the batch, shape `(N,)`.
         maps: An affine map for each of these images, shape `(N, 2, 3)`; unused with `stored`.
         batch: The number of images in the whole batch.
-        stored: The augmented images of the epoch, and the teacher's logits.
+        stored: The augmented images of the epoch, and the teachers' logits.
     """
     recipe, device = state.recipe, state.device
 
     # data
     indices = indices.to(device)
+    taught = indices < state.num_taught
     whole, teacher_logits = _augmented(state, indices, maps, stored)
     images = whole[..., : state.side, : state.side]
     images = images.contiguous(memory_format=torch.channels_last)
@@ -202,7 +209,6 @@ def train_step(
     # forward
     with state.autocast():
         logits = state.forward(images)
-    taught = indices < state.num_taught
     loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight
@@ -222,10 +228,10 @@ def train_step(
 def _augmented(
     state: TrainingState, indices: Tensor, maps: Tensor, stored: StoredEpoch | None
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the augmented images of a step, and the teacher's logits for those it teaches."""
+    """Return the augmented images of a step, and the teachers' logits."""
     if stored is not None:
         return normalize(stored.images[indices]), stored.teacher_logits[indices]
     images = warp(normalize(state.images[indices]), maps.to(state.device))
     if state.teacher is None:
         return images, None
-    return images, state.teacher_logits(images[indices < state.num_taught])
+    return images, state.teacher_logits(images, indices < state.num_taught)

@@ -14,6 +14,9 @@ from mnistzoo.models.convnet import ConvNet
 from mnistzoo.training.muon import Muon
 from mnistzoo.training.settings import Recipe
 
+SYNTHETIC_TARGETS = 0.5
+"""The weight of the divergence from the teacher of synthetic images, beside their labels'."""
+
 WARMUP = 0.15
 """The share of a one-cycle schedule in which the learning rate rises."""
 
@@ -28,7 +31,10 @@ def loss(
     teacher_logits: Tensor | None,
     taught: Tensor,
 ) -> Tensor:
-    """Return the divergence from the teacher, and the cross-entropy of images without one.
+    """Return the divergence from the teacher, and the cross-entropy of the other images.
+
+    With a synthetic teacher, half of the divergence from it is added for the others that it
+    classifies correctly.
 
     The divergence is Kullback–Leibler's, of both distributions at the recipe's temperature. Its
     factor of the squared temperature keeps the size of the gradients (Hinton et al. 2015,
@@ -38,9 +44,9 @@ def loss(
         recipe: The source of label smoothing and temperature.
         logits: Logits or log-probabilities of the model, shape `(N, classes)`.
         labels: Shape `(N,)`; unused for images with a teacher.
-        teacher_logits: The teacher's for the M taught images, shape `(M, classes)`; None without a
-            teacher.
-        taught: Whether an image has a teacher: bool, shape `(N,)`.
+        teacher_logits: The teacher's, and the synthetic teacher's for images that are not taught,
+            shape `(N, classes)`; None without a teacher.
+        taught: Whether an image learns from the teacher in place of its label: bool, shape `(N,)`.
 
     Returns:
         The mean over the images, a scalar in nats.
@@ -48,14 +54,23 @@ def loss(
     if teacher_logits is None:
         smoothing = recipe.label_smoothing
         return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
+    others = nn.functional.cross_entropy(logits[~taught], labels[~taught], reduction="sum")
+    if recipe.synthetic_teacher:
+        right = ~taught & (teacher_logits.argmax(1) == labels)
+        divergence = _divergence(recipe, logits[right], teacher_logits[right])
+        others = others + SYNTHETIC_TARGETS * divergence
+    divergence = _divergence(recipe, logits[taught], teacher_logits[taught])
+    return ((recipe.pretrained_targets or 1.0) * divergence + others) / len(logits)
+
+
+def _divergence(recipe: Recipe, logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """Return the sum over the images of the divergence from the teacher."""
     student, teacher = (
         (scores / recipe.temperature).log_softmax(dim=1)
-        for scores in (logits[taught], teacher_logits.float())
+        for scores in (logits, teacher_logits.float())
     )
     divergence = nn.functional.kl_div(student, teacher, reduction="sum", log_target=True)
-    others = nn.functional.cross_entropy(logits[~taught], labels[~taught], reduction="sum")
-    weight = recipe.pretrained_targets or 1.0
-    return (divergence * (weight * recipe.temperature**2) + others) / len(logits)
+    return divergence * recipe.temperature**2
 
 
 def optimizer(model: nn.Module, recipe: Recipe) -> SGD:

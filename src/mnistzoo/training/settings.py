@@ -85,6 +85,8 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
         pretrained_targets: Weight of the divergence from the pretrained model, in place of the
             labels, for MNIST's own images, so that training on synthetic ones changes less of what
             the model has learned (Li and Hoiem 2016, arXiv:1606.09282); 0 trains on labels.
+        synthetic_teacher: Name of shipped weights that, together with the labels, teach the
+            synthetic images, except those that they misread; None trains these on labels alone.
         synthetic_images: Number of images that `mnistzoo.data.world` adds to the training images.
         bits: Bits of a weight in the C header that the model is trained for. This is
             quantization-aware training: weights and activations are rounded as in the header, also
@@ -114,6 +116,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
     temperature: Rate = 2.0
     pretrained: bool = False
     pretrained_targets: Bound = 0.0
+    synthetic_teacher: str | None = None
     synthetic_images: Count = 0
     bits: Literal[8, 4] | None = None
 
@@ -166,16 +169,21 @@ def _check_together(recipe: Recipe) -> None:
             f"Expected frozen_convs of 0 with bits, got {recipe.frozen_convs}: rounded layers are "
             "trained together. Set one of them only."
         )
-    if recipe.stored_epochs and recipe.teacher is None:
+    if recipe.stored_epochs and not (recipe.teacher or recipe.pretrained_targets):
         raise InputError(
             f"Expected a teacher for {recipe.stored_epochs} stored epochs, got none. "
-            "Name one, or set stored_epochs to 0."
+            "Name one, set pretrained_targets, or set stored_epochs to 0."
         )
     if recipe.pretrained_targets and (not recipe.pretrained or recipe.teacher or recipe.bits):
         raise InputError(
             f"Expected pretrained_targets with pretrained, and without a teacher or bits, got "
             f"pretrained={recipe.pretrained}, teacher={recipe.teacher} and bits={recipe.bits}. "
             "Set pretrained_targets to 0, or correct the others."
+        )
+    if recipe.synthetic_teacher and not recipe.pretrained_targets:
+        raise InputError(
+            f"Expected pretrained_targets with the synthetic teacher {recipe.synthetic_teacher}, "
+            "got 0. Set both or neither."
         )
 
 

@@ -19,11 +19,13 @@ from mnistzoo.export.integer_quantization import CALIBRATION_IMAGES
 from mnistzoo.models import get_model
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import fold_batch_norm
+from mnistzoo.storage.manifest import split_name
 from mnistzoo.training import optim
-from mnistzoo.training.distributed import device, world_size
+from mnistzoo.training.distributed import autocast_dtype, device, world_size
 from mnistzoo.training.fake_quantization import FakeQuantized
 from mnistzoo.training.inputs import shipped_weights
 from mnistzoo.training.run import Run
+from mnistzoo.training.settings import Recipe
 
 SEED_STRIDE = 10_000
 """Distance between the seeds of two runs. Each epoch has its own generator, so none is saved."""
@@ -70,7 +72,10 @@ class TrainingState:
         self.model = model.to(self.device).to(memory_format=torch.channels_last)
         if self.recipe.bits or self.recipe.pretrained_targets:
             teacher = copy.deepcopy(model).eval()
-        self.teacher = teacher and teacher.to(self.device).to(memory_format=torch.channels_last)
+        self.teacher, self.synthetic_teacher = (
+            each and each.to(self.device).to(memory_format=torch.channels_last)
+            for each in (teacher, _synthetic_teacher(self.recipe))
+        )
         own = self.recipe.pretrained_targets > 0
         self.num_taught = run.num_train - run.holdout if own else len(self.labels)
         crops = self.recipe.crop and not self.recipe.bits  # what is rounded takes whole images
@@ -126,12 +131,18 @@ class TrainingState:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     @torch.no_grad()
-    def teacher_logits(self, images: Tensor) -> Tensor:
-        """Return the teacher's logits for normalized images, float32, shape `(N, classes)`."""
-        assert self.teacher is not None
-        with self.autocast():
-            logits: Tensor = self.teacher(images.contiguous(memory_format=torch.channels_last))
-        return logits.float()
+    def teacher_logits(self, images: Tensor, taught: Tensor) -> Tensor:
+        """Return the teacher's logits for normalized images, float32, shape `(N, classes)`.
+
+        Images that it does not teach have the synthetic teacher's, or zeros without one.
+        """
+        logits = torch.zeros(len(images), self.run.num_classes, device=self.device)
+        for teacher, chosen in ((self.teacher, taught), (self.synthetic_teacher, ~taught)):
+            if teacher is not None and chosen.any():
+                own = images[chosen].contiguous(memory_format=torch.channels_last)
+                with self.autocast():
+                    logits[chosen] = teacher(own).float()
+        return logits
 
     def freeze_convs(self, step: int) -> None:
         """Freeze the recipe's first convolutions if they stop learning by this step of the run."""
@@ -167,23 +178,6 @@ class TrainingState:
         return [(name, getattr(self, name)) for name in names]
 
 
-def autocast_dtype(device: torch.device) -> torch.dtype:
-    """Return bfloat16 if the device multiplies it faster than float32, else float32.
-
-    Many processors emulate bfloat16. Intel's with AVX-512 BF16 but without AMX multiply it
-    natively, and still train these models faster in float32 (`tests/benchmarks/training.py`). The
-    choice depends on the device alone, so that a run can be repeated.
-    """
-    if device.type == "cuda":
-        faster = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        # older releases do not report capabilities; float32 is right on every processor
-        able: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        intel = str(able.get("cpu_name", "")).startswith("Intel")
-        faster = able.get("amx_bf16") or (able.get("avx512_bf16") and not intel)
-    return torch.bfloat16 if faster else torch.float32
-
-
 def _initialized(run: Run, initial: Mapping[str, Tensor] | None) -> ConvNet:
     """Return the pretrained model, or a new one made from the seed and the initial weights."""
     if run.recipe.pretrained:
@@ -202,6 +196,13 @@ def _initialized(run: Run, initial: Mapping[str, Tensor] | None) -> ConvNet:
     if run.dataset is not None:
         model.labels, model.style = run.dataset.classes, run.dataset.style
     return model
+
+
+def _synthetic_teacher(recipe: Recipe) -> ConvNet | None:
+    if recipe.synthetic_teacher is None:
+        return None
+    architecture, weights = split_name(recipe.synthetic_teacher)
+    return get_model(architecture, pretrained=weights)
 
 
 def _he_init(model: nn.Module) -> None:

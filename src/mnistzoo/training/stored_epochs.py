@@ -34,7 +34,7 @@ class StoredEpoch(NamedTuple):
 
     Attributes:
         images: Augmented, uint8, shape `(N, 28, 28)`.
-        teacher_logits: The teacher's logits for these images, float32, shape `(N, classes)`.
+        teacher_logits: The teachers' logits for these images, float32, shape `(N, classes)`.
     """
 
     images: Tensor
@@ -74,14 +74,16 @@ def load_epoch(folder: Path, state: TrainingState) -> StoredEpoch:
 
 @torch.no_grad()
 def _make_epoch(state: TrainingState, number: int) -> StoredEpoch:
-    """Augment all training images, round them to 8 bits, and run the teacher on the result."""
+    """Augment all training images, round them to 8 bits, and run the teachers on the result."""
     generator = state.epoch_generator(number)
     images: list[Tensor] = []
     logits: list[Tensor] = []
-    for block in torch.split(state.images, TEACHER_BATCH_SIZE):
+    taught = torch.arange(len(state.images), device=state.device) < state.num_taught
+    blocks = (torch.split(part, TEACHER_BATCH_SIZE) for part in (state.images, taught))
+    for block, own in zip(*blocks, strict=True):
         maps = affine_maps(len(block), INPUT_SHAPE[-1], state.recipe.augmentation, generator)
         warped = warp(normalize(block), maps.to(state.device)).squeeze(1)
         rounded = warped.mul_(STD).add_(MEAN).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         images.append(rounded)
-        logits.append(state.teacher_logits(normalize(rounded)))
+        logits.append(state.teacher_logits(normalize(rounded), own))
     return StoredEpoch(torch.cat(images), torch.cat(logits))

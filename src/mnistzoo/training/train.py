@@ -121,6 +121,7 @@ def train(
         UnknownNameError: There is no such model or recipe.
         InputError: An option has a wrong type or value, the model's weights are not finite, or a
             class has a name that cannot be saved.
+        WeightsError: A layer of the model's features was changed, pruned or parametrized.
         TrainingError: The loss is no longer finite, or `output` holds another run or a run on
             other images.
         MnistZooError: See `mnistzoo.load_dataset`.
@@ -212,6 +213,7 @@ def _start(model: str | ConvNet, pretrained: bool | str, dataset: DatasetInfo | 
         )
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise InputError("Expected a model with weights, got one on the meta device. Load weights.")
+    model.check_architecture("features")
     keep = _has_own_classifier(model) and keeps_classifier(dataset, model.labels, model.num_classes)
     weights = {
         name: tensor.detach().cpu() for name, tensor in starting_weights(model, keep).items()

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from mnistzoo.analysis.algebra.layout import Layout
 from mnistzoo.analysis.tracing.containers import copy_containers, tensors_of
 from mnistzoo.analysis.tracing.inputs import (
     check_batch_size,
+    check_dense,
     check_kwargs,
     check_module,
     check_shape,
@@ -98,6 +100,8 @@ def _read(value: object, dtype: torch.dtype, batch_size: int) -> Any:
         return torch.empty(shape, dtype=dtype, device="meta")
     if isinstance(value, Mapping):
         return {name: _read(item, dtype, batch_size) for name, item in value.items()}
+    if isinstance(value, Tensor | PackedSequence):
+        check_dense(value)
     if type(value) in (list, tuple):
         items = [_read(item, dtype, batch_size) for item in value]  # type: ignore[attr-defined] # a list or tuple
         return type(value)(items)  # type: ignore[call-arg] # as above
@@ -106,7 +110,7 @@ def _read(value: object, dtype: torch.dtype, batch_size: int) -> Any:
 
 def _split(inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return inputs by position and by name."""
-    if isinstance(inputs, Tensor):
+    if isinstance(inputs, Tensor | PackedSequence):
         return (inputs,), {}
     if isinstance(inputs, Mapping) and all(isinstance(name, str) for name in inputs):
         return (), dict(inputs)

@@ -19,6 +19,8 @@ _UNSUPPORTED = {
     "operators of your own a fake kernel (torch.library.register_fake).",
     "nested": "Nested tensors are not supported: {place} makes one ({reason}). Pad its sequences, "
     "or analyze a part of the model.",
+    "does not require grad": "Gradients inside a model are not supported: {place} computes one "
+    "({reason}). Analyze the part whose gradient it is.",
     "higherorderoperator": _HIGHER_ORDER,
     "for hop ": _HIGHER_ORDER,  # as torch 2.6 says it
     "flexattention": "flex_attention is not supported: {place} calls it ({reason}). Replace it by "

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.lazy import LazyModuleMixin
+from torch.nn.utils.rnn import PackedSequence
 
 from mnistzoo.analysis.tracing.containers import copy_containers
 from mnistzoo.errors import AnalysisError, InputError
@@ -40,8 +41,14 @@ def check_traceable(module: nn.Module, parts: Iterable[nn.Module]) -> None:
     """Check that a module runs in Python, given it and all modules in it.
 
     Raises:
+        InputError: It has no forward method, as `nn.ModuleList`.
         AnalysisError: Part of it is compiled by TorchScript, which calls its parts unseen.
     """
+    if getattr(module.forward, "__func__", None) is nn.Module.forward:
+        raise InputError(
+            f"Expected a model with a forward method, got {type(module).__name__}. Pass the model "
+            "that calls its parts, or make it an nn.Sequential."
+        )
     if any(isinstance(part, torch.jit.ScriptModule) for part in parts):
         raise AnalysisError(
             f"Expected modules that run in Python, got TorchScript in {type(module).__name__}. "
@@ -85,6 +92,19 @@ def check_batch_size(batch_size: object) -> int:
             f"{describe(batch_size)}. Pass the number of inputs in a batch."
         )
     return batch_size
+
+
+def check_dense(value: Tensor | PackedSequence) -> None:
+    """Check that an input is an ordinary tensor.
+
+    Raises:
+        InputError: It is a packed sequence, or a nested or sparse tensor.
+    """
+    if isinstance(value, PackedSequence) or value.is_nested or value.layout is not torch.strided:
+        raise InputError(
+            "Expected dense tensors in inputs, got a packed sequence or a nested or sparse tensor. "
+            "Pad its sequences, or call to_dense()."
+        )
 
 
 def check_kwargs(kwargs: object) -> dict[str, Any]:

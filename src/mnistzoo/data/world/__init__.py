@@ -12,14 +12,8 @@ from torch import Generator, Tensor
 
 from mnistzoo.data.mnist import Digits
 from mnistzoo.data.world import fonts, pen
-from mnistzoo.data.world.distortions import (
-    DEGRADATIONS,
-    coarsen,
-    degrade,
-    distort,
-    enlarge,
-    to_format,
-)
+from mnistzoo.data.world.degradations import DEGRADATIONS, degrade
+from mnistzoo.data.world.distortions import coarsen, distort, enlarge, to_format
 from mnistzoo.data.world.forms import FORMS
 
 BATCH = 250
@@ -32,7 +26,7 @@ The rest are degraded images."""
 KINDS = (*DEGRADATIONS, "light", "lines", "cover", "hollow")
 """The degradations, applied in turn. The harder ones come twice."""
 
-COARSE = 0.2
+COARSE = 0.3
 """Share of the batches that are reduced to a low resolution."""
 
 Canvases = Iterator[tuple[Tensor, Tensor]]
@@ -86,10 +80,9 @@ def _enlarged(digits: Digits, generator: Generator) -> Canvases:
 
 
 def _drawn(rng: np.random.Generator) -> Canvases:
-    """Yield digits that the pen draws: each digit equally often, in random forms."""
-    forms = [[form for form in FORMS if form.digit == digit] for digit in range(10)]
+    """Yield digits that the pen draws: each form equally often."""
     while True:
-        chosen = [group[rng.integers(len(group))] for group in forms * (BATCH // len(forms))]
+        chosen = [FORMS[number] for number in rng.integers(len(FORMS), size=BATCH)]
         canvases = np.stack([pen.draw(form, rng) for form in chosen])
         yield _to_canvases(canvases), torch.tensor([form.digit for form in chosen])
 
