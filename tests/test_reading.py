@@ -2,6 +2,7 @@
 
 from difflib import SequenceMatcher
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -130,6 +131,29 @@ def test_pieces_of_letters_are_left_out():
         line = [DigitImage(pixels, box, cut=cut) for box in boxes]
         assert in_numbers(line, [0.5, 1, 0.5]) == [kept] * 3
         assert in_numbers(line, [9, 8, 9]) == [True] * 3
+
+
+def test_strokes_of_letters_are_left_out():
+    """Narrow pieces count against their word if they were cut from a larger part."""
+    pixels = np.zeros((28, 28), np.uint8)
+    boxes = [(left, 0, left + 10, 30) for left in (0, 10, 20)]
+    for cut, kept in [(False, True), (True, False)]:
+        line = [DigitImage(pixels, box, cut=cut) for box in boxes]
+        assert in_numbers(line, [9, 8, 9]) == [kept] * 3
+
+
+def test_narrow_parts_are_split_only_among_digits(monkeypatch):
+    """A narrow part that reads badly is split if half of the other parts read as digits."""
+    monkeypatch.setattr(splitting, "split", lambda part, own, *_: [part] * (1 if own == 0 else 2))
+    bad, poor = (SimpleNamespace(aspect=0.6, pixels=score) for score in (-2, -0.8))
+    wide = SimpleNamespace(aspect=1.2, pixels=0)
+    for line, pieces in [
+        ([wide, bad], [wide, bad, bad]),
+        ([wide, poor], [wide, poor]),
+        ([wide, bad, bad, bad], [wide, bad, bad, bad]),
+        ([bad], [bad]),
+    ]:
+        assert splitting.split_line(line, float, range(0)) == pieces
 
 
 def test_a_small_x_height_does_not_separate_letters():

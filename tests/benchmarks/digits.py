@@ -17,7 +17,6 @@ mean negative log-likelihood. Options are settings of the recipe, and
   arXiv:2203.05482). SEEDS then counts these means.
 """
 
-import copy
 import sys
 from pathlib import Path
 
@@ -66,18 +65,6 @@ def scores(model: ConvNet, dataset: ImageDataset) -> tuple[int, float, float]:
     return result.total - result.correct, float(brier), result.nll
 
 
-def average(models: list[ConvNet]) -> ConvNet:
-    """Return a model whose weights and batch norm statistics are the means of those of `models`."""
-    states = [model.state_dict() for model in models]
-    mean = {
-        name: torch.stack([state[name] for state in states]).double().mean(0).to(value.dtype)
-        for name, value in states[0].items()
-    }
-    result = copy.deepcopy(models[0])
-    result.load_state_dict(mean)
-    return result
-
-
 def cross_validate(
     folds: list[ImageDataset],
     num_seeds: int,
@@ -101,7 +88,8 @@ def cross_validate(
             options = {"recipe": recipe, "pretrained": weights, "test": held_out}
             seeds = range(seed * soup, (seed + 1) * soup)
             models = [mnistzoo.train("exp5", train, seed=each, **options)[0] for each in seeds]
-            results.append(scores(average(models), held_out))
+            model = mnistzoo.average(models) if soup > 1 else models[0]
+            results.append(scores(model, held_out))
             errors, brier, nll = results[-1]
             text = f"{errors} errors, Brier {brier:.2f}, NLL {nll:.4f}"
             print(f"seed {seed}, fold {number}: {text}", flush=True)

@@ -1,7 +1,6 @@
 """Split touching digits if the pieces read better than the whole.
 
-Seams from top to bottom are proposed as cuts. A score of how well each piece reads as one digit
-decides which of them are made.
+Seams from top to bottom are proposed as cuts. How well each piece reads as a digit decides.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ constants below were chosen on lines made from training images:
 NARROW = 0.9
 """Narrower parts, as a share of their height, are seldom several digits. Most letters are."""
 
-UNREAD = -0.5
-"""Narrow parts with a lower score do not read as a digit. Chosen on those lines and on a printed
-number."""
+UNREAD = 3.0
+"""Narrow parts do not read as a digit if their score, negated, is more than this times the aspect
+that they lack. Chosen on those lines and on a printed number."""
 
 WIDE = 1.0
 """Digits wider than this share of the height are rare: the excess is subtracted from the score."""
@@ -54,11 +53,10 @@ MARGIN = 0.1
 """A part stays whole, but is marked as touching, if its pieces score lower by less than this."""
 
 READS = -0.28
-"""Narrow parts with at least this score read as digits. Chosen, not measured."""
+"""Parts with at least this score read as digits. Chosen, not measured."""
 
 MIN_SCORE = -1.2
-"""Lowest score of a piece. Strokes cut from a printed letter score lower. Chosen on those lines and
-on printed words."""
+"""Lowest score of a piece. Strokes of a letter score lower. Chosen on printed words as well."""
 
 MAX_CROSSING = 0.02
 """The seams on both sides of a piece may cross, but at most this share of a digit may lie between
@@ -127,8 +125,8 @@ def digit_score(
 def split_line(parts: list[Part], score: Score, tries: Iterator[int]) -> list[Part]:
     """Return the digits of a line, from left to right.
 
-    A narrow part is split only if it does not read as a digit but at least half of the line's
-    narrow parts do. Otherwise the line may be text, whose letters would be split into strokes.
+    A narrow part is split only if it does not read as a digit, but at least half of the other parts
+    do or are split. Otherwise the line may be text, whose letters would be split into strokes.
 
     Args:
         parts: The connected parts of the line, from left to right.
@@ -137,15 +135,17 @@ def split_line(parts: list[Part], score: Score, tries: Iterator[int]) -> list[Pa
             by all lines of a page.
     """
     scores = [score(part.pixels) for part in parts]
-    narrow = [own for part, own in zip(parts, scores, strict=True) if part.aspect < NARROW]
-    text = 2 * sum(own >= READS for own in narrow) < len(narrow)
-    pieces = [
-        [part]
-        if part.aspect < NARROW and (text or own >= UNREAD)
-        else split(part, own, score, tries)
+    lists = [
+        [part] if part.aspect < NARROW else split(part, own, score, tries)
         for part, own in zip(parts, scores, strict=True)
     ]
-    return list(chain.from_iterable(pieces))
+    reads = [own >= READS or len(pieces) > 1 for own, pieces in zip(scores, lists, strict=True)]
+    total = sum(reads)
+    for index, (part, own) in enumerate(zip(parts, scores, strict=True)):
+        agree = 2 * (total - reads[index]) >= len(parts) - 1 > 0
+        if part.aspect < NARROW and -own > UNREAD * (NARROW - part.aspect) and agree:
+            lists[index] = split(part, own, score, tries)
+    return list(chain.from_iterable(lists))
 
 
 def split(whole: Part, own: float, score: Score, tries: Iterator[int]) -> list[Part]:
