@@ -411,6 +411,13 @@ BOUNDED = {
     "written to a diagonal": lambda x: x.diagonal_scatter(x[:, :, :11, 4] ** 2, 0, 2, 3),
     "put": lambda x: x.put(torch.tensor([3, 140]), x[0, 1, 2, 3:5] ** 2),
     "in a list": lambda x: torch.isin(x, x[0, 0, 0].detach()) * x,
+    "a number in a list": lambda x: torch.isin(3, x[0, 0]) * x,
+    "the bin of a number": lambda x: torch.bucketize(3, x[0, 0, 0].detach().sort()[0]) * x,
+    "one row, by a number": lambda x: x.index_select(2, torch.tensor(3)),
+    "a product of integers": lambda x: (
+        torch._int_mm((x[0, 0].repeat(2, 2)[:18] * 9).char(), torch.ones(22, 8).char())[:12]
+        * x[:, :, :, :8]
+    ),
     "bags of tokens": lambda x: F.embedding_bag(torch.arange(12).view(6, 2), x[0, 0]).expand(
         1, 4, 6, 11
     ),

@@ -366,6 +366,22 @@ def test_rows_times_the_matrices_of_their_groups(dtype):
     assert experts(torch.rand(1, 8, 12)).shape[1:] == found[0].output_shape
 
 
+@pytest.mark.parametrize(
+    "product",
+    [
+        lambda x, **out: torch.mv(x[0], x[0, 0], **out),
+        lambda x, **out: torch.addmv(x[0, :, 0], x[0], x[0, 0], **out),
+    ],
+)
+def test_a_product_written_to_a_tensor_reads_the_same(product):
+    """With `out=`, the field and the MACs are those without it."""
+    written = Function(lambda x: product(x, out=torch.zeros(7))[None])
+    plain = mnistzoo.analyze(Function(lambda x: product(x)[None]), (7, 8))
+    found = mnistzoo.analyze(written, (7, 8))
+    assert found.macs == plain.macs == 56
+    assert found.output_receptive_field == plain.output_receptive_field
+
+
 def test_macs_are_those_that_torch_counts():
     """MACs are half the floating-point operations of `FlopCounterMode`.
 

@@ -115,7 +115,8 @@ def _put(call: Call, along: int | None, source: Any, indices: list[torch.Tensor]
 
 def _first_by_others(call: Call) -> Layout | None:
     """Return a layout pointwise in the first tensor, in which each unit reads all of the others."""
-    first, *others = call.tensors
+    first = call.args[0]  # may be a number
+    others = call.tensors[isinstance(first, torch.Tensor) :]
     return union([call.layout_of(first), *map(call.union_of, others)], call.shape)
 
 

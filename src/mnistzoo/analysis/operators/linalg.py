@@ -35,7 +35,11 @@ def _addmm(call: Call) -> Layout | None:
 
 
 def _addmv(call: Call) -> Layout | None:
-    return union([_matvec(call), call.layout_of(call.args[0])], call.shape)
+    return union([_vector_product(call, 1), call.layout_of(call.args[0])], call.shape)
+
+
+def _addmv_macs(call: Call) -> int:
+    return int(call.args[1].numel())
 
 
 def _outer(call: Call) -> Layout | None:
@@ -59,13 +63,18 @@ def _distances(call: Call) -> Layout | None:
 
 
 def _matvec(call: Call) -> Layout | None:
-    layouts = [call.layout_of(tensor) for tensor in call.tensors[-2:]]
+    return _vector_product(call, 0)
+
+
+def _vector_product(call: Call, first: int) -> Layout | None:
+    """Return the layout of a matrix or vector, an argument, times the next one, a vector."""
+    layouts = [call.layout_of(tensor) for tensor in call.args[first : first + 2]]
     sums = [x and x.union_over(len(x.dims) - 1) for x in layouts]
     return union([x and x.with_dims(x.dims[:-1]) for x in sums], call.shape)
 
 
 def _matvec_macs(call: Call) -> int:
-    return call.tensors[-2].numel()
+    return int(call.args[0].numel())
 
 
 def _trilinear(call: Call) -> Layout | None:
@@ -111,10 +120,11 @@ OPERATORS = {
     "bmm": Operator(_matmul, macs=_matmul_macs, fake=fakes.bmm),
     "addmm": Operator(_addmm, macs=_addmm_macs, fake=fakes.addmm),
     "baddbmm": Operator(_addmm, macs=_addmm_macs),
-    "_int_mm _scaled_mm": Operator(_matmul, macs=_matmul_macs),
+    "_int_mm": Operator(_matmul, macs=_matmul_macs),
+    "_scaled_mm": Operator(read_all, macs=_matmul_macs),
     "addbmm": Operator(read_all, macs=_addmm_macs),
     "mv dot": Operator(_matvec, macs=_matvec_macs),
-    "addmv": Operator(_addmv, macs=_matvec_macs),
+    "addmv": Operator(_addmv, macs=_addmv_macs),
     "addr": Operator(_outer, macs=_outer_macs),
     "_grouped_mm": Operator(read_all, macs=_grouped_macs, fake=fakes.grouped_mm),
     "_cdist_forward _euclidean_dist": Operator(_distances),
