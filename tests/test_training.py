@@ -266,10 +266,10 @@ def test_cropped_and_folded_layers_are_the_model(few):
 def test_a_teacher_sees_whole_images_where_the_student_does_not(few):
     """`fast` crops images to what exp5 reads; teachers and rounded models get more."""
     fast = replace(get_recipe("fast", "exp5"), batch_size=150)
-    taught = TrainingState(Run("exp5", replace(fast, teacher="exp1")), few, mnistzoo.exp1())
+    student = TrainingState(Run("exp5", replace(fast, teacher="exp1")), few, mnistzoo.exp1())
     rounded = TrainingState(Run("exp5", replace(fast, bits=4, frozen_convs=0)), few)
-    assert (taught.side, rounded.side) == (26, 28)
-    for trainer in (taught, rounded):
+    assert (student.side, rounded.side) == (26, 28)
+    for trainer in (student, rounded):
         train_epoch(trainer)
         assert trainer.epoch == 1
 
@@ -364,8 +364,8 @@ def test_distillation_is_a_divergence(run, temperature):
     """The loss is T² Σ p (log p - log q) at temperature T, computed by NumPy."""
     recipe = replace(run.recipe, temperature=temperature)
     student, teacher = torch.randn(2, 50, 10, generator=torch.Generator().manual_seed(0)) * 5
-    labels, taught = torch.zeros(50, dtype=torch.long), torch.ones(50, dtype=torch.bool)
-    loss = optim.loss(recipe, student, labels, teacher, taught).item()
+    labels, distilled = torch.zeros(50, dtype=torch.long), torch.ones(50, dtype=torch.bool)
+    loss = optim.loss(recipe, student, labels, teacher, distilled).item()
     q, p = (np.exp(logits.double().numpy() / temperature) for logits in (student, teacher))
     q, p = (each / each.sum(axis=1, keepdims=True) for each in (q, p))
     expected = temperature**2 * (p * np.log(p / q)).sum(axis=1).mean()
@@ -375,13 +375,13 @@ def test_distillation_is_a_divergence(run, temperature):
 def test_images_without_a_teacher_keep_their_labels(run):
     """The loss is the mean over the images of the divergence or of the cross-entropy."""
     student, teacher = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
-    labels, taught = torch.arange(6), torch.tensor([1, 0, 0, 1, 1, 0]).bool()
-    loss = optim.loss(run.recipe, student, labels, teacher, taught)
+    labels, distilled = torch.arange(6), torch.tensor([1, 0, 0, 1, 1, 0]).bool()
+    loss = optim.loss(run.recipe, student, labels, teacher, distilled)
     each = [
         optim.loss(run.recipe, *parts) * len(parts[0])
         for parts in (
-            (student[taught], labels[taught], teacher[taught], torch.ones(3, dtype=torch.bool)),
-            (student[~taught], labels[~taught], None, torch.zeros(3, dtype=torch.bool)),
+            (student[distilled], labels[distilled], teacher[distilled], torch.ones(3).bool()),
+            (student[~distilled], labels[~distilled], None, torch.zeros(3).bool()),
         )
     ]
     torch.testing.assert_close(loss, sum(each) / 6)
@@ -392,7 +392,7 @@ def test_the_pretrained_model_teaches_mnist_images(few):
     recipe = replace(get_recipe("world", "exp4"), synthetic_images=0, pretrained_targets=1.0)
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
     maps = torch.eye(2, 3).expand(150, 2, 3)
-    assert trainer.num_taught == 100
+    assert trainer.num_distilled == 100
     assert train_step(trainer, torch.arange(100), maps[:100], 100)[0] == pytest.approx(0, abs=1e-4)
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
     labeled = trainer.labels[100:]
@@ -406,7 +406,7 @@ def test_a_synthetic_teacher_adds_to_the_labels_where_it_is_right():
     """Half of the divergence from it joins the cross-entropy, except for what it misreads."""
     recipe = replace(get_recipe("world", "exp4"), synthetic_teacher="exp4.world")
     student, teacher = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
-    labels, taught = teacher.argmax(1), torch.tensor([1, 0, 0, 1, 0, 0]).bool()
+    labels, distilled = teacher.argmax(1), torch.tensor([1, 0, 0, 1, 0, 0]).bool()
     labels[4] = (labels[4] + 1) % 10
     q, p = (np.exp(scores.double().numpy() / 2) for scores in (student, teacher))
     q, p = (each / each.sum(axis=1, keepdims=True) for each in (q, p))
@@ -414,7 +414,7 @@ def test_a_synthetic_teacher_adds_to_the_labels_where_it_is_right():
     entropy = torch.nn.functional.cross_entropy(student, labels, reduction="none").numpy()
     expected = 2 * divergence[[0, 3]].sum() + entropy[[1, 2, 4, 5]].sum()
     expected += divergence[[1, 2, 5]].sum() / 2
-    loss = optim.loss(recipe, student, labels, teacher, taught).item()
+    loss = optim.loss(recipe, student, labels, teacher, distilled).item()
     assert loss == pytest.approx(expected / 6, rel=1e-4)
 
 
@@ -423,8 +423,8 @@ def test_each_image_has_the_logits_of_its_teacher(few):
     recipe = replace(get_recipe("world", "exp4"), synthetic_images=0)
     recipe = replace(recipe, synthetic_teacher="exp5.world")
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)
-    images, taught = normalize(few.images), torch.arange(len(few.labels)) < 100
-    found = trainer.teacher_logits(images, taught)
+    images, distilled = normalize(few.images), torch.arange(len(few.labels)) < 100
+    found = trainer.teacher_logits(images, distilled)
     own, other = mnistzoo.exp4(pretrained=True), mnistzoo.exp5(pretrained="world")
     with torch.no_grad():
         expected = torch.cat([own(images[:100]), other(images[100:])])

@@ -241,10 +241,10 @@ def on_labels_too(trainer: TrainingState, share: float) -> None:
     plain = optim.loss
 
     def loss(
-        recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
+        recipe: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, distilled: Tensor
     ) -> Tensor:
-        by_labels = plain(recipe, logits, labels, None, taught)
-        return plain(recipe, logits, labels, teacher, taught).lerp(by_labels, share)
+        by_labels = plain(recipe, logits, labels, None, distilled)
+        return plain(recipe, logits, labels, teacher, distilled).lerp(by_labels, share)
 
     optim.loss = loss
 
@@ -257,7 +257,7 @@ def match_logits(_: TrainingState, weight: float) -> None:
     """
 
     def loss(
-        _: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, taught: Tensor
+        _: Recipe, logits: Tensor, labels: Tensor, teacher: Tensor | None, distilled: Tensor
     ) -> Tensor:
         if teacher is None:
             raise SystemExit("The change `logits` needs a recipe with a teacher.")

@@ -39,12 +39,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=list(read_manifest()))
     parser.add_argument("--errors", action="store_true", help="list what is misread")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the constructed digits")
     options = parser.parse_args()
     models = {name: load(name) for name in options.models}
     print("| origin | images |", *[f"{name} |" for name in models])
     print("| --- | ---: |", *["---: |"] * len(models))
     for origin, make in ORIGINS.items():
-        images, labels, names = zip(*make(np.random.default_rng(0)), strict=True)
+        images, labels, names = zip(*make(np.random.default_rng(options.seed)), strict=True)
         inputs = [convert(image) for image in images]
         cells = []
         for model in models.values():

@@ -134,8 +134,8 @@ def to_tensor(values: Any, name: str) -> Tensor:
             made = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"Expected {name} that are numbers: a tensor, an array or a list of equal shapes, got "
-            f"{_described(values)}. Convert them."
+            f"Expected {name} as numbers in a tensor, an array or a list of equal shapes, got "
+            f"{_described(values)}. Convert them to numbers."
         ) from error
     if made.is_meta or made.layout != torch.strided:
         raise InputError(

@@ -177,7 +177,7 @@ def _to_number(label: Any, index: int, num_classes: int | None) -> int:
         shown = reprlib.repr(label.tolist() if hasattr(label, "tolist") else label)
         raise InputError(
             f"Expected labels that are whole numbers from 0{last}, got {shown} at index {index} "
-            "of the dataset. Number the classes from 0; its attribute `classes` names them."
+            "of the dataset. Number the classes from 0, and list their names in dataset.classes."
         )
     return number
 

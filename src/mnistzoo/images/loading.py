@@ -86,9 +86,9 @@ def load_grayscale(image: ImageLike) -> GrayscaleImage:
         with _translate_pillow_errors("PIL image"):
             return _from_pil(image)
     if is_tensor(image):
-        return _from_array(_to_numpy(image), channels=0)
+        return _from_array(_to_numpy(image), channel_axis=0)
     if isinstance(image, np.ndarray):
-        return _from_array(image, channels=2)
+        return _from_array(image, channel_axis=2)
     raise InputError(
         "Expected a path, bytes, a PIL image, a NumPy array or a tensor, got "
         f"{type(image).__name__}. Pass one of these, or a list of them."
@@ -216,15 +216,15 @@ def _to_numpy(tensor: Tensor) -> NDArray[Any]:
     return pixels
 
 
-def _from_array(array: NDArray[Any], channels: Literal[0, 2]) -> GrayscaleImage:
+def _from_array(array: NDArray[Any], channel_axis: Literal[0, 2]) -> GrayscaleImage:
     """Return the gray levels of an array whose channels, if any, are on this axis."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[channels] not in (1, 3, 4)):
-        form = "(channels, height, width)" if channels == 0 else "(height, width, channels)"
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[channel_axis] not in (1, 3, 4)):
+        form = "(channels, height, width)" if channel_axis == 0 else "(height, width, channels)"
         raise InputError(
             f"Expected one image of shape (height, width) or {form} with 1, 3 or 4 channels, got "
             f"{array.ndim} axes of lengths {array.shape}. Pass several images as a list."
         )
-    array = np.moveaxis(array, channels, 2) if array.ndim == 3 else array
+    array = np.moveaxis(array, channel_axis, 2) if array.ndim == 3 else array
     height, width = array.shape[:2]
     _check_size(width, height)
     return GrayscaleImage(shrink(gray_levels(array)), (width, height))

@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from mnistzoo.models.hub_mixin import HubMixin
 
 
-def check_layers(model: HubMixin, as_built: HubMixin, part: str = "") -> None:
+def check_layers(model: HubMixin, as_built: HubMixin, prefix: str = "") -> None:
     """Check that a model has the layers of `as_built`, a new model of the same architecture.
 
-    Only layers whose path begins with `part` are checked.
+    Only layers whose path starts with `prefix` are checked.
 
     Raises:
         WeightsError: A layer was added, removed or changed, is pruned or parametrized, or has no
             values.
     """
     for path, layer in model.named_modules():
-        if path.startswith(part) and is_reparametrized(layer):
+        if path.startswith(prefix) and is_reparametrized(layer):
             raise WeightsError(
                 f"Expected plain weights, got {path}, which is pruned or parametrized. Make "
                 "that permanent first: torch.nn.utils.prune.remove, or "
@@ -33,7 +33,7 @@ def check_layers(model: HubMixin, as_built: HubMixin, part: str = "") -> None:
         raise WeightsError("Expected weights with values, got the meta device. Load some first.")
     own, built = map(_describe_layers, (model, as_built))
     for path in (*own, *built):
-        if path.startswith(part) and own.get(path) != built.get(path):
+        if path.startswith(prefix) and own.get(path) != built.get(path):
             raise WeightsError(
                 f"Expected {model.architecture.name} as its architecture describes it, got "
                 f"{path}: {own.get(path, 'missing')} instead of {built.get(path, 'nothing')}. "

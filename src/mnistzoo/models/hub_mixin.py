@@ -198,13 +198,13 @@ class HubMixin(nn.Module, ABC):
             create_pr=create_pr,
         )
 
-    def check_architecture(self, part: str = "") -> None:
-        """Check that the layers whose path begins with `part` are those of the architecture.
+    def check_architecture(self, prefix: str = "") -> None:
+        """Check that the layers whose path starts with `prefix` are those of the architecture.
 
         Raises:
             WeightsError: A layer was added, removed or changed, or is pruned or parametrized.
         """
-        check_layers(self, self.on_meta(self.architecture, self.num_classes), part)
+        check_layers(self, self.on_meta(self.architecture, self.num_classes), prefix)
 
     def _pack(
         self, accuracy: float | None, dataset: str | None, provenance: dict[str, Any] | None = None

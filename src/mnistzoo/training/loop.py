@@ -200,8 +200,8 @@ def train_step(
 
     # data
     indices = indices.to(device)
-    taught = indices < state.num_taught
-    whole, teacher_logits = _augmented(state, indices, maps, stored)
+    distilled = indices < state.num_distilled
+    whole, teacher_logits = _augmented(state, indices, distilled, maps, stored)
     images = whole[..., : state.side, : state.side]
     images = images.contiguous(memory_format=torch.channels_last)
     labels = state.labels[indices]
@@ -209,7 +209,7 @@ def train_step(
     # forward
     with state.autocast():
         logits = state.forward(images)
-    loss = optim.loss(recipe, logits.float(), labels, teacher_logits, taught)
+    loss = optim.loss(recipe, logits.float(), labels, teacher_logits, distilled)
 
     # backward; the processes' gradients are averaged, so a larger share needs a larger weight
     state.optimizer.zero_grad()
@@ -226,7 +226,11 @@ def train_step(
 
 
 def _augmented(
-    state: TrainingState, indices: Tensor, maps: Tensor, stored: StoredEpoch | None
+    state: TrainingState,
+    indices: Tensor,
+    distilled: Tensor,
+    maps: Tensor,
+    stored: StoredEpoch | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Return the augmented images of a step, and the teachers' logits."""
     if stored is not None:
@@ -234,4 +238,4 @@ def _augmented(
     images = warp(normalize(state.images[indices]), maps.to(state.device))
     if state.teacher is None:
         return images, None
-    return images, state.teacher_logits(images, indices < state.num_taught)
+    return images, state.teacher_logits(images, distilled)

@@ -14,8 +14,8 @@ from mnistzoo.models.convnet import ConvNet
 from mnistzoo.training.muon import Muon
 from mnistzoo.training.settings import Recipe
 
-SYNTHETIC_TARGETS = 0.5
-"""The weight of the divergence from the teacher of synthetic images, beside their labels'."""
+SYNTHETIC_TEACHER_WEIGHT = 0.5
+"""Weight of the divergence from the synthetic teacher; the cross-entropy has weight 1."""
 
 WARMUP = 0.15
 """The share of a one-cycle schedule in which the learning rate rises."""
@@ -29,12 +29,12 @@ def loss(
     logits: Tensor,
     labels: Tensor,
     teacher_logits: Tensor | None,
-    taught: Tensor,
+    distilled: Tensor,
 ) -> Tensor:
     """Return the divergence from the teacher, and the cross-entropy of the other images.
 
-    With a synthetic teacher, half of the divergence from it is added for the others that it
-    classifies correctly.
+    If there is a synthetic teacher, half of the divergence from it is added for each of the other
+    images that it classifies correctly.
 
     The divergence is Kullback–Leibler's, of both distributions at the recipe's temperature. Its
     factor of the squared temperature keeps the size of the gradients (Hinton et al. 2015,
@@ -43,10 +43,10 @@ def loss(
     Args:
         recipe: The source of label smoothing and temperature.
         logits: Logits or log-probabilities of the model, shape `(N, classes)`.
-        labels: Shape `(N,)`; unused for images with a teacher.
-        teacher_logits: The teacher's, and the synthetic teacher's for images that are not taught,
-            shape `(N, classes)`; None without a teacher.
-        taught: Whether an image learns from the teacher in place of its label: bool, shape `(N,)`.
+        labels: Class numbers, shape `(N,)`; unused where `distilled` is true.
+        teacher_logits: Shape `(N, classes)`: the teacher's where `distilled` is true, otherwise the
+            synthetic teacher's, or zeros without one. None without any teacher.
+        distilled: Whether the teacher replaces an image's label: bool, shape `(N,)`.
 
     Returns:
         The mean over the images, a scalar in nats.
@@ -54,12 +54,12 @@ def loss(
     if teacher_logits is None:
         smoothing = recipe.label_smoothing
         return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
-    others = nn.functional.cross_entropy(logits[~taught], labels[~taught], reduction="sum")
+    others = nn.functional.cross_entropy(logits[~distilled], labels[~distilled], reduction="sum")
     if recipe.synthetic_teacher:
-        right = ~taught & (teacher_logits.argmax(1) == labels)
+        right = ~distilled & (teacher_logits.argmax(1) == labels)
         divergence = _divergence(recipe, logits[right], teacher_logits[right])
-        others = others + SYNTHETIC_TARGETS * divergence
-    divergence = _divergence(recipe, logits[taught], teacher_logits[taught])
+        others = others + SYNTHETIC_TEACHER_WEIGHT * divergence
+    divergence = _divergence(recipe, logits[distilled], teacher_logits[distilled])
     return ((recipe.pretrained_targets or 1.0) * divergence + others) / len(logits)
 
 

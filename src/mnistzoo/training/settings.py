@@ -79,14 +79,15 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True):
             al. 2015, arXiv:1503.02531; Beyer et al. 2022, arXiv:2106.05237). None trains on labels.
         stored_epochs: Number of epochs whose augmented images are kept on disk with the teacher's
             logits, and repeated by later epochs, which saves the teacher's time; 50 MB each for
-            MNIST. 0 augments every epoch.
+            MNIST's images. 0 augments every epoch.
         temperature: The divisor of both models' logits before they are compared.
         pretrained: Whether training starts from the shipped MNIST weights.
         pretrained_targets: Weight of the divergence from the pretrained model, in place of the
             labels, for MNIST's own images, so that training on synthetic ones changes less of what
             the model has learned (Li and Hoiem 2016, arXiv:1606.09282); 0 trains on labels.
-        synthetic_teacher: Name of shipped weights that, together with the labels, teach the
-            synthetic images, except those that they misread; None trains these on labels alone.
+        synthetic_teacher: Name of shipped weights, such as `exp4.world`, that also teach the
+            synthetic images: half of the divergence from them is added to the cross-entropy of
+            images that they classify correctly. None trains these on labels alone.
         synthetic_images: Number of images that `mnistzoo.data.world` adds to the training images.
         bits: Bits of a weight in the C header that the model is trained for. This is
             quantization-aware training: weights and activations are rounded as in the header, also
@@ -183,7 +184,7 @@ def _check_together(recipe: Recipe) -> None:
     if recipe.synthetic_teacher and not recipe.pretrained_targets:
         raise InputError(
             f"Expected pretrained_targets with the synthetic teacher {recipe.synthetic_teacher}, "
-            "got 0. Set both or neither."
+            "got 0. Set pretrained_targets above 0, or synthetic_teacher to null."
         )
 
 

@@ -76,8 +76,8 @@ class TrainingState:
             each and each.to(self.device).to(memory_format=torch.channels_last)
             for each in (teacher, _synthetic_teacher(self.recipe))
         )
-        own = self.recipe.pretrained_targets > 0
-        self.num_taught = run.num_train - run.holdout if own else len(self.labels)
+        synthetic = self.recipe.pretrained_targets > 0  # are behind MNIST's own images
+        self.num_distilled = run.num_train - run.holdout if synthetic else len(self.labels)
         crops = self.recipe.crop and not self.recipe.bits  # what is rounded takes whole images
         self.side = self.model.architecture.rows_read if crops else INPUT_SHAPE[-1]
         self.forward = _parallel(self._layers())
@@ -131,17 +131,18 @@ class TrainingState:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     @torch.no_grad()
-    def teacher_logits(self, images: Tensor, taught: Tensor) -> Tensor:
-        """Return the teacher's logits for normalized images, float32, shape `(N, classes)`.
+    def teacher_logits(self, images: Tensor, distilled: Tensor) -> Tensor:
+        """Return the teachers' logits for normalized images, float32, shape `(N, classes)`.
 
-        Images that it does not teach have the synthetic teacher's, or zeros without one.
+        Where `distilled` is true, they are the teacher's; elsewhere the synthetic teacher's, or
+        zeros without one.
         """
         logits = torch.zeros(len(images), self.run.num_classes, device=self.device)
-        for teacher, chosen in ((self.teacher, taught), (self.synthetic_teacher, ~taught)):
+        for teacher, chosen in ((self.teacher, distilled), (self.synthetic_teacher, ~distilled)):
             if teacher is not None and chosen.any():
-                own = images[chosen].contiguous(memory_format=torch.channels_last)
+                inputs = images[chosen].contiguous(memory_format=torch.channels_last)
                 with self.autocast():
-                    logits[chosen] = teacher(own).float()
+                    logits[chosen] = teacher(inputs).float()
         return logits
 
     def freeze_convs(self, step: int) -> None:

@@ -1,7 +1,7 @@
 """Epochs of augmented images with the teacher's logits, stored on disk and repeated.
 
 The teacher's forward pass costs nearly as much as the student's step. Long runs save it by
-repeating their first few dozen epochs.
+repeating their first epochs.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ def _make_epoch(state: TrainingState, number: int) -> StoredEpoch:
     generator = state.epoch_generator(number)
     images: list[Tensor] = []
     logits: list[Tensor] = []
-    taught = torch.arange(len(state.images), device=state.device) < state.num_taught
-    blocks = (torch.split(part, TEACHER_BATCH_SIZE) for part in (state.images, taught))
-    for block, own in zip(*blocks, strict=True):
+    distilled = torch.arange(len(state.images), device=state.device) < state.num_distilled
+    blocks = (torch.split(part, TEACHER_BATCH_SIZE) for part in (state.images, distilled))
+    for block, block_distilled in zip(*blocks, strict=True):
         maps = affine_maps(len(block), INPUT_SHAPE[-1], state.recipe.augmentation, generator)
         warped = warp(normalize(block), maps.to(state.device)).squeeze(1)
         rounded = warped.mul_(STD).add_(MEAN).mul_(255).round_().clamp_(0, 255).to(torch.uint8)
         images.append(rounded)
-        logits.append(state.teacher_logits(normalize(rounded), own))
+        logits.append(state.teacher_logits(normalize(rounded), block_distilled))
     return StoredEpoch(torch.cat(images), torch.cat(logits))

@@ -213,7 +213,7 @@ def _start(model: str | ConvNet, pretrained: bool | str, dataset: DatasetInfo | 
         )
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise InputError("Expected a model with weights, got one on the meta device. Load weights.")
-    model.check_architecture("features")
+    model.check_architecture("features.")
     keep = _has_own_classifier(model) and keeps_classifier(dataset, model.labels, model.num_classes)
     weights = {
         name: tensor.detach().cpu() for name, tensor in starting_weights(model, keep).items()

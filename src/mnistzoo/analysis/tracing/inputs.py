@@ -41,7 +41,7 @@ def check_traceable(module: nn.Module, parts: Iterable[nn.Module]) -> None:
     """Check that a module runs in Python, given it and all modules in it.
 
     Raises:
-        InputError: It has no forward method, as `nn.ModuleList`.
+        InputError: It has no forward method, such as `nn.ModuleList`.
         AnalysisError: Part of it is compiled by TorchScript, which calls its parts unseen.
     """
     if getattr(module.forward, "__func__", None) is nn.Module.forward:
@@ -103,7 +103,7 @@ def check_dense(value: Tensor | PackedSequence) -> None:
     if isinstance(value, PackedSequence) or value.is_nested or value.layout is not torch.strided:
         raise InputError(
             "Expected dense tensors in inputs, got a packed sequence or a nested or sparse tensor. "
-            "Pad its sequences, or call to_dense()."
+            "Pad the sequences, or call to_dense() on a sparse tensor."
         )
 
 

@@ -80,7 +80,7 @@ def _enlarged(digits: Digits, generator: Generator) -> Canvases:
 
 
 def _drawn(rng: np.random.Generator) -> Canvases:
-    """Yield digits that the pen draws: each form equally often."""
+    """Yield digits drawn by the pen, in forms chosen uniformly at random."""
     while True:
         chosen = [FORMS[number] for number in rng.integers(len(FORMS), size=BATCH)]
         canvases = np.stack([pen.draw(form, rng) for form in chosen])

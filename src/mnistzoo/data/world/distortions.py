@@ -35,7 +35,7 @@ def distort(digits: Tensor, generator: Generator) -> Tensor:
 
 
 def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Return uniform numbers between two bounds."""
+    """Return random numbers in [low, high), float32 of the given shape."""
     return torch.rand(shape, generator=generator) * (high - low) + low
 
 
@@ -76,21 +76,21 @@ def dilate(digits: Tensor, steps: int) -> Tensor:
 
 
 def coarsen(digits: Tensor, generator: Generator) -> Tensor:
-    """Return digits reduced to 8 to 14 pixels and enlarged smoothly.
+    """Reduce digits to 8 to 14 pixels and enlarge them smoothly.
 
-    Half of the batches are cut at the digits' boxes, like scans that are cut to the digit.
+    Half of the batches are then cropped to each digit's bounding box, like tight scans.
     """
     pixels = int(uniform(generator, 8, 15))
     side = round(CANVAS * pixels / HEIGHT / _SHRINK)
     small = F.interpolate(digits, size=side, mode="area")
     large = F.interpolate(small, size=CANVAS, mode="bicubic", align_corners=False)
     if uniform(generator, 0, 1) < 0.5:
-        large = large * _boxes(digits)
+        large = large * _box_masks(digits)
     return (large / large.amax((2, 3), keepdim=True).clamp(min=0.1)).sub(0.1).div(0.8).clamp(0, 1)
 
 
-def _boxes(digits: Tensor) -> Tensor:
-    """Return whether a pixel is in its digit's box, bool of the shape of the digits."""
+def _box_masks(digits: Tensor) -> Tensor:
+    """Return a mask of each digit's bounding box, bool, shape `(N, 1, CANVAS, CANVAS)`."""
     (left, right), (top, bottom) = (
         [edge.view(-1, 1, 1, 1) for edge in _extent(digits, axis)] for axis in (3, 2)
     )
