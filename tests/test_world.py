@@ -36,6 +36,12 @@ def test_the_set_depends_on_the_seed_alone(few):
     assert changed > 0.99
 
 
+@pytest.mark.parametrize("count", [0, 249, 725, 1001])
+def test_the_number_of_images_is_rounded_down_to_batches(few, count):
+    """The shares of the sources are rounded, but their sum is not exceeded."""
+    assert len(world(few, count).labels) == 500 + count // BATCH * BATCH
+
+
 def test_synthetic_images_are_in_mnist_format(few):
     """All but the degraded ones are 20 pixels long, with the center of mass at pixel 14."""
     images = world(few, 4 * BATCH).images[500:-BATCH].numpy()

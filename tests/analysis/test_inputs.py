@@ -241,6 +241,25 @@ def test_a_module_without_forward_is_refused(module):
         analyze(module, (2,))
 
 
+class Graph(nn.Module):
+    """A layer on a graph; `__call__` in place of `forward`, as some models have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def __call__(self, x, edges):
+        """Return a sum over each node's neighbors."""
+        return edges.to_dense() @ self.layer(x)
+
+
+def test_a_sparse_input_beside_a_dense_one_is_read():
+    """Only the input that receptive fields refer to must be dense."""
+    edges = torch.eye(5).to_sparse()
+    by_place = analyze(Graph(), (torch.zeros(5, 4), edges))
+    assert by_place.macs == analyze(Graph(), torch.zeros(5, 4), kwargs={"edges": edges}).macs > 0
+
+
 @pytest.mark.parametrize(
     "inputs",
     [

@@ -55,7 +55,7 @@ def loss(
         smoothing = recipe.label_smoothing
         return nn.functional.cross_entropy(logits, labels, label_smoothing=smoothing)
     others = nn.functional.cross_entropy(logits[~distilled], labels[~distilled], reduction="sum")
-    if recipe.synthetic_teacher:
+    if recipe.synthetic_teacher is not None:
         right = ~distilled & (teacher_logits.argmax(1) == labels)
         divergence = _divergence(recipe, logits[right], teacher_logits[right])
         others = others + SYNTHETIC_TEACHER_WEIGHT * divergence

@@ -190,7 +190,7 @@ class Run(Struct, frozen=True, forbid_unknown_fields=True):
         """Check that the weights that training starts from exist."""
         if self.recipe.pretrained:
             shipped_digest(self.architecture)
-        if self.recipe.synthetic_teacher:
+        if self.recipe.synthetic_teacher is not None:
             shipped_digest(*split_name(self.recipe.synthetic_teacher))
         if self.freeze not in (None, *get_args(Freeze)):
             raise InputError(f"Expected freeze to be 'features' or None, got {self.freeze!r}.")

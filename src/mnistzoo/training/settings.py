@@ -181,7 +181,7 @@ def _check_together(recipe: Recipe) -> None:
             f"pretrained={recipe.pretrained}, teacher={recipe.teacher} and bits={recipe.bits}. "
             "Set pretrained_targets to 0, or correct the others."
         )
-    if recipe.synthetic_teacher and not recipe.pretrained_targets:
+    if recipe.synthetic_teacher is not None and not recipe.pretrained_targets:
         raise InputError(
             f"Expected pretrained_targets with the synthetic teacher {recipe.synthetic_teacher}, "
             "got 0. Set pretrained_targets above 0, or synthetic_teacher to null."

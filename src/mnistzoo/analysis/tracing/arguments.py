@@ -90,6 +90,7 @@ def read_arguments(
         raise InputError(f"Expected a shape or a tensor in inputs, got {describe(inputs)}.")
     named |= others
     example = _choose(_with_names(module, positional) | named, of)
+    check_dense(example)  # others may be sparse
     return Arguments(positional, named, example, _channels(example, channels_last))
 
 
@@ -100,7 +101,7 @@ def _read(value: object, dtype: torch.dtype, batch_size: int) -> Any:
         return torch.empty(shape, dtype=dtype, device="meta")
     if isinstance(value, Mapping):
         return {name: _read(item, dtype, batch_size) for name, item in value.items()}
-    if isinstance(value, Tensor | PackedSequence):
+    if isinstance(value, PackedSequence) or (isinstance(value, Tensor) and value.is_nested):
         check_dense(value)
     if type(value) in (list, tuple):
         items = [_read(item, dtype, batch_size) for item in value]  # type: ignore[attr-defined] # a list or tuple

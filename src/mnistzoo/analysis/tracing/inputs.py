@@ -44,7 +44,8 @@ def check_traceable(module: nn.Module, parts: Iterable[nn.Module]) -> None:
         InputError: It has no forward method, such as `nn.ModuleList`.
         AnalysisError: Part of it is compiled by TorchScript, which calls its parts unseen.
     """
-    if getattr(module.forward, "__func__", None) is nn.Module.forward:
+    called = type(module).__call__ is nn.Module.__call__
+    if called and getattr(module.forward, "__func__", None) is nn.Module.forward:
         raise InputError(
             f"Expected a model with a forward method, got {type(module).__name__}. Pass the model "
             "that calls its parts, or make it an nn.Sequential."

@@ -61,6 +61,7 @@ def world(digits: Digits, count: int, *, seed: int = 0) -> Digits:
             if float(torch.rand((), generator=generator)) < COARSE:
                 changed = coarsen(changed, generator)
             parts.append(Digits(to_format(changed), labels))
+    parts = parts[: count // BATCH + 1]  # the shares are rounded
     rest = count // BATCH + 1 - len(parts)
     clean = _joined(parts)
     return _joined([clean, *_degraded(clean, rest, generator)])
