@@ -175,7 +175,7 @@ REFUSED = {
     "one image": (lambda i, n: (i[0], n[0]), "got (28, 28)"),
     "none": (lambda i, n: (i[:0], n[:0]), "one or more images"),
     "ragged": (lambda i, n: ([i[0], i[0, 1:]], n[:2]), "a list of equal shapes"),
-    "text": (lambda i, n: (["5.png"], n[:1]), "images that are numbers: a tensor"),
+    "text": (lambda i, n: (["5.png"], n[:1]), "images as numbers in a tensor"),
     "fewer labels": (lambda i, n: (i, n[1:]), "got 50 images and 49 labels"),
     "fewer images": (lambda i, n: (i[1:], n), "got 49 images and 50 labels"),
     "negative": (lambda i, n: (i, n - 9), "whole numbers from 0, got -2"),
