@@ -607,3 +607,10 @@ def test_only_models_of_one_kind_are_averaged():
         mnistzoo.average([model, mnistzoo.exp4()])
     with pytest.raises(InputError, match=r"only in their weights, .* 3 classes \(A, B, C\)"):
         mnistzoo.average([model, model, letters])
+    with pytest.raises(InputError, match=r"got exp5 \(fused\) with"):
+        mnistzoo.average([model.fused(), model])
+    with pytest.raises(InputError, match="Expected models of the zoo, got str"):
+        mnistzoo.average(["exp5", "exp5"])
+    letters.features.conv2 = torch.nn.Identity()
+    with pytest.raises(WeightsError, match=r"features\.conv2"):
+        mnistzoo.average(each for each in (model, letters))

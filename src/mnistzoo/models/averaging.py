@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import torch
 
+from mnistzoo.architectures import BUILDABLE
 from mnistzoo.errors import InputError
 from mnistzoo.models.convnet import ConvNet
 from mnistzoo.models.folding import plain_copy
 
 
-def average(models: Sequence[ConvNet]) -> ConvNet:
+def average(models: Iterable[ConvNet]) -> ConvNet:
     """Return a model whose weights are the mean of the weights of others.
 
     Fine-tune from the same weights with several seeds, and the mean of the results is about as
@@ -33,10 +34,11 @@ def average(models: Sequence[ConvNet]) -> ConvNet:
 
     Raises:
         InputError: There are fewer than two models, or they differ in more than their weights.
+        WeightsError: A model has other layers than its architecture.
     """
-    if len(models) < 2:
-        raise InputError(f"Expected at least two models to average, got {len(models)}.")
-    copies = [plain_copy(model) for model in models]
+    copies = [_checked_copy(model) for model in models]
+    if len(copies) < 2:
+        raise InputError(f"Expected at least two models to average, got {len(copies)}.")
     made, *others = copies
     for other in others:
         if (expected := _describe(made)) != (found := _describe(other)):
@@ -51,8 +53,21 @@ def average(models: Sequence[ConvNet]) -> ConvNet:
     return made
 
 
+def _checked_copy(model: ConvNet) -> ConvNet:
+    """Return a copy with plain weights, in evaluation mode."""
+    if not isinstance(model, ConvNet):
+        raise InputError(
+            f"Expected models of the zoo, got {type(model).__name__}. Load folders with "
+            "mnistzoo.from_pretrained."
+        )
+    made = plain_copy(model)
+    made.check_architecture()
+    return made
+
+
 def _describe(model: ConvNet) -> str:
     """Return what must be the same in models that are averaged."""
+    fused = " (fused)" if model.architecture != BUILDABLE.get(model.architecture.name) else ""
     labels = "" if model.labels is None else f" ({', '.join(model.labels)})"
-    name, style = model.architecture.name, model.style
-    return f"{name} with {model.num_classes} classes{labels} and the style {style}"
+    classes = f"{model.num_classes} classes{labels}"
+    return f"{model.architecture.name}{fused} with {classes} and the style {model.style}"
