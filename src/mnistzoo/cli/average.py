@@ -23,9 +23,10 @@ def average(
         ),
     ],
 ) -> None:
-    """Average the weights of models that were fine-tuned from the same weights.
+    """Average the weights of fine-tuned models.
 
-    The result is about as accurate as all of them together, and as fast as one.
+    They must have been fine-tuned from the same weights. The result is about as accurate as all of
+    them together, and as fast as one.
     """
     loaded = [load(model) for model in models]
     from mnistzoo.models.averaging import average
