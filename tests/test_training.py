@@ -419,7 +419,7 @@ def test_a_synthetic_teacher_adds_to_the_labels_where_it_is_right():
 
 
 def test_each_image_has_the_logits_of_its_teacher(few):
-    """MNIST's have those of the pretrained model, and the others those of the shipped weights."""
+    """The pretrained model scores MNIST's images; the synthetic teacher scores the others."""
     recipe = replace(get_recipe("world", "exp4"), synthetic_images=0)
     recipe = replace(recipe, synthetic_teacher="exp5.world")
     trainer = TrainingState(Run("exp4", recipe, holdout=59_900), few)

@@ -95,7 +95,7 @@ def test_bags_of_embeddings():
 
 
 def test_a_softmax_that_groups_its_classes():
-    """All of its layers run: the analysis goes on to the end."""
+    """The analysis does not stop at the lookup of each group, and counts every layer."""
     softmax = nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], div_value=2)
     analysis = analyze(softmax, (torch.rand(4, 8), torch.tensor([0, 6, 12, 1])))
     assert (analysis.stopped_at, analysis.unused_params) == (None, 0)

@@ -9,6 +9,7 @@ import typer
 
 from mnistzoo.cli.options import folder
 from mnistzoo.cli.source import load
+from mnistzoo.errors import TrainingError
 
 
 def average(
@@ -28,6 +29,12 @@ def average(
     They must have been fine-tuned from the same weights. The result is about as accurate as all of
     them together, and as fast as one.
     """
+    from mnistzoo.training.folder import METRICS
+
+    if (output / METRICS).exists():
+        raise TrainingError(
+            f"{output} holds a run, whose weights the average would replace. Name another folder."
+        )
     loaded = [load(model) for model in models]
     from mnistzoo.models.averaging import average
 

@@ -199,7 +199,7 @@ class HubMixin(nn.Module, ABC):
         )
 
     def check_architecture(self, prefix: str = "") -> None:
-        """Check that the layers whose path starts with `prefix` are those of the architecture.
+        """Check the layers whose paths start with `prefix` against the architecture.
 
         Raises:
             WeightsError: A layer was added, removed or changed, or is pruned or parametrized.

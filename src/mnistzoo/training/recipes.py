@@ -109,8 +109,8 @@ WORLD = replace(
 """The training of the weights named "world", for exp4 and exp5.
 
 It continues from the MNIST weights, on MNIST and the images of `mnistzoo.data.world`. The MNIST
-weights are also the teacher for MNIST's images. For exp5, exp4's world weights also
-teach the synthetic images.
+weights are also the teacher for MNIST's images. For exp5, exp4's world weights also teach the
+synthetic images.
 """
 
 FINE_TUNE = Recipe(
